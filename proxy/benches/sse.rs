@@ -4,9 +4,9 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use weir::model::answer::{AnswerReader, Kind};
 use weir::model::operation::Operation;
-use weir::model::question::QuestionReader;
+use weir::model::request::RequestReader;
+use weir::model::response::{ResponseFormat, ResponseReader};
 use weir::model::sse::Scanner;
 
 const EVENTS: usize = 20;
@@ -42,7 +42,7 @@ fn reading(criterion: &mut Criterion) {
     });
     group.bench_function("usage_of_20_events", |bencher| {
         bencher.iter(|| {
-            let mut reader = AnswerReader::new(Kind::Sse, None);
+            let mut reader = ResponseReader::new(ResponseFormat::Sse, None);
             for chunk in &chunks {
                 reader.feed(black_box(chunk), now);
             }
@@ -57,7 +57,7 @@ fn reading(criterion: &mut Criterion) {
     );
     criterion.bench_function("usage_of_json", |bencher| {
         bencher.iter(|| {
-            let mut reader = AnswerReader::new(Kind::Json, None);
+            let mut reader = ResponseReader::new(ResponseFormat::Json, None);
             reader.feed(black_box(body.as_bytes()), now);
             reader.finish()
         });
@@ -68,7 +68,7 @@ fn reading(criterion: &mut Criterion) {
     );
     criterion.bench_function("question", |bencher| {
         bencher.iter(|| {
-            let mut reader = QuestionReader::new(Operation::Chat, "/v1/chat/completions");
+            let mut reader = RequestReader::new(Operation::Chat, "/v1/chat/completions");
             reader.feed(black_box(asked.as_bytes()));
             reader.finish()
         });

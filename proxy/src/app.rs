@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pingora_runtime::Runtime;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use crate::admin::{Admin, AdminState, Readiness, ReadinessFlag, RouteSummary};
@@ -35,7 +36,7 @@ mod recording;
 mod sockets;
 
 use housekeeping::Gauges;
-use recording::Recording;
+use recording::RunningRecorders;
 use sockets::Sockets;
 
 /// Of the drain time, what is left for writing down what was recorded.
@@ -44,13 +45,14 @@ const FLUSH_MAX: Duration = Duration::from_secs(2);
 /// A running proxy.
 pub struct App {
     /// The addresses that requests are taken on, in the order of the file.
-    pub addresses: Vec<(SocketAddr, Scheme)>,
+    pub addresses: Vec<(SocketAddr, ListenScheme)>,
     pub admin: SocketAddr,
     runtime: Runtime,
     stop: watch::Sender<bool>,
+    gateway: Arc<Gateway>,
     connections: Arc<Connections>,
     readiness: Arc<ReadinessFlag>,
-    recording: Recording,
+    recording: RunningRecorders,
     alerts: Arc<Alerts>,
     admin_server: Admin,
     _system: System,
@@ -59,19 +61,19 @@ pub struct App {
     metrics: Arc<Metrics>,
 }
 
-/// What a listener speaks.
+/// The protocol of a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scheme {
+pub enum ListenScheme {
     Http,
     Https,
 }
 
-impl Scheme {
+impl ListenScheme {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
-            Scheme::Http => "http",
-            Scheme::Https => "https",
+            ListenScheme::Http => "http",
+            ListenScheme::Https => "https",
         }
     }
 }
@@ -89,7 +91,7 @@ impl App {
         let counters = Arc::new(CounterRegistry::new(config.alerts.needs()));
         let metrics = Arc::new(Metrics::new()?);
         let reading = system::metrics::register(&metrics)?;
-        let recording = Recording::start(config, &metrics, counters.clone())?;
+        let recording = RunningRecorders::start(config, &metrics, counters.clone())?;
         let counts = ConnectionCounts::register(&metrics)?;
         let gauges = Gauges {
             in_flight: gateway::metrics::in_flight(&metrics)?,
@@ -135,7 +137,7 @@ impl App {
         let addresses = sockets.addresses();
         listening.serve(&runtime, sockets, &certificates);
         let certificates = named(&addresses, certificates);
-        let looked_after = (gateway, certificates, gauges);
+        let looked_after = (gateway.clone(), certificates, gauges);
         housekeeping::start(&runtime, looked_after, &metrics, stopping)?;
         let system = System::start(reading, metrics.worker("system")?)?;
         readiness.set(Readiness::Ready);
@@ -144,6 +146,7 @@ impl App {
             admin: admin_server.address,
             runtime,
             stop,
+            gateway,
             connections,
             readiness,
             recording,
@@ -154,6 +157,13 @@ impl App {
             #[cfg(test)]
             metrics,
         })
+    }
+
+    /// Replaces the generation that requests meet by that of `config`, which has been checked. Keys that
+    /// live as long as the process are not read.
+    pub fn install(&self, config: &Config) {
+        let next = self.gateway.generation().next(config);
+        self.gateway.install(next);
     }
 
     /// Stops: no new connection is taken, idle ones are closed, what runs may end within the drain
@@ -232,6 +242,16 @@ fn remaining(deadline: Instant) -> Duration {
     deadline.saturating_duration_since(clock::now())
 }
 
+/// The runtime of each worker.
+fn each_worker(runtime: &Runtime) -> Vec<Handle> {
+    match runtime {
+        Runtime::NoSteal(each) => (0..workers())
+            .map(|worker| each.get_runtime_at(worker).clone())
+            .collect(),
+        Runtime::Steal { runtime, .. } => vec![runtime.handle().clone()],
+    }
+}
+
 fn workers() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
@@ -260,6 +280,7 @@ impl Listening {
         sockets: Sockets,
         certificates: &[Option<Arc<Certificates>>],
     ) {
+        let workers: Arc<[Handle]> = each_worker(runtime).into();
         for (socket, certificates) in sockets.into_listeners().zip(certificates) {
             let accepting = Accepting::new(
                 socket,
@@ -267,6 +288,7 @@ impl Listening {
                 self.listener.clone(),
                 self.descriptors,
                 self.stopping.clone(),
+                workers.clone(),
             );
             runtime.get_handle().spawn(accepting.run());
         }
@@ -275,7 +297,7 @@ impl Listening {
 
 /// Each certificate with the address that shows it.
 fn named(
-    addresses: &[(SocketAddr, Scheme)],
+    addresses: &[(SocketAddr, ListenScheme)],
     certificates: Vec<Option<Arc<Certificates>>>,
 ) -> Vec<(String, Arc<Certificates>)> {
     let each = addresses.iter().zip(certificates);

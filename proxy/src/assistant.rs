@@ -1,10 +1,10 @@
-//! The stand-in assistant: an OpenAI-like backend for the demo, the tests and load tests.
+//! The demo assistant: an OpenAI-compatible mock backend for the demo, the tests and load tests.
 //!
-//! It answers the chat, embeddings, models and audio calls of the OpenAI format over HTTP/1.1 and HTTP/2
-//! without TLS, as fast, as unsteadily and as often wrong as its options say. Its answers are made
-//! up: the text of an answer depends on the question alone and quotes a hash of it, so that a test
-//! can tell whose answer it got. `X-Assistant-Requests` counts the requests it was asked, so that a
-//! test can tell whether it was asked at all. It is no part of the way of a request.
+//! It implements the chat, embeddings, models and audio calls of the OpenAI API over HTTP/1.1 and HTTP/2
+//! without TLS. Latency, jitter and error rate are configurable. Responses are synthetic: the text depends
+//! only on the request and starts with a hash of it, so that a test can match responses to requests.
+//! `X-Assistant-Requests` counts the requests received, so that a test can check whether a request reached
+//! the backend. It is not part of the request pipeline.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -24,29 +24,29 @@ mod random;
 #[cfg(test)]
 mod tests;
 
-/// Connections at once; more wait to be accepted.
+/// Concurrent connections; further ones wait in the accept queue.
 const CONNECTIONS_MAX: usize = 10_000;
-/// For a request's head, and so for a connection that is kept open: longer than clients keep one.
+/// For a request head, and therefore for an idle connection: longer than clients keep one.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(90);
-/// How long running answers may take once it is told to stop.
+/// How long active responses may take after the shutdown began.
 const DRAIN: Duration = Duration::from_secs(5);
-/// After an error of `accept`, which is most often a lack of file descriptors.
+/// After an error of `accept`, usually a lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// How the assistant behaves.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Before an answer begins.
+    /// Before a response begins.
     pub latency: Duration,
-    /// The latency varies by so much both ways.
+    /// The latency varies by up to this much in both directions.
     pub jitter: Duration,
-    /// Of the calls, from 0 to 1, that are answered with 500 or 503.
+    /// The share of calls, from 0 to 1, that fail with 500 or 503.
     pub error_rate: f64,
-    /// Of an answer, unless the question asks for fewer.
+    /// Tokens of a response, unless the request limits them to fewer.
     pub tokens: u32,
-    /// Between two tokens of a stream.
+    /// The interval between the tokens of a stream.
     pub token_interval: Duration,
-    /// Of everything random: the same seed gives the same run.
+    /// Seed of the random numbers: the same seed gives the same run.
     pub seed: u64,
 }
 
@@ -63,8 +63,7 @@ impl Default for Options {
     }
 }
 
-/// Answers on `listener` until `shutdown` is ready, then
-/// lets running answers end for up to five seconds.
+/// Serves `listener` until `shutdown` is ready, then waits up to five seconds for active responses.
 pub async fn serve(options: Options, listener: TcpListener, shutdown: impl Future<Output = ()>) {
     let assistant = Arc::new(calls::Assistant::new(options));
     let (stop, stopping) = watch::channel(());
@@ -78,7 +77,7 @@ pub async fn serve(options: Options, listener: TcpListener, shutdown: impl Futur
                     connections.spawn(connection(Arc::clone(&assistant), stream, stopping.clone()));
                 }
                 Err(error) => {
-                    log::warn!("assistant: a connection could not be accepted: {error}");
+                    log::warn!("assistant: cannot accept a connection: {error}");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             },
@@ -89,7 +88,7 @@ pub async fn serve(options: Options, listener: TcpListener, shutdown: impl Futur
     drop(stop);
     let ended = async { while connections.join_next().await.is_some() {} };
     if tokio::time::timeout(DRAIN, ended).await.is_err() {
-        log::warn!("assistant: answers that did not end in time were cut");
+        log::warn!("assistant: responses still active after the drain period were aborted");
     }
 }
 
@@ -103,7 +102,7 @@ async fn connection(
     }
     let service = service_fn(move |request| {
         let assistant = Arc::clone(&assistant);
-        async move { Ok::<_, Infallible>(assistant.answer(request).await) }
+        async move { Ok::<_, Infallible>(assistant.respond(request).await) }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
@@ -115,13 +114,13 @@ async fn connection(
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        // The sender is dropped to stop: the error is the signal.
+        // Dropping the sender is the stop signal.
         _ = stopping.changed() => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
     };
     if let Err(error) = ended {
-        log::debug!("assistant: a connection ended: {error}");
+        log::debug!("assistant: a connection failed: {error}");
     }
 }

@@ -1,10 +1,10 @@
-//! The audit log: who was refused for a signature or at the admin side's door, and when weir was started
-//! and stopped, in lines that are chained by their hashes.
+//! The audit log: rejected signatures, rejected access to the admin API, and starts and stops of weir, as a hash
+//! chain of lines.
 //!
-//! It is a side service: the way of a request notes a refusal under a short lock and goes on; a thread
-//! of its own writes. A flood of refusals is one line a scheme, address and ten seconds, with its count.
-//! Lines are only ever appended, each followed by a sync of the disk. `weir audit verify` finds a line
-//! that was changed, put in or taken out, at the end too. It holds no secret, no signature and no body.
+//! A side service: a request only notes its rejection under a short lock, and a worker writes. A flood of
+//! rejections is one line per scheme, address and ten seconds, with a count. Lines are only appended, and each
+//! write is synced to disk. `weir audit verify` detects lines that were changed, inserted or removed, also at the
+//! end. The log contains no secrets, signatures or bodies.
 
 use std::io;
 use std::net::IpAddr;
@@ -31,11 +31,11 @@ pub mod verify;
 
 pub use self::flood::{Action, Changed, Refused};
 
-/// How often windows that are over are looked for.
+/// How often windows are closed.
 const TICK: Duration = Duration::from_secs(1);
-/// Lines that cannot be written are kept up to so many; then the oldest are lost, and counted.
+/// How many lines that cannot be written are kept; beyond that the oldest are dropped and counted.
 const WAITING_MAX: usize = 1000;
-/// A disk that goes on failing is told of at most this often.
+/// A disk that keeps failing is logged at most this often.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The checked `events.audit`.
@@ -63,32 +63,32 @@ impl Counts {
     }
 }
 
-/// The running log. It ends when this is dropped; [`Audit::stop`] waits for that.
+/// The running audit log. Dropping it stops it without waiting; [`Audit::stop`] waits.
 #[derive(Debug)]
 pub struct Audit {
     thread: WorkerThread<Floods>,
 }
 
 impl Audit {
-    /// Opens the log, says there that weir was started, and starts the thread.
+    /// Opens the log, appends that weir was started, and starts the worker.
     ///
     /// # Errors
     /// When the file cannot be opened or written to; the message names it.
     pub fn start(config: &Config, metrics: &Metrics) -> io::Result<Arc<Self>> {
         let counts = Counts::register(metrics).map_err(io::Error::other)?;
         let worker = metrics.worker("audit").map_err(io::Error::other)?;
-        let told = |error: io::Error| {
+        let with_path = |error: io::Error| {
             let path = config.path.display();
             io::Error::new(error.kind(), format!("events.audit.path: {path}: {error}"))
         };
         let now = clock::unix_now();
-        let mut log = Log::open(&config.path, config.keep, now).map_err(told)?;
-        log.append(&[Entry::started()], now).map_err(told)?;
+        let mut log = Log::open(&config.path, config.keep, now).map_err(with_path)?;
+        log.append(&[Entry::started()], now).map_err(with_path)?;
         counts.written.inc();
         let (on, config) = (worker.clone(), config.clone());
         let (mut open, mut waiting) = (Some(log), Vec::new());
         let run = move |shared: &SharedState<Floods>| {
-            // After a panic it is opened anew: only the file says how far it was written.
+            // After a panic it is reopened: only the file shows how far it was written.
             let log = open.take();
             run(shared, (&config, log), &mut waiting, (&counts, &on));
         };
@@ -96,18 +96,18 @@ impl Audit {
         Ok(Arc::new(Audit { thread }))
     }
 
-    /// Notes a refusal.
+    /// Notes a rejection.
     pub fn refused(&self, refused: &Refused<'_>, address: IpAddr) {
         let now = clock::unix_now();
         self.thread.lock().work.note(refused, address, now);
     }
 
-    /// Notes a change at the admin side.
+    /// Notes a change through the admin API.
     pub fn changed(&self, changed: Changed, address: IpAddr) {
         self.thread.lock().work.note_change(changed, address);
     }
 
-    /// Writes what is left, and that weir was stopped, as far as that is done by the deadline.
+    /// Writes what is left, and that weir was stopped, as far as the deadline allows.
     pub fn stop(&self, deadline: Instant) {
         if self.thread.stop(deadline).is_err() {
             log::warn!("audit: the last lines could not be written in time");
@@ -115,7 +115,7 @@ impl Audit {
     }
 }
 
-/// Requests that were rejected for their signature are refusals.
+/// Requests that were rejected for their signature.
 impl Recorder for Audit {
     fn record(&self, exchange: &Exchange, _duration: Duration) {
         let Some(signature) = &exchange.signature else {
@@ -174,7 +174,7 @@ fn run(
     }
 }
 
-/// Appends to the log, which is opened where it is not.
+/// Appends to the log, and opens it first if necessary.
 fn append(config: &Config, log: &mut Option<Log>, entries: &[Entry]) -> io::Result<()> {
     let now = clock::unix_now();
     let log = match log {
@@ -184,7 +184,7 @@ fn append(config: &Config, log: &mut Option<Log>, entries: &[Entry]) -> io::Resu
     log.append(entries, now)
 }
 
-/// Waits for a tick or the end, and takes what is to be written.
+/// Waits for a tick or the stop, and takes what has to be written.
 fn take(shared: &SharedState<Floods>, waiting: &mut Vec<Entry>) -> State {
     let mut inner = shared.lock();
     shared.wait_until(&mut inner, clock::now() + TICK, |_| false);

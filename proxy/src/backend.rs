@@ -40,7 +40,7 @@ pub mod ask_usage;
 pub mod client;
 pub mod connector;
 pub mod failure;
-mod http1;
+pub(crate) mod http1;
 mod http2;
 pub mod informational;
 pub mod loops;

@@ -16,7 +16,7 @@ use http::{HeaderMap, HeaderName, Method};
 mod accept;
 mod cache_control;
 mod cacheable;
-mod canonical;
+pub(crate) mod canonical;
 pub mod copy;
 mod freshness;
 mod key;

@@ -1,7 +1,7 @@
-//! The one place where the clock is read.
+//! The only place where the clock is read.
 //!
-//! State machines take the time as an argument; whoever drives them asks here. Everywhere else the
-//! standard library's `now` is forbidden by `clippy.toml`.
+//! State machines take the time as an argument; their callers read it here. Everywhere else, `clippy.toml`
+//! forbids the `now` of the standard library.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -26,12 +26,12 @@ pub fn unix_now() -> Duration {
         .unwrap_or_default()
 }
 
-/// The time was over before the future was.
+/// The time limit passed before the future completed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Elapsed;
 
-/// Waits for a future for at most `limit`. What is ready at once, as most reads and writes are, costs
-/// neither a timer nor a look at the clock.
+/// Waits for a future for at most `limit`. A future that is ready at once, as most reads and writes are, needs
+/// neither a timer nor the clock.
 ///
 /// # Errors
 /// [`Elapsed`].
@@ -48,16 +48,15 @@ pub async fn timeout<F: Future>(limit: Duration, future: F) -> Result<F::Output,
     waited.map_err(|_| Elapsed)
 }
 
-/// How long a connection is waited for, again and again. Its timer is made once and moved only when it
-/// goes off: a connection in use never comes to that, and a new timer for every wait costs more than
-/// what is waited for.
+/// A timer for the many deadlines of one connection. It is created once and reset only when it fires: on a busy
+/// connection it never does, and a new timer for every wait would cost more than the wait itself.
 #[derive(Debug, Default)]
-pub struct Patience {
+pub struct DeadlineTimer {
     timer: Option<Pin<Box<Sleep>>>,
 }
 
-impl Patience {
-    /// Ready when the deadline is over.
+impl DeadlineTimer {
+    /// Ready when the deadline has passed.
     pub fn poll_end(&mut self, deadline: Instant, context: &mut Context<'_>) -> Poll<()> {
         let deadline = tokio::time::Instant::from(deadline);
         let timer = self
@@ -76,15 +75,15 @@ impl Patience {
     }
 }
 
-/// Waits for what another thread does: a test that reads it once reads it too early on a busy machine.
+/// Waits for what another thread does: a test that checks it only once is too early on a busy machine.
 ///
 /// # Panics
-/// When it does not come.
+/// When it does not happen.
 #[cfg(test)]
 pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = now() + Duration::from_secs(60);
     while !condition() {
-        assert!(now() < deadline, "waited in vain for {what}");
+        assert!(now() < deadline, "timed out waiting for {what}");
         std::thread::park_timeout(Duration::from_millis(2));
     }
 }
@@ -94,27 +93,27 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn patience_ends_at_each_deadline_whatever_the_order_of_them() {
-        let mut patience = Patience::default();
+    async fn the_timer_fires_at_each_deadline_in_any_order() {
+        let mut timer = DeadlineTimer::default();
         let begun = tokio::time::Instant::now();
         for (wait_s, ended_s) in [(60, 60), (10, 70), (5, 75), (600, 675), (1, 676)] {
             let deadline = tokio::time::Instant::now() + Duration::from_secs(wait_s);
-            poll_fn(|context| patience.poll_end(deadline.into_std(), context)).await;
+            poll_fn(|context| timer.poll_end(deadline.into_std(), context)).await;
             assert_eq!(begun.elapsed().as_secs(), ended_s);
         }
-        // A deadline that moves on while it is waited for: an earlier timer goes off in vain.
+        // A deadline that moves while it is waited for: the timer fires too early once.
         let mut first = true;
         poll_fn(|context| {
             let wait_s = if std::mem::take(&mut first) { 5 } else { 20 };
             let deadline = begun + Duration::from_secs(676 + wait_s);
-            patience.poll_end(deadline.into_std(), context)
+            timer.poll_end(deadline.into_std(), context)
         })
         .await;
         assert_eq!(begun.elapsed().as_secs(), 696);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_timeout_ends_only_what_is_not_ready() {
+    async fn a_timeout_ends_only_futures_that_are_not_ready() {
         let second = Duration::from_secs(1);
         assert_eq!(timeout(Duration::ZERO, std::future::ready(1)).await, Ok(1));
         let late = tokio::time::sleep(second * 2);

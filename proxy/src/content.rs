@@ -1,9 +1,7 @@
-//! What is kept of prompts and answers, where `events.content` asks for it: nothing, hashes, or the text
-//! without what is somebody's.
+//! Recorded prompts and responses, as `events.content` configures it: nothing, hashes, or redacted text.
 //!
-//! Questions and answers are read in the formats of models (OpenAI's and Anthropic's) and of chat
-//! platforms; what is no text of theirs is not looked at. Nothing here is on the way of a request that
-//! keeps nothing.
+//! Requests and responses are read in the formats of models (OpenAI and Anthropic) and of chat
+//! platforms; anything else is ignored. A request whose content is not recorded does not come here.
 
 use sha2::{Digest as _, Sha256};
 
@@ -15,8 +13,8 @@ pub use texts::{BODY_BYTES_MAX, question};
 
 /// And so much is kept of it.
 pub const KEPT_BYTES_MAX: usize = 8 * 1024;
-/// A number or a key that lies across the end of what was read may have lost what it is known by.
-const DOUBTFUL_BYTES: usize = 256;
+/// A number or a key across the end of what was read may be truncated beyond recognition.
+const UNCERTAIN_BYTES: usize = 256;
 
 /// The checked `events.content`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,17 +24,17 @@ pub enum Mode {
     Redacted,
 }
 
-/// What is kept of one text.
+/// The recorded form of one text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kept {
-    /// SHA-256 of the text in UTF-8, up to its first 16 KiB: equal texts are found, and a short one can be
+    /// SHA-256 of the text in UTF-8, up to its first 16 KiB: equal texts can be found, and a short one can be
     /// guessed.
     Hash([u8; 32]),
-    /// At most 8 KiB, without what [`redact`] takes out.
+    /// At most 8 KiB, without what [`redact`] removes.
     Redacted(String),
 }
 
-/// What is kept of a request.
+/// The recorded content of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Content {
     pub mode: Mode,
@@ -45,7 +43,7 @@ pub struct Content {
 }
 
 impl Mode {
-    /// What is kept of a text; `None` of an empty one.
+    /// The recorded form of a text; `None` for an empty one.
     #[must_use]
     pub fn keep(self, text: &str) -> Option<Kept> {
         let read = cut(text, TEXT_BYTES_MAX);
@@ -59,7 +57,7 @@ impl Mode {
                 let redacted = redact::redacted(read);
                 let sure = match read.len() < TEXT_BYTES_MAX - 4 {
                     true => &*redacted,
-                    false => cut(&redacted, redacted.len().saturating_sub(DOUBTFUL_BYTES)),
+                    false => cut(&redacted, redacted.len().saturating_sub(UNCERTAIN_BYTES)),
                 };
                 Some(Kept::Redacted(cut(sure, KEPT_BYTES_MAX).to_owned()))
             }
@@ -76,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_kept_is_what_the_mode_says() {
+    fn the_mode_decides_what_is_recorded() {
         let text = "call 13812345678";
         assert_eq!(Mode::None.keep(text), None);
         assert_eq!(Mode::Redacted.keep(""), None);
@@ -94,9 +92,9 @@ mod tests {
     }
 
     #[test]
-    fn a_number_across_the_end_does_not_show() {
+    fn a_number_across_the_end_is_not_recorded() {
         for before in TEXT_BYTES_MAX - 30..TEXT_BYTES_MAX {
-            // All but the end is taken out, so that what is left fits into what is kept.
+            // All but the end is redacted, so that the rest fits.
             let mut text = "13812345678 ".repeat(before / 12);
             text.push_str(&"x".repeat(before - text.len()));
             text.push_str(" 4111 1111 1111 1111");

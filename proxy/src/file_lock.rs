@@ -12,8 +12,8 @@ use std::path::Path;
 /// When another process, or somebody else in this one, holds it; or when the file cannot be made.
 pub fn take(path: &Path) -> io::Result<File> {
     let named = |error: io::Error| {
-        let told = format!("cannot open the lock {}: {error}", path.display());
-        io::Error::new(error.kind(), told)
+        let message = format!("cannot open the lock {}: {error}", path.display());
+        io::Error::new(error.kind(), message)
     };
     let file = OpenOptions::new()
         .create(true)
@@ -25,8 +25,8 @@ pub fn take(path: &Path) -> io::Result<File> {
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => {
-            let told = format!("another process holds {}", path.display());
-            Err(io::Error::new(io::ErrorKind::ResourceBusy, told))
+            let message = format!("another process holds {}", path.display());
+            Err(io::Error::new(io::ErrorKind::ResourceBusy, message))
         }
         Err(TryLockError::Error(error)) => Err(error),
     }

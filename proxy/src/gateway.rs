@@ -35,7 +35,6 @@ use prometheus::IntGauge;
 
 use crate::answer::Delivered;
 use crate::answer::local::{self, LocalResponse};
-use crate::answer::stored::{self, StoredResponse};
 use crate::backend::loops::LoopToken;
 use crate::cache::Stored;
 use crate::clock;
@@ -51,7 +50,6 @@ use crate::metrics::InUse;
 use crate::random;
 use crate::refusal::Refusal;
 use crate::route::address;
-use crate::signature::PlatformAnswer;
 use crate::signature::delivery::Delivery;
 
 mod ask_usage;
@@ -323,15 +321,7 @@ impl Gateway {
                 downstream::deliver(session, exchange, upstream, idle, now).await
             }
             ResponseSource::Stored(stored, age_s) => {
-                model_response::record_stored_text(exchange, stored);
-                let response = StoredResponse {
-                    status: stored.status,
-                    head_lines: stored.head_lines(),
-                    age_s: *age_s,
-                    length: stored.length(),
-                    pieces: stored.pieces(),
-                };
-                stored::write(session, exchange, response).await
+                downstream::deliver_stored(session, exchange, stored, *age_s).await
             }
             ResponseSource::Local(response) => local::write(session, exchange, response).await,
         }
@@ -345,24 +335,13 @@ impl Gateway {
         stop: Stop,
         stopping: &ShutdownWatch,
     ) -> Delivered {
-        let response = match stop {
-            Stop::Refused(refusal) => {
-                if is_unread(session, Some(refusal.code)) {
-                    session.close_after_answer();
-                }
-                LocalResponse::Refusal(refusal)
-            }
-            Stop::Platform(PlatformAnswer {
-                status,
-                content_type,
-                body,
-            }) => LocalResponse::Platform {
-                status,
-                content_type,
-                body,
-            },
-            Stop::ServerOptions(methods) => LocalResponse::Options(methods),
-            Stop::ClientLeft => return Delivered::ClientLeft,
+        if let Stop::Refused(refusal) = &stop
+            && is_unread(session, Some(refusal.code))
+        {
+            session.close_after_answer();
+        }
+        let Some(response) = stop.into_response() else {
+            return Delivered::ClientLeft;
         };
         let mut source = ResponseSource::Local(response);
         self.deliver(session, exchange, &mut source, stopping).await

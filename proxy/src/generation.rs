@@ -26,7 +26,7 @@ pub mod occupancy;
 pub(crate) mod pipeline;
 
 use occupancy::Occupancy;
-use pipeline::{Parts, RoutePipeline, Shared};
+use pipeline::{GenerationSettings, Parts, RoutePipeline};
 
 /// What a checked configuration builds.
 pub struct Generation {
@@ -36,7 +36,7 @@ pub struct Generation {
     pub(crate) header_bytes: usize,
     pub(crate) sampling: Sampling,
     pub(crate) encoded_slash: EncodedSlash,
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) shared: Arc<GenerationSettings>,
     backends: Box<[Arc<Backend>]>,
     connect: Connect,
     memory: Memory,
@@ -64,7 +64,7 @@ impl Generation {
             }
         });
         let backends: Box<[_]> = backends.collect();
-        let shared = Arc::new(Shared::new(config));
+        let shared = Arc::new(GenerationSettings::new(config));
         let schemes = config.routes.iter().flat_map(|route| &route.signature);
         let memory = match previous {
             Some(previous) => previous.memory.next(schemes),

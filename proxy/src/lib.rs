@@ -1,12 +1,12 @@
-//! weir: a sidecar that makes a production service of an AI assistant that already exists.
+//! weir: a sidecar proxy that makes an existing AI assistant ready for production.
 //!
-//! The way of a request, and the order of the modules below:
+//! The request pipeline, and the order of the modules below:
 //!
 //! ```text
 //! listener -> route -> body -> signature -> limit -> cache -> backend -> answer -> record
 //! ```
 //!
-//! [`gateway`] shows it whole; [`exchange`] is what the stages write and record reads.
+//! [`gateway`] shows the whole pipeline; stages write to the [`exchange`], which record reads.
 
 pub mod app;
 pub mod config;
@@ -37,6 +37,8 @@ pub mod content;
 pub mod demo;
 mod ecs;
 pub mod file_lock;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod http;
 pub mod log_throttle;
 pub mod metrics;

@@ -15,7 +15,7 @@ use pingora::apps::HttpServerOptions;
 use pingora::server::ShutdownWatch;
 use tokio_rustls::TlsAcceptor;
 
-use crate::clock::{self, Patience};
+use crate::clock::{self, DeadlineTimer};
 use crate::gateway::{Gateway, Served};
 use crate::http::Connection;
 use crate::http::Limits;
@@ -139,7 +139,7 @@ impl Listener {
     async fn http1(&self, stream: ClientStream, connection: Connection, shutdown: &ShutdownWatch) {
         let mut stopping = pin!(head::stop(shutdown.clone()));
         let mut idle_drain = IdleDrain::new(stopping.as_mut(), self.drain, clock::now());
-        let mut patience = Patience::default();
+        let mut timer = DeadlineTimer::default();
         let mut http1 = Http1::new(stream, self.http.write_timeout);
         let mut expect = match connection.scheme {
             "http" => Expect::Http1OrPreface,
@@ -154,7 +154,7 @@ impl Listener {
                 arrived,
                 expect,
                 &self.limits,
-                &mut patience,
+                &mut timer,
                 &mut idle_drain,
             )
             .await;

@@ -1,4 +1,4 @@
-//! The command line: one function a command.
+//! The command line: one function per command.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -23,12 +23,12 @@ mod sign;
 #[path = "main/terminal.rs"]
 mod terminal;
 
-/// Many short-lived allocations a request: mimalloc costs less for them than the system's.
+/// A request makes many short-lived allocations, for which mimalloc is faster than the system's allocator.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    memory::take_small_pages();
+    memory::disable_huge_pages();
     terminal::start_log();
     let outcome = match Arguments::parse().command {
         Command::Run { config } => run(config.as_deref()),
@@ -52,8 +52,8 @@ fn main() -> ExitCode {
 fn run(path: Option<&Path>) -> anyhow::Result<ExitCode> {
     let loaded = load(path)?;
     block_on(async {
-        // Signals are taken before anything listens, so that none is lost.
-        let stop = stop_signal(Hangup::IsReload)?;
+        // Signals are registered before any port is opened, so that none is lost.
+        let stop = stop_signal(Hangup::Reload)?;
         let app = App::start(&loaded.config)?;
         announce(&app);
         stop.await;
@@ -71,13 +71,13 @@ fn run_demo(arguments: &DemoArguments) -> anyhow::Result<ExitCode> {
     }
     let loaded = demo::config(&ports, index)?;
     block_on(async {
-        let stop = stop_signal(Hangup::Ends)?;
+        let stop = stop_signal(Hangup::Stop)?;
         let assistant = demo::start_assistant(&ports, (&arguments.behaviour).into()).await?;
         let app = App::start(&loaded.config)?;
         announce(&app);
         let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("weir"));
         if let Err(error) = say(&demo::banner(&ports, &program)) {
-            log::warn!("the banner cannot be shown: {error:#}");
+            log::warn!("cannot print the banner: {error:#}");
         }
         stop.await;
         app.stop().await;
@@ -89,16 +89,16 @@ fn run_demo(arguments: &DemoArguments) -> anyhow::Result<ExitCode> {
 fn rules(path: Option<&Path>) -> anyhow::Result<ExitCode> {
     let loaded = match path {
         Some(path) => load(Some(path))?,
-        None => config::defaults().map_err(|error| anyhow::anyhow!("{error}"))?,
+        None => config::defaults().map_err(|diagnostics| anyhow::anyhow!("{diagnostics}"))?,
     };
     match alert::rules::render(&loaded.config.alerts) {
         Ok(text) => {
             say(text.trim_end())?;
             Ok(ExitCode::SUCCESS)
         }
-        Err(refused) => {
-            for refused in refused {
-                note(format_args!("weir: {refused}"));
+        Err(errors) => {
+            for error in errors {
+                note(format_args!("weir: {error}"));
             }
             Ok(ExitCode::FAILURE)
         }
@@ -124,7 +124,9 @@ fn verify_audit(config: Option<&Path>, file: Option<PathBuf>) -> anyhow::Result<
             let loaded = load(config)?;
             let audit = loaded.config.audit;
             let path = audit.map(|audit| audit.path);
-            path.context("the configuration has no `events.audit`; name the log itself")?
+            path.context(
+                "the configuration has no `events.audit`; pass the path of the log instead",
+            )?
         }
     };
     let report = weir::audit::verify::verify(&path)
@@ -142,11 +144,11 @@ fn verify_audit(config: Option<&Path>, file: Option<PathBuf>) -> anyhow::Result<
         report.hash
     );
     if report.faults.is_empty() {
-        say(&format!("{summary}: whole"))?;
+        say(&format!("{summary}: intact"))?;
         return Ok(ExitCode::SUCCESS);
     }
     say(&format!(
-        "{summary}: NOT WHOLE, faults: {}",
+        "{summary}: CORRUPT, faults: {}",
         report.faults.len()
     ))?;
     Ok(ExitCode::FAILURE)
@@ -154,7 +156,7 @@ fn verify_audit(config: Option<&Path>, file: Option<PathBuf>) -> anyhow::Result<
 
 fn run_assistant(arguments: &AssistantArguments) -> anyhow::Result<ExitCode> {
     block_on(async {
-        let stop = stop_signal(Hangup::Ends)?;
+        let stop = stop_signal(Hangup::Stop)?;
         let listener = tokio::net::TcpListener::bind(arguments.address)
             .await
             .with_context(|| format!("cannot listen on {}", arguments.address))?;
@@ -171,7 +173,7 @@ fn run_assistant(arguments: &AssistantArguments) -> anyhow::Result<ExitCode> {
 fn load(path: Option<&Path>) -> anyhow::Result<Loaded> {
     let loaded = config::find(path)
         .and_then(|path| config::load(&path))
-        .map_err(|error| anyhow::anyhow!("{error}"))?;
+        .map_err(|diagnostics| anyhow::anyhow!("{diagnostics}"))?;
     for warning in &loaded.warnings {
         note(format_args!("weir: warning: {warning}"));
     }
@@ -196,16 +198,16 @@ fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Resul
         .block_on(future)
 }
 
-/// What SIGHUP means.
+/// The effect of SIGHUP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Hangup {
-    /// The terminal was closed, and with it what was tried there.
-    Ends,
-    /// The configuration is to be read again.
-    IsReload,
+    /// Stops: the terminal was closed.
+    Stop,
+    /// Reloads the configuration.
+    Reload,
 }
 
-/// Ends at SIGTERM or SIGINT.
+/// Ready on SIGTERM or SIGINT.
 fn stop_signal(hangup: Hangup) -> anyhow::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -216,12 +218,12 @@ fn stop_signal(hangup: Hangup) -> anyhow::Result<impl Future<Output = ()>> {
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
                 Some(()) = hung_up.recv() => {
-                    if hangup == Hangup::Ends {
+                    if hangup == Hangup::Stop {
                         break;
                     }
                     log::warn!(
-                        "SIGHUP: reloading is not implemented yet; certificates are reloaded when their files \
-                         change, anything else needs a restart"
+                        "SIGHUP: reloading the configuration is not implemented yet; certificates are reloaded \
+                         automatically, any other change requires a restart"
                     );
                 }
             }

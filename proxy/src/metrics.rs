@@ -199,7 +199,7 @@ impl Metrics {
     fn exemplars(&self, name: &str, labels: &[LabelPair]) -> Vec<Option<Observation>> {
         let families = self.families.lock();
         let family = families.with_exemplars.get(name);
-        let series = family.and_then(|family| family.shown_with(labels));
+        let series = family.and_then(|family| family.with_labels(labels));
         series
             .map(|series| series.observations())
             .unwrap_or_default()

@@ -1,14 +1,14 @@
-//! What a model call says of itself: read from its question and its answer as they pass, whoever's format
-//! they are in.
+//! What is known of a model call: model, token usage, outcome, read from its request and its response while they are
+//! forwarded, in the formats of all providers.
 //!
-//! A leaf: it knows neither HTTP messages nor stages. It sees every piece, changes none, holds a bounded
-//! part whatever comes, and takes nothing worse than nothing from text that is not what it should be.
+//! A leaf: it knows no stage. It reads every piece and changes none, in bounded memory; malformed text yields nothing.
 
-pub mod answer;
+pub mod ending;
 pub mod estimate;
 pub mod json;
 pub mod operation;
-pub mod question;
+pub mod request;
+pub mod response;
 pub mod sse;
 pub mod usage;
 pub mod usage_chunk;

@@ -1,5 +1,5 @@
-//! Identifiers of requests and traces: they have to be unlikely, not secret, so each thread has a fast
-//! generator of its own.
+//! Random bits for the identifiers of requests and traces. These must be unique, not secret, so each thread
+//! has a fast generator of its own.
 
 use std::cell::RefCell;
 

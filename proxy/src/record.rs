@@ -188,7 +188,7 @@ impl Recorder for EventRecorder {
     fn record(&self, exchange: &Exchange, duration: Duration) {
         let random = || random::bits() as u64;
         let sampling = self.format.sampling();
-        if sampling.share < 1.0 && !sampling.takes(exchange, duration, random()) {
+        if sampling.share < 1.0 && !sampling.samples(exchange, duration, random()) {
             self.sampled_out.inc();
             return;
         }

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 const STAMP: &str = "%Y%m%dT%H%M%S.%3fZ";
 const STAMP_SHAPE: &str = "00000000T000000.000Z";
 
-/// A name for the file at `path` when it is rotated at `now`, since the Unix epoch.
+/// An unused name for the file at `path` when it is rotated at `now`, since the Unix epoch.
 ///
 /// # Errors
 /// When thousands of names are taken.
@@ -30,7 +30,7 @@ fn rotated_name(path: &Path, at: Duration) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// Where a file lies.
+/// The directory of a file.
 pub(crate) fn directory(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -38,7 +38,7 @@ pub(crate) fn directory(path: &Path) -> &Path {
     }
 }
 
-/// What stands before and after the stamp in the name of a rotated file.
+/// The parts of the name of a rotated file before and after the stamp.
 fn affixes(path: &Path) -> (OsString, OsString) {
     let mut prefix = path.file_stem().unwrap_or_default().to_owned();
     prefix.push("-");
@@ -68,7 +68,7 @@ pub(crate) fn rotated_at(path: &Path, name: &std::ffi::OsStr) -> Option<String> 
     is_stamp.then(|| stamp.to_owned())
 }
 
-/// A time as it stands in names.
+/// A time as it is written in names.
 pub(crate) fn stamp(since_epoch: Duration) -> String {
     i64::try_from(since_epoch.as_millis())
         .ok()

@@ -1,9 +1,8 @@
-//! CPU, memory, disks and disk I/O as weir sees them from where it runs, and how late its runtimes are.
+//! CPU, memory, disks and disk I/O of the container or machine, and the scheduling lag of the runtimes.
 //!
-//! Where a control group limits the processor or the memory (a container, a systemd slice with a
-//! limit), use is measured against that limit; else against the machine. It is a side service: a thread
-//! reads every five seconds, and a scrape shows what was read last. Nothing on the way of a request waits
-//! for it, also when a file system hangs.
+//! If a control group limits processor or memory (a container, a systemd slice), usage is measured against that
+//! limit, otherwise against the machine. A side service: a worker reads every five seconds, and a scrape exposes
+//! the last reading. No request waits for it, even if a file system hangs.
 
 use std::io;
 use std::sync::Arc;
@@ -27,29 +26,29 @@ mod sampler;
 
 /// How often everything is read.
 const INTERVAL: Duration = Duration::from_secs(5);
-/// Use of the processor is known from the second reading on: that one comes soon.
+/// Processor usage is known from the second reading on: that one follows soon.
 const FIRST_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What was read last. What could not be read is absent.
+/// The last reading. What could not be read is absent.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Reading {
-    /// Share of the processor time that may be used: 1 is all of it.
+    /// Usage as a share of the processor time that may be used.
     pub cpu_ratio: Option<f64>,
-    /// Share of the memory that may be used, without what the kernel can take back at once.
+    /// Usage as a share of the memory that may be used, without what the kernel can reclaim at once.
     pub memory_ratio: Option<f64>,
     pub disks: Vec<Disk>,
     pub devices: Vec<Device>,
 }
 
-/// A file system that can be written to.
+/// A writable file system.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Disk {
     pub mount: String,
-    /// `used / (used + available)`, as df(1) has it: what is kept for root alone is neither.
+    /// `used / (used + available)`, as in df(1): what is reserved for root is neither.
     pub used_ratio: f64,
 }
 
-/// What has gone through a block device.
+/// The I/O of a block device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Device {
     pub name: String,
@@ -59,7 +58,7 @@ pub struct Device {
 
 #[cfg(test)]
 impl Reading {
-    /// Everything there can be.
+    /// A reading with every value.
     pub(crate) fn example() -> Self {
         Reading {
             cpu_ratio: Some(0.25),
@@ -77,8 +76,7 @@ impl Reading {
     }
 }
 
-/// The thread that reads. It ends when this is dropped, which does not wait for it: it may hang in a
-/// file system.
+/// The worker that reads. Dropping it stops the worker without waiting: it may hang in a file system.
 #[derive(Debug)]
 pub struct System {
     _thread: WorkerThread<()>,

@@ -1,8 +1,8 @@
 //! Trace context as W3C Trace Context (level 1 and 2) and W3C Baggage define it.
 //!
-//! weir takes part in the caller's trace: the trace's id stays, weir's own span becomes the parent
-//! of the backend's, the sampled and random flags are kept. What is malformed is dropped as the
-//! specifications say, and never makes a request fail.
+//! weir continues an incoming trace: the trace id stays the same, weir's own span becomes the parent of the
+//! backend's, and the sampled and random flags are preserved. Malformed headers are dropped as the specifications
+//! require, and never make a request fail.
 
 use http::header::HeaderName;
 use http::{HeaderMap, HeaderValue};
@@ -21,7 +21,7 @@ pub const FLAG_RANDOM: u8 = 0x02;
 /// Length of a version 00 `traceparent`.
 const PARENT_LENGTH: usize = 55;
 
-/// The trace a request belongs to and what is handed to the backend.
+/// The trace of a request, and what is forwarded to the backend.
 #[derive(Clone, Debug, Default)]
 pub struct TraceContext {
     /// 16 bytes; 32 lower-case hex digits when written. All zero only in a default value.
@@ -30,7 +30,7 @@ pub struct TraceContext {
     pub span_id: [u8; 8],
     /// The caller's span, when a valid one was given.
     pub parent_id: Option<[u8; 8]>,
-    /// [`FLAG_SAMPLED`] and [`FLAG_RANDOM`]; the other bits are 0, as the specification asks.
+    /// [`FLAG_SAMPLED`] and [`FLAG_RANDOM`]; the other bits are 0, as the specification requires.
     pub flags: u8,
     pub tracestate: Option<HeaderValue>,
     pub baggage: Option<HeaderValue>,
@@ -45,11 +45,11 @@ pub enum Recording {
     Off,
 }
 
-/// Whether a caller's context is gone on with.
+/// Whether an incoming context is continued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Incoming {
     Trusted,
-    /// Every request begins a trace; the caller's `tracestate` and `baggage` end here too.
+    /// Every request begins a new trace; an incoming `tracestate` or `baggage` is dropped.
     Untrusted,
 }
 
@@ -63,8 +63,8 @@ pub struct Sampling {
 }
 
 impl Sampling {
-    /// Whether a trace that begins here is recorded: by its id, so that everybody who asks decides alike
-    /// (OpenTelemetry's `TraceIdRatioBased`).
+    /// Whether a trace that begins here is recorded: decided by its id, so that all services decide alike
+    /// (`TraceIdRatioBased` in OpenTelemetry).
     fn takes(&self, trace_id: [u8; 16]) -> bool {
         let Some(share) = self.share else {
             return false;
@@ -75,7 +75,7 @@ impl Sampling {
 }
 
 impl TraceContext {
-    /// The trace of a request under these rules: the caller's with the caller's decision, else a new one.
+    /// The trace of a request under these rules: the incoming one with its sampling decision, or a new one.
     #[must_use]
     pub fn of_request(
         headers: &HeaderMap,
@@ -95,10 +95,10 @@ impl TraceContext {
         context
     }
 
-    /// Reads the caller's context, or begins a trace. `random` gives fresh bytes for identifiers.
+    /// Reads the incoming context, or begins a trace. `random` gives random bytes for identifiers.
     ///
-    /// Without exactly one valid `traceparent` a new trace begins and `tracestate` is not looked at.
-    /// `baggage` stands by itself. A new trace is not sampled: [`TraceContext::of_request`] decides that.
+    /// Without exactly one valid `traceparent` a new trace begins and `tracestate` is ignored. `baggage` is
+    /// independent of it. A new trace is not sampled: [`TraceContext::of_request`] decides that.
     #[must_use]
     pub fn from_headers(headers: &HeaderMap, random: &mut dyn FnMut(&mut [u8])) -> Self {
         let baggage = state::baggage(headers.get_all(&BAGGAGE));
@@ -132,8 +132,8 @@ impl TraceContext {
         }
     }
 
-    /// Replaces `traceparent`, `tracestate` and `baggage` in what goes to the backend, whose spans will
-    /// hang under the span `parent`.
+    /// Replaces `traceparent`, `tracestate` and `baggage` in the headers for the backend, whose spans get the
+    /// parent `parent`.
     pub fn write_to(&self, headers: &mut HeaderMap, parent: &[u8; 8]) {
         // The text is ASCII, so it always is a header value.
         if let Ok(value) = HeaderValue::from_bytes(&self.traceparent(parent)) {
@@ -151,7 +151,7 @@ impl TraceContext {
         }
     }
 
-    /// The `traceparent` towards the backend, in version 00, the highest that weir knows.
+    /// The `traceparent` for the backend, in version 00, the highest that weir supports.
     fn traceparent(&self, parent: &[u8; 8]) -> [u8; PARENT_LENGTH] {
         let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
         write_hex(&mut text[3..35], &self.trace_id);
@@ -161,13 +161,13 @@ impl TraceContext {
     }
 }
 
-/// The one `traceparent`; none when there are two, of which either may be the right one.
+/// The only `traceparent`; `None` if there are several, any of which may be the valid one.
 fn only(headers: &HeaderMap) -> Option<&HeaderValue> {
     let mut values = headers.get_all(&TRACEPARENT).iter();
     values.next().filter(|_| values.next().is_none())
 }
 
-/// What a valid `traceparent` says.
+/// The content of a valid `traceparent`.
 struct Parent {
     trace_id: [u8; 16],
     span_id: [u8; 8],
@@ -175,18 +175,18 @@ struct Parent {
 }
 
 impl Parent {
-    /// Version 00 is read exactly, a higher one by the rules for versions to come: its first four
-    /// fields are where they are now, and what follows is behind another dash.
+    /// Version 00 is parsed strictly, a higher one by the rules for future versions: its first four fields are
+    /// in the same place, and anything that follows is separated by another dash.
     fn parse(value: &[u8]) -> Option<Parent> {
         let text = value.trim_ascii();
         let (fields, rest) = text.split_at_checked(PARENT_LENGTH)?;
         let [version] = hex(&fields[..2])?;
-        let ends_well = match version {
+        let is_valid_end = match version {
             0x00 => rest.is_empty(),
             0xff => false,
             _ => matches!(rest.first(), None | Some(b'-')),
         };
-        if !ends_well || [fields[2], fields[35], fields[52]] != *b"---" {
+        if !is_valid_end || [fields[2], fields[35], fields[52]] != *b"---" {
             return None;
         }
         let trace_id: [u8; 16] = hex(&fields[3..35])?;
@@ -225,14 +225,14 @@ fn write_hex(target: &mut [u8], bytes: &[u8]) {
     }
 }
 
-/// A fresh identifier of a span.
+/// A new identifier of a span.
 pub fn new_span_id(random: &mut dyn FnMut(&mut [u8])) -> [u8; 8] {
     let mut span_id = [0; 8];
     random(&mut span_id);
     never_zero(span_id)
 }
 
-/// All zeroes are no identifier; a generator that gives them gets one bit set.
+/// An identifier of zeroes is invalid; one bit of it is set.
 fn never_zero<const LENGTH: usize>(mut id: [u8; LENGTH]) -> [u8; LENGTH] {
     if id == [0; LENGTH] {
         id[LENGTH - 1] = 1;

@@ -1,8 +1,8 @@
-//! Threads and tasks beside the way of requests are started again when they panic or fail.
+//! Supervises background workers: threads and tasks that are restarted when they panic or fail.
 //!
-//! A panic is a mistake of weir's own, and one mistake must not end what a process promises for as long as it
-//! lives. What is started again waits a little longer each time, is counted, and says why. What it had in hand
-//! is its own affair: see each of them.
+//! A panic is a bug in weir, and one bug must not end a function of the process for good. Restarts are delayed
+//! (exponential backoff), counted and logged with their reason. Each worker itself takes care of the work it
+//! had not finished.
 
 use std::any::Any;
 use std::fmt::Display;
@@ -23,26 +23,26 @@ pub mod thread;
 
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const WAIT_MAX: Duration = Duration::from_secs(30);
-/// What ran for so long had come back to life: the next wait is short again.
+/// A worker that ran for so long was stable: the next wait is short again.
 const STABLE_AFTER: Duration = Duration::from_secs(60);
 
-/// Who runs, and how often it had to be started again; a clone is the same.
+/// A worker: its name and its counters. Clones share their state.
 #[derive(Clone, Debug)]
 pub struct Worker {
     name: Arc<str>,
     restarts: IntCounter,
-    /// 1 while it runs, 0 from a panic until it is started again.
+    /// 1 while it runs, 0 from a failure until it is restarted.
     up: IntGauge,
-    /// So many panics are wanted by a test.
+    /// How many panics a test has ordered.
     #[cfg(test)]
     faults: Arc<AtomicU32>,
 }
 
-/// What ended the pause before a new start.
+/// How the pause before a restart ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pause {
     Over,
-    /// weir stops: the worker may do what is left, once.
+    /// weir is stopping: the worker may do what is left, once.
     Stopping,
 }
 
@@ -64,8 +64,7 @@ impl Worker {
         &self.name
     }
 
-    /// Runs until `run` has ended well. `pause` waits before a new start, as long as it is told or until weir
-    /// stops.
+    /// Runs `run` until it succeeds. `pause` waits before a restart, for the given time or until weir stops.
     pub fn keep<E: Display>(
         &self,
         mut run: impl FnMut() -> Result<(), E>,
@@ -90,7 +89,7 @@ impl Worker {
         }
     }
 
-    /// As [`Worker::keep`], for a task: each time `run` makes a new one.
+    /// As [`Worker::keep`], for a task: `run` makes a new one each time.
     pub async fn keep_task<F>(&self, mut run: impl FnMut() -> F)
     where
         F: Future<Output = ()> + Send + 'static,
@@ -115,47 +114,47 @@ impl Worker {
         self.up.set(0);
         self.restarts.inc();
         let (name, ms) = (&self.name, wait.as_millis());
-        log::error!("worker {name} has failed: {why}; it is started again in {ms} ms");
+        log::error!("worker {name} has failed: {why}; it is restarted in {ms} ms");
         wait
     }
 
-    /// Where a test lets it panic. It is nothing elsewhere.
+    /// A place where tests inject a panic; it does nothing otherwise.
     #[cfg(not(test))]
     #[inline(always)]
     pub const fn fault_point(&self) {}
 
-    /// Where a test lets it panic.
+    /// A place where tests inject a panic.
     #[cfg(test)]
     pub fn fault_point(&self) {
         let one_less = |faults: u32| faults.checked_sub(1);
         let order = Ordering::SeqCst;
         if self.faults.fetch_update(order, order, one_less).is_ok() {
-            panic!("a test wants worker {} to panic", self.name);
+            panic!("a test made worker {} panic", self.name);
         }
     }
 }
 
 #[cfg(test)]
 impl Worker {
-    /// One that no metric shows.
+    /// A worker without exposed metrics.
     pub(crate) fn unseen(name: &str) -> Self {
         let restarts = IntCounter::new("restarts", "Restarts.").expect("a counter");
         let up = IntGauge::new("up", "Up.").expect("a gauge");
         Worker::new(name, restarts, up)
     }
 
-    /// The next so many times that it comes to a [`Worker::fault_point`] it panics.
+    /// Makes the next so many calls of [`Worker::fault_point`] panic.
     pub(crate) fn fail(&self, times: u32) {
         self.faults.store(times, Ordering::SeqCst);
     }
 
-    /// How often it was started again, and whether it runs.
+    /// How often it was restarted, and whether it runs.
     pub(crate) fn seen(&self) -> (u64, i64) {
         (self.restarts.get(), self.up.get())
     }
 }
 
-/// What a panic said.
+/// The message of a panic.
 fn reason(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
@@ -187,7 +186,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_double_up_to_a_bound_and_are_short_again_after_a_good_run() {
+    fn waits_double_up_to_the_maximum_and_are_short_after_a_stable_run() {
         let mut restarts = Restarts::new();
         let waits: Vec<_> = (0..10)
             .map(|_| restarts.next(Duration::ZERO).as_millis())
@@ -200,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_run_until_it_ends_well_and_after_the_stop_once_more() {
+    fn a_worker_is_restarted_until_it_succeeds_and_once_after_the_stop() {
         let worker = Worker::unseen("test");
         let (mut runs, mut pauses) = (0, Vec::new());
         worker.keep(
@@ -231,7 +230,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_task_is_made_anew() {
+    async fn a_task_is_restarted() {
         let worker = Worker::unseen("task");
         worker.fail(3);
         worker

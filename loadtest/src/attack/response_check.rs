@@ -3,14 +3,15 @@
 
 use http::{HeaderMap, Method, header};
 use weir::coding::{Decoder, Progress};
-use weir::model::answer::{AnswerReader, Ending, Kind};
+use weir::model::ending::Ending;
 use weir::model::operation::Operation;
+use weir::model::response::{ResponseFormat, ResponseReader};
 use weir::refusal::ErrorCode;
 
 /// Reads one response to its end.
 pub(super) struct ResponseCheck {
     /// `None`: the response is not one of a model, or cannot be decoded.
-    reading: Option<(Decoder, AnswerReader)>,
+    reading: Option<(Decoder, ResponseReader)>,
 }
 
 impl ResponseCheck {
@@ -26,13 +27,14 @@ impl ResponseCheck {
         path: &str,
         status: u16,
         headers: &HeaderMap,
-    ) -> Option<(Decoder, AnswerReader)> {
+    ) -> Option<(Decoder, ResponseReader)> {
         let path = path.split('?').next().unwrap_or_default();
         let operation = Operation::of(path).filter(|_| *method == Method::POST)?;
-        let kind = Kind::of_answer(headers.get(header::CONTENT_TYPE)).filter(|_| status == 200)?;
+        let kind = ResponseFormat::of_response(headers.get(header::CONTENT_TYPE))
+            .filter(|_| status == 200)?;
         Some((
             Decoder::of(headers)?,
-            AnswerReader::new(kind, Some(operation)),
+            ResponseReader::new(kind, Some(operation)),
         ))
     }
 

@@ -59,7 +59,7 @@ pub(super) async fn serve(
             accepted = listener.accept() => accepted,
             () = sleep(memory::INTERVAL), if is_used => {
                 // Idle for a while.
-                memory::give_back();
+                memory::return_unused();
                 reserve(&listener, &mut spare);
                 is_used = false;
                 continue;

@@ -98,11 +98,11 @@ impl Engine {
                 continue;
             };
             let of = saved.key.label.as_ref().map(|(_, value)| value.clone());
-            let begun = Series {
+            let restored = Series {
                 hysteresis: Hysteresis::resumed(saved.tier, saved.last_at),
                 state: AlertState::of_saved(&saved, Some(rule.clone()), &engine.settings.identity),
             };
-            series.insert(of, begun);
+            series.insert(of, restored);
         }
         engine
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::metrics::catalog::DURATION_EDGES_S;
 
-/// Shorter durations are not told apart.
+/// Shorter durations are not distinguished.
 const SHORTEST_S: f64 = 10e-6;
 /// Longer durations count as this long.
 const LONGEST_S: f64 = 7200.0;
@@ -32,8 +32,8 @@ const FINE_BITS: u32 = 48;
 static FIRST: LazyLock<Vec<u16>> = LazyLock::new(|| {
     let places = place(SHORTEST_S)..=place(LONGEST_S);
     let first = places.map(|place| {
-        let begin = f64::from_bits(place << FINE_BITS);
-        ENDS_S.partition_point(|end| *end < begin) as u16
+        let start = f64::from_bits(place << FINE_BITS);
+        ENDS_S.partition_point(|end| *end < start) as u16
     });
     first.collect()
 });
@@ -157,10 +157,10 @@ impl Histogram {
                 let Some(end) = ENDS_S.get(bucket) else {
                     break;
                 };
-                let begin = bucket.checked_sub(1).and_then(|before| ENDS_S.get(before));
-                let begin = begin.copied().unwrap_or(0.0);
+                let start = bucket.checked_sub(1).and_then(|before| ENDS_S.get(before));
+                let start = start.copied().unwrap_or(0.0);
                 let part = (rank - below as f64) / *count as f64;
-                return Some(begin + (end - begin) * part);
+                return Some(start + (end - start) * part);
             }
             below = reached;
         }
@@ -269,8 +269,8 @@ mod tests {
             (place(SHORTEST_S)..place(LONGEST_S)).map(|at| f64::from_bits(at << FINE_BITS));
         let others = [0.0, 1e-9, 1e-7, 7201.0, 1e6, 1e18];
         for seconds in ends.chain(places.flat_map(near)).chain(others) {
-            let right = ENDS_S.partition_point(|end| *end < seconds);
-            assert_eq!(bucket(seconds), right, "{seconds}");
+            let expected = ENDS_S.partition_point(|end| *end < seconds);
+            assert_eq!(bucket(seconds), expected, "{seconds}");
         }
     }
 

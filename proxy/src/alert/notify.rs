@@ -168,7 +168,7 @@ fn wait(shared: &SharedState<News>, until: Instant, for_news: bool) -> State {
 /// The health of a notifier.
 #[derive(Debug)]
 struct Health {
-    complaint: LogThrottle,
+    throttle: LogThrottle,
     failures: u32,
     retry_max: Duration,
 }
@@ -176,7 +176,7 @@ struct Health {
 impl Health {
     fn new(retry_max: Duration) -> Self {
         Health {
-            complaint: LogThrottle::every(LOG_INTERVAL),
+            throttle: LogThrottle::every(LOG_INTERVAL),
             failures: 0,
             retry_max,
         }
@@ -191,7 +191,7 @@ impl Health {
     fn up_to_date(&mut self, name: &str, counts: &NotifierCounts) {
         counts.up.set(1);
         self.failures = 0;
-        if self.complaint.recovered() {
+        if self.throttle.recovered() {
             log::info!("alerts: {name} is up to date again");
         }
     }
@@ -201,7 +201,7 @@ impl Health {
         counts.failed.inc();
         counts.up.set(0);
         self.failures = self.failures.saturating_add(1);
-        if self.complaint.failed(clock::now()) == LogDecision::Log {
+        if self.throttle.failed(clock::now()) == LogDecision::Log {
             log::error!(
                 "alerts: {name} could not be notified: {}; retrying",
                 failure.reason()

@@ -22,7 +22,7 @@ use crate::worker::thread::{SharedState, State as Running, WorkerThread};
 const VERSION: u32 = 1;
 /// Far more than all alerts that can fire.
 const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
-const COMPLAINT_INTERVAL: Duration = Duration::from_secs(60);
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
 /// After a write that failed: the disk may have room again.
 const RETRY: Duration = Duration::from_secs(5);
 const IDLE: Duration = Duration::from_secs(3600);
@@ -192,7 +192,7 @@ fn run(
     unwritten: &mut Option<Vec<u8>>,
     (watch, worker): (&WriteWatch, &Worker),
 ) {
-    let mut complaint = LogThrottle::every(COMPLAINT_INTERVAL);
+    let mut throttle = LogThrottle::every(LOG_INTERVAL);
     loop {
         let pause = match &*unwritten {
             Some(_) => RETRY,
@@ -207,10 +207,10 @@ fn run(
             worker.fault_point();
             match watch.time(|| replace(path, text)) {
                 Ok(()) => {
-                    complaint.recovered();
+                    throttle.recovered();
                     *unwritten = None;
                 }
-                Err(error) if complaint.failed(clock::now()) == LogDecision::Log => {
+                Err(error) if throttle.failed(clock::now()) == LogDecision::Log => {
                     let path = path.display();
                     log::error!(
                         "alerts.state: cannot write {path}: {error}; a restart would forget firing alerts and silences"

@@ -40,7 +40,7 @@ pub enum Inexpressible {
 /// Makes the query of one rule's signal.
 #[derive(Clone, Debug)]
 pub struct Promql<'r> {
-    /// The labels that series are told apart by.
+    /// The labels of the series.
     by: String,
     /// The range of `increase` and `rate`.
     window: String,
@@ -65,7 +65,7 @@ impl<'r> Promql<'r> {
         }
     }
 
-    /// The labels that series are told apart by.
+    /// The labels of the series.
     #[must_use]
     pub fn by(&self) -> &str {
         &self.by
@@ -124,7 +124,7 @@ impl<'r> Promql<'r> {
         ))
     }
 
-    /// Whether a metric tells apart what the rule does.
+    /// Whether a metric has the label of the rule.
     ///
     /// # Errors
     /// It does not.
@@ -163,7 +163,7 @@ impl<'r> Promql<'r> {
     }
 }
 
-/// The labels that series are told apart by.
+/// The labels of the series.
 pub(super) fn by(per: Option<Per>) -> String {
     let replica = format!("job, {INSTANCE}");
     match per {

@@ -1,7 +1,7 @@
-//! What a rule can measure: each signal is one file with one descriptor, and one line in [`ALL`].
+//! Alert signals: each is one file with one descriptor, and one line in [`ALL`].
 //!
-//! The descriptor is all that weir knows of a signal. The configuration takes its name, its unit and what
-//! it can be told apart by; the engine its value; `weir rules` its query; alerts their runbook.
+//! The descriptor is everything that weir knows about a signal. The configuration takes its name, its unit and what
+//! it can be split by; the engine its value; `weir rules` its query; alerts their runbook.
 
 use super::counts::Counts;
 use super::page::Page;
@@ -26,7 +26,7 @@ pub mod response_time;
 pub mod signature_failure_share;
 pub mod spool_oldest;
 
-/// Every signal, in the order in which the configuration names them.
+/// Every signal, in the order of the schema.
 pub const ALL: &[&Signal] = &[
     &error_rate::SIGNAL,
     &response_time::P50,
@@ -46,20 +46,20 @@ pub const ALL: &[&Signal] = &[
     &dependency_down::SIGNAL,
 ];
 
-/// What is known of one signal.
+/// The descriptor of a signal.
 pub struct Signal {
     /// As the configuration names it.
     pub name: &'static str,
     pub unit: Unit,
     pub worse: Worse,
-    /// What a rule can tell apart; empty where there is one value for the whole process.
+    /// The labels that a rule can split it by; empty when there is one value for the whole process.
     pub per: &'static [Per],
     pub source: Source,
-    /// What of the configuration must be there for it ever to have a value.
+    /// What must be configured for it to have a value.
     pub requires: Option<Requirement>,
     /// The same value as a query of Prometheus.
     pub query: fn(&Promql<'_>) -> Result<String, Inexpressible>,
-    /// The rule of a configuration that has none.
+    /// The default rule over it, if there is one.
     pub default_rule: Option<DefaultRule>,
     pub runbook: Page,
 }
@@ -71,13 +71,13 @@ pub enum Source {
     Requests(fn(&Window, u64) -> Option<f64>),
     /// What the process itself counted within the window.
     Process(fn(&Counts) -> f64),
-    /// The moment of the evaluation; `None` while there is nothing to read.
+    /// The snapshot of the evaluation; `None` while there is no reading.
     Snapshot(fn(&Snapshot) -> Option<Measurement>),
-    /// It is not built yet: what measures it in a later version.
+    /// Not implemented yet; what it needs.
     Planned(&'static str),
 }
 
-/// A value of a moment.
+/// A value, with what it is about.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Measurement {
     pub value: f64,
@@ -93,7 +93,7 @@ impl From<f64> for Measurement {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Requirement {
-    /// Events go to an index, by way of a spool.
+    /// Events are shipped to an index.
     Shipping,
 }
 
@@ -119,7 +119,7 @@ impl Signal {
         matches!(self.source, Source::Requests(_))
     }
 
-    /// Its value; `window` is that of the traffic that a rule looks at, where there was some.
+    /// Its value; `window` is that of the traffic of the rule, if there was any.
     #[must_use]
     pub fn measure(
         &self,

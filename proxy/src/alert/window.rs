@@ -26,7 +26,7 @@ pub struct Window {
 
 #[derive(Debug)]
 struct Slot {
-    begun: Duration,
+    started: Duration,
     /// The time of its last counts.
     ended: Duration,
     delta: Delta,
@@ -53,12 +53,12 @@ impl Window {
         self.counts.each(&delta.counts, |sum, more| sum + more);
         let share = self.length / SLOTS_MAX;
         match self.slots.back_mut() {
-            Some(last) if share > self.interval && now.saturating_sub(last.begun) < share => {
+            Some(last) if share > self.interval && now.saturating_sub(last.started) < share => {
                 last.ended = now;
                 last.delta.add(&delta);
             }
             _ => self.slots.push_back(Slot {
-                begun: now,
+                started: now,
                 ended: now,
                 delta,
             }),

@@ -12,7 +12,8 @@ use super::timeouts::ResponseTimeouts;
 use super::usage_stripper::UsageStripper;
 use crate::coding::{Decoder, Progress, StopReason};
 use crate::exchange::Exchange;
-use crate::model::answer::{AnswerReader, Ending, Form};
+use crate::model::ending::Ending;
+use crate::model::response::{ResponseForm, ResponseReader};
 use crate::refusal::ErrorCode;
 
 /// Reads, changes and copies the body of one response.
@@ -20,7 +21,7 @@ pub(crate) struct BodyFilter<'a> {
     /// Decodes the content coding, where anything is read.
     pub(crate) decoder: Option<Decoder>,
     /// Boxed: it is large, and most responses are not those of a model.
-    pub(crate) usage: Option<Box<AnswerReader>>,
+    pub(crate) usage: Option<Box<ResponseReader>>,
     /// The text, where some of it is recorded.
     pub(crate) text: Option<ResponseText>,
     /// What is read above has the stripped chunk; the client and the copy do not.
@@ -100,10 +101,13 @@ impl BodyFilter<'_> {
             return false;
         }
         match self.form() {
-            Form::Events => copying.ends_with_any(&[b"\n\n", b"\n\r\n", b"\r\r"]),
-            Form::Lines => copying.ends_with_any(&[b"\n"]),
+            ResponseForm::Events => copying.ends_with_any(&[b"\n\n", b"\n\r\n", b"\r\r"]),
+            ResponseForm::Lines => copying.ends_with_any(&[b"\n"]),
             // Whether an array is complete is only known at the end of its framing.
-            Form::Array | Form::Text | Form::Unseen | Form::Other => false,
+            ResponseForm::Array
+            | ResponseForm::Text
+            | ResponseForm::Unseen
+            | ResponseForm::Other => false,
         }
     }
 
@@ -147,17 +151,17 @@ impl BodyFilter<'_> {
 
     fn terminal(&self) -> Terminal {
         let usage = self.usage.as_ref();
-        match usage.is_some_and(|usage| usage.ends_by_guess()) {
+        match usage.is_some_and(|usage| usage.end_is_inferred()) {
             true => Terminal::Guessed,
             false => Terminal::ByName,
         }
     }
 
     /// The form of the response, where it is read.
-    pub(super) fn form(&self) -> Form {
+    pub(super) fn form(&self) -> ResponseForm {
         self.usage
             .as_ref()
-            .map_or(Form::Other, |usage| usage.form())
+            .map_or(ResponseForm::Other, |usage| usage.form())
     }
 
     /// What is still waited for, if the terminal event has arrived by `now`.
@@ -196,8 +200,8 @@ impl BodyFilter<'_> {
         let is_whole = match (framing, self.form()) {
             // Only the end of the framing would have shown that nothing follows.
             (FramingEnd::GivenUp, _) if self.terminal() == Terminal::Guessed => false,
-            (_, Form::Events) => self.is_copy_whole(),
-            (FramingEnd::GivenUp, Form::Lines) => self.is_copy_whole(),
+            (_, ResponseForm::Events) => self.is_copy_whole(),
+            (FramingEnd::GivenUp, ResponseForm::Lines) => self.is_copy_whole(),
             (FramingEnd::Arrived | FramingEnd::GivenUp, _) => true,
         };
         match is_whole {
@@ -207,10 +211,13 @@ impl BodyFilter<'_> {
     }
 
     fn store_copy(&mut self, stored_at: Duration) {
-        let is_good = self.usage.as_ref().is_some_and(|usage| usage.is_good());
+        let is_successful = self
+            .usage
+            .as_ref()
+            .is_some_and(|usage| usage.is_successful());
         let is_decoded = self.is_decoded();
         match &mut self.copying {
-            Some(copying) if is_good && is_decoded => copying.store(stored_at),
+            Some(copying) if is_successful && is_decoded => copying.store(stored_at),
             _ => self.remove_copy(),
         }
     }

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use crate::content::texts::{BODY_BYTES_MAX, Named, TEXT_BYTES_MAX, Texts};
-use crate::model::answer::Kind;
+use crate::content::texts::{BODY_BYTES_MAX, KeyKind, TEXT_BYTES_MAX, Texts};
+use crate::model::response::ResponseFormat;
 use crate::model::sse::Scanner;
 
 /// How much is held of a response that is one JSON text; a longer one is not read.
@@ -24,10 +24,10 @@ pub(crate) enum ResponseText {
 pub(crate) struct StreamText(Texts);
 
 impl ResponseText {
-    pub(crate) fn new(kind: Kind) -> Self {
+    pub(crate) fn new(kind: ResponseFormat) -> Self {
         match kind {
-            Kind::Json => ResponseText::Json(Vec::new()),
-            Kind::Sse => ResponseText::Stream {
+            ResponseFormat::Json => ResponseText::Json(Vec::new()),
+            ResponseFormat::Sse => ResponseText::Stream {
                 scanner: Scanner::new(),
                 texts: Box::new(StreamText(Texts::joined_by(""))),
             },
@@ -57,7 +57,7 @@ impl ResponseText {
                 if body.len() <= JSON_BYTES_MAX
                     && let Ok(value) = serde_json::from_slice(&body)
                 {
-                    texts.walk(&value, Named::No, 0);
+                    texts.walk(&value, KeyKind::Other, 0);
                 }
                 texts.text
             }
@@ -96,7 +96,7 @@ impl StreamText {
 mod tests {
     use super::*;
 
-    fn read(kind: Kind, chunks: &[&str]) -> String {
+    fn read(kind: ResponseFormat, chunks: &[&str]) -> String {
         let mut reader = ResponseText::new(kind);
         chunks
             .iter()
@@ -124,7 +124,7 @@ mod tests {
         ] {
             let middle = body.len() / 2;
             assert_eq!(
-                read(Kind::Json, &[&body[..middle], &body[middle..]]),
+                read(ResponseFormat::Json, &[&body[..middle], &body[middle..]]),
                 expected
             );
         }
@@ -163,7 +163,7 @@ mod tests {
                 .collect();
             for cut in [1, 7, stream.len() / 2, stream.len() - 1] {
                 let chunks = [&stream[..cut], &stream[cut..]];
-                assert_eq!(read(Kind::Sse, &chunks), expected);
+                assert_eq!(read(ResponseFormat::Sse, &chunks), expected);
             }
         }
     }
@@ -175,10 +175,10 @@ mod tests {
             "é".repeat(1000),
             "\n\n"
         );
-        let mut stream = ResponseText::new(Kind::Sse);
+        let mut stream = ResponseText::new(ResponseFormat::Sse);
         (0..1000).for_each(|_| stream.feed(event.as_bytes()));
         assert_eq!(stream.finish().len(), TEXT_BYTES_MAX);
-        let mut json = ResponseText::new(Kind::Json);
+        let mut json = ResponseText::new(ResponseFormat::Json);
         (0..1000).for_each(|_| json.feed(&[b' '; 1000]));
         assert!(matches!(&json, ResponseText::Json(body) if body.len() == JSON_BYTES_MAX + 1));
         assert_eq!(json.finish(), "");

@@ -5,30 +5,19 @@ use std::time::Duration;
 
 use pingora_runtime::Runtime;
 use prometheus::IntGauge;
-use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use super::workers;
+use super::each_worker;
 use crate::gateway::Gateway;
 use crate::listener::tls::Certificates;
 use crate::listener::tls::expiry::CertificateExpiry;
 use crate::metrics::Metrics;
 use crate::system::lag;
-use crate::system::memory::{self, Due, Level, Tide};
+use crate::system::memory::{self, Due, Level, LoadDetector};
 use crate::worker::Worker;
 
 /// How often idle limit keys are forgotten and certificate files looked at.
 const INTERVAL: Duration = Duration::from_secs(2);
-
-/// A handle of each worker.
-fn each_worker(runtime: &Runtime) -> Vec<Handle> {
-    match runtime {
-        Runtime::NoSteal(each) => (0..workers())
-            .map(|worker| each.get_runtime_at(worker).clone())
-            .collect(),
-        Runtime::Steal { runtime, .. } => vec![runtime.handle().clone()],
-    }
-}
 
 /// What a load is seen by.
 pub(super) struct Gauges {
@@ -49,7 +38,7 @@ fn watch_lag(runtime: &Runtime, metrics: &Metrics) -> prometheus::Result<()> {
 fn watch_memory(runtime: &Runtime, gauges: Gauges) {
     let workers = each_worker(runtime);
     runtime.get_handle().spawn(async move {
-        let mut tide = Tide::default();
+        let mut detector = LoadDetector::default();
         loop {
             tokio::time::sleep(memory::INTERVAL).await;
             let in_flight = gauges.in_flight.get().unsigned_abs();
@@ -58,12 +47,12 @@ fn watch_memory(runtime: &Runtime, gauges: Gauges) {
                 in_flight,
                 resident_bytes: memory::resident_bytes(),
             };
-            if tide.look(level) == Due::Now {
+            if detector.check(level) == Due::Now {
                 for worker in &workers {
                     // A worker that is gone has nothing left.
-                    let _ = worker.spawn(async { memory::give_back() }).await;
+                    let _ = worker.spawn(async { memory::return_unused() }).await;
                 }
-                tide.given_back(memory::resident_bytes());
+                detector.returned(memory::resident_bytes());
             }
         }
     });

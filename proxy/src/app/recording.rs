@@ -23,7 +23,7 @@ use crate::ship::metrics::ShipMetrics;
 use crate::system::Reading;
 
 /// The recorders, and those of their parts that are stopped or shown.
-pub(super) struct Recording {
+pub(super) struct RunningRecorders {
     /// All recorders as one.
     pub(super) recorder: Arc<Recorders>,
     pub(super) events: Arc<EventRecorder>,
@@ -32,7 +32,7 @@ pub(super) struct Recording {
     spans: Option<Arc<SpanRecorder>>,
 }
 
-impl Recording {
+impl RunningRecorders {
     /// Starts everything that records requests. Alerts count into `counters`.
     pub(super) fn start(
         config: &Config,
@@ -62,7 +62,7 @@ impl Recording {
             audit.clone().map(|audit| audit as Arc<dyn Recorder>),
             Some(events.clone() as Arc<dyn Recorder>),
         ];
-        Ok(Recording {
+        Ok(RunningRecorders {
             recorder: Recorders::new(recorders.into_iter().flatten().collect()),
             events,
             ship,

@@ -8,7 +8,7 @@ use rustls::ServerConfig;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio_rustls::TlsAcceptor;
 
-use super::Scheme;
+use super::ListenScheme;
 use crate::alert::identity::instance;
 use crate::config::Listen;
 use crate::listener::tls::Certificates;
@@ -16,7 +16,7 @@ use crate::listener::tls::Certificates;
 const BACKLOG: i32 = 4096;
 
 /// Bound sockets that nobody accepts on yet.
-pub(super) struct Sockets(Vec<(SocketAddr, Scheme, TcpListener)>);
+pub(super) struct Sockets(Vec<(SocketAddr, ListenScheme, TcpListener)>);
 
 impl Sockets {
     /// Binds every address.
@@ -28,8 +28,8 @@ impl Sockets {
             let socket = bind(listen.address)
                 .with_context(|| format!("cannot listen on {}", listen.address))?;
             let scheme = match listen.tls {
-                Some(_) => Scheme::Https,
-                None => Scheme::Http,
+                Some(_) => ListenScheme::Https,
+                None => ListenScheme::Http,
             };
             Ok((socket.local_addr()?, scheme, socket))
         });
@@ -37,7 +37,7 @@ impl Sockets {
     }
 
     /// The addresses as bound: a port 0 has become a real one.
-    pub(super) fn addresses(&self) -> Vec<(SocketAddr, Scheme)> {
+    pub(super) fn addresses(&self) -> Vec<(SocketAddr, ListenScheme)> {
         self.0
             .iter()
             .map(|(address, scheme, _)| (*address, *scheme))

@@ -9,6 +9,8 @@ use super::*;
 
 #[path = "tests/catalog.rs"]
 mod catalog;
+#[path = "tests/generations.rs"]
+mod generations;
 
 const PATIENCE: Duration = Duration::from_secs(120);
 

@@ -1,4 +1,4 @@
-//! Every call the assistant knows but the chat, and what they have in common.
+//! All calls except chat, and what all calls share.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -16,18 +16,18 @@ use super::Options;
 use super::random::Random;
 use crate::clock;
 
-pub(super) type Body = UnsyncBoxBody<Bytes, std::convert::Infallible>;
+pub(super) type BoxBody = UnsyncBoxBody<Bytes, std::convert::Infallible>;
 
 const BODY_BYTES_MAX: usize = 32 * 1024 * 1024;
-/// Texts of one embeddings call, as OpenAI bounds them.
+/// Texts of one embeddings call: the limit of the OpenAI API.
 const INPUTS_MAX: usize = 2048;
 const DIMENSIONS: usize = 16;
-const MODELS: [&str; 2] = ["stand-in", "stand-in-embedding"];
+const MODELS: [&str; 2] = ["demo", "demo-embedding"];
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 static X_ASSISTANT_REQUESTS: HeaderName = HeaderName::from_static("x-assistant-requests");
 
-/// What all connections share.
+/// The state that all connections share.
 #[derive(Debug)]
 pub(super) struct Assistant {
     pub(super) options: Options,
@@ -44,16 +44,16 @@ impl Assistant {
         }
     }
 
-    pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+    pub(super) async fn respond(&self, request: Request<Incoming>) -> Response<BoxBody> {
         let count = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
-        let mut response = self.called(request, count).await;
+        let mut response = self.call(request, count).await;
         response
             .headers_mut()
             .insert(&X_ASSISTANT_REQUESTS, HeaderValue::from(count));
         response
     }
 
-    async fn called(&self, request: Request<Incoming>, count: u64) -> Response<Body> {
+    async fn call(&self, request: Request<Incoming>, count: u64) -> Response<BoxBody> {
         let (head, body) = request.into_parts();
         let path = head.uri.path();
         if matches!(head.method, Method::GET | Method::HEAD) {
@@ -63,12 +63,12 @@ impl Assistant {
                 _ if path.starts_with("/v1/models/") => one_model(path),
                 _ if path.starts_with("/static/") => file(path, &head.headers),
                 "/v1/chat/completions" | "/v1/embeddings" => post_only(),
-                _ => error(StatusCode::NOT_FOUND, "there is nothing at this path"),
+                _ => error(StatusCode::NOT_FOUND, "not found"),
             };
         }
         let body = match read(body).await {
             Ok(body) => body,
-            Err(refusal) => return refusal,
+            Err(response) => return response,
         };
         let latency = self
             .random
@@ -76,23 +76,23 @@ impl Assistant {
         if !latency.is_zero() {
             tokio::time::sleep(latency).await;
         }
-        if let Some(failure) = self.fails() {
+        if let Some(failure) = self.failure() {
             return failure;
         }
         match path {
             "/v1/chat/completions" | "/v1/embeddings" if head.method != Method::POST => post_only(),
             "/v1/chat/completions" => self.chat(&body, count),
             "/v1/embeddings" => embeddings(&body),
-            "/v1/audio/transcriptions" | "/v1/audio/translations" => heard(&body),
-            _ => json_answer(
+            "/v1/audio/transcriptions" | "/v1/audio/translations" => transcription(&body),
+            _ => json_response(
                 StatusCode::OK,
                 &json!({"method": head.method.as_str(), "path": path, "bytes": body.len()}),
             ),
         }
     }
 
-    /// A failure as often as the options ask for one; half of them say that it will pass.
-    fn fails(&self) -> Option<Response<Body>> {
+    /// An error at the configured rate, half of them 503.
+    fn failure(&self) -> Option<Response<BoxBody>> {
         let rate = self.options.error_rate;
         let drawn = self.random.ratio();
         if drawn >= rate {
@@ -100,12 +100,12 @@ impl Assistant {
         } else if drawn < rate / 2.0 {
             Some(error(
                 StatusCode::INTERNAL_SERVER_ERROR,
-                "the assistant failed, as it was told to",
+                "simulated failure (--error-rate)",
             ))
         } else {
             Some(error(
                 StatusCode::SERVICE_UNAVAILABLE,
-                "the assistant is overloaded, as it was told to be",
+                "simulated overload (--error-rate)",
             ))
         }
     }
@@ -113,43 +113,40 @@ impl Assistant {
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "the body is bounded by Limited; its time is the client's, which is a test or weir"
+    reason = "the body is bounded by Limited; its duration is bounded by the client, a test or weir"
 )]
-async fn read(body: Incoming) -> Result<Bytes, Response<Body>> {
+async fn read(body: Incoming) -> Result<Bytes, Response<BoxBody>> {
     match Limited::new(body, BODY_BYTES_MAX).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(cause) if cause.is::<http_body_util::LengthLimitError>() => Err(error(
             StatusCode::PAYLOAD_TOO_LARGE,
             "the body is larger than 32 MiB",
         )),
-        Err(_) => Err(error(
-            StatusCode::BAD_REQUEST,
-            "the body did not arrive whole",
-        )),
+        Err(_) => Err(error(StatusCode::BAD_REQUEST, "the body is incomplete")),
     }
 }
 
-fn models() -> Response<Body> {
+fn models() -> Response<BoxBody> {
     let list = MODELS.map(model);
-    json_answer(StatusCode::OK, &json!({"object": "list", "data": list}))
+    json_response(StatusCode::OK, &json!({"object": "list", "data": list}))
 }
 
 fn model(id: &str) -> Value {
     json!({"id": id, "object": "model", "created": 1_700_000_000, "owned_by": "weir"})
 }
 
-fn one_model(path: &str) -> Response<Body> {
+fn one_model(path: &str) -> Response<BoxBody> {
     let name = path.strip_prefix("/v1/models/").unwrap_or_default();
     match MODELS.into_iter().find(|known| *known == name) {
-        Some(known) => json_answer(StatusCode::OK, &model(known)),
-        None => error(StatusCode::NOT_FOUND, "there is no model of this name"),
+        Some(known) => json_response(StatusCode::OK, &model(known)),
+        None => error(StatusCode::NOT_FOUND, "no such model"),
     }
 }
 
-/// What a recording says: how long it is, and what it hashes to.
-fn heard(body: &[u8]) -> Response<Body> {
+/// The synthetic text of a recording: its length and its hash.
+fn transcription(body: &[u8]) -> Response<BoxBody> {
     let text = format!("You said {} bytes ({}).", body.len(), hash(body));
-    json_answer(StatusCode::OK, &json!({"text": text}))
+    json_response(StatusCode::OK, &json!({"text": text}))
 }
 
 #[derive(Deserialize)]
@@ -158,13 +155,13 @@ struct EmbeddingsCall {
     input: Value,
 }
 
-fn embeddings(body: &[u8]) -> Response<Body> {
+fn embeddings(body: &[u8]) -> Response<BoxBody> {
     let call: EmbeddingsCall = match serde_json::from_slice(body) {
         Ok(call) => call,
         Err(cause) => return malformed(&cause),
     };
     let inputs: Vec<Value> = match call.input {
-        // A list of numbers is one text that is tokens already.
+        // A list of numbers is one tokenized text.
         Value::Array(list) if !list.is_empty() && !list[0].is_number() => list,
         input @ (Value::String(_) | Value::Array(_)) => vec![input],
         _ => return error(StatusCode::BAD_REQUEST, "input must be a text or a list"),
@@ -175,15 +172,15 @@ fn embeddings(body: &[u8]) -> Response<Body> {
     let mut tokens = 0;
     let mut data = Vec::with_capacity(inputs.len());
     for (index, input) in inputs.iter().enumerate() {
-        let written = input.to_string();
-        tokens += tokens_of(written.len());
-        let vector: Vec<f64> = Sha256::digest(&written)[..DIMENSIONS]
+        let text = input.to_string();
+        tokens += tokens_of(text.len());
+        let vector: Vec<f64> = Sha256::digest(&text)[..DIMENSIONS]
             .iter()
             .map(|byte| f64::from(*byte) / 128.0 - 1.0)
             .collect();
         data.push(json!({"object": "embedding", "index": index, "embedding": vector}));
     }
-    json_answer(
+    json_response(
         StatusCode::OK,
         &json!({
             "object": "list",
@@ -194,14 +191,14 @@ fn embeddings(body: &[u8]) -> Response<Body> {
     )
 }
 
-/// A small file that may be cached for a minute and asked for again by its tag.
-fn file(path: &str, headers: &HeaderMap) -> Response<Body> {
-    let content = format!("This is {path} of the stand-in assistant.\n");
+/// A small file that may be cached for a minute and revalidated by its `ETag`.
+fn file(path: &str, headers: &HeaderMap) -> Response<BoxBody> {
+    let content = format!("This is {path} of the demo assistant.\n");
     let tag = format!("\"{}\"", hash(content.as_bytes()));
-    let known = headers
+    let is_unmodified = headers
         .get(IF_NONE_MATCH)
         .is_some_and(|value| value.as_bytes() == tag.as_bytes() || value == "*");
-    let mut response = if known {
+    let mut response = if is_unmodified {
         let mut response = Response::new(whole(Bytes::new()));
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         response
@@ -219,20 +216,20 @@ fn file(path: &str, headers: &HeaderMap) -> Response<Body> {
     response
 }
 
-fn post_only() -> Response<Body> {
-    let mut response = error(StatusCode::METHOD_NOT_ALLOWED, "this call takes POST only");
+fn post_only() -> Response<BoxBody> {
+    let mut response = error(StatusCode::METHOD_NOT_ALLOWED, "this call requires POST");
     response
         .headers_mut()
         .insert(ALLOW, HeaderValue::from_static("POST"));
     response
 }
 
-/// The first 16 hex digits of SHA-256: what answers quote of a question.
+/// The first 16 hex digits of SHA-256: the fingerprint of a request in its response.
 pub(super) fn hash(text: &[u8]) -> String {
     base16ct::lower::encode_string(&Sha256::digest(text)[..8])
 }
 
-/// About as many tokens as a model would make of a text.
+/// About the number of tokens of a text.
 pub(super) fn tokens_of(text_bytes: usize) -> usize {
     text_bytes.div_ceil(4).max(1)
 }
@@ -242,32 +239,29 @@ pub(super) fn created() -> u64 {
     clock::unix_now().as_secs()
 }
 
-pub(super) fn malformed(cause: &serde_json::Error) -> Response<Body> {
-    error(
-        StatusCode::BAD_REQUEST,
-        &format!("the body is not what this call takes: {cause}"),
-    )
+pub(super) fn malformed(cause: &serde_json::Error) -> Response<BoxBody> {
+    error(StatusCode::BAD_REQUEST, &format!("invalid body: {cause}"))
 }
 
-/// An error as OpenAI writes it.
-pub(super) fn error(status: StatusCode, message: &str) -> Response<Body> {
+/// An error in the format of the OpenAI API.
+pub(super) fn error(status: StatusCode, message: &str) -> Response<BoxBody> {
     let kind = if status.is_server_error() {
         "server_error"
     } else {
         "invalid_request_error"
     };
     let error = json!({"error": {"message": message, "type": kind, "param": null, "code": null}});
-    json_answer(status, &error)
+    json_response(status, &error)
 }
 
-pub(super) fn json_answer(status: StatusCode, answer: &Value) -> Response<Body> {
-    let mut response = Response::new(whole(answer.to_string().into()));
+pub(super) fn json_response(status: StatusCode, value: &Value) -> Response<BoxBody> {
+    let mut response = Response::new(whole(value.to_string().into()));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, JSON);
     response
 }
 
-fn text(content: impl Into<Bytes>) -> Response<Body> {
+fn text(content: impl Into<Bytes>) -> Response<BoxBody> {
     let mut response = Response::new(whole(content.into()));
     response.headers_mut().insert(
         CONTENT_TYPE,
@@ -276,6 +270,6 @@ fn text(content: impl Into<Bytes>) -> Response<Body> {
     response
 }
 
-fn whole(content: Bytes) -> Body {
+fn whole(content: Bytes) -> BoxBody {
     Full::new(content).boxed_unsync()
 }

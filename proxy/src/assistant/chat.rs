@@ -1,4 +1,4 @@
-//! The chat call: one JSON answer, or the same text as a stream of events.
+//! The chat call: one JSON response, or the same text as a stream of events.
 
 use std::time::Duration;
 
@@ -12,9 +12,9 @@ use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::calls::{Assistant, Body, created, error, hash, json_answer, malformed, tokens_of};
+use super::calls::{Assistant, BoxBody, created, error, hash, json_response, malformed, tokens_of};
 
-/// What an answer says after the hash of its question, over and over.
+/// The text of a response after the hash of its request, repeated.
 const WORDS: [&str; 16] = [
     " is",
     " what",
@@ -50,8 +50,8 @@ struct StreamOptions {
     include_usage: Option<bool>,
 }
 
-/// An answer before it is written in one form or the other.
-struct Answer {
+/// A completion, before it is written as JSON or as a stream.
+struct Completion {
     id: String,
     created: u64,
     model: String,
@@ -63,7 +63,7 @@ struct Answer {
 }
 
 impl Assistant {
-    pub(super) fn chat(&self, body: &[u8], count: u64) -> Response<Body> {
+    pub(super) fn chat(&self, body: &[u8], count: u64) -> Response<BoxBody> {
         let call: ChatCall<'_> = match serde_json::from_slice(body) {
             Ok(call) => call,
             Err(cause) => return malformed(&cause),
@@ -72,16 +72,16 @@ impl Assistant {
         if !messages.starts_with('[') || messages[1..].trim_start().starts_with(']') {
             return error(
                 StatusCode::BAD_REQUEST,
-                "messages must be a list with a message in it",
+                "messages must be a list with at least one message",
             );
         }
-        let wanted = call.max_completion_tokens.or(call.max_tokens);
-        let tokens = wanted.map_or(self.options.tokens, |most| most.min(self.options.tokens));
+        let requested = call.max_completion_tokens.or(call.max_tokens);
+        let tokens = requested.map_or(self.options.tokens, |max| max.min(self.options.tokens));
         let hash = hash(messages.as_bytes());
-        let answer = Answer {
+        let completion = Completion {
             id: format!("chatcmpl-{hash}-{count}"),
             created: created(),
-            model: call.model.unwrap_or_else(|| "stand-in".to_owned()),
+            model: call.model.unwrap_or_else(|| "demo".to_owned()),
             hash,
             tokens,
             finish_reason: if tokens < self.options.tokens {
@@ -97,16 +97,16 @@ impl Assistant {
             let usage = if include_usage.unwrap_or_default() {
                 StreamUsage::Sent
             } else {
-                StreamUsage::Left
+                StreamUsage::Omitted
             };
-            streamed(answer, usage, self.options.token_interval)
+            streamed(completion, usage, self.options.token_interval)
         } else {
-            json_answer(StatusCode::OK, &answer.whole())
+            json_response(StatusCode::OK, &completion.to_json())
         }
     }
 }
 
-impl Answer {
+impl Completion {
     fn token(&self, index: u32) -> &str {
         match index.checked_sub(1) {
             None => &self.hash,
@@ -123,7 +123,7 @@ impl Answer {
         })
     }
 
-    fn whole(&self) -> serde_json::Value {
+    fn to_json(&self) -> serde_json::Value {
         let content: String = (0..self.tokens).map(|index| self.token(index)).collect();
         json!({
             "id": self.id,
@@ -140,16 +140,16 @@ impl Answer {
     }
 }
 
-/// Whether a stream ends with a usage event, which the question must ask for.
+/// Whether a stream ends with a usage event, which the request enables.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum StreamUsage {
     Sent,
-    Left,
+    Omitted,
 }
 
-/// What a stream sends next.
+/// The next event of a stream.
 #[derive(Clone, Copy)]
-enum Step {
+enum StreamStep {
     Role,
     Token(u32),
     Finish,
@@ -157,30 +157,34 @@ enum Step {
     Done,
 }
 
-struct Writer {
-    answer: Answer,
+struct StreamWriter {
+    completion: Completion,
     usage: StreamUsage,
     token_interval: Duration,
-    /// What every event of this stream begins with.
-    opening: String,
+    /// The start of every event of this stream.
+    prefix: String,
 }
 
-fn streamed(answer: Answer, usage: StreamUsage, token_interval: Duration) -> Response<Body> {
-    let opening = format!(
+fn streamed(
+    completion: Completion,
+    usage: StreamUsage,
+    token_interval: Duration,
+) -> Response<BoxBody> {
+    let prefix = format!(
         "data: {{\"id\":\"{}\",\"object\":\"chat.completion.chunk\",\"created\":{},\"model\":{},",
-        answer.id,
-        answer.created,
-        json!(answer.model),
+        completion.id,
+        completion.created,
+        json!(completion.model),
     );
-    let writer = Writer {
-        answer,
+    let writer = StreamWriter {
+        completion,
         usage,
         token_interval,
-        opening,
+        prefix,
     };
-    let events = stream::unfold(Some((writer, Step::Role)), |state| async move {
+    let events = stream::unfold(Some((writer, StreamStep::Role)), |state| async move {
         let (writer, step) = state?;
-        if let Step::Token(1..) = step
+        if let StreamStep::Token(1..) = step
             && !writer.token_interval.is_zero()
         {
             tokio::time::sleep(writer.token_interval).await;
@@ -196,58 +200,58 @@ fn streamed(answer: Answer, usage: StreamUsage, token_interval: Duration) -> Res
     response
 }
 
-impl Writer {
-    fn write(&self, step: Step) -> (String, Option<Step>) {
+impl StreamWriter {
+    fn write(&self, step: StreamStep) -> (String, Option<StreamStep>) {
         match step {
-            Step::Role => (
+            StreamStep::Role => (
                 self.chunk("{\"role\":\"assistant\",\"content\":\"\"}", None),
                 Some(self.after(0)),
             ),
-            Step::Token(index) => {
-                // Tokens are hex digits and plain words: nothing in them has to be escaped.
-                let delta = format!("{{\"content\":\"{}\"}}", self.answer.token(index));
+            StreamStep::Token(index) => {
+                // Tokens are hex digits and plain words: nothing needs escaping.
+                let delta = format!("{{\"content\":\"{}\"}}", self.completion.token(index));
                 (self.chunk(&delta, None), Some(self.after(index + 1)))
             }
-            Step::Finish => {
+            StreamStep::Finish => {
                 let next = match self.usage {
-                    StreamUsage::Sent => Step::Usage,
-                    StreamUsage::Left => Step::Done,
+                    StreamUsage::Sent => StreamStep::Usage,
+                    StreamUsage::Omitted => StreamStep::Done,
                 };
                 (
-                    self.chunk("{}", Some(self.answer.finish_reason)),
+                    self.chunk("{}", Some(self.completion.finish_reason)),
                     Some(next),
                 )
             }
-            Step::Usage => {
+            StreamStep::Usage => {
                 let event = format!(
                     "{}\"choices\":[],\"usage\":{}}}\n\n",
-                    self.opening,
-                    self.answer.usage()
+                    self.prefix,
+                    self.completion.usage()
                 );
-                (event, Some(Step::Done))
+                (event, Some(StreamStep::Done))
             }
-            Step::Done => ("data: [DONE]\n\n".to_owned(), None),
+            StreamStep::Done => ("data: [DONE]\n\n".to_owned(), None),
         }
     }
 
-    fn after(&self, tokens_sent: u32) -> Step {
-        if tokens_sent < self.answer.tokens {
-            Step::Token(tokens_sent)
+    fn after(&self, tokens_sent: u32) -> StreamStep {
+        if tokens_sent < self.completion.tokens {
+            StreamStep::Token(tokens_sent)
         } else {
-            Step::Finish
+            StreamStep::Finish
         }
     }
 
     fn chunk(&self, delta: &str, finish_reason: Option<&str>) -> String {
-        // Where the usage comes at the end, every event before it says that it has none.
+        // If the stream ends with the usage, all events before have the usage `null`.
         let usage = match self.usage {
             StreamUsage::Sent => ",\"usage\":null",
-            StreamUsage::Left => "",
+            StreamUsage::Omitted => "",
         };
         let reason = json!(finish_reason);
         format!(
             "{}\"choices\":[{{\"index\":0,\"delta\":{delta},\"finish_reason\":{reason}}}]{usage}}}\n\n",
-            self.opening
+            self.prefix
         )
     }
 }

@@ -1,5 +1,5 @@
-//! Numbers that look random and can be repeated: SplitMix64 (Steele, Lea, Flood: Fast Splittable
-//! Pseudorandom Number Generators, 2014). Nothing secret may come from it.
+//! Reproducible pseudorandom numbers: SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number
+//! Generators, 2014). Not for secrets.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -27,12 +27,12 @@ impl Random {
         value ^ (value >> 31)
     }
 
-    /// From 0 up to, but not, 1.
+    /// From 0 (inclusive) to 1 (exclusive).
     pub(super) fn ratio(&self) -> f64 {
         (self.next() >> 11) as f64 / (1u64 << 53) as f64
     }
 
-    /// `middle`, more or less by up to `jitter`, never below zero.
+    /// `middle`, plus or minus up to `jitter`, never below zero.
     pub(super) fn around(&self, middle: Duration, jitter: Duration) -> Duration {
         if jitter.is_zero() {
             return middle;

@@ -1,5 +1,6 @@
-//! The assistant on a real socket, asked by hyper's own client.
+//! The assistant on a real socket, called by hyper's client.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,10 +14,8 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use std::net::{Ipv4Addr, SocketAddr};
-
 use super::*;
-use crate::model::answer::{AnswerReader, Kind};
+use crate::model::response::{ResponseFormat, ResponseReader};
 use crate::model::usage::Origin;
 
 mod behaviour;
@@ -28,13 +27,13 @@ struct Running {
     task: JoinHandle<()>,
 }
 
-struct Got {
+struct Reply {
     status: StatusCode,
     headers: HeaderMap,
     body: Bytes,
 }
 
-impl Got {
+impl Reply {
     fn json(&self) -> Value {
         serde_json::from_slice(&self.body).expect("JSON")
     }
@@ -46,7 +45,7 @@ impl Got {
     }
 }
 
-fn at_once() -> Options {
+fn without_delay() -> Options {
     Options {
         latency: Duration::ZERO,
         jitter: Duration::ZERO,
@@ -57,12 +56,12 @@ fn at_once() -> Options {
 }
 
 #[derive(Clone, Copy)]
-enum Over {
+enum Protocol {
     Http1,
     Http2,
 }
 
-async fn start(options: Options, over: Over) -> Running {
+async fn start(options: Options, protocol: Protocol) -> Running {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
         .await
         .expect("a port");
@@ -72,7 +71,7 @@ async fn start(options: Options, over: Over) -> Running {
         let _ = stopped.await;
     }));
     let client = Client::builder(TokioExecutor::new())
-        .http2_only(matches!(over, Over::Http2))
+        .http2_only(matches!(protocol, Protocol::Http2))
         .build_http();
     Running {
         address,
@@ -97,43 +96,43 @@ impl Running {
             request = request.header(*name, *value);
         }
         let request = request.body(Full::new(body.into())).expect("a request");
-        self.client.request(request).await.expect("an answer")
+        self.client.request(request).await.expect("a response")
     }
 
-    async fn ask(
+    async fn send(
         &self,
         method: Method,
         path: &str,
         headers: &[(&str, &str)],
         body: impl Into<Bytes>,
-    ) -> Got {
+    ) -> Reply {
         whole(self.begin(method, path, headers, body).await).await
     }
 
-    async fn chat(&self, body: Value) -> Got {
-        self.ask(Method::POST, "/v1/chat/completions", &[], body.to_string())
+    async fn chat(&self, body: Value) -> Reply {
+        self.send(Method::POST, "/v1/chat/completions", &[], body.to_string())
             .await
     }
 }
 
 #[expect(clippy::disallowed_methods, reason = "bounded by Limited")]
-async fn whole(response: Response<Incoming>) -> Got {
+async fn whole(response: Response<Incoming>) -> Reply {
     let (head, body) = response.into_parts();
     let body = Limited::new(body, 1 << 20).collect().await;
-    Got {
+    Reply {
         status: head.status,
         headers: head.headers,
         body: body.expect("a whole body").to_bytes(),
     }
 }
 
-fn question(text: &str) -> Value {
+fn chat_request(text: &str) -> Value {
     json!({"model": "glm-4", "messages": [{"role": "user", "content": text}]})
 }
 
-/// The text of an answer's stream, and its last event but `[DONE]`.
-fn streamed(got: &Got) -> (String, Value) {
-    let text = std::str::from_utf8(&got.body).expect("UTF-8");
+/// The text of a streamed response, and its last event before `[DONE]`.
+fn streamed(reply: &Reply) -> (String, Value) {
+    let text = std::str::from_utf8(&reply.body).expect("UTF-8");
     let mut events: Vec<&str> = text.split_terminator("\n\n").collect();
     assert_eq!(events.pop(), Some("data: [DONE]"));
     let events: Vec<Value> = events
@@ -149,10 +148,10 @@ fn streamed(got: &Got) -> (String, Value) {
 }
 
 #[tokio::test]
-async fn a_question_has_one_answer_whole_or_streamed() {
-    for over in [Over::Http1, Over::Http2] {
-        let running = start(at_once(), over).await;
-        let one = running.chat(question("why")).await.json();
+async fn a_request_has_the_same_text_in_json_and_as_a_stream() {
+    for protocol in [Protocol::Http1, Protocol::Http2] {
+        let running = start(without_delay(), protocol).await;
+        let one = running.chat(chat_request("why")).await.json();
         let content = one["choices"][0]["message"]["content"]
             .as_str()
             .expect("content");
@@ -167,12 +166,12 @@ async fn a_question_has_one_answer_whole_or_streamed() {
             (&json!("glm-4"), &json!(5))
         );
 
-        let other = running.chat(question("how")).await.json();
+        let other = running.chat(chat_request("how")).await.json();
         assert_ne!(other["choices"][0]["message"]["content"], content);
 
-        let mut asked = question("why");
-        asked["stream"] = json!(true);
-        let plain = running.chat(asked.clone()).await;
+        let mut request = chat_request("why");
+        request["stream"] = json!(true);
+        let plain = running.chat(request.clone()).await;
         assert_eq!(plain.header("content-type"), "text/event-stream");
         let (text, last) = streamed(&plain);
         assert_eq!(
@@ -181,8 +180,8 @@ async fn a_question_has_one_answer_whole_or_streamed() {
         );
         assert!(last.get("usage").is_none());
 
-        asked["stream_options"] = json!({"include_usage": true});
-        let (text, last) = streamed(&running.chat(asked).await);
+        request["stream_options"] = json!({"include_usage": true});
+        let (text, last) = streamed(&running.chat(request).await);
         assert_eq!(
             (text.as_str(), &last["usage"], &last["choices"]),
             (content, &one["usage"], &json!([]))
@@ -191,16 +190,19 @@ async fn a_question_has_one_answer_whole_or_streamed() {
 }
 
 #[tokio::test]
-async fn weirs_own_reader_understands_its_answers() {
-    let running = start(at_once(), Over::Http1).await;
-    let mut asked = question("why");
-    let whole = running.chat(asked.clone()).await;
-    asked["stream"] = json!(true);
-    asked["stream_options"] = json!({"include_usage": true});
-    let stream = running.chat(asked).await;
-    for (kind, got, contents) in [(Kind::Json, whole, 0), (Kind::Sse, stream, 5)] {
-        let mut reader = AnswerReader::new(kind, None);
-        reader.feed(&got.body, crate::clock::now());
+async fn responses_are_read_by_the_response_reader() {
+    let running = start(without_delay(), Protocol::Http1).await;
+    let mut request = chat_request("why");
+    let whole = running.chat(request.clone()).await;
+    request["stream"] = json!(true);
+    request["stream_options"] = json!({"include_usage": true});
+    let stream = running.chat(request).await;
+    for (kind, reply, contents) in [
+        (ResponseFormat::Json, whole, 0),
+        (ResponseFormat::Sse, stream, 5),
+    ] {
+        let mut reader = ResponseReader::new(kind, None);
+        reader.feed(&reply.body, crate::clock::now());
         let usage = reader.finish();
         assert_eq!(
             (
@@ -218,17 +220,17 @@ async fn weirs_own_reader_understands_its_answers() {
 }
 
 #[tokio::test]
-async fn fewer_tokens_can_be_asked_for() {
-    let running = start(at_once(), Over::Http1).await;
-    for (most, tokens, reason) in [
+async fn max_tokens_limits_a_response() {
+    let running = start(without_delay(), Protocol::Http1).await;
+    for (max, tokens, reason) in [
         (2, 2, "length"),
         (0, 0, "length"),
         (5, 5, "stop"),
         (900, 5, "stop"),
     ] {
-        let mut asked = question("why");
-        asked["max_tokens"] = json!(most);
-        let whole = running.chat(asked.clone()).await.json();
+        let mut request = chat_request("why");
+        request["max_tokens"] = json!(max);
+        let whole = running.chat(request.clone()).await.json();
         assert_eq!(
             (
                 &whole["usage"]["completion_tokens"],
@@ -236,8 +238,8 @@ async fn fewer_tokens_can_be_asked_for() {
             ),
             (&json!(tokens), &json!(reason))
         );
-        asked["stream"] = json!(true);
-        let (text, last) = streamed(&running.chat(asked).await);
+        request["stream"] = json!(true);
+        let (text, last) = streamed(&running.chat(request).await);
         assert_eq!(
             (text.as_str(), &last["choices"][0]["finish_reason"]),
             (
@@ -251,8 +253,8 @@ async fn fewer_tokens_can_be_asked_for() {
 }
 
 #[tokio::test]
-async fn wrong_calls_are_told_in_openais_form() {
-    let running = start(at_once(), Over::Http1).await;
+async fn invalid_calls_get_errors_in_openai_format() {
+    let running = start(without_delay(), Protocol::Http1).await;
     let chat = "/v1/chat/completions";
     let large = vec![b' '; 32 * 1024 * 1024 + 1];
     for (method, path, body, status) in [
@@ -273,24 +275,24 @@ async fn wrong_calls_are_told_in_openais_form() {
         (Method::PUT, chat, Vec::new(), 405),
         (Method::GET, "/nothing", Vec::new(), 404),
     ] {
-        let got = running.ask(method.clone(), path, &[], body).await;
-        assert_eq!(got.status, status, "{method} {path}");
-        let error = &got.json()["error"];
+        let reply = running.send(method.clone(), path, &[], body).await;
+        assert_eq!(reply.status, status, "{method} {path}");
+        let error = &reply.json()["error"];
         assert_eq!(error["type"], "invalid_request_error", "{method} {path}");
         assert!(error["message"].is_string(), "{method} {path}");
     }
 }
 
 #[tokio::test]
-async fn the_other_calls_answer_and_every_request_is_counted() {
-    let running = start(at_once(), Over::Http1).await;
-    let health = running.ask(Method::GET, "/healthz", &[], "").await;
+async fn other_calls_succeed_and_every_request_is_counted() {
+    let running = start(without_delay(), Protocol::Http1).await;
+    let health = running.send(Method::GET, "/healthz", &[], "").await;
     assert_eq!(
         (health.status, health.header("x-assistant-requests")),
         (StatusCode::OK, "1")
     );
 
-    let models = running.ask(Method::GET, "/v1/models", &[], "").await;
+    let models = running.send(Method::GET, "/v1/models", &[], "").await;
     assert_eq!(
         (
             &models.json()["object"],
@@ -300,16 +302,16 @@ async fn the_other_calls_answer_and_every_request_is_counted() {
     );
 
     let body = json!({"model": "e", "input": ["a", "b"]}).to_string();
-    let got = running
-        .ask(Method::POST, "/v1/embeddings", &[], body)
+    let reply = running
+        .send(Method::POST, "/v1/embeddings", &[], body)
         .await
         .json();
-    let vectors = got["data"].as_array().expect("a list");
-    assert_eq!((vectors.len(), &got["model"]), (2, &json!("e")));
+    let vectors = reply["data"].as_array().expect("a list");
+    assert_eq!((vectors.len(), &reply["model"]), (2, &json!("e")));
     assert_ne!(vectors[0]["embedding"], vectors[1]["embedding"]);
 
     let echo = running
-        .ask(Method::POST, "/hooks/x?y=1", &[], "12345")
+        .send(Method::POST, "/hooks/x?y=1", &[], "12345")
         .await;
     assert_eq!(
         echo.json(),
@@ -319,23 +321,23 @@ async fn the_other_calls_answer_and_every_request_is_counted() {
 }
 
 #[tokio::test]
-async fn a_file_can_be_cached_and_asked_for_again() {
-    let running = start(at_once(), Over::Http1).await;
-    let first = running.ask(Method::GET, "/static/a.txt", &[], "").await;
+async fn a_file_can_be_cached_and_revalidated() {
+    let running = start(without_delay(), Protocol::Http1).await;
+    let first = running.send(Method::GET, "/static/a.txt", &[], "").await;
     let tag = first.header("etag").to_owned();
     assert_eq!(first.header("cache-control"), "public, max-age=60");
     let again = running
-        .ask(Method::GET, "/static/a.txt", &[("if-none-match", &tag)], "")
+        .send(Method::GET, "/static/a.txt", &[("if-none-match", &tag)], "")
         .await;
     assert_eq!(
         (again.status, again.body.len(), again.header("etag")),
         (StatusCode::NOT_MODIFIED, 0, &*tag)
     );
     let other = running
-        .ask(Method::GET, "/static/b.txt", &[("if-none-match", &tag)], "")
+        .send(Method::GET, "/static/b.txt", &[("if-none-match", &tag)], "")
         .await;
     assert_eq!(other.status, StatusCode::OK);
-    let head = running.ask(Method::HEAD, "/static/a.txt", &[], "").await;
+    let head = running.send(Method::HEAD, "/static/a.txt", &[], "").await;
     assert_eq!((head.body.len(), head.header("etag")), (0, &*tag));
     assert_eq!(head.header("content-length"), first.body.len().to_string());
 }

@@ -1,4 +1,4 @@
-//! One line, and how it hangs on the one before.
+//! The lines of the audit log as a hash chain.
 //!
 //! A line is a JSON object whose last member is `"hash"`: SHA-256, in hex, of the line's bytes before
 //! `,"hash":`. Among those is `"previous"`, the hash of the line before (64 zeroes in the first), and
@@ -15,8 +15,7 @@ pub(super) const NO_HASH: &str = "0000000000000000000000000000000000000000000000
 const BEFORE_HASH: &str = ",\"hash\":\"";
 const AFTER_HASH: &str = "\"}";
 
-/// What a line tells, beside its place in the chain. Field names are those of the Elastic Common Schema
-/// where it has one.
+/// The content of a line. Field names are those of the Elastic Common Schema where it has one.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Entry {
     pub(super) event: Event,
@@ -26,12 +25,12 @@ pub(super) struct Entry {
     pub(super) refused: Option<Refusals>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) expired: Option<Expired>,
-    /// What was changed at the admin side: as it is now, or as it was when it was taken away.
+    /// What was changed through the admin API: its new state, or its last one if it was removed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) changed: Option<serde_json::Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) service: Option<Service>,
-    /// Bytes of a line that a crash left unfinished and that were cut off.
+    /// How many bytes of an incomplete line were removed after a crash.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) cut_bytes: Option<u64>,
 }
@@ -47,17 +46,17 @@ pub(super) struct Event {
 
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Client {
-    /// An address, or `others` where too many were refused to tell them apart.
+    /// An address, or `others` if there were too many to keep them apart.
     pub(super) ip: String,
 }
 
-/// Refusals of one scheme and address within ten seconds.
+/// Rejections of one scheme and address within ten seconds.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Refusals {
-    /// Of the signature; `admin` for the admin side's token.
+    /// The signature scheme, or `admin` for the admin API.
     pub(super) scheme: &'static str,
     pub(super) count: u64,
-    /// How many for which reason.
+    /// How many by reason.
     pub(super) outcomes: BTreeMap<&'static str, u64>,
     pub(super) first: String,
     pub(super) last: String,
@@ -68,11 +67,11 @@ pub(super) struct Refusals {
     pub(super) request_id: Option<String>,
 }
 
-/// A file that was removed because of its age.
+/// A file that was removed because it had expired.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 pub(super) struct Expired {
     pub(super) file: String,
-    /// The last line that was in it.
+    /// The last line in it.
     pub(super) last_sequence: u64,
     pub(super) last_hash: String,
 }
@@ -119,7 +118,7 @@ impl Entry {
         }
     }
 
-    /// The file with the head was gone at a start.
+    /// The head file was missing at a start.
     pub(super) fn headless() -> Self {
         Entry::of(Event::process("change", "audit_head_missing"))
     }
@@ -144,7 +143,7 @@ impl Event {
     }
 }
 
-/// Where the chain has come to.
+/// The end of the chain.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 pub(super) struct Head {
     /// Of the last line; 0 before the first.
@@ -160,7 +159,7 @@ impl Head {
         }
     }
 
-    /// The line of an entry behind this head, with its newline; and the head behind it.
+    /// The line of an entry after this head, with its newline; and the new head.
     pub(super) fn chain(
         &self,
         entry: &Entry,
@@ -192,7 +191,7 @@ impl Head {
     }
 }
 
-/// What is read of a line to check it.
+/// The part of a line that verifies it.
 #[derive(Debug, Deserialize)]
 pub(super) struct Link {
     pub(super) sequence: u64,
@@ -202,29 +201,29 @@ pub(super) struct Link {
     pub(super) expired: Option<Expired>,
 }
 
-/// What is wrong with a line by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Broken {
-    /// It is not a line of this log, or only half of one.
-    NoLine,
-    /// It is not what its hash was made of.
+/// Why a line is invalid by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum InvalidLine {
+    #[error("this is not a complete line of an audit log")]
+    Malformed,
+    #[error("this line was changed: it does not match its hash")]
     Changed,
 }
 
 impl Link {
-    /// Reads a line without its newline, and checks its own hash.
-    pub(super) fn read(line: &str) -> Result<Link, Broken> {
-        let link: Link = serde_json::from_str(line).map_err(|_| Broken::NoLine)?;
-        let told = line
+    /// Reads a line without its newline, and verifies its own hash.
+    pub(super) fn read(line: &str) -> Result<Link, InvalidLine> {
+        let link: Link = serde_json::from_str(line).map_err(|_| InvalidLine::Malformed)?;
+        let hashed = line
             .strip_suffix(AFTER_HASH)
             .and_then(|line| line.rsplit_once(BEFORE_HASH));
-        let Some((told, written)) = told else {
-            return Err(Broken::Changed);
+        let Some((hashed, written)) = hashed else {
+            return Err(InvalidLine::Changed);
         };
-        if written == link.hash && hash(told) == link.hash {
+        if written == link.hash && hash(hashed) == link.hash {
             Ok(link)
         } else {
-            Err(Broken::Changed)
+            Err(InvalidLine::Changed)
         }
     }
 
@@ -245,7 +244,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_hangs_on_the_one_before() {
+    fn a_line_contains_the_hash_of_the_line_before() {
         let start = Head::start();
         let at = "2026-11-22T08:30:00.000000Z";
         let (first, head) = start.chain(&Entry::stopped(), at).expect("a line");
@@ -260,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn every_changed_byte_is_found() {
+    fn every_changed_byte_is_detected() {
         let (line, _) = Head::start()
             .chain(&Entry::started(), "2026-11-22T08:30:00.000000Z")
             .expect("a line");
@@ -274,7 +273,7 @@ mod tests {
         for end in 0..line.len() {
             assert!(Link::read(&line[..end]).is_err());
         }
-        // A second hash in front does not hide what stands before it.
+        // A second hash at the beginning does not hide a change.
         let doubled = line.replacen("{", "{\"hash\":\"x\",", 1);
         assert!(Link::read(&doubled).is_err());
     }

@@ -1,7 +1,7 @@
-//! The files of the log: appended to, begun anew every day, removed when they are old.
+//! The files of the audit log: appended to, rotated every day, removed when they expire.
 //!
-//! Beside the log lies a small file with its head, the number and hash of its last line, so that lines
-//! missing at the end are found as well. It is written after the lines are on the disk.
+//! A small head file beside the log has the number and hash of its last line, so that lines missing at the end
+//! are detected as well. It is written after the lines are on disk.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
@@ -14,10 +14,10 @@ use crate::ecs;
 use crate::file_lock;
 use crate::rotated;
 
-/// A file is begun anew after this time, so that what is old can be removed, or at this size.
+/// A file is rotated after this time, so that old lines can be removed, or at this size.
 const ROTATE_AFTER: Duration = Duration::from_secs(24 * 3600);
 const ROTATE_AT_BYTES: u64 = 64 * 1024 * 1024;
-/// Old files are looked for at least this often.
+/// How often expired files are looked for.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// The open log.
@@ -26,19 +26,19 @@ pub(super) struct Log {
     path: PathBuf,
     keep: Duration,
     head: Head,
-    /// When the present file was begun, as far as this process knows.
+    /// When the current file was begun, as far as this process knows.
     begun_at: Duration,
     swept_at: Duration,
-    /// Two that write would both go on from the same line.
+    /// Two writers would both continue from the same line.
     _lock: File,
 }
 
-/// Where the head of the log at `path` is.
+/// The head file of the log at `path`.
 pub(super) fn head_path(path: &Path) -> PathBuf {
     beside(path, ".head")
 }
 
-/// What belongs to the log at `path`: its name with another end.
+/// A file that belongs to the log at `path`: its name with a suffix.
 fn beside(path: &Path, end: &str) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(end);
@@ -48,7 +48,7 @@ fn beside(path: &Path, end: &str) -> PathBuf {
 /// The files of the log at `path`, oldest first.
 ///
 /// # Errors
-/// When the folder cannot be read.
+/// When the directory cannot be read.
 pub(super) fn files(path: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files: Vec<_> = fs::read_dir(rotated::directory(path))?
         .flatten()
@@ -66,7 +66,7 @@ pub(super) fn files(path: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// The head that was written down last.
+/// The head that was written last.
 pub(super) fn read_head(path: &Path) -> io::Result<Option<Head>> {
     match fs::read(head_path(path)) {
         Ok(bytes) => serde_json::from_slice(&bytes)
@@ -78,8 +78,8 @@ pub(super) fn read_head(path: &Path) -> io::Result<Option<Head>> {
 }
 
 impl Log {
-    /// Opens the log to append to it, where its last line left off. Half a line that a crash left is
-    /// cut off, and that is told. `now` is the time since the Unix epoch.
+    /// Opens the log to append after its last line. An incomplete line that a crash left is removed, and the
+    /// removal is logged in the log itself. `now` is the time since the Unix epoch.
     ///
     /// # Errors
     /// When a file cannot be read or written, or another process has the log.
@@ -98,7 +98,7 @@ impl Log {
             .find_map(|file| last_link(file).transpose());
         let last = last.transpose()?.map(|link| link.head());
         let head = match (last, written) {
-            // The head is behind when a crash came between line and head.
+            // The head is behind after a crash between writing the line and the head.
             (Some(last), Some(written)) if last.sequence >= written.sequence => last,
             (Some(last), None) => {
                 head_is_missing = true;
@@ -126,7 +126,7 @@ impl Log {
         };
         if head_is_missing {
             log::error!(
-                "audit: {} is missing: nothing tells whether lines are missing at the end",
+                "audit: {} is missing: lines may be missing at the end of the log",
                 head_path(path).display()
             );
             log.append(&[Entry::headless()], now)?;
@@ -138,10 +138,10 @@ impl Log {
         Ok(log)
     }
 
-    /// Appends entries and makes sure that the disk has them.
+    /// Appends entries and syncs them to disk.
     ///
     /// # Errors
-    /// When it cannot; then none of them counts as written, and the chain is where it was.
+    /// When that fails; then none of them counts as written, and the chain is unchanged.
     pub(super) fn append(&mut self, entries: &[Entry], now: Duration) -> io::Result<()> {
         if entries.is_empty() {
             return Ok(());
@@ -160,12 +160,12 @@ impl Log {
             .write_all(text.as_bytes())
             .and_then(|()| file.sync_data());
         if let Err(error) = written {
-            // What stands there of these lines would break the chain for the next.
+            // A partial write would break the chain for the next lines.
             file.set_len(before)?;
             return Err(error);
         }
         self.head = head;
-        // The lines are written: a head that is behind them is no fault.
+        // The lines are written: a head that is behind is not a fault.
         if let Err(error) = self.write_head() {
             log::warn!("audit: the head cannot be written: {error}");
         }
@@ -200,7 +200,7 @@ impl Log {
         Ok(())
     }
 
-    /// Removes files that are older than they are kept; each is told first, with where it ended.
+    /// Removes expired files; the end of each is logged in the log first.
     pub(super) fn sweep(&mut self, now: Duration) {
         if now.saturating_sub(self.swept_at) < SWEEP_INTERVAL {
             return;
@@ -242,7 +242,7 @@ fn open(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-/// Cuts off what stands behind the last newline; gives how much that was.
+/// Removes what follows the last newline. Gives how much that was.
 fn cut_torn_line(path: &Path) -> io::Result<u64> {
     let mut file = open(path)?;
     let length = file.metadata()?.len();
@@ -254,7 +254,7 @@ fn cut_torn_line(path: &Path) -> io::Result<u64> {
     let is_whole = std::str::from_utf8(&tail[tail.len() - torn as usize..])
         .is_ok_and(|line| Link::read(line).is_ok());
     if is_whole {
-        // Only its end is missing.
+        // Only its newline is missing.
         file.write_all(b"\n")?;
         return Ok(0);
     }
@@ -264,8 +264,8 @@ fn cut_torn_line(path: &Path) -> io::Result<u64> {
     Ok(torn)
 }
 
-/// The last line of a file, read and checked; `None` where there is none, or one that is broken: then
-/// the head says where to go on, and `weir audit verify` what is wrong.
+/// The last valid line of a file; `None` if there is none: then the chain continues from the head, and
+/// `weir audit verify` reports what is wrong.
 fn last_link(path: &Path) -> io::Result<Option<Link>> {
     let mut file = File::open(path)?;
     let length = file.metadata()?.len();

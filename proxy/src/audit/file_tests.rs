@@ -63,7 +63,7 @@ fn without(text: &str, line: usize) -> String {
 }
 
 #[test]
-fn a_whole_log_is_found_whole_over_many_starts() {
+fn an_intact_log_verifies_over_many_starts() {
     let place = Place::filled(5);
     for start in 1..4 {
         let mut log = place.open(NOW + Duration::from_secs(start));
@@ -77,7 +77,7 @@ fn a_whole_log_is_found_whole_over_many_starts() {
 }
 
 #[test]
-fn a_line_that_was_changed_or_taken_is_found_wherever_it_stood() {
+fn a_changed_or_removed_line_is_detected_anywhere() {
     let place = Place::filled(4);
     let text = place.text();
     for line in 0..4 {
@@ -106,13 +106,13 @@ fn a_line_that_was_changed_or_taken_is_found_wherever_it_stood() {
 }
 
 #[test]
-fn a_chain_that_was_forged_anew_does_not_end_in_its_head() {
+fn a_rewritten_chain_does_not_match_the_head() {
     let (place, other) = (Place::filled(4), Place::filled(2));
     let mut log = other.open(NOW);
     log.append(&[Entry::started(), Entry::started()], NOW)
         .expect("written");
     fs::copy(other.path(), place.path()).expect("copied");
-    assert!(place.faults()[0].contains("is not in the log like that"));
+    assert!(place.faults()[0].contains("but is not in the log"));
     fs::remove_file(head_path(&place.path())).expect("removed");
     assert!(place.faults()[0].contains("the head is missing"));
 }
@@ -138,7 +138,7 @@ fn missing_lines_stay_missing_after_the_next_start() {
 }
 
 #[test]
-fn half_a_line_of_a_crash_is_cut_off_and_told() {
+fn an_incomplete_line_after_a_crash_is_removed_and_logged() {
     for head_is_behind in [false, true] {
         let place = Place::filled(2);
         let head = fs::read(head_path(&place.path())).expect("a head");
@@ -159,14 +159,14 @@ fn half_a_line_of_a_crash_is_cut_off_and_told() {
 }
 
 #[test]
-fn a_line_without_its_end_is_found_and_not_lost() {
+fn a_line_without_its_newline_is_detected_and_kept() {
     let place = Place::filled(3);
     let text = place.text();
     place.write(text.trim_end());
     let faults = place.faults();
     assert_eq!(faults.len(), 1, "{faults:?}");
     assert!(
-        faults[0].contains(":3: this line does not end"),
+        faults[0].contains(":3: this line has no newline"),
         "{faults:?}"
     );
     drop(place.open(NOW));
@@ -175,7 +175,7 @@ fn a_line_without_its_end_is_found_and_not_lost() {
 }
 
 #[test]
-fn a_head_that_was_gone_at_a_start_is_told_in_the_log() {
+fn a_head_missing_at_a_start_is_logged_in_the_log() {
     let place = Place::filled(3);
     let text = place.text();
     let lines: Vec<&str> = text.lines().take(2).collect();
@@ -191,7 +191,7 @@ fn a_head_that_was_gone_at_a_start_is_told_in_the_log() {
 }
 
 #[test]
-fn every_day_has_its_file_and_old_ones_leave_with_a_word() {
+fn files_are_rotated_every_day_and_expired_ones_are_removed_and_logged() {
     let place = Place::new();
     for day in 0..35 {
         let now = NOW + DAY * day;
@@ -207,11 +207,11 @@ fn every_day_has_its_file_and_old_ones_leave_with_a_word() {
     // A file that somebody else removed is missing.
     let oldest = &files(&place.path()).expect("files")[0];
     fs::remove_file(oldest).expect("removed");
-    assert!(place.faults()[0].contains("no file that expired ended before it"));
+    assert!(place.faults()[0].contains("no expired file ended before it"));
 }
 
 #[test]
-fn a_disk_that_fails_breaks_no_chain() {
+fn a_failing_disk_does_not_break_the_chain() {
     let place = Place::filled(1);
     let mut log = place.open(NOW);
     let text = place.text();
@@ -226,7 +226,7 @@ fn a_disk_that_fails_breaks_no_chain() {
 }
 
 #[test]
-fn nobody_else_may_read_it() {
+fn the_files_are_readable_by_their_owner_only() {
     use std::os::unix::fs::PermissionsExt as _;
     let place = Place::filled(1);
     for path in [place.path(), head_path(&place.path())] {
@@ -236,7 +236,7 @@ fn nobody_else_may_read_it() {
 }
 
 #[test]
-fn no_log_is_an_error_and_garbage_a_fault() {
+fn a_missing_log_is_an_error_and_garbage_a_fault() {
     let place = Place::new();
     assert!(verify(&place.path()).is_err());
     place.write("\u{0}\u{1}\n{}\n[\n\n\"hash\":\"\"}");
@@ -246,7 +246,7 @@ fn no_log_is_an_error_and_garbage_a_fault() {
 }
 
 #[test]
-fn a_log_that_somebody_writes_to_is_not_opened_again() {
+fn a_log_is_opened_by_one_process() {
     let place = Place::new();
     let log = place.open(NOW);
     let second = Log::open(&place.path(), KEEP, NOW).expect_err("it is held");

@@ -1,4 +1,4 @@
-//! Many refusals in few lines: one a scheme, address and ten seconds. Pure; the clock comes in.
+//! Aggregates rejections: one line per scheme, address and ten seconds. Pure: the time is passed in.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -7,32 +7,32 @@ use std::time::Duration;
 use super::chain::{Client, Entry, Event, Refusals};
 use crate::ecs;
 
-/// How long refusals are counted together.
+/// How long rejections are counted together.
 const WINDOW: Duration = Duration::from_secs(10);
-/// Addresses that are told apart at once. Whoever has a whole network of them fills no disk: the others
-/// share a line a scheme.
+/// How many addresses are kept apart at a time. A client with a whole network of addresses cannot fill the disk:
+/// the others share one line per scheme.
 const ADDRESSES_MAX: usize = 256;
 
-/// One refusal.
+/// One rejection.
 #[derive(Clone, Copy, Debug)]
 pub struct Refused<'a> {
     pub action: Action,
     /// Of the signature.
     pub scheme: &'static str,
-    /// Why.
+    /// The reason.
     pub outcome: &'static str,
     pub route: Option<&'a str>,
     pub request_id: Option<&'a str>,
 }
 
-/// Something that was changed at the admin side.
+/// A change through the admin API.
 #[derive(Clone, Debug)]
 pub struct Changed {
     pub action: &'static str,
     pub what: serde_json::Value,
 }
 
-/// What was refused.
+/// What was rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
     Signature,
@@ -48,14 +48,14 @@ impl Action {
     }
 }
 
-/// Who was refused for what; `None` is everybody who came too late to be told apart.
+/// What was rejected, and from where; `None` stands for all further addresses.
 type Key = (Action, &'static str, Option<IpAddr>);
 
 /// The windows that are open.
 #[derive(Debug, Default)]
 pub(super) struct Floods {
     open: HashMap<Key, Window>,
-    /// Changes wait for nothing but the next look.
+    /// Changes are written at the next tick.
     changes: Vec<Entry>,
 }
 
@@ -85,7 +85,7 @@ impl Floods {
         self.changes.push(entry);
     }
 
-    /// Counts a refusal at `now`, since the Unix epoch.
+    /// Counts a rejection at `now`, since the Unix epoch.
     pub(super) fn note(&mut self, refused: &Refused<'_>, address: IpAddr, now: Duration) {
         let address = Some(address.to_canonical());
         let mut key = (refused.action, refused.scheme, address);
@@ -103,10 +103,10 @@ impl Floods {
         *window.outcomes.entry(refused.outcome).or_insert(0) += 1;
     }
 
-    /// Closes the windows that are over at `now`.
+    /// Closes the windows that have ended at `now`.
     pub(super) fn over(&mut self, now: Duration) -> Vec<Entry> {
         let over = |window: &Window| {
-            // A clock that was set back closes it, too.
+            // A clock that was set back closes it as well.
             now >= window.first + WINDOW || now < window.first
         };
         self.close(over)
@@ -167,17 +167,17 @@ mod tests {
         Duration::from_secs(1_795_336_200 + seconds)
     }
 
-    fn told(entries: &[Entry]) -> Vec<(String, u64)> {
-        let told = entries.iter().map(|entry| {
+    fn counts(entries: &[Entry]) -> Vec<(String, u64)> {
+        let counts = entries.iter().map(|entry| {
             let client = entry.client.as_ref().expect("a client");
             let refused = entry.refused.as_ref().expect("refusals");
             (client.ip.clone(), refused.count)
         });
-        told.collect()
+        counts.collect()
     }
 
     #[test]
-    fn refusals_of_ten_seconds_are_one_line_an_address() {
+    fn rejections_of_ten_seconds_are_one_line_per_address() {
         let mut floods = Floods::default();
         let (one, other) = ([203, 0, 113, 1].into(), [203, 0, 113, 2].into());
         for second in 0..10 {
@@ -187,7 +187,7 @@ mod tests {
         floods.note(&refused("invalid"), other, at(5));
         assert!(floods.over(at(9)).is_empty());
         let first = floods.over(at(10));
-        assert_eq!(told(&first), [("203.0.113.1".to_owned(), 11)]);
+        assert_eq!(counts(&first), [("203.0.113.1".to_owned(), 11)]);
         let refusals = first[0].refused.as_ref().expect("refusals");
         assert_eq!(
             refusals.outcomes,
@@ -195,32 +195,38 @@ mod tests {
         );
         assert_eq!(refusals.first, "2026-11-22T08:30:00.000000Z");
         assert_eq!(refusals.last, "2026-11-22T08:30:09.000000Z");
-        // What comes later opens a window of its own.
+        // A later rejection opens a new window.
         floods.note(&refused("invalid"), one, at(11));
-        assert_eq!(told(&floods.over(at(15))), [("203.0.113.2".to_owned(), 1)]);
-        assert_eq!(told(&floods.all()), [("203.0.113.1".to_owned(), 1)]);
+        assert_eq!(
+            counts(&floods.over(at(15))),
+            [("203.0.113.2".to_owned(), 1)]
+        );
+        assert_eq!(counts(&floods.all()), [("203.0.113.1".to_owned(), 1)]);
         assert!(floods.all().is_empty());
     }
 
     #[test]
-    fn a_whole_network_of_addresses_is_a_few_lines() {
+    fn a_flood_from_a_network_of_addresses_is_a_few_lines() {
         let mut floods = Floods::default();
         for number in 0..100_000_u32 {
             let address = IpAddr::from(number.to_be_bytes());
             floods.note(&refused("invalid"), address, at(0));
         }
-        let lines = told(&floods.all());
+        let lines = counts(&floods.all());
         assert_eq!(lines.len(), ADDRESSES_MAX + 1);
         assert_eq!(lines.iter().map(|(_, count)| count).sum::<u64>(), 100_000);
         assert!(lines.iter().any(|(ip, _)| ip == "others"));
     }
 
     #[test]
-    fn an_address_is_the_same_in_both_versions() {
+    fn an_ipv4_mapped_address_is_that_ipv4_address() {
         let mut floods = Floods::default();
         floods.note(&refused("invalid"), [203, 0, 113, 1].into(), at(0));
         let mapped: IpAddr = "::ffff:203.0.113.1".parse().expect("an address");
         floods.note(&refused("invalid"), mapped, at(0));
-        assert_eq!(told(&floods.over(at(10))), [("203.0.113.1".to_owned(), 2)]);
+        assert_eq!(
+            counts(&floods.over(at(10))),
+            [("203.0.113.1".to_owned(), 2)]
+        );
     }
 }

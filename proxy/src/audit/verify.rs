@@ -1,19 +1,19 @@
-//! Reads a log from its first line to its last and says what is wrong with it.
+//! Verifies an audit log from its first line to its last.
 
 use std::fmt;
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 
-use super::chain::{Broken, Expired, Head, Link};
+use super::chain::{Expired, Head, Link};
 use super::file::{files, read_head};
 
 /// Longer than any line of this log.
 const LINE_BYTES_MAX: u64 = 1024 * 1024;
-/// What is wrong is told up to so many times.
+/// How many faults are reported at most.
 const FAULTS_MAX: usize = 100;
 
-/// What was found.
+/// The result of a verification.
 #[derive(Debug, Default)]
 pub struct Report {
     pub files: usize,
@@ -21,16 +21,16 @@ pub struct Report {
     /// The number of the first line, and of the last.
     pub first: u64,
     pub last: u64,
-    /// The hash of the last line: kept elsewhere, it tells whether the log was written anew.
+    /// The hash of the last line. Kept elsewhere, it shows whether the log was rewritten.
     pub hash: String,
     pub faults: Vec<Fault>,
 }
 
-/// Something wrong, and where.
+/// A fault, and where it is.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Fault {
     pub file: PathBuf,
-    /// From 1; `None` where no line is meant.
+    /// From 1; `None` if it concerns no line.
     pub line: Option<u64>,
     pub what: String,
 }
@@ -51,7 +51,7 @@ impl fmt::Display for Fault {
 /// When there is no log, or it cannot be read.
 pub fn verify(path: &Path) -> io::Result<Report> {
     let report = verify_once(path)?;
-    // A file may have been rotated while they were listed and read: that shows once, a fault always.
+    // A file may have been rotated while the files were read: that is found only once, a fault always.
     match report.faults.is_empty() {
         true => Ok(report),
         false => verify_once(path),
@@ -59,7 +59,7 @@ pub fn verify(path: &Path) -> io::Result<Report> {
 }
 
 fn verify_once(path: &Path) -> io::Result<Report> {
-    // Read first: the log only grows, and so has at least what its head says.
+    // Read first: the log only grows, so it contains at least what the head refers to.
     let head = read_head(path);
     let files = files(path)?;
     if files.is_empty() {
@@ -82,14 +82,14 @@ fn verify_once(path: &Path) -> io::Result<Report> {
     reading.finish(path, &files[0], head)
 }
 
-/// What is known while lines are read.
+/// The state while lines are read.
 struct Reading {
     report: Report,
     before: Option<Head>,
-    /// What the head says, until its line has been seen.
+    /// The content of the head file.
     heads: Option<Head>,
     head_seen: bool,
-    /// The first line's number and what it hangs on.
+    /// The number of the first line, and the hash before it.
     first: Option<(u64, String)>,
     expired: Vec<Expired>,
 }
@@ -111,7 +111,7 @@ impl Reading {
             let text = String::from_utf8_lossy(&line);
             self.line(path, number, text.trim_end_matches('\n'));
             if !text.ends_with('\n') {
-                let what = "this line does not end: something is cut off behind it";
+                let what = "this line has no newline: the rest of it is missing";
                 self.fault(path, Some(number), what.to_owned());
             }
         }
@@ -121,12 +121,8 @@ impl Reading {
         self.report.lines += 1;
         let link = match Link::read(text) {
             Ok(link) => link,
-            Err(broken) => {
-                let what = match broken {
-                    Broken::NoLine => "this is no whole line of an audit log",
-                    Broken::Changed => "this line was changed: it is not what its hash was made of",
-                };
-                self.fault(path, Some(number), what.to_owned());
+            Err(invalid) => {
+                self.fault(path, Some(number), invalid.to_string());
                 return;
             }
         };
@@ -142,14 +138,14 @@ impl Reading {
             }
             Some(before) if before.sequence + 1 > sequence => {
                 let what = format!(
-                    "this is line {sequence}, and stands behind line {}",
+                    "this is line {sequence}, but it follows line {}",
                     before.sequence
                 );
                 self.fault(path, Some(number), what);
             }
             Some(before) if before.hash != link.previous => {
                 let what = format!(
-                    "this line does not hang on the one before: line {} was written anew",
+                    "this line does not match the one before: line {} was rewritten",
                     before.sequence
                 );
                 self.fault(path, Some(number), what);
@@ -175,7 +171,7 @@ impl Reading {
                 });
             if !is_explained {
                 let what = format!(
-                    "the log begins with line {sequence}, and no file that expired ended before it"
+                    "the log begins with line {sequence}, and no expired file ended before it"
                 );
                 self.fault(oldest, Some(1), what);
             }
@@ -189,12 +185,12 @@ impl Reading {
         match head {
             Err(error) => self.fault(&end, None, format!("the head cannot be read: {error}")),
             Ok(None) => {
-                let what = "the head is missing: nothing tells whether the end of the log is";
+                let what = "the head is missing: lines may be missing at the end of the log";
                 self.fault(&end, None, what.to_owned());
             }
             Ok(Some(head)) if !self.head_seen => {
                 let what = format!(
-                    "line {} was written with the hash {}, and is not in the log like that",
+                    "line {} with the hash {} was written, but is not in the log",
                     head.sequence, head.hash
                 );
                 self.fault(&end, None, what);

@@ -25,12 +25,12 @@ use super::failure::{ConnectionError, Failure};
 use super::informational::InformationalResponses;
 use super::request_body::RequestBody;
 use super::wire::Wire;
-use crate::clock::{self, Patience};
+use crate::clock::{self, DeadlineTimer};
 use crate::http::response_body::Piece;
 
 mod request_head;
 mod request_writer;
-mod response_head;
+pub(crate) mod response_head;
 mod response_parser;
 
 /// The size of the scratch buffer.
@@ -53,7 +53,7 @@ pub(super) struct Http1Connection {
     asked: Method,
     flow: Flow,
     persistence: Persistence,
-    timer: Patience,
+    timer: DeadlineTimer,
     /// When it was last returned to the pool.
     pub(super) idle_since: Instant,
 }
@@ -92,7 +92,7 @@ impl Http1Connection {
             asked: Method::GET,
             flow: Flow::Trickle,
             persistence: Persistence::Kept,
-            timer: Patience::default(),
+            timer: DeadlineTimer::default(),
             idle_since: clock::now(),
         })
     }

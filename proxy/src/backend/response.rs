@@ -16,7 +16,7 @@ use super::http1::Http1Connection;
 use super::http2::StreamSlot;
 use super::pool::{Pool, PoolKey};
 use super::wire::Wire;
-use crate::clock::{self, Elapsed, Patience};
+use crate::clock::{self, DeadlineTimer, Elapsed};
 use crate::http::response_body::{NextPiece, Piece, PiecesAhead, ResponseBody};
 
 /// A response whose head has arrived.
@@ -45,7 +45,7 @@ enum BodySource {
     Http2 {
         incoming: Incoming,
         _slot: StreamSlot,
-        timer: Patience,
+        timer: DeadlineTimer,
     },
     Nothing,
 }
@@ -89,7 +89,7 @@ impl UpstreamResponse {
             source: BodySource::Http2 {
                 incoming,
                 _slot: slot,
-                timer: Patience::default(),
+                timer: DeadlineTimer::default(),
             },
             ahead: PiecesAhead::new(),
             pool_key,

@@ -26,7 +26,7 @@ const MEMBERS_MAX: usize = 65_536;
 
 /// Why a body has no canonical text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum NotCanonical {
+pub(crate) enum NotCanonical {
     /// Not a complete JSON value (RFC 8259) in UTF-8, or a string with half a surrogate pair.
     NotJson,
     /// JSON, but not an object.
@@ -53,6 +53,16 @@ struct Scratch {
     open_members: Vec<Member>,
     sorted_members: Vec<Member>,
     objects: Vec<Unsorted>,
+}
+
+/// The canonical text of a JSON object, for tests and the fuzzer.
+///
+/// # Errors
+/// It has none.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn text_of(source: &[u8]) -> Result<Vec<u8>, NotCanonical> {
+    let (statefulness, mut visitor) = (Statefulness::new(None), crate::model::json::Unseen);
+    canonical(source, statefulness, &mut visitor, |text, _| text.to_vec())
 }
 
 /// Passes the canonical text of a JSON object, never longer than `source`, and its `statefulness` to `read`. The

@@ -124,16 +124,21 @@ fn varies(headers: &HeaderMap, rules: &StorageRules<'_>) -> bool {
 pub(super) fn stored_headers(
     headers: &HeaderMap,
 ) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
-    headers.iter().filter(|(name, _)| {
-        let mut lines = headers.get_all(header::CONNECTION).iter();
-        let nominated = lines.any(|line| {
-            let mut options = line.as_bytes().split(|byte| *byte == b',');
-            options.any(|option| {
-                let option = option.trim_ascii();
-                option.eq_ignore_ascii_case(name.as_str().as_bytes())
-            })
-        });
-        !nominated && !is_not_stored(name.as_str())
+    // Hardly any response names headers in `Connection`: one lookup is enough for all.
+    let has_options = headers.contains_key(header::CONNECTION);
+    headers.iter().filter(move |(name, _)| {
+        !is_not_stored(name.as_str()) && !(has_options && is_connection_option(headers, name))
+    })
+}
+
+fn is_connection_option(headers: &HeaderMap, name: &HeaderName) -> bool {
+    let mut lines = headers.get_all(header::CONNECTION).iter();
+    lines.any(|line| {
+        let mut options = line.as_bytes().split(|byte| *byte == b',');
+        options.any(|option| {
+            let option = option.trim_ascii();
+            option.eq_ignore_ascii_case(name.as_str().as_bytes())
+        })
     })
 }
 

@@ -37,7 +37,7 @@ settings! {
         events: events::Events [default "{}"] reload,
         /// Trace context is validated and forwarded in any case.
         traces: events::Traces [default "{}"] reload,
-        /// What is monitored, and who is notified.
+        /// Alert rules and notifiers.
         alerts: alerts::Alerts [default "{}"] reload,
         /// How the process ends.
         shutdown: Shutdown [default "{}"] restart,

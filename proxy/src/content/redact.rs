@@ -1,7 +1,7 @@
-//! Takes out of a text what must not be kept: keys and tokens, mail addresses, phone and identity
-//! numbers, card numbers. It errs on the side of taking out too much.
+//! Redaction: removes keys and tokens, mail addresses, phone and identity numbers and card numbers from a text.
+//! Expect false positives: it removes too much rather than too little.
 //!
-//! Pure. What it finds is told by kind: `[key]`, `[token]`, `[mail]`, `[phone]`, `[identity]`, `[card]`.
+//! Pure. What it removes is replaced by its kind: `[key]`, `[token]`, `[mail]`, `[phone]`, `[identity]`, `[card]`.
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -10,7 +10,7 @@ use regex::{Captures, Regex, Replacer};
 
 mod number;
 
-/// What stands in the place of what was found.
+/// The replacement of a match.
 type Replace = fn(&Captures<'_>) -> String;
 
 /// One pass over the text.
@@ -25,10 +25,10 @@ impl Replacer for &Pass {
     }
 }
 
-/// In the order in which they run: what names a secret comes before what only looks like one. Words end
-/// where ASCII ends: in Chinese nothing else stands between a word and a key.
+/// In the order in which they run: explicit names of secrets come before what only looks like one. Words end where
+/// ASCII ends: in Chinese, nothing separates a word from a key.
 const PASSES: [(&str, Replace); 10] = [
-    // PEM, RFC 7468; one that was cut off, too.
+    // PEM, RFC 7468; also a truncated one.
     (
         r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----(?s:.*?)(?:-----END [A-Z0-9 ]*PRIVATE KEY-----|\z)",
         |_| "[key]".to_owned(),
@@ -40,7 +40,7 @@ const PASSES: [(&str, Replace); 10] = [
     ),
     // A user and password in an address, RFC 3986, section 3.2.1.
     (r"://[^/\s@]+@", |_| "://[key]@".to_owned()),
-    // What providers put before their keys: OpenAI, Anthropic, Stripe; AWS; GitHub; Slack; Google;
+    // The prefixes of the keys of providers: OpenAI, Anthropic, Stripe; AWS; GitHub; Slack; Google;
     // Hugging Face; GitLab; Standard Webhooks; Alibaba Cloud, Tencent Cloud; npm; SendGrid.
     (
         r"(?x)
@@ -51,7 +51,7 @@ const PASSES: [(&str, Replace); 10] = [
         | (?-u:\b)ya29\.[\w-]{16,} | (?-u:\b)npm_[A-Za-z0-9]{20,} | (?-u:\b)SG\.[\w-]{16,}\.[\w-]{16,}",
         |_| "[key]".to_owned(),
     ),
-    // What is said to be a secret.
+    // What is named as a secret.
     (
         r#"(?xi)
           ( (?-u:\b)[\w-]*(?:api[_\x20-]?key|access[_\x20-]?key|private[_\x20-]?key|secret|passwd|password|passphrase|pwd|token|credential)[\w-]*
@@ -76,7 +76,7 @@ const PASSES: [(&str, Replace); 10] = [
         r"[\p{L}\p{M}\p{N}._%+'!#$&*^{|}~-]+[@＠][\p{L}\p{M}\p{N}-]+(?:[.．。][\p{L}\p{M}\p{N}-]+)+",
         |_| "[mail]".to_owned(),
     ),
-    // Runs of digits with what is written between them, and with a letter before or behind.
+    // Runs of digits with separators, and with a letter before or after them.
     (
         r"(?x) (?-u:\b)[A-Z]{1,2}[0-9０-９]{6,9} (?: [(（][0-9A]?[)）] )?
         | [+＋(（]{0,2} [0-9０-９] [0-9０-９\x20\u{a0}\u{2000}-\u{200a}\u{202f}\u{3000}()（）.·_/\-－\u{2010}-\u{2015}]{4,} [0-9０-９] [Xx]?",
@@ -86,7 +86,7 @@ const PASSES: [(&str, Replace); 10] = [
 
 static COMPILED: LazyLock<Vec<Pass>> = LazyLock::new(|| {
     let compile = |(pattern, replace): &(&str, Replace)| {
-        // That each compiles is tested.
+        // A test compiles each of them.
         let pattern = Regex::new(pattern).ok()?;
         Some(Pass {
             pattern,
@@ -96,7 +96,7 @@ static COMPILED: LazyLock<Vec<Pass>> = LazyLock::new(|| {
     PASSES.iter().filter_map(compile).collect()
 });
 
-/// The text without what must not be kept.
+/// The redacted text.
 #[must_use]
 pub fn redacted(text: &str) -> Cow<'_, str> {
     let mut left = Cow::Borrowed(text);

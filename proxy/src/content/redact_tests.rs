@@ -6,7 +6,7 @@ fn every_pattern_compiles() {
 }
 
 #[test]
-fn what_is_somebodys_is_taken_out() {
+fn personal_data_and_secrets_are_redacted() {
     for (text, expected) in [
         // Keys and tokens.
         ("use sk-proj-abcDEF123456_7890 now", "use [key] now"),
@@ -84,7 +84,7 @@ fn what_is_somebodys_is_taken_out() {
 }
 
 #[test]
-fn what_is_nobodys_stays() {
+fn other_text_is_unchanged() {
     for text in [
         "",
         "The answer is 42.",
@@ -106,7 +106,7 @@ fn what_is_nobodys_stays() {
 }
 
 #[test]
-fn nothing_of_a_number_is_left_however_it_is_written() {
+fn numbers_are_redacted_whole_in_every_notation() {
     for number in ["13812345678", "4111111111111111", "11010519491231002X"] {
         for before in ["", "a", "中", " ", "\"", "=", "("] {
             for after in ["", "中", " ", "\"", ",", ")", "."] {
@@ -119,7 +119,7 @@ fn nothing_of_a_number_is_left_however_it_is_written() {
 }
 
 #[test]
-fn hostile_texts_take_no_time() {
+fn hostile_texts_are_redacted_in_linear_time() {
     let long = [
         "1".repeat(20_000),
         "1 ".repeat(10_000),
@@ -137,7 +137,7 @@ fn hostile_texts_take_no_time() {
 }
 
 #[test]
-fn no_text_makes_it_panic() {
+fn no_text_causes_a_panic() {
     use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _};
     const PARTS: [&str; 16] = [
         "0", "1", "86", "19", "4", " ", "  ", "-", ".", "+", "(", ")", "A", "x", "\u{3000}", "１",
@@ -155,7 +155,7 @@ fn no_text_makes_it_panic() {
 }
 
 #[test]
-fn each_of_many_numbers_is_taken_out() {
+fn each_of_many_numbers_is_redacted() {
     let phone = "13812345671";
     for separator in [" ", ", ", "/", "-", "_", ".", " - ", "\n2."] {
         for count in 1..30 {
@@ -194,7 +194,7 @@ fn each_of_many_numbers_is_taken_out() {
 }
 
 #[test]
-fn a_mail_address_is_taken_out_in_every_script() {
+fn mail_addresses_are_redacted_in_every_script() {
     for text in [
         "jose\u{301}@example.com",
         "bob@exa\u{308}mple.com",
@@ -206,7 +206,7 @@ fn a_mail_address_is_taken_out_in_every_script() {
 }
 
 #[test]
-fn a_secret_is_taken_out_however_it_is_named() {
+fn secrets_are_redacted_by_their_names() {
     for text in [
         "My password is: hunter22",
         "my API key is: hunter22",

@@ -1,15 +1,15 @@
-//! The texts in a body of JSON: what people wrote, and what models answered.
+//! The texts in a JSON body: what people wrote, and what models responded.
 
 use serde_json::Value;
 
 /// How much is read of the text of a request or a response.
 pub(crate) const TEXT_BYTES_MAX: usize = 16 * 1024;
-/// A larger body is not read for its texts: it holds pictures or files.
+/// The texts of a larger body are not read: it contains pictures or files.
 pub const BODY_BYTES_MAX: usize = 1024 * 1024;
 /// Platforms put JSON into strings of JSON, once.
 const NESTED_MAX: usize = 2;
 
-/// Keys under which text stands, in the formats of models and of chat platforms.
+/// Keys of texts, in the formats of models and of chat platforms.
 const TEXT_KEYS: [&str; 13] = [
     "content",
     "input",
@@ -26,7 +26,7 @@ const TEXT_KEYS: [&str; 13] = [
     "text",
 ];
 
-/// The texts of a question, one a line; empty where there are none.
+/// The texts of a request, one per line; empty if there are none.
 #[must_use]
 pub fn question(body: &[u8]) -> String {
     let mut texts = Texts::joined_by("\n");
@@ -34,16 +34,16 @@ pub fn question(body: &[u8]) -> String {
         && body.trim_ascii_start().first() == Some(&b'{')
         && let Ok(value) = serde_json::from_slice(body)
     {
-        texts.walk(&value, Named::No, 0);
+        texts.walk(&value, KeyKind::Other, 0);
     }
     texts.text
 }
 
-/// Whether the nearest key is one of a text.
+/// Whether the nearest key is that of a text.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Named {
-    Yes,
-    No,
+pub(crate) enum KeyKind {
+    Text,
+    Other,
 }
 
 /// Texts that were found.
@@ -73,33 +73,33 @@ impl Texts {
             self.text.push_str(self.between);
         }
         let room = TEXT_BYTES_MAX.saturating_sub(self.text.len());
-        // Whole characters: so the last may go a little beyond.
+        // Whole characters, so the last one may exceed the bound.
         self.text.push_str(&text[..text.ceil_char_boundary(room)]);
     }
 
     /// Adds the texts in a value. JSON itself is at most 128 deep.
-    pub(crate) fn walk(&mut self, value: &Value, named: Named, nested: usize) {
+    pub(crate) fn walk(&mut self, value: &Value, kind: KeyKind, nested: usize) {
         match value {
-            Value::String(text) if named == Named::Yes => {
+            Value::String(text) if kind == KeyKind::Text => {
                 let inner = match text.starts_with(['{', '[']) && nested < NESTED_MAX {
                     true => serde_json::from_str(text).ok(),
                     false => None,
                 };
                 match inner {
-                    Some(inner) => self.walk(&inner, Named::No, nested + 1),
+                    Some(inner) => self.walk(&inner, KeyKind::Other, nested + 1),
                     None => self.push(text),
                 }
             }
             Value::Array(values) => values
                 .iter()
-                .for_each(|value| self.walk(value, named, nested)),
+                .for_each(|value| self.walk(value, kind, nested)),
             Value::Object(members) => {
                 for (key, value) in members {
-                    let named = match TEXT_KEYS.contains(&key.as_str()) {
-                        true => Named::Yes,
-                        false => Named::No,
+                    let kind = match TEXT_KEYS.contains(&key.as_str()) {
+                        true => KeyKind::Text,
+                        false => KeyKind::Other,
                     };
-                    self.walk(value, named, nested);
+                    self.walk(value, kind, nested);
                 }
             }
             _ => {}
@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn questions_are_read_in_all_formats() {
+    fn requests_are_read_in_all_formats() {
         for (body, expected) in [
             (
                 r#"{"model":"m","messages":[{"role":"system","content":"be kind"},{"role":"user","content":[{"type":"text","text":"hi"},{"type":"image_url","image_url":{"url":"data:x"}}]}]}"#,
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_read_is_bounded() {
+    fn the_text_is_bounded() {
         let body = format!(
             r#"{{"messages":[{{"content":"{}"}}]}}"#,
             "é".repeat(100_000)

@@ -1,5 +1,5 @@
-//! The answer stage of the gateway: delivers a backend's response to the client, and copies it for the
-//! cache.
+//! The answer stage of the gateway: delivers a backend's response to the client and copies it for the cache,
+//! or delivers a stored one.
 
 use std::time::{Duration, Instant};
 
@@ -16,17 +16,18 @@ use crate::answer::ahead::{self, ClientLeft, ReadAhead};
 use crate::answer::copying::{CopyStored, Copying};
 use crate::answer::deliver as response;
 use crate::answer::filter::BodyFilter;
+use crate::answer::stored::{self, StoredResponse};
 use crate::answer::timeouts::ResponseTimeouts;
 use crate::answer::usage_stripper::{self, UsageStripper};
 use crate::backend::response::UpstreamResponse;
-use crate::cache::CacheDecision;
 use crate::cache::status::Status;
+use crate::cache::{CacheDecision, Stored};
 use crate::clock;
 use crate::coding::Decoder;
 use crate::exchange::Exchange;
 use crate::http::relay::Relay;
 use crate::http::session::Session;
-use crate::model::answer::{AnswerReader, Kind};
+use crate::model::response::{ResponseFormat, ResponseReader};
 
 /// Delivers the response, whose head had arrived at `now`. Connections that are upgraded, and messages of
 /// gRPC, may be silent for `messages_idle`.
@@ -64,6 +65,24 @@ pub(super) async fn deliver(
     delivered
 }
 
+/// Delivers a stored response, which is `age_s` seconds old.
+pub(super) async fn deliver_stored(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    stored: &Stored,
+    age_s: u64,
+) -> Delivered {
+    model_response::record_stored_text(exchange, stored);
+    let response = StoredResponse {
+        status: stored.status,
+        head_lines: stored.head_lines(),
+        age_s,
+        length: stored.length(),
+        pieces: stored.pieces(),
+    };
+    stored::write(session, exchange, response).await
+}
+
 /// What happens to each piece of the body.
 fn filter<'a>(
     exchange: &Exchange,
@@ -80,7 +99,7 @@ fn filter<'a>(
     let is_read = operation.is_some() || copy.is_some();
     let usage = kind
         .filter(|_| is_read)
-        .map(|kind| Box::new(AnswerReader::new(kind, operation)));
+        .map(|kind| Box::new(ResponseReader::new(kind, operation)));
     let text = decoder
         .as_ref()
         .and_then(|_| model_response::text_reader(exchange, head));
@@ -123,8 +142,10 @@ fn usage_stripper(upstream: &mut Upstream) -> Option<UsageStripper> {
     let head = &mut upstream.response.head;
     let headers = &mut head.headers;
     let is_plain = Decoder::of(headers).is_some_and(|decoder| decoder.is_plain());
-    let kind = headers.get(header::CONTENT_TYPE).and_then(Kind::of);
-    let is_stream = head.status == StatusCode::OK && kind == Some(Kind::Sse);
+    let kind = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(ResponseFormat::of);
+    let is_stream = head.status == StatusCode::OK && kind == Some(ResponseFormat::Sse);
     if !is_stream || !is_plain {
         return None;
     }
@@ -146,7 +167,7 @@ async fn forward(
     if filter.copying.is_some() && filter.stripper.is_none() {
         let kind = filter.usage.as_ref().map(|usage| usage.kind());
         let ahead = match kind {
-            Some(Kind::Json) if !exchange.model.request_stream => ReadAhead::ToTheEnd,
+            Some(ResponseFormat::Json) if !exchange.model.request_stream => ReadAhead::ToTheEnd,
             _ => ReadAhead::Arrived,
         };
         match ahead::read(session, exchange, body, filter, relay, ahead).await {

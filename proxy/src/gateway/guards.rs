@@ -116,8 +116,8 @@ pub(super) fn enter(pipeline: &RoutePipeline) -> Result<Option<Permit>, Refusal>
     }
 }
 
-/// Checks the signature over the raw bytes. A delivery of a platform that sends again what was not taken is
-/// in the hands of whoever gets it here.
+/// Verifies the signature over the raw bytes. Of a platform that repeats deliveries until they are acknowledged,
+/// the delivery is returned: this request then decides its outcome.
 pub(super) async fn verify(
     pipeline: &RoutePipeline,
     session: &mut Session,
@@ -158,7 +158,11 @@ pub(super) async fn verify(
             }
             return Err(match verdict.answer {
                 Some(answer) => Stop::Platform(answer),
-                None => Refusal::new(ErrorCode::Internal, "a platform's answer is missing").into(),
+                None => Refusal::new(
+                    ErrorCode::Internal,
+                    "the response to the platform is missing",
+                )
+                .into(),
             });
         }
         SignatureOutcome::Missing => ErrorCode::SignatureMissing,
@@ -172,8 +176,9 @@ pub(super) async fn verify(
     Err(refusal.into())
 }
 
-/// Waits for what becomes of a delivery that another request has in hand; its platform hears that it is
-/// undecided before it gives this one up. Where it failed, one of those that wait gets it; `None`: it was taken.
+/// Waits for the outcome of a delivery that another request is processing. If there is none before the platform
+/// would give up on this repeat, it is rejected with `delivery_pending`. If the delivery failed, one of the
+/// requests that wait takes it over; `None`: it was acknowledged.
 async fn outcome_of_first(
     session: &mut Session,
     exchange: &mut Exchange,
@@ -181,14 +186,14 @@ async fn outcome_of_first(
 ) -> Result<Option<Delivery>, Stop> {
     let within = repeat.answer_within();
     let until = exchange.timing.started() + within;
-    // It is the backend that is waited for.
+    // The wait is for the backend, and counts as its time.
     exchange.timing.enter(Stage::Backend, clock::now());
     let delivery = loop {
         let fate = tokio::select! {
             biased;
             fate = repeat.decided() => fate,
             () = session.left() => return Err(Stop::ClientLeft),
-            () = tokio::time::sleep_until(until.into()) => return Err(undecided(within).into()),
+            () = tokio::time::sleep_until(until.into()) => return Err(pending(within).into()),
         };
         if fate == Fate::Taken {
             break None;
@@ -203,10 +208,9 @@ async fn outcome_of_first(
     Ok(delivery)
 }
 
-fn undecided(within: Duration) -> Refusal {
+fn pending(within: Duration) -> Refusal {
     let ms = within.as_millis();
-    let detail =
-        format!("the same delivery came before, and its backend has not answered in {ms} ms");
+    let detail = format!("the same delivery is still being processed after {ms} ms");
     Refusal::new(ErrorCode::DeliveryPending, detail).retry_after(retry_after_s(within))
 }
 

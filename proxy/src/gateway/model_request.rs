@@ -16,7 +16,7 @@ use crate::http::budgeted_reader::{BudgetedReader, PIECE_BYTES};
 use crate::http::relay::Relay;
 use crate::http::session::Session;
 use crate::model::operation::Operation;
-use crate::model::question::{Question, QuestionReader};
+use crate::model::request::{RequestFacts, RequestReader};
 use crate::refusal::Refusal;
 use crate::route::path::folded;
 
@@ -60,7 +60,7 @@ fn reader(
     let operation = operation(exchange).filter(|_| !is_empty)?;
     exchange.model.operation = Some(operation);
     let headers = &session.head().headers;
-    let reader = QuestionReader::of(operation, &exchange.path, headers);
+    let reader = RequestReader::of(operation, &exchange.path, headers);
     // A decoded body is bounded as the body itself is.
     let reader = reader.within(pipeline.config.body_bytes);
     Some(BudgetedReader::new(reader, budget))
@@ -107,12 +107,12 @@ pub(super) async fn read_rest(
 /// Notes how much of a passed-through body has been forwarded, and what has been read of it.
 pub(super) fn note_relayed(exchange: &mut Exchange, relay: &Relay) {
     exchange.request_body_bytes = exchange.request_body_bytes.max(relay.bytes());
-    if let Some(question) = relay.question() {
+    if let Some(question) = relay.facts() {
         note(exchange, question);
     }
 }
 
-fn note(exchange: &mut Exchange, read: Question) {
+fn note(exchange: &mut Exchange, read: RequestFacts) {
     exchange.model.request_model = read.model;
     exchange.model.request_stream = read.stream;
     exchange.model.request_text = read.text;

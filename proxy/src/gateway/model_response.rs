@@ -11,9 +11,10 @@ use crate::answer::text::ResponseText;
 use crate::cache::Stored;
 use crate::coding::Decoder;
 use crate::exchange::Exchange;
-use crate::model::answer::{Ending, Kind, Said, Shape};
+use crate::model::ending::Ending;
 use crate::model::estimate;
 use crate::model::operation::{Operation, Yields};
+use crate::model::response::{Completeness, ResponseFacts, ResponseFormat};
 use crate::refusal::ErrorCode;
 
 /// How a response can be read.
@@ -21,7 +22,7 @@ pub(super) struct Readable {
     /// `None` where it has a content coding that weir cannot decode.
     pub(super) decoder: Option<Decoder>,
     /// Its format, if it is one of a model's response.
-    pub(super) kind: Option<Kind>,
+    pub(super) kind: Option<ResponseFormat>,
 }
 
 impl Readable {
@@ -34,21 +35,21 @@ impl Readable {
 
 /// The format of a complete, successful response. Audio and transcripts have other formats, unless their
 /// content type is that of a model's response.
-fn kind(exchange: &Exchange, head: &Parts) -> Option<Kind> {
+fn kind(exchange: &Exchange, head: &Parts) -> Option<ResponseFormat> {
     if !matches!(head.status.as_u16(), 200..=203) {
         return None;
     }
     let content_type = head.headers.get(header::CONTENT_TYPE);
     match exchange.model.operation.map(Operation::yields) {
-        Some(Yields::Other) => Kind::by_name(content_type?),
-        _ => Kind::of_answer(content_type),
+        Some(Yields::Other) => ResponseFormat::by_name(content_type?),
+        _ => ResponseFormat::of_response(content_type),
     }
 }
 
 /// The reader of the response's text, where some of it is recorded.
 pub(super) fn text_reader(exchange: &Exchange, head: &Parts) -> Option<ResponseText> {
     exchange.content.as_ref()?;
-    let kind = Kind::of(head.headers.get(header::CONTENT_TYPE)?)?;
+    let kind = ResponseFormat::of(head.headers.get(header::CONTENT_TYPE)?)?;
     Some(ResponseText::new(kind))
 }
 
@@ -63,8 +64,8 @@ pub(super) fn record_text(exchange: &mut Exchange, filter: &mut BodyFilter<'_>) 
 /// Records the text of a stored response as `events.content` asks.
 pub(super) fn record_stored_text(exchange: &mut Exchange, stored: &Stored) {
     let kind = match exchange.model.request_stream {
-        true => Kind::Sse,
-        false => Kind::Json,
+        true => ResponseFormat::Sse,
+        false => ResponseFormat::Json,
     };
     if let Some(content) = &mut exchange.content {
         let mut text = ResponseText::new(kind);
@@ -108,14 +109,14 @@ pub(super) fn note(exchange: &mut Exchange, filter: &mut BodyFilter<'_>, deliver
 }
 
 /// Whether a response whose framing is complete lacks its own end, or the content that it should have.
-fn is_incomplete(operation: Operation, read: &Said, status: u16) -> bool {
+fn is_incomplete(operation: Operation, read: &ResponseFacts, status: u16) -> bool {
     let lacks_end = read.ending == Ending::Open;
     match operation.yields() {
         Yields::Text if read.ending == Ending::Terminal => false,
-        Yields::Text => match read.shape {
-            Shape::Some => lacks_end,
-            Shape::Empty => status == StatusCode::OK.as_u16(),
-            Shape::NoEvents | Shape::Cut => true,
+        Yields::Text => match read.completeness {
+            Completeness::Complete => lacks_end,
+            Completeness::Empty => status == StatusCode::OK.as_u16(),
+            Completeness::NoEvents | Completeness::Truncated => true,
         },
         Yields::Other => lacks_end,
         Yields::Results | Yields::Figures => false,

@@ -1,6 +1,7 @@
 //! How a request ended: why it was stopped, what its exchange records, what becomes of its connection.
 
 use crate::answer::Delivered;
+use crate::answer::local::LocalResponse;
 use crate::body::Unread;
 use crate::clock;
 use crate::exchange::{ClientEnd, Exchange};
@@ -27,6 +28,22 @@ pub(crate) enum Stop {
     /// `OPTIONS *`, for weir as a whole: the methods that it serves.
     ServerOptions(String),
     ClientLeft,
+}
+
+impl Stop {
+    /// The response to the client; `None` if it left.
+    pub(super) fn into_response(self) -> Option<LocalResponse> {
+        match self {
+            Stop::Refused(refusal) => Some(LocalResponse::Refusal(refusal)),
+            Stop::Platform(answer) => Some(LocalResponse::Platform {
+                status: answer.status,
+                content_type: answer.content_type,
+                body: answer.body,
+            }),
+            Stop::ServerOptions(methods) => Some(LocalResponse::Options(methods)),
+            Stop::ClientLeft => None,
+        }
+    }
 }
 
 impl From<Refusal> for Stop {

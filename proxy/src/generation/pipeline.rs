@@ -25,21 +25,21 @@ pub(crate) struct RoutePipeline {
     pub(crate) concurrency: Option<Arc<Concurrency>>,
     pub(crate) cache: Option<Arc<ResponseCache>>,
     pub(crate) backend: Arc<Backend>,
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) shared: Arc<GenerationSettings>,
 }
 
 /// The settings that all pipelines of a generation share, for the stages behind the route.
 #[derive(Debug)]
-pub(crate) struct Shared {
+pub(crate) struct GenerationSettings {
     pub(crate) trusted_proxies: Box<[IpNet]>,
     pub(crate) content: content::Mode,
     /// How long an upgraded connection, or a gRPC stream, may be silent.
     pub(crate) upgrade_idle_timeout: Duration,
 }
 
-impl Shared {
+impl GenerationSettings {
     pub(super) fn new(config: &Config) -> Self {
-        Shared {
+        GenerationSettings {
             trusted_proxies: config.trusted_proxies.clone().into(),
             content: config.content,
             upgrade_idle_timeout: config.limits.upgrade_idle_timeout,
@@ -50,7 +50,7 @@ impl Shared {
 /// What a pipeline is built from, beside its own route.
 pub(super) struct Parts<'a> {
     pub(super) backend: &'a Arc<Backend>,
-    pub(super) shared: &'a Arc<Shared>,
+    pub(super) shared: &'a Arc<GenerationSettings>,
     pub(super) memory: &'a Memory,
     /// The pipeline of the route of that name in the previous generation.
     pub(super) previous: Option<&'a RoutePipeline>,

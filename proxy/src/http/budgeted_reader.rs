@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::budget::{Booking, Budget, STEP_BYTES};
-use crate::model::question::{Question, QuestionReader, Shown};
+use crate::model::request::{RequestFacts, RequestReader, RequestVisitor};
 use crate::refusal::Refusal;
 
 /// How much is read at once: a content coding expands it within a few milliseconds.
@@ -12,12 +12,12 @@ pub(crate) const PIECE_BYTES: usize = 16 * 1024;
 /// The reader of a request, with the memory of its codings booked.
 #[derive(Debug)]
 pub(crate) struct BudgetedReader {
-    reader: QuestionReader,
+    reader: RequestReader,
     booking: Booking,
 }
 
 impl BudgetedReader {
-    pub(crate) fn new(reader: QuestionReader, budget: &Arc<Budget>) -> Self {
+    pub(crate) fn new(reader: RequestReader, budget: &Arc<Budget>) -> Self {
         BudgetedReader {
             reader,
             booking: Booking::none(budget),
@@ -25,7 +25,7 @@ impl BudgetedReader {
     }
 
     /// Lets somebody else read a whole body and show it.
-    pub(crate) fn read_by<T>(&mut self, show: impl FnOnce(&mut Shown<'_>) -> T) -> T {
+    pub(crate) fn read_by<T>(&mut self, show: impl FnOnce(&mut RequestVisitor<'_>) -> T) -> T {
         self.reader.read_by(show)
     }
 
@@ -54,13 +54,13 @@ impl BudgetedReader {
     }
 
     /// What it stated, at its end.
-    pub(crate) fn finish(self) -> Question {
+    pub(crate) fn finish(self) -> RequestFacts {
         self.reader.finish()
     }
 
     /// What it has stated so far.
-    pub(crate) fn question(&self) -> Question {
-        self.reader.question()
+    pub(crate) fn facts(&self) -> RequestFacts {
+        self.reader.facts()
     }
 }
 
@@ -85,7 +85,7 @@ mod tests {
     fn reader(budget: &Arc<Budget>, decoded_max: u64) -> BudgetedReader {
         let coding = HeaderValue::from_static("zstd");
         let headers = HeaderMap::from_iter([(header::CONTENT_ENCODING, coding)]);
-        let reader = QuestionReader::of(Operation::Chat, "/v1/chat/completions", &headers);
+        let reader = RequestReader::of(Operation::Chat, "/v1/chat/completions", &headers);
         BudgetedReader::new(reader.within(decoded_max), budget)
     }
 

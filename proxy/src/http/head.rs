@@ -14,7 +14,7 @@ use bytes::{Buf, BytesMut};
 use pingora::server::ShutdownWatch;
 use tokio::io::{AsyncRead, ReadBuf};
 
-use crate::clock::{self, Patience};
+use crate::clock::{self, DeadlineTimer};
 use crate::http::Limits;
 
 /// What a client with prior knowledge of HTTP/2 sends first (RFC 9113, section 3.4).
@@ -120,7 +120,7 @@ pub(crate) async fn read<F: Future<Output = ()>>(
     bytes: &mut BytesMut,
     expect: Expect,
     limits: &Limits,
-    patience: &mut Patience,
+    timer: &mut DeadlineTimer,
     idle_drain: &mut IdleDrain<'_, F>,
 ) -> Head {
     let mut scanned = 0;
@@ -165,7 +165,7 @@ pub(crate) async fn read<F: Future<Output = ()>>(
                 }
             }
         };
-        match more(stream, bytes, until, patience, idle_drain).await {
+        match more(stream, bytes, until, timer, idle_drain).await {
             More::Bytes => {}
             More::TimedOut if !bytes.is_empty() => return Head::Invalid(HeadError::TimedOut),
             More::TimedOut => return Head::Closed,
@@ -187,7 +187,7 @@ async fn more<F: Future<Output = ()>>(
     stream: &mut (impl AsyncRead + Unpin),
     bytes: &mut BytesMut,
     until: Instant,
-    patience: &mut Patience,
+    timer: &mut DeadlineTimer,
     idle_drain: &mut IdleDrain<'_, F>,
 ) -> More {
     poll_fn(|context| {
@@ -202,7 +202,7 @@ async fn more<F: Future<Output = ()>>(
             false => None,
         };
         let until = over.map_or(until, |over| over.min(until));
-        patience.poll_end(until, context).map(|()| More::TimedOut)
+        timer.poll_end(until, context).map(|()| More::TimedOut)
     })
     .await
 }

@@ -34,14 +34,14 @@ async fn read_pieces(pieces: Vec<Vec<u8>>, expect: Expect, keep_open: bool) -> (
     });
     let mut stream = server;
     let mut bytes = BytesMut::new();
-    let mut patience = Patience::default();
+    let mut timer = DeadlineTimer::default();
     let limits = limits();
     let head = read(
         &mut stream,
         &mut bytes,
         expect,
         &limits,
-        &mut patience,
+        &mut timer,
         &mut idle_drain,
     )
     .await;
@@ -78,14 +78,14 @@ async fn empty_lines_keep_no_connection_open() {
     });
     let mut stopping = std::pin::pin!(std::future::pending());
     let mut idle_drain = IdleDrain::new(stopping.as_mut(), Duration::ZERO, clock::now());
-    let (mut bytes, mut patience) = (BytesMut::new(), Patience::default());
+    let (mut bytes, mut timer) = (BytesMut::new(), DeadlineTimer::default());
     let limits = limits();
     let reading = read(
         &mut server,
         &mut bytes,
         Expect::Http1,
         &limits,
-        &mut patience,
+        &mut timer,
         &mut idle_drain,
     );
     let head = tokio::time::timeout(Duration::from_secs(10), reading).await;

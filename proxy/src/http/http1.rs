@@ -20,7 +20,7 @@ use super::socket::ClientStream;
 use crate::http::framing::chunked::{self, Chunked, Step};
 use crate::refusal::Refusal;
 
-mod request;
+pub(crate) mod request;
 mod response;
 mod spare;
 

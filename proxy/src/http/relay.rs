@@ -14,7 +14,7 @@ use super::budgeted_reader::BudgetedReader;
 use super::io::{AfterRequest, BodyReadError};
 use super::session::Session;
 use crate::clock;
-use crate::model::question::Question;
+use crate::model::request::RequestFacts;
 use crate::refusal::{ErrorCode, Refusal};
 use pace::Pace;
 
@@ -137,8 +137,8 @@ impl Relay {
     }
 
     /// What the body has stated so far of the call to a model, where it is read for that.
-    pub(crate) fn question(&self) -> Option<Question> {
-        self.question.as_ref().map(|asked| asked.question())
+    pub(crate) fn facts(&self) -> Option<RequestFacts> {
+        self.question.as_ref().map(|reader| reader.facts())
     }
 
     /// How much of the body has been read.

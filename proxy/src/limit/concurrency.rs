@@ -1,7 +1,7 @@
 //! Requests at once: a count that goes down by itself when a request ends.
 //!
 //! It never queues: past the bound the caller answers 503 at once, because a request that waits
-//! here would hold its memory and its client's patience for a place that may never come.
+//! here would hold its memory and its client's timer for a place that may never come.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

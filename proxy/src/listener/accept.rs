@@ -7,12 +7,14 @@
 use std::future::poll_fn;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use pingora::server::ShutdownWatch;
 use tokio::net::{TcpListener as TokioListener, TcpStream as TokioStream};
+use tokio::runtime::Handle;
 use tokio_rustls::TlsAcceptor;
 
 use super::Listener;
@@ -36,6 +38,9 @@ pub(crate) struct Accepting {
     pub(crate) connections: Arc<Connections>,
     pub(crate) descriptors: Descriptors,
     pub(crate) stopping: ShutdownWatch,
+    /// The runtimes of the workers, which take turns.
+    workers: Arc<[Handle]>,
+    next_worker: AtomicUsize,
     log_throttle: Mutex<LogThrottle>,
 }
 
@@ -46,6 +51,7 @@ impl Accepting {
         listener: Arc<Listener>,
         descriptors: Descriptors,
         stopping: ShutdownWatch,
+        workers: Arc<[Handle]>,
     ) -> Self {
         Accepting {
             socket,
@@ -54,6 +60,8 @@ impl Accepting {
             listener,
             descriptors,
             stopping,
+            workers,
+            next_worker: AtomicUsize::new(0),
             log_throttle: Mutex::new(LogThrottle::every(LOG_EVERY)),
         }
     }
@@ -139,7 +147,11 @@ impl Accepting {
         };
         let listener = self.listener.clone();
         let (tls, stopping) = (self.tls.clone(), self.stopping.clone());
-        pingora_runtime::current_handle().spawn(async move {
+        let turn = self.next_worker.fetch_add(1, Ordering::Relaxed);
+        let Some(worker) = self.workers.get(turn % self.workers.len().max(1)) else {
+            return;
+        };
+        worker.spawn(async move {
             listener
                 .connection(client, peer, tls, entry, stopping)
                 .await;

@@ -103,7 +103,7 @@ pub(super) async fn linger(
 
 async fn read_on(mut socket: TcpStream, total: Duration, stopping: ShutdownWatch) {
     let mut linger = LingerTimer::new(clock::now(), total);
-    let mut timer = clock::Patience::default();
+    let mut timer = clock::DeadlineTimer::default();
     let mut stop = std::pin::pin!(head::stop(stopping));
     let mut is_stopping = false;
     poll_fn(|context| {

@@ -1,8 +1,8 @@
-//! The closed list of weir's metrics: names, labels and help texts stand here and nowhere else.
+//! The closed list of weir's metrics: their names, labels and help texts.
 //!
-//! They are part of the outside that users build on: add to them, rename none.
+//! They are a public interface: add to them, rename none.
 
-/// One metric as the outside knows it.
+/// One metric as users see it.
 #[derive(Clone, Copy, Debug)]
 pub struct Definition {
     pub name: &'static str,
@@ -10,18 +10,18 @@ pub struct Definition {
     pub labels: &'static [&'static str],
 }
 
-/// Edges of histograms of durations, in seconds.
+/// Bucket edges of histograms of durations, in seconds.
 pub const DURATION_EDGES_S: [f64; 17] = [
     0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8, 1.0, 1.5, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0,
 ];
 
-/// Edges of the histogram of overhead, in seconds: 25 us to 51.2 ms, each twice the one before.
+/// Bucket edges of the histogram of overhead, in seconds: 25 us to 51.2 ms, each twice the one before.
 pub const OVERHEAD_EDGES_S: [f64; 12] = [
     0.000_025, 0.000_05, 0.000_1, 0.000_2, 0.000_4, 0.000_8, 0.001_6, 0.003_2, 0.006_4, 0.012_8,
     0.025_6, 0.051_2,
 ];
 
-/// Edges of the histogram of lag, in seconds.
+/// Bucket edges of the histogram of lag, in seconds.
 pub const LAG_EDGES_S: [f64; 10] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0];
 
 const fn define(
@@ -35,234 +35,221 @@ const fn define(
 pub const REQUESTS: Definition = define(
     "weir_requests_total",
     &["route", "platform", "method", "code"],
-    "Requests that have been answered, by status code.",
+    "Requests that were answered, by status code.",
 );
 pub const REQUEST_DURATION: Definition = define(
     "weir_request_duration_seconds",
     &["route", "platform"],
-    "Time from the head of a request to the end of its answer.",
+    "Time from the head of a request to the end of its response.",
 );
 pub const OVERHEAD: Definition = define(
     "weir_overhead_seconds",
     &["route"],
-    "Time weir itself added: without the backend and the wait for the client's body.",
+    "Time that weir added to a request, without the backend and without waiting for the body of the client.",
 );
 pub const ERRORS: Definition = define(
     "weir_errors_total",
     &["route", "platform", "error_code"],
-    "Every refusal and failure, by its code.",
+    "Rejected and failed requests, by error code.",
 );
 pub const FAILED_REQUESTS: Definition = define(
     "weir_failed_requests_total",
     &["route", "platform"],
-    "Answers of 500 or more, or cut short by the backend, without their end, or with an error inside: what the error rate counts.",
+    "Requests that count as errors in the error rate: a status of 500 or more, a response that the backend cut short or did not end, or an error inside a response of 200.",
 );
-pub const IN_FLIGHT: Definition = define(
-    "weir_requests_in_flight",
-    &[],
-    "Requests that are being worked on.",
-);
-pub const CONNECTIONS: Definition =
-    define("weir_connections", &[], "Client connections that are open.");
+pub const IN_FLIGHT: Definition = define("weir_requests_in_flight", &[], "Requests in flight.");
+pub const CONNECTIONS: Definition = define("weir_connections", &[], "Open client connections.");
 pub const CONNECTIONS_LINGERING: Definition = define(
     "weir_connections_lingering",
     &[],
-    "Client connections that are read on after an early answer, so that it arrives.",
+    "Client connections that linger after an early response, so that it arrives.",
 );
 pub const CONNECTIONS_REFUSED: Definition = define(
     "weir_connections_refused_total",
     &["outcome"],
-    "Client connections past limits.connections: answered with 503, or closed because too many were.",
+    "Client connections over limits.connections: answered with 503, or closed without a response when there are too many of them.",
 );
 pub const HTTP2_FLOODS: Definition = define(
     "weir_http2_floods_total",
     &[],
-    "HTTP/2 connections that were closed because they flooded weir with resets or other frames.",
+    "HTTP/2 connections that were closed for a flood of resets or other frames.",
 );
 pub const CERTIFICATE_NOT_AFTER: Definition = define(
     "weir_certificate_not_after_timestamp_seconds",
     &["address"],
-    "When the certificate of a listener ends to be valid, since the Unix epoch.",
+    "When the certificate of a listener expires, in seconds since the Unix epoch.",
 );
 pub const SIGNATURE_CHECKS: Definition = define(
     "weir_signature_checks_total",
     &["scheme", "outcome"],
-    "Signatures that were checked.",
+    "Signature checks, by outcome.",
 );
 pub const REPLAY_DROPPED: Definition = define(
     "weir_replay_dropped_total",
     &[],
-    "Signed requests that were forgotten before their time because the memory against replay was full.",
+    "Entries that the replay store evicted before they expired because it was full.",
 );
 pub const RATE_LIMIT_DECISIONS: Definition = define(
     "weir_rate_limit_decisions_total",
     &["policy", "outcome"],
-    "Requests admitted or limited, by the limit that was nearest to its end.",
+    "Requests that a rate limit admitted or limited, by the policy with the least quota left.",
 );
 pub const RATE_LIMIT_KEYS: Definition = define(
     "weir_rate_limit_keys",
     &["route"],
-    "Clients, addresses and whatever else rate limits tell apart that a route remembers.",
+    "Keys of rate limits in memory: clients, addresses or whatever a policy limits by.",
 );
 pub const CONCURRENCY_IN_USE: Definition = define(
     "weir_concurrency_in_use",
     &["route"],
-    "Requests that have a place of a route's concurrency.",
+    "Requests that hold a slot of the concurrency limit of a route.",
 );
 pub const BUFFERED_BYTES: Definition = define(
     "weir_buffered_bytes",
     &[],
-    "Bytes of request bodies that are held, of limits.buffered_bytes.",
+    "Bytes of buffered request bodies; limits.buffered_bytes is the maximum.",
 );
 pub const CACHE_LOOKUPS: Definition = define(
     "weir_cache_lookups_total",
     &["route", "tier", "outcome"],
-    "Answers that were looked for in the cache.",
+    "Cache lookups, by outcome.",
 );
 pub const CACHE_BYTES: Definition = define(
     "weir_cache_bytes",
     &["tier"],
-    "Bytes of answers that the cache holds.",
+    "Bytes of the responses in the cache.",
 );
 pub const UPSTREAM_ATTEMPTS: Definition = define(
     "weir_upstream_attempts_total",
     &["backend", "outcome"],
-    "Tries to get an answer from a backend, by how they ended; abandoned are those that the backend had no part in ending.",
+    "Attempts to get a response from a backend, by outcome; abandoned attempts were not ended by the backend.",
 );
 pub const UPSTREAM_DURATION: Definition = define(
     "weir_upstream_duration_seconds",
     &["backend"],
-    "Time that requests spent with a backend, all tries together.",
+    "Time that requests spent with a backend, over all attempts.",
 );
 pub const MODEL_CALLS: Definition = define(
     "weir_model_calls_total",
     &["model", "backend", "outcome"],
-    "Calls of a model that a backend was asked for.",
+    "Model calls that were sent to a backend.",
 );
 pub const TOKENS: Definition = define(
     "weir_tokens_total",
     &["model", "direction"],
-    "Tokens that backends reported as used: input is all of a question, cached or not, output all of an answer, reasoning included.",
+    "Tokens that backends reported: input is the whole prompt, cached tokens included, output the whole response, reasoning included.",
 );
 pub const ESTIMATED_TOKENS: Definition = define(
     "weir_estimated_tokens_total",
     &["model", "direction"],
-    "Tokens of calls whose backend reported none, counted by weir out of the texts.",
+    "Tokens of calls whose backend reported none, estimated by weir from the texts.",
 );
 pub const CACHED_TOKENS: Definition = define(
     "weir_cached_tokens_total",
     &["model", "kind"],
-    "Of the tokens of questions: those that were read from, or written to, the provider's own cache.",
+    "Input tokens that were read from, or written to, the prompt cache of the provider.",
 );
 pub const REASONING_TOKENS: Definition = define(
     "weir_reasoning_tokens_total",
     &["model"],
-    "Of the tokens of answers: those of reasoning.",
+    "Output tokens of reasoning.",
 );
 pub const TIME_TO_FIRST_TOKEN: Definition = define(
     "weir_time_to_first_token_seconds",
     &["model"],
-    "Time from the head of a request to the first piece of a streamed answer.",
+    "Time from the head of a request to the first chunk of a streamed response.",
 );
 pub const TIME_PER_OUTPUT_TOKEN: Definition = define(
     "weir_time_per_output_token_seconds",
     &["model"],
-    "Time a token of a streamed answer took after the first.",
+    "Time per output token of a streamed response, after the first one.",
 );
-pub const EVENTS: Definition = define(
-    "weir_events_total",
-    &["outcome"],
-    "Events, by what became of them.",
-);
+pub const EVENTS: Definition = define("weir_events_total", &["outcome"], "Events, by outcome.");
 pub const EVENTS_RETRIED: Definition = define(
     "weir_events_retried_total",
     &["reason"],
-    "Events that the index did not take for now, each time, by why; they are sent again.",
+    "Events that the index did not accept, by reason, counted each time; they are sent again.",
 );
 pub const SHIPPING_BLOCKED: Definition = define(
     "weir_shipping_blocked",
     &["reason"],
-    "1 for what keeps events from the index now, 0 for everything else.",
+    "1 for the reason that keeps events from the index now, 0 for all other reasons.",
 );
 pub const EVENTS_IN_CHANNEL: Definition = define(
     "weir_events_in_channel",
     &[],
-    "Events between their request and the spool.",
+    "Events on their way from a request to the spool.",
 );
 pub const SPOOL_EVENTS: Definition = define(
     "weir_spool_events",
     &[],
-    "Events in the spool that are not known to be in the index.",
+    "Events in the spool that are not known to be indexed.",
 );
-pub const SPOOL_BYTES: Definition = define(
-    "weir_spool_bytes",
-    &[],
-    "Bytes that the spool takes on the disk.",
-);
+pub const SPOOL_BYTES: Definition = define("weir_spool_bytes", &[], "Size of the spool on disk.");
 pub const SPOOL_OLDEST: Definition = define(
     "weir_spool_oldest_seconds",
     &[],
-    "Age of the oldest event in the spool, 0 when it is empty.",
+    "Age of the oldest event in the spool, 0 if it is empty.",
 );
 pub const BULK_DURATION: Definition = define(
     "weir_bulk_duration_seconds",
     &[],
-    "Time that bulk requests took, answered or not.",
+    "Duration of bulk requests, answered or not.",
 );
 pub const DEPENDENCY_UP: Definition = define(
     "weir_dependency_up",
     &["name"],
-    "Whether the last call of an outside service went well.",
+    "Whether the last call to an external service succeeded.",
 );
 pub const ALERT_TIER: Definition = define(
     "weir_alert_tier",
     &["rule", "route", "platform", "model", "backend"],
-    "Tier of an alert: 0 none, 1 warning, 2 critical. Beside its rule it has the label that the rule tells apart.",
+    "Tier of an alert: 0 none, 1 warning, 2 critical; with the label that its rule has in per.",
 );
 pub const ALERT_NOTIFICATIONS: Definition = define(
     "weir_alert_notifications_total",
     &["notifier", "outcome"],
-    "Messages about alerts, taken or not by who is told.",
+    "Alert notifications that a notifier sent or failed to send.",
 );
 pub const ALERT_WRITES: Definition = define(
     "weir_alert_writes_total",
     &["target", "outcome"],
-    "What alerts write down: their state and their changes as events; written, failed, late, or dropped because too many waited.",
+    "Writes of the alert state and of alert transitions: written, failed, late, or dropped because too many were waiting.",
 );
 pub const WORKER_RESTARTS: Definition = define(
     "weir_worker_restarts_total",
     &["name"],
-    "How often a worker beside the way of requests failed and was started again.",
+    "How often a background worker failed and was restarted.",
 );
 pub const WORKER_UP: Definition = define(
     "weir_worker_up",
     &["name"],
-    "Whether a worker beside the way of requests runs; 0 from its failure until it is started again.",
+    "Whether a background worker runs; 0 from a failure until it is restarted.",
 );
 pub const AUDIT_LINES: Definition = define(
     "weir_audit_lines_total",
     &["outcome"],
-    "Lines of the audit log, written or dropped because the disk did not take them.",
+    "Lines of the audit log: written, or dropped because they could not be written.",
 );
 pub const SPANS: Definition = define(
     "weir_spans_total",
     &["outcome"],
-    "Spans of traces, by what became of them: exported, failed, or dropped because too many waited.",
+    "Spans: exported, failed, or dropped because too many were waiting.",
 );
 pub const CPU_USAGE: Definition = define(
     "weir_cpu_usage_ratio",
     &[],
-    "Share of the processor time that may be used: the container's where it has a limit, else the machine's.",
+    "Processor time in use, as a share of the limit of the container, or of the machine if there is no limit.",
 );
 pub const MEMORY_USAGE: Definition = define(
     "weir_memory_usage_ratio",
     &[],
-    "Share of the memory that may be used: the container's where it has a limit, else the machine's.",
+    "Memory in use, as a share of the limit of the container, or of the machine if there is no limit.",
 );
 pub const DISK_USAGE: Definition = define(
     "weir_disk_usage_ratio",
     &["mount"],
-    "Share of a file system that is in use.",
+    "Share of a file system in use.",
 );
 pub const DISK_IO: Definition = define(
     "weir_disk_io_bytes_total",
@@ -272,46 +259,46 @@ pub const DISK_IO: Definition = define(
 pub const RUNTIME_LAG: Definition = define(
     "weir_runtime_lag_seconds",
     &[],
-    "How late timers of the workers went off; up to a millisecond is none.",
+    "Scheduling lag: how late timers of the worker threads fired; up to a millisecond is timer resolution.",
 );
 pub const BUILD_INFO: Definition = define(
     "weir_build_info",
     &["version"],
-    "Always 1; the label says what is running.",
+    "Always 1; the label is the running version.",
 );
 pub const PROCESS_CPU: Definition = define(
     "process_cpu_seconds_total",
     &[],
-    "Processor time of the process, user and system.",
+    "User and system processor time of the process.",
 );
 pub const PROCESS_RESIDENT: Definition = define(
     "process_resident_memory_bytes",
     &[],
-    "Memory of the process that is resident.",
+    "Resident memory of the process.",
 );
 pub const PROCESS_VIRTUAL: Definition = define(
     "process_virtual_memory_bytes",
     &[],
-    "Size of the address space of the process.",
+    "Virtual memory of the process.",
 );
 pub const PROCESS_OPEN_FDS: Definition = define(
     "process_open_fds",
     &[],
-    "File descriptors that the process has open.",
+    "Open file descriptors of the process.",
 );
 pub const PROCESS_MAX_FDS: Definition = define(
     "process_max_fds",
     &[],
-    "File descriptors that the process may have open.",
+    "Maximum number of open file descriptors.",
 );
 pub const PROCESS_START_TIME: Definition = define(
     "process_start_time_seconds",
     &[],
-    "When the process was started, since the Unix epoch.",
+    "Start time of the process, in seconds since the Unix epoch.",
 );
 pub const PROCESS_THREADS: Definition = define("process_threads", &[], "Threads of the process.");
 
-/// Every metric that this version feeds.
+/// Every metric that this version exposes.
 pub const ALL: [Definition; 57] = [
     REQUESTS,
     REQUEST_DURATION,

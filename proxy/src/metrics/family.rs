@@ -1,7 +1,7 @@
 //! All series of one metric.
 //!
-//! The prometheus crate's own vectors find a series by a hash over its label values put together, so
-//! that `("ab", "c")` and `("a", "bc")` are one. Here a series is found by its values themselves.
+//! The vectors of the prometheus crate find a series by a hash over its concatenated label values, so that
+//! `("ab", "c")` and `("a", "bc")` are the same. Here a series is found by the values themselves.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -60,7 +60,7 @@ impl Series for Histogram {
     }
 }
 
-/// The series of one metric, by their label values. A clone is the same family.
+/// The series of one metric, by their label values. Clones share their state.
 #[derive(Clone)]
 pub(crate) struct Family<S> {
     definition: Definition,
@@ -76,7 +76,7 @@ impl<S> std::fmt::Debug for Family<S> {
 }
 
 impl<S: Series> Family<S> {
-    /// A family that `registry` will show. `edges` are for histograms.
+    /// Registers a family. `edges` are those of the buckets of histograms.
     pub(crate) fn register(
         registry: &Registry,
         definition: Definition,
@@ -98,8 +98,8 @@ impl<S: Series> Family<S> {
         Ok(family)
     }
 
-    /// The series with these label values, made when it is new. Keep it: this is not for the way of
-    /// a request.
+    /// The series with these label values, made when it is new. Keep it: this is too slow to be called for
+    /// each request.
     pub(crate) fn series(&self, values: &[&str]) -> Result<S> {
         let labels = self.definition.labels;
         if labels.len() != values.len() {
@@ -132,8 +132,8 @@ impl<S: Series> Family<S> {
             .collect()
     }
 
-    /// The series that shows these labels.
-    pub(crate) fn shown_with(&self, labels: &[LabelPair]) -> Option<S> {
+    /// The series with these labels.
+    pub(crate) fn with_labels(&self, labels: &[LabelPair]) -> Option<S> {
         let value = |name: &&str| {
             let label = labels.iter().find(|label| label.name() == *name)?;
             Some(label.value().to_owned())
@@ -164,7 +164,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn series_with_like_labels_are_told_apart() {
+    fn series_with_similar_labels_are_distinct() {
         let registry = Registry::new();
         let family: Family<IntCounter> =
             Family::register(&registry, catalog::FAILED_REQUESTS, &[]).expect("a family");

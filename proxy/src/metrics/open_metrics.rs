@@ -1,5 +1,5 @@
 //! The OpenMetrics text format 1.0 (openmetrics.io), which the prometheus crate does not write: with
-//! exemplars, and the names of counters without their `_total` where a family is told.
+//! exemplars, and with family names of counters without their `_total`.
 
 use std::fmt::Write as _;
 
@@ -7,8 +7,8 @@ use prometheus::proto::{Histogram, LabelPair, Metric, MetricFamily, MetricType};
 
 use super::exemplar::Observation;
 
-/// Writes all families. `exemplars` gives those of a series of a histogram, one a bucket and one for
-/// what is beyond.
+/// Writes all families. `exemplars` gives those of one series of a histogram, one per bucket, `+Inf`
+/// included.
 pub(super) fn render(
     families: &[MetricFamily],
     exemplars: impl Fn(&str, &[LabelPair]) -> Vec<Option<Observation>>,
@@ -16,14 +16,14 @@ pub(super) fn render(
     let mut text = String::with_capacity(64 * 1024);
     for family in families {
         let name = family.name();
-        let (kind, told) = match family.get_field_type() {
+        let (kind, family_name) = match family.get_field_type() {
             MetricType::COUNTER => ("counter", name.strip_suffix("_total").unwrap_or(name)),
             MetricType::HISTOGRAM => ("histogram", name),
             _ => ("gauge", name),
         };
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "# TYPE {told} {kind}");
-        let _ = writeln!(text, "# HELP {told} {}", escaped(family.help()));
+        let _ = writeln!(text, "# TYPE {family_name} {kind}");
+        let _ = writeln!(text, "# HELP {family_name} {}", escaped(family.help()));
         for metric in family.get_metric() {
             match family.get_field_type() {
                 MetricType::COUNTER => {
@@ -64,9 +64,9 @@ fn histogram(
 ) {
     let bucket = format!("{name}_bucket");
     let buckets = histogram.get_bucket().iter().enumerate();
-    for (place, counted) in buckets {
+    for (position, counted) in buckets {
         let edge = number(counted.upper_bound());
-        let exemplar = exemplars.get(place).and_then(Option::as_ref);
+        let exemplar = exemplars.get(position).and_then(Option::as_ref);
         let count = counted.cumulative_count() as f64;
         sample(text, &bucket, metric, Some(&edge), count, exemplar);
     }
@@ -90,8 +90,8 @@ fn sample(
     text.push_str(name);
     let labels = metric.get_label().iter();
     let labels = labels.map(|label| (label.name(), label.value()));
-    for (place, (name, value)) in labels.chain(edge.map(|edge| ("le", edge))).enumerate() {
-        let before = if place == 0 { '{' } else { ',' };
+    for (position, (name, value)) in labels.chain(edge.map(|edge| ("le", edge))).enumerate() {
+        let before = if position == 0 { '{' } else { ',' };
         let _ = write!(text, "{before}{name}=\"{}\"", escaped(value));
     }
     if edge.is_some() || !metric.get_label().is_empty() {
@@ -104,7 +104,7 @@ fn sample(
     text.push('\n');
 }
 
-/// An edge in its canonical form: a whole number has a point, too.
+/// A bucket edge in its canonical form: a whole number has a decimal point as well.
 fn number(edge: f64) -> String {
     match edge.fract() == 0.0 {
         true => format!("{edge:.1}"),

@@ -1,6 +1,5 @@
-//! `process_*`: what the system says of this process, read from `/proc` at each scrape (proc(5)).
-//!
-//! Where there is no `/proc` the metrics are absent.
+//! `process_*`: metrics of this process, read from `/proc` at each scrape (proc(5)). They are absent on a
+//! system without `/proc`.
 
 use std::fs;
 
@@ -23,7 +22,7 @@ const DEFINITIONS: [Definition; 7] = [
     catalog::PROCESS_THREADS,
 ];
 
-/// Shows the process to a registry.
+/// Collects the metrics of the process.
 #[derive(Debug)]
 pub(super) struct Process {
     descs: Vec<Desc>,
@@ -71,7 +70,7 @@ impl Collector for Process {
     }
 }
 
-/// Two facts of `/proc/self/stat`.
+/// Two fields of `/proc/self/stat`.
 #[derive(Debug, PartialEq)]
 struct Stat {
     cpu_s: f64,
@@ -79,8 +78,8 @@ struct Stat {
 }
 
 impl Stat {
-    /// The name of the process stands in brackets and may hold anything, brackets too: fields are
-    /// counted from the last one.
+    /// The name of the process is in parentheses and may contain anything, parentheses included: fields
+    /// are counted from the last one.
     fn parse(text: &str) -> Option<Self> {
         let (_, fields) = text.rsplit_once(") ")?;
         // The first is number 3 of proc(5): the state.
@@ -98,7 +97,7 @@ impl Stat {
     }
 }
 
-/// The first number behind `name` at the beginning of a line.
+/// The first number after `name` at the beginning of a line.
 fn number_after(text: &str, name: &str) -> Option<f64> {
     let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
     rest.split_ascii_whitespace().next()?.parse().ok()
@@ -111,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fields_are_found_behind_any_name() {
+    fn fields_are_found_after_any_process_name() {
         let text = "7 (we) ir (x) S 1 7 7 0 -1 4194560 1 2 3 4 150 50 0 0 20 0 5 0 4200 9 8 7";
         let stat = Stat::parse(text).expect("a stat line");
         assert_eq!(
@@ -126,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_found_behind_their_name() {
+    fn numbers_are_found_by_name() {
         let text = "VmSizeX: 3\nVmSize:\t  1234 kB\nMax open files  1024  4096  files\n";
         assert_eq!(number_after(text, "VmSize:"), Some(1234.0));
         assert_eq!(number_after(text, "Max open files"), Some(1024.0));
@@ -135,7 +134,7 @@ mod tests {
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn this_process_is_seen() {
+    fn this_process_is_measured() {
         let families = Process::new().expect("a collector").collect();
         assert_eq!(families.len(), DEFINITIONS.len());
         for family in &families {

@@ -5,7 +5,7 @@
 //! V3, with a little more for those that cut finer (Claude, Mistral): fitted to 1,800 pieces of prose in some
 //! twenty languages, of code and of JSON, four fifths of which it meets within a quarter.
 
-use super::answer::Ending;
+use super::ending::Ending;
 use super::operation::{Operation, Yields};
 use super::usage::{Origin, Usage};
 use script::Script;
@@ -15,7 +15,7 @@ mod script;
 
 /// What was counted of a text so far, piece by piece, however it is cut.
 ///
-/// Feed the texts of a question or an answer in their order: without quotes, with escapes resolved, the
+/// Feed the texts of a request or a response in their order: without quotes, with escapes resolved, the
 /// names and arguments of tool calls and visible reasoning among them, images and other data not. Call
 /// [`TextCount::begin`] where a part begins that costs tokens besides its text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,11 +39,11 @@ enum Last {
 /// A part that costs tokens besides its text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// A message of a question, its role included.
+    /// A message of a request, its role included.
     Message,
-    /// A token that the question brings as its number.
+    /// A token that the request brings as its number.
     Token,
-    /// A tool call, in an answer or in the history of a question, beside its name and arguments.
+    /// A tool call, in a response or in the history of a request, beside its name and arguments.
     Call,
     /// A member of an object that comes as JSON and not as text (the schema of a tool, or arguments that are an
     /// object): its quotes, colon and comma, beside its name and value.
@@ -88,23 +88,23 @@ impl Share {
     }
 }
 
-/// What says that an answer, or a question, is at its end is a token too.
+/// What says that a response, or a request, is at its end is a token too.
 const END: u64 = 1;
 
-/// The usage of a call whose answer, with status 200, reported no figure at all: of the texts that went to the
-/// model, and of those that came of it, also of an answer that was cut or that failed behind them. Empty where
+/// The usage of a call whose response, with status 200, reported no figure at all: of the texts that went to the
+/// model, and of those that came of it, also of a response that was cut or that failed behind them. Empty where
 /// nothing shows that a model was at work, or where it does not work in tokens of text.
 #[must_use]
 pub fn usage(
     operation: Operation,
     ending: Ending,
-    question: &TextCount,
-    answer: &TextCount,
+    request: &TextCount,
+    response: &TextCount,
 ) -> Usage {
     let some = |text: &TextCount| (!text.is_empty()).then(|| text.tokens());
     let (input_tokens, output_tokens) = match operation {
-        _ if operation.yields() == Yields::Text && !answer.is_empty() => {
-            (some(question), some(answer))
+        _ if operation.yields() == Yields::Text && !response.is_empty() => {
+            (some(request), some(response))
         }
         Operation::Embeddings
         | Operation::EmbedContent
@@ -113,7 +113,7 @@ pub fn usage(
         | Operation::Rerank
             if ending == Ending::Terminal =>
         {
-            (some(question), None)
+            (some(request), None)
         }
         _ => (None, None),
     };

@@ -1,8 +1,8 @@
-//! One structured event a request, in the shape of `proxy/tests/vectors/event.json`: ECS field names
-//! where ECS has one, OpenTelemetry's for `gen_ai`.
+//! The structured event of a request, as in `proxy/tests/vectors/event.json`: ECS field names where ECS has
+//! one, those of OpenTelemetry for `gen_ai`.
 //!
-//! It writes the listed fields and nothing else: no header but the user agent, no query string, and
-//! of a body only what `events.content` asks for. Texts that a client chose are cut and escaped.
+//! It contains the listed fields and nothing else: no header but the user agent, no query string, and of a
+//! body only what `events.content` enables. Texts that a client controls are truncated and escaped.
 
 use std::time::Duration;
 
@@ -21,11 +21,11 @@ pub(super) const PATH_BYTES_MAX: usize = 1024;
 pub(super) const USER_AGENT_BYTES_MAX: usize = 512;
 /// The longest name that DNS allows.
 const DOMAIN_BYTES_MAX: usize = 255;
-/// Of a model's name, a finish reason and other short texts of a client or a backend.
+/// Of model names, finish reasons and other short texts of a client or a backend.
 pub(super) const NAME_BYTES_MAX: usize = 128;
 const FINISH_REASONS_MAX: usize = 16;
 
-/// Formats events; holds what is the same in all of them.
+/// Formats events; holds what all of them have in common.
 #[derive(Debug)]
 pub struct Format {
     /// The `service` object, rendered once.
@@ -34,7 +34,7 @@ pub struct Format {
 }
 
 impl Format {
-    /// Events of the service in `environment`, of so many requests.
+    /// Formats the events of a service in `environment`.
     #[must_use]
     pub fn new(environment: &str, sampling: Sampling) -> Self {
         let mut service = Vec::new();
@@ -52,8 +52,7 @@ impl Format {
         &self.sampling
     }
 
-    /// Appends the event as one JSON object, without a newline. `duration` is the whole time of the
-    /// request.
+    /// Appends the event as one JSON object, without a newline. `duration` is that of the whole request.
     pub fn append(&self, exchange: &Exchange, duration: Duration, out: &mut Vec<u8>) {
         Object::write(out, |event| {
             event.raw_with("@timestamp", |out| {
@@ -101,8 +100,8 @@ impl Format {
     }
 }
 
-/// The method of a request as events and metrics name it: a standard one (RFC 9110, RFC 5789), else
-/// `_OTHER` as in OpenTelemetry's `http.request.method`.
+/// The method of a request in events and metrics: a standard one (RFC 9110, RFC 5789), otherwise `_OTHER` as
+/// in OpenTelemetry's `http.request.method`.
 #[must_use]
 pub fn method_name(method: &Method) -> &'static str {
     match *method {
@@ -161,7 +160,7 @@ pub(super) fn version_name(version: Version) -> &'static str {
     }
 }
 
-/// The canonical path has no query; should one ever come with it, it ends here.
+/// The canonical path has no query; this makes sure that none is ever recorded.
 fn without_query(path: &str) -> &str {
     path.split(['?', '#']).next().unwrap_or_default()
 }
@@ -258,7 +257,7 @@ const fn timing_key(stage: Stage) -> &'static str {
     }
 }
 
-/// OpenTelemetry's attributes of a model call; nothing when the request was none.
+/// OpenTelemetry attributes of a model call; nothing for other requests.
 fn gen_ai(event: &mut Object<'_>, model: &ModelCall) {
     let has_response = model.response_model.is_some()
         || !model.finish_reasons.is_empty()

@@ -53,7 +53,7 @@ fn kind(leaf: &Value) -> &'static str {
 }
 
 #[test]
-fn a_filled_exchange_has_the_keys_and_kinds_of_the_contract() {
+fn a_complete_event_has_the_keys_and_types_of_the_contract() {
     let event = event(&filled(), Duration::from_nanos(1_204_338_000));
     let (mut ours, mut theirs) = (BTreeSet::new(), BTreeSet::new());
     keys(&event, "", &mut ours);
@@ -62,7 +62,7 @@ fn a_filled_exchange_has_the_keys_and_kinds_of_the_contract() {
 }
 
 #[test]
-fn a_filled_exchange_is_the_contract_value_for_value() {
+fn a_complete_event_equals_the_contract() {
     let mut event = event(&filled(), Duration::from_nanos(1_204_338_000));
     let mut contract = contract();
     // The overhead is computed and the laps of the fixture are its own.
@@ -73,7 +73,7 @@ fn a_filled_exchange_is_the_contract_value_for_value() {
 }
 
 #[test]
-fn what_does_not_apply_is_absent() {
+fn fields_that_do_not_apply_are_absent() {
     let mut exchange = plain();
     exchange.status = 200;
     let event = event(&exchange, Duration::ZERO);
@@ -121,7 +121,7 @@ fn an_error_code_or_a_status_of_400_is_a_failure() {
 }
 
 #[test]
-fn what_was_cached_estimated_or_not_read_is_said() {
+fn cached_and_estimated_tokens_and_aborted_clients_are_recorded() {
     let mut exchange = filled();
     let told = event(&exchange, Duration::ZERO);
     assert!(told["weir"].get("client_aborted").is_none());
@@ -165,7 +165,7 @@ fn timestamps_are_utc_with_microseconds() {
 }
 
 #[test]
-fn hostile_texts_are_escaped_and_cut() {
+fn hostile_texts_are_escaped_and_truncated() {
     let hostile = "\"}\n{\"x\":\"\\\u{0}\u{1b}[2J\u{2028}é";
     let mut exchange = filled();
     exchange.path = format!("/{hostile}{}", "é".repeat(5000)).into();
@@ -200,7 +200,7 @@ fn hostile_texts_are_escaped_and_cut() {
 }
 
 #[test]
-fn a_long_user_agent_is_cut_at_a_character() {
+fn a_long_user_agent_is_truncated_at_a_character() {
     let mut exchange = plain();
     let long = format!("{}é", "a".repeat(USER_AGENT_BYTES_MAX - 1));
     exchange.user_agent = Some(HeaderValue::from_bytes(long.as_bytes()).expect("a header"));
@@ -212,7 +212,7 @@ fn a_long_user_agent_is_cut_at_a_character() {
 }
 
 #[test]
-fn no_query_string_is_ever_in_it() {
+fn an_event_never_contains_a_query_string() {
     let mut exchange = filled();
     exchange.path = "/v1/chat?key=hunter2#hunter3".into();
     let event = event(&exchange, Duration::ZERO);
@@ -239,7 +239,7 @@ fn methods_and_versions_are_closed_sets() {
 }
 
 #[test]
-fn timing_has_the_stages_that_were_come_to() {
+fn timing_has_the_stages_that_were_reached() {
     let start = clock::now();
     let mut exchange = plain();
     exchange.timing = Timing::start(start);

@@ -1,7 +1,7 @@
-//! The event file: whole lines only, rotated by size, rotated files removed when they are old.
+//! The event file: whole lines only, rotated by size; old rotated files are removed.
 //!
-//! Others may move or truncate the file at any time (logrotate); it is looked up by its name before
-//! each write and opened again when the name leads elsewhere.
+//! Other programs (logrotate) may move or truncate the file at any time; before each write its path is
+//! checked, and the file is reopened when the path leads elsewhere.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write};
@@ -15,22 +15,23 @@ use super::batch::Lines;
 use super::sink::{Sink, Written};
 use crate::rotated::{self, directory, rotated_at, stamp};
 
-/// Rotated files are looked through at least this often while events come.
+/// How often old rotated files are looked for while there are events.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(3600);
+
 /// The sink that writes to a file.
 #[derive(Debug)]
 pub(super) struct EventFile {
     config: FileConfig,
-    /// `None` after an error: then the next write opens it anew.
+    /// `None` after an error: then the next write reopens it.
     file: Option<File>,
     swept_at: Duration,
 }
 
 impl EventFile {
-    /// Opens the file to append to it; makes its directory. `now` is the time since the Unix epoch.
+    /// Opens the file to append to it, and creates its directory. `now` is the time since the Unix epoch.
     ///
     /// # Errors
-    /// When the directory cannot be made or the file cannot be opened; the message names the path.
+    /// When the directory cannot be created or the file cannot be opened; the message names the path.
     pub(super) fn open(config: &FileConfig, now: Duration) -> io::Result<Self> {
         let file = open(&config.path).map_err(|error| {
             let path = config.path.display();
@@ -69,7 +70,7 @@ impl EventFile {
         Ok((self.file.insert(file), length))
     }
 
-    /// Writes the lines into as many files as they need. Gives the lines written and why no more.
+    /// Writes the lines into as many files as needed. Gives how many were written, and why no more.
     fn write_rotating(&mut self, mut lines: Lines<'_>, now: Duration) -> (usize, io::Result<()>) {
         let mut written = 0;
         while lines.count() > 0 {
@@ -85,7 +86,7 @@ impl EventFile {
                 }
                 continue;
             }
-            // A single line that is longer than a whole file gets one of its own.
+            // A line that is longer than a whole file gets a file of its own.
             let (head, tail) = lines.split(fitting.max(1));
             let (count, outcome) = write_whole_lines(file, head);
             written += count;
@@ -105,7 +106,7 @@ impl EventFile {
         Ok(())
     }
 
-    /// Removes rotated files that are older than they are kept.
+    /// Removes rotated files that have expired.
     fn sweep(&mut self, now: Duration) {
         self.swept_at = now;
         let oldest_kept = stamp(now.saturating_sub(self.config.keep));
@@ -149,7 +150,7 @@ impl Sink for EventFile {
 #[derive(Debug)]
 pub(super) struct Stdout {
     file: File,
-    /// An error left a line unfinished there.
+    /// An error left an incomplete line there.
     is_torn: bool,
 }
 
@@ -180,8 +181,8 @@ impl Sink for Stdout {
     }
 }
 
-/// Opens a file to append to it. What a crash left unfinished at its end gets its newline, so that
-/// it does not spoil the next line.
+/// Opens a file to append to it. An incomplete line that a crash left gets its newline, so that it does not
+/// damage the next line.
 fn open(path: &Path) -> io::Result<File> {
     fs::create_dir_all(directory(path))?;
     let mut file = OpenOptions::new()
@@ -189,7 +190,7 @@ fn open(path: &Path) -> io::Result<File> {
         .append(true)
         .read(true)
         .open(path)?;
-    // A pipe or a device has no end to look at.
+    // A pipe or a device has no end to check.
     if file.metadata()?.is_file() && file.metadata()?.len() > 0 {
         let mut last = [0];
         file.seek(SeekFrom::End(-1))?;
@@ -201,26 +202,26 @@ fn open(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Appends lines; after an error what was written of an unfinished line is taken back. Gives the
-/// lines that are in the file.
+/// Appends lines; after an error, the part of an incomplete line is removed. Gives how many lines are in the
+/// file.
 fn write_whole_lines(file: &mut File, lines: Lines<'_>) -> (usize, io::Result<()>) {
     let (bytes, outcome) = write_bytes(file, lines.bytes());
     let (whole_bytes, whole) = lines.fitting(bytes as u64);
     if whole_bytes < bytes
-        && let Err(error) = take_back(file, (bytes - whole_bytes) as u64)
+        && let Err(error) = truncate_by(file, (bytes - whole_bytes) as u64)
     {
-        // The next `open` finds the missing newline and ends the line.
-        log::warn!("cannot take back half an event: {error}");
+        // The next `open` finds the missing newline and adds it.
+        log::warn!("cannot remove half an event: {error}");
     }
     (whole, outcome)
 }
 
-/// Shortens a file by what was written last.
-fn take_back(file: &File, bytes: u64) -> io::Result<()> {
+/// Removes the last bytes of a file.
+fn truncate_by(file: &File, bytes: u64) -> io::Result<()> {
     file.set_len(file.metadata()?.len().saturating_sub(bytes))
 }
 
-/// Writes as many bytes as possible; gives how many that were.
+/// Writes as many bytes as possible. Gives how many.
 fn write_bytes(target: &mut impl Write, bytes: &[u8]) -> (usize, io::Result<()>) {
     let mut written = 0;
     while written < bytes.len() {

@@ -53,7 +53,7 @@ fn text(path: impl AsRef<Path>) -> String {
 }
 
 #[test]
-fn lines_are_appended_to_what_is_there() {
+fn lines_are_appended_to_an_existing_file() {
     let directory = tempfile::tempdir().expect("a directory");
     let config = config(directory.path(), 1 << 20);
     for line in ["one", "two"] {
@@ -65,7 +65,7 @@ fn lines_are_appended_to_what_is_there() {
 }
 
 #[test]
-fn half_a_line_of_a_crash_does_not_spoil_the_next() {
+fn an_incomplete_line_after_a_crash_does_not_damage_the_next() {
     let directory = tempfile::tempdir().expect("a directory");
     let config = config(directory.path(), 1 << 20);
     fs::create_dir_all(config.path.parent().expect("a parent")).expect("a directory");
@@ -106,7 +106,7 @@ fn a_file_is_rotated_before_it_grows_too_large() {
 }
 
 #[test]
-fn what_another_run_wrote_counts_for_the_rotation() {
+fn lines_of_a_previous_run_count_for_the_rotation() {
     let directory = tempfile::tempdir().expect("a directory");
     let config = config(directory.path(), 10);
     let mut file = EventFile::open(&config, NOW).expect("a file");
@@ -158,7 +158,7 @@ fn only_old_rotated_files_are_removed() {
 }
 
 #[test]
-fn a_file_that_was_moved_or_removed_is_opened_again() {
+fn a_file_that_was_moved_or_removed_is_reopened() {
     let directory = tempfile::tempdir().expect("a directory");
     let config = config(directory.path(), 1 << 20);
     let mut file = EventFile::open(&config, NOW).expect("a file");
@@ -180,7 +180,7 @@ fn a_file_that_was_moved_or_removed_is_opened_again() {
 }
 
 #[test]
-fn an_error_costs_its_lines_and_the_next_go_on() {
+fn an_error_loses_only_its_own_lines() {
     let directory = tempfile::tempdir().expect("a directory");
     let config = config(directory.path(), 1 << 20);
     let mut file = EventFile::open(&config, NOW).expect("a file");
@@ -213,7 +213,7 @@ fn a_full_disk_loses_whole_lines_only() {
 }
 
 #[test]
-fn what_is_left_of_an_unfinished_line_is_taken_back() {
+fn the_part_of_an_incomplete_line_is_removed() {
     /// Takes so many bytes and then has no room.
     struct Small(usize, Vec<u8>);
     impl Write for Small {
@@ -240,7 +240,7 @@ fn what_is_left_of_an_unfinished_line_is_taken_back() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("events");
     fs::write(&path, "one\ntw").expect("a file");
-    take_back(&open_to_append(&path), 2).expect("a shorter file");
+    truncate_by(&open_to_append(&path), 2).expect("a shorter file");
     assert_eq!(text(&path), "one\n");
 }
 
@@ -258,7 +258,7 @@ fn a_path_that_cannot_be_opened_is_an_error_that_names_it() {
 }
 
 #[test]
-fn names_without_an_extension_are_rotated_too() {
+fn names_without_an_extension_are_rotated() {
     let path = Path::new("events");
     assert_eq!(directory(path), Path::new("."));
     let stamped = OsStr::new("events-20261122T083000.123Z");

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::exchange::millis;
 
-/// An object that is being written. It is closed by whoever opened it, so braces always balance.
+/// An object that is being written. The function that opened it closes it, so braces always balance.
 ///
 /// Its methods are written in line because keys are literals: then each is a few plain stores, where
 /// a call that copies any number of bytes would cost as much as the rest of an event.
@@ -111,7 +111,7 @@ impl<'a> Object<'a> {
         self.out.extend_from_slice(json);
     }
 
-    /// A value that `write` appends as it stands.
+    /// A value that `write` appends unchanged.
     #[inline(always)]
     pub(super) fn raw_with(&mut self, key: &'static str, write: impl FnOnce(&mut Vec<u8>)) {
         self.key(key);
@@ -145,7 +145,7 @@ impl<'a> Object<'a> {
 const HEX: [u8; 16] = *b"0123456789abcdef";
 const REPLACEMENT: &str = "\u{fffd}";
 
-/// For each byte what follows the backslash; 0 for a byte that stands as it is. DEL is escaped too,
+/// For each byte what follows the backslash; 0 for a byte that is not escaped. DEL is escaped too,
 /// because lines are also read on terminals.
 const ESCAPES: [u8; 256] = {
     let mut table = [0; 256];
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn every_character_comes_back_as_it_was() {
+    fn every_character_survives_a_round_trip() {
         let all: String = (0..=0x10ffff_u32)
             .filter(|code| *code < 0x3000 || *code > 0x10_fff0)
             .filter_map(char::from_u32)
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_is_at_the_end_of_a_character() {
+    fn texts_are_truncated_at_the_end_of_a_character() {
         let value = read(|object| {
             object.text("text", "aé€𐍈", 3);
             object.text("short", "aé€𐍈", 5);
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_utf8_is_replaced_and_still_bounded() {
+    fn invalid_utf8_is_replaced_within_the_bound() {
         let value = read(|object| {
             object.lossy("mixed", b"a\xff\xfe\"b\xc3", 512);
             object.lossy("flood", &[0xff; 2000], 512);

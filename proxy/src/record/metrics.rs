@@ -140,11 +140,11 @@ impl RequestMetrics {
         let unmatched = (NO_ROUTE, NO_PLATFORM);
         for (route, platform) in routes.iter().chain([&unmatched]) {
             let series = || requests.route_series(route, platform);
-            requests.routes.learn(route, series)?;
+            requests.routes.add(route, series)?;
         }
         for backend in backends {
             let series = || requests.backend_series(backend);
-            requests.backends.learn(backend, series)?;
+            requests.backends.add(backend, series)?;
         }
         Ok(requests)
     }

@@ -1,9 +1,8 @@
-//! Spans on their way to a collector: OTLP over HTTP, in protobuf (OpenTelemetry protocol 1.x,
+//! Exports spans to a collector: OTLP over HTTP in protobuf (OpenTelemetry protocol 1.x,
 //! `opentelemetry/proto/collector/trace/v1`).
 //!
-//! A request appends its spans, as they go over the wire, to a buffer with a bound; a thread of its own
-//! sends them. What finds too many waiting is counted and gone. A collector that is down, slow or wrong
-//! costs a request nothing.
+//! A request appends its encoded spans to a bounded buffer, and a worker sends them. When the buffer is full,
+//! spans are dropped and counted. A collector that is down, slow or broken does not affect requests.
 
 use std::fmt;
 use std::io;
@@ -27,33 +26,33 @@ use crate::worker::thread::{SharedState, State, WorkerThread};
 
 pub(super) mod wire;
 
-/// Spans that wait or are being sent; the next ones are dropped.
+/// Spans that wait or are being sent; further ones are dropped.
 const WAITING_MAX: usize = 2048;
-/// With so many waiting a request is sent at once.
+/// With so many spans waiting, a request is sent at once.
 const BATCH: usize = 512;
-/// A buffer that became larger is given back.
+/// A buffer that became larger is freed.
 const BUFFER_KEPT_BYTES: usize = 1024 * 1024;
-/// The longest time a span waits for others.
+/// The longest time that a span waits for others.
 const BATCH_WAIT: Duration = Duration::from_secs(1);
-/// At the end of the process no collector is waited for longer.
+/// The longest that a stop waits for the collector.
 const STOP_MAX: Duration = Duration::from_secs(2);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// A batch that was refused for now is sent so often in all.
+/// How often a batch is sent when the collector asks for a retry.
 const ATTEMPTS_MAX: u32 = 3;
 const BACKOFF: Duration = Duration::from_millis(500);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
-/// A collector that goes on refusing is told of at most this often.
+/// A collector that keeps failing is logged at most this often.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
-/// The checked address of a collector.
+/// The checked `traces.otlp`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Config {
-    /// With the path that OTLP has for traces.
+    /// With the path of OTLP for traces.
     pub url: String,
     pub headers: Vec<(HeaderName, HeaderValue)>,
 }
 
-// What is sent along may be a credential.
+// A header may be a credential.
 impl fmt::Debug for Config {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
@@ -98,19 +97,19 @@ struct Waiting {
     /// Fields `spans` of a `ScopeSpans`, one after the other.
     spans: Vec<u8>,
     count: usize,
-    /// Spans that the thread has taken and not sent yet.
-    in_hand: usize,
+    /// Spans that the worker has taken and not settled yet.
+    taken: usize,
 }
 
-/// What the thread has taken and not settled yet; it outlives a panic.
+/// What the worker has taken and not settled yet; it outlives a panic.
 #[derive(Default)]
-struct Hand {
+struct Unsettled {
     spans: Vec<u8>,
     count: usize,
     attempts: u32,
 }
 
-/// What the thread sends with, and how it went.
+/// Sends batches and counts their outcomes.
 struct Sender {
     client: Client,
     url: String,
@@ -118,16 +117,27 @@ struct Sender {
     counts: SpanCounts,
 }
 
-/// What a collector made of a batch.
-enum Answer {
-    Taken,
-    /// It may take it later, perhaps after so long.
-    NotNow(String, Option<Duration>),
-    Refused(String),
+/// The outcome of sending a batch.
+enum ExportOutcome {
+    Accepted,
+    /// The collector may accept it later, perhaps after so long.
+    Retry(ExportError, Option<Duration>),
+    Rejected(ExportError),
+}
+
+/// Why a batch was not exported.
+#[derive(Debug, thiserror::Error)]
+enum ExportError {
+    #[error("{0}")]
+    Connection(String),
+    #[error("it responded with {0}")]
+    Status(StatusCode),
+    #[error("the exporter panics on them")]
+    Panicking,
 }
 
 impl Exporter {
-    /// Starts the thread that sends.
+    /// Starts the worker that sends.
     ///
     /// # Errors
     /// When the system has no thread to give.
@@ -139,7 +149,7 @@ impl Exporter {
     ) -> io::Result<Self> {
         let resource = resource(environment, std::env::var("OTEL_RESOURCE_ATTRIBUTES").ok());
         let (config, theirs) = (config.clone(), counts.clone());
-        let mut hand = Hand::default();
+        let mut unsettled = Unsettled::default();
         let on = worker.clone();
         let run = move |shared: &SharedState<Waiting>| match client(&config) {
             Ok(client) => {
@@ -149,10 +159,10 @@ impl Exporter {
                     resource: resource.clone(),
                     counts: theirs.clone(),
                 };
-                sender.run(shared, &mut hand, &on);
+                sender.run(shared, &mut unsettled, &on);
             }
             Err(error) => {
-                log::error!("traces: no client towards the collector can be made: {error}");
+                log::error!("traces: cannot create an HTTP client for the collector: {error}");
             }
         };
         let thread = WorkerThread::start(worker, Waiting::default(), run)?;
@@ -164,10 +174,10 @@ impl Exporter {
         let mut inner = self.thread.lock();
         let state = inner.state;
         let waiting = &mut inner.work;
-        let is_full = waiting.count + waiting.in_hand + count > WAITING_MAX;
+        let is_full = waiting.count + waiting.taken + count > WAITING_MAX;
         if is_full || state != State::Running {
             drop(inner);
-            // A collector that hangs has not failed yet; it does not keep up all the same.
+            // A collector that hangs has not failed yet, but it does not keep up.
             self.counts.up.set(0);
             self.counts.dropped.inc_by(count as u64);
             return;
@@ -182,8 +192,8 @@ impl Exporter {
         }
     }
 
-    /// Sends what waits, as far as that is done by the deadline and within [`STOP_MAX`]: spans are worth
-    /// less than what else is to be done before the end.
+    /// Sends what waits, as far as the deadline and [`STOP_MAX`] allow: other work before the end of the process
+    /// is more important than spans.
     pub(super) fn stop(&self, deadline: Instant) {
         let deadline = deadline.min(clock::now() + STOP_MAX);
         if self.thread.stop(deadline).is_err() {
@@ -193,19 +203,19 @@ impl Exporter {
 }
 
 impl Sender {
-    /// What is in hand when it panics is sent once more.
-    fn run(&self, shared: &SharedState<Waiting>, hand: &mut Hand, worker: &Worker) {
+    /// What is unsettled when it panics is sent again.
+    fn run(&self, shared: &SharedState<Waiting>, unsettled: &mut Unsettled, worker: &Worker) {
         let mut throttle = LogThrottle::every(LOG_INTERVAL);
         loop {
-            let state = next_batch(shared, hand);
-            if hand.count > 0 {
-                let count = hand.count as u64;
-                hand.attempts += 1;
-                let sent = match hand.attempts > ATTEMPTS_MAX {
-                    true => Err("the exporter panics of them".to_owned()),
+            let state = next_batch(shared, unsettled);
+            if unsettled.count > 0 {
+                let count = unsettled.count as u64;
+                unsettled.attempts += 1;
+                let sent = match unsettled.attempts > ATTEMPTS_MAX {
+                    true => Err(ExportError::Panicking),
                     false => {
                         worker.fault_point();
-                        let body = request(&self.resource, &hand.spans);
+                        let body = request(&self.resource, &unsettled.spans);
                         self.send(shared, &body)
                     }
                 };
@@ -219,12 +229,12 @@ impl Sender {
                         self.counts.failed.inc_by(count);
                         if throttle.failed(clock::now()) == LogDecision::Log {
                             log::warn!(
-                                "traces: the collector takes no spans, they are lost: {why}"
+                                "traces: the collector does not accept spans, they are lost: {why}"
                             );
                         }
                     }
                 }
-                (hand.count, hand.attempts) = (0, 0);
+                (unsettled.count, unsettled.attempts) = (0, 0);
             }
             if state == State::Stopping {
                 return;
@@ -232,14 +242,14 @@ impl Sender {
         }
     }
 
-    /// Sends a batch until it is taken, or refused for good or too often.
-    fn send(&self, shared: &SharedState<Waiting>, body: &[u8]) -> Result<(), String> {
+    /// Sends a batch until it is accepted, rejected, or has been sent too often.
+    fn send(&self, shared: &SharedState<Waiting>, body: &[u8]) -> Result<(), ExportError> {
         let (mut attempts, mut backoff) = (1, Backoff::new(BACKOFF, BACKOFF_MAX));
         loop {
             let (why, after) = match post(&self.client, &self.url, body) {
-                Answer::Taken => return Ok(()),
-                Answer::Refused(why) => return Err(why),
-                Answer::NotNow(why, after) => (why, after),
+                ExportOutcome::Accepted => return Ok(()),
+                ExportOutcome::Rejected(why) => return Err(why),
+                ExportOutcome::Retry(why, after) => (why, after),
             };
             let pause = after.unwrap_or_else(|| backoff.next()).min(BACKOFF_MAX);
             if attempts >= ATTEMPTS_MAX || pause_until_stop(shared, pause) == State::Stopping {
@@ -250,35 +260,35 @@ impl Sender {
     }
 }
 
-/// Waits for a batch, or for the time that one waits, and takes what is there.
-fn next_batch(shared: &SharedState<Waiting>, hand: &mut Hand) -> State {
+/// Waits for a full batch, at most [`BATCH_WAIT`], and takes what is there.
+fn next_batch(shared: &SharedState<Waiting>, unsettled: &mut Unsettled) -> State {
     let deadline = clock::now() + BATCH_WAIT;
     let mut inner = shared.lock();
-    if hand.count > 0 {
+    if unsettled.count > 0 {
         return inner.state;
     }
-    let spans = &mut hand.spans;
-    inner.work.in_hand = 0;
+    let spans = &mut unsettled.spans;
+    inner.work.taken = 0;
     shared.wait_until(&mut inner, deadline, |waiting| waiting.count >= BATCH);
     spans.clear();
     spans.shrink_to(BUFFER_KEPT_BYTES);
     let state = inner.state;
     let waiting = &mut inner.work;
     mem::swap(&mut waiting.spans, spans);
-    waiting.in_hand = mem::take(&mut waiting.count);
-    hand.count = waiting.in_hand;
+    waiting.taken = mem::take(&mut waiting.count);
+    unsettled.count = waiting.taken;
     state
 }
 
-/// Pauses, unless the end comes first.
+/// Pauses; the stop ends the pause early.
 fn pause_until_stop(shared: &SharedState<Waiting>, pause: Duration) -> State {
     let mut inner = shared.lock();
     shared.wait_until(&mut inner, clock::now() + pause, |_| false);
     inner.state
 }
 
-/// The client has a runtime inside, which must not be made within another: so it is made here, in the
-/// thread that uses it.
+/// The client has a runtime inside, which must not be created within another one: it is created on the thread
+/// that uses it.
 fn client(config: &Config) -> reqwest::Result<Client> {
     let mut headers: HeaderMap = config.headers.iter().cloned().collect();
     let kind = HeaderValue::from_static("application/x-protobuf");
@@ -288,26 +298,31 @@ fn client(config: &Config) -> reqwest::Result<Client> {
         .build()
 }
 
-/// Sends one request. What may be sent again is said by the protocol's specification ("OTLP/HTTP
-/// Response", "All Other Responses").
-fn post(client: &Client, url: &str, body: &[u8]) -> Answer {
+/// Sends one request. The retryable statuses are those of the OTLP specification ("OTLP/HTTP Response", "All
+/// Other Responses"), which are fewer than elsewhere.
+fn post(client: &Client, url: &str, body: &[u8]) -> ExportOutcome {
     let deadline = clock::now() + outbound::TIMEOUT;
-    let mut answer = match client.post(url).body(body.to_vec()).send() {
-        Ok(answer) => answer,
-        // An address may hold a credential: it is not told with the error.
-        Err(error) => return Answer::NotNow(root_cause(&error.without_url()), None),
+    let mut response = match client.post(url).body(body.to_vec()).send() {
+        Ok(response) => response,
+        // The address may contain a credential: it must not be in the error.
+        Err(error) => {
+            return ExportOutcome::Retry(
+                ExportError::Connection(root_cause(&error.without_url())),
+                None,
+            );
+        }
     };
-    let status = answer.status();
-    let after = retry_after(answer.headers());
-    // Read, so that the connection can be used again.
-    let read = read_until(&mut answer, outbound::RESPONSE_BYTES_MAX, deadline);
+    let status = response.status();
+    let after = retry_after(response.headers());
+    // It is read so that the connection can be reused.
+    let read = read_until(&mut response, outbound::RESPONSE_BYTES_MAX, deadline);
     match status {
-        status if status.is_success() && read.is_ok() => Answer::Taken,
+        status if status.is_success() && read.is_ok() => ExportOutcome::Accepted,
         StatusCode::TOO_MANY_REQUESTS
         | StatusCode::BAD_GATEWAY
         | StatusCode::SERVICE_UNAVAILABLE
-        | StatusCode::GATEWAY_TIMEOUT => Answer::NotNow(format!("it answers {status}"), after),
-        status => Answer::Refused(format!("it answers {status}")),
+        | StatusCode::GATEWAY_TIMEOUT => ExportOutcome::Retry(ExportError::Status(status), after),
+        status => ExportOutcome::Rejected(ExportError::Status(status)),
     }
 }
 
@@ -327,8 +342,8 @@ fn request(resource: &[u8], spans: &[u8]) -> Vec<u8> {
     body
 }
 
-/// A `Resource`: who sends the spans, and what `OTEL_RESOURCE_ATTRIBUTES` says beside (`key=value,...`,
-/// values percent-encoded; OpenTelemetry's resource specification). That may name another service.
+/// A `Resource`: the service, and the attributes in `OTEL_RESOURCE_ATTRIBUTES` (`key=value,...` with
+/// percent-encoded values; OpenTelemetry resource specification), which have precedence.
 fn resource(environment: &str, variable: Option<String>) -> Vec<u8> {
     let own = [
         ("service.name", "weir"),

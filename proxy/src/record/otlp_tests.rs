@@ -23,7 +23,7 @@ fn attributes(variable: Option<&str>) -> Vec<(String, String)> {
 }
 
 #[test]
-fn a_request_is_what_the_library_reads() {
+fn a_request_decodes_with_the_protobuf_library() {
     let exchange = filled();
     let mut spans = Vec::new();
     for _ in 0..3 {
@@ -44,7 +44,7 @@ fn a_request_is_what_the_library_reads() {
 }
 
 #[test]
-fn a_resource_says_who_sends() {
+fn a_resource_names_the_service() {
     let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
     let own = [
         pair("service.name", "weir"),
@@ -65,7 +65,7 @@ fn a_resource_says_who_sends() {
 }
 
 #[test]
-fn numbers_and_texts_of_every_length_are_written_right() {
+fn numbers_and_texts_of_every_length_are_encoded() {
     for length in [0, 1, 127, 128, 16_383, 16_384, 100_000] {
         let text = "x".repeat(length);
         let mut out = Vec::new();
@@ -93,7 +93,7 @@ fn numbers_and_texts_of_every_length_are_written_right() {
 }
 
 #[test]
-fn what_waits_at_the_end_is_counted() {
+fn spans_that_wait_at_the_stop_are_counted() {
     let metrics = Metrics::new().expect("metrics");
     let counts = SpanCounts::register(&metrics).expect("counts");
     let config = Config {

@@ -1,5 +1,5 @@
-//! Which requests leave an event when not all do: every one that failed or was slow, and of the others a
-//! share. Metrics count them all.
+//! Event sampling: every request that failed or was slow has an event, and of the others a share. Metrics count
+//! all requests.
 
 use std::time::Duration;
 
@@ -8,33 +8,32 @@ use crate::exchange::{ClientEnd, Exchange};
 /// The checked `events.sample` and `events.slow`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sampling {
-    /// Of requests that went well, from 0 to 1.
+    /// The share of successful requests, from 0 to 1.
     pub share: f64,
-    /// What took longer went not well.
+    /// A request that took longer counts as slow.
     pub slow: Duration,
 }
 
 impl Sampling {
-    /// Every request leaves an event.
+    /// Every request has an event.
     pub const ALL: Sampling = Sampling {
         share: 1.0,
         slow: Duration::ZERO,
     };
 
-    /// For how many requests of its kind the event of this one stands, as a share: `None` for one that
-    /// stands for itself.
+    /// The sampling ratio of the event of this request: `None` for one that is never sampled out.
     #[must_use]
     pub fn ratio(&self, exchange: &Exchange, duration: Duration) -> Option<f64> {
-        let went_well = exchange.error_code.is_none()
+        let is_success = exchange.error_code.is_none()
             && exchange.status < 400
             && exchange.client == ClientEnd::Stayed;
-        (self.share < 1.0 && went_well && duration <= self.slow).then_some(self.share)
+        (self.share < 1.0 && is_success && duration <= self.slow).then_some(self.share)
     }
 
-    /// Whether a request leaves its event. `random` is any number: not one that a client may choose, such
-    /// as the trace's, or it could leave none.
+    /// Whether the event of a request is recorded. `random` must not be under the control of a client, as a
+    /// trace id is: otherwise clients could hide their requests.
     #[must_use]
-    pub fn takes(&self, exchange: &Exchange, duration: Duration, random: u64) -> bool {
+    pub fn samples(&self, exchange: &Exchange, duration: Duration, random: u64) -> bool {
         match self.ratio(exchange, duration) {
             None => true,
             Some(share) => (random >> 11) as f64 / ((1_u64 << 53) as f64) < share,
@@ -49,7 +48,7 @@ mod tests {
     use crate::refusal::ErrorCode;
 
     #[test]
-    fn what_failed_or_was_slow_is_always_kept() {
+    fn failed_and_slow_requests_always_have_an_event() {
         let sampling = Sampling {
             share: 0.0,
             slow: Duration::from_secs(1),
@@ -57,30 +56,30 @@ mod tests {
         let mut exchange = plain();
         exchange.status = 200;
         let quick = Duration::from_millis(1000);
-        assert!(!sampling.takes(&exchange, quick, 0));
-        assert!(sampling.takes(&exchange, quick + Duration::from_nanos(1), u64::MAX));
+        assert!(!sampling.samples(&exchange, quick, 0));
+        assert!(sampling.samples(&exchange, quick + Duration::from_nanos(1), u64::MAX));
         exchange.status = 404;
-        assert!(sampling.takes(&exchange, quick, u64::MAX));
+        assert!(sampling.samples(&exchange, quick, u64::MAX));
         exchange.status = 200;
         exchange.client = ClientEnd::Aborted;
-        assert!(sampling.takes(&exchange, quick, u64::MAX));
+        assert!(sampling.samples(&exchange, quick, u64::MAX));
         exchange.client = ClientEnd::Stayed;
         exchange.error_code = Some(ErrorCode::ClientClosed);
-        assert!(sampling.takes(&exchange, quick, u64::MAX));
-        assert!(Sampling::ALL.takes(&plain(), quick, u64::MAX));
+        assert!(sampling.samples(&exchange, quick, u64::MAX));
+        assert!(Sampling::ALL.samples(&plain(), quick, u64::MAX));
     }
 
     #[test]
-    fn a_share_is_a_share_of_the_numbers() {
+    fn the_share_is_that_of_the_random_numbers() {
         let sampling = Sampling {
             share: 0.25,
             slow: Duration::from_secs(1),
         };
         let mut exchange = plain();
         exchange.status = 200;
-        let takes = |random| sampling.takes(&exchange, Duration::ZERO, random);
-        assert!(takes(0) && takes(u64::MAX / 4 - 10_000));
-        assert!(!takes(u64::MAX / 4 + 10_000) && !takes(u64::MAX));
+        let samples = |random| sampling.samples(&exchange, Duration::ZERO, random);
+        assert!(samples(0) && samples(u64::MAX / 4 - 10_000));
+        assert!(!samples(u64::MAX / 4 + 10_000) && !samples(u64::MAX));
         assert_eq!(sampling.ratio(&exchange, Duration::ZERO), Some(0.25));
         assert_eq!(Sampling::ALL.ratio(&exchange, Duration::ZERO), None);
     }

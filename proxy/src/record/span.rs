@@ -1,13 +1,13 @@
-//! The spans of a recorded request: a server span, and below it a client span for each try with a
-//! backend. Names and attributes are OpenTelemetry's for HTTP (semantic conventions 1.42) and for
-//! generative AI (their own repository, 0.1); what only weir knows stands under `weir.`.
+//! The spans of a recorded request: a server span, and below it a client span for each attempt with a backend.
+//! Names and attributes follow the OpenTelemetry semantic conventions for HTTP (1.42) and for generative AI
+//! (0.1); attributes of weir's own begin with `weir.`.
 //!
-//! The server span lasts as long as the request. A client span begins when an endpoint is asked and
+//! The server span lasts as long as the request. A client span begins when an endpoint is called and
 //! ends with the last of its answer: so it has the whole of a stream. One that was given up ends with the
-//! next try, or with the request.
-//! As in events, no header but the user agent, no query and no body stands in a span.
+//! next attempt, or with the request.
+//! As in events, a span contains no header but the user agent, no query and no body.
 //!
-//! They are written as they go over the wire, `Span` of `opentelemetry/proto/trace/v1`.
+//! They are encoded directly as `Span` of `opentelemetry/proto/trace/v1`.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -45,7 +45,7 @@ enum Kind {
     Client = 3,
 }
 
-/// Whether a span ended well: `Status.code`.
+/// `Status.code` of a span.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Status {
     Unset,
@@ -60,7 +60,7 @@ enum Parent {
     Remote([u8; 8]),
 }
 
-/// Writes spans; holds what is the same in all of them.
+/// Encodes spans; holds what all of them have in common.
 #[derive(Debug)]
 pub(super) struct Spans {
     /// The path of each route, as the configuration has it: `http.route`.
@@ -87,7 +87,7 @@ impl Spans {
             return 1;
         };
         let mut count = 1;
-        for (place, attempt) in upstream.attempts().iter().enumerate() {
+        for (position, attempt) in upstream.attempts().iter().enumerate() {
             let Some(span_id) = attempt.span_id else {
                 continue;
             };
@@ -95,7 +95,7 @@ impl Spans {
             spans.message(field::SPANS, |span| {
                 let parent = Parent::Local(exchange.trace.span_id);
                 identity(span, exchange, span_id, parent);
-                client(span, exchange, upstream, place, duration);
+                client(span, exchange, upstream, position, duration);
             });
         }
         count
@@ -142,10 +142,10 @@ fn client(
     span: &mut Message<'_>,
     exchange: &Exchange,
     upstream: &UpstreamNote,
-    place: usize,
+    position: usize,
     duration: Duration,
 ) {
-    let Some(attempt) = upstream.attempts().get(place) else {
+    let Some(attempt) = upstream.attempts().get(position) else {
         return;
     };
     match (exchange.model.operation, &exchange.model.request_model) {
@@ -175,12 +175,12 @@ fn client(
     let status = attempt.status.map(|status| Value::Integer(status.into()));
     all.maybe("http.response.status_code", status);
     all.maybe("error.type", error.as_deref().map(Value::Text));
-    if place > 0 {
-        all.add("http.request.resend_count", Value::Integer(place as u64));
+    if position > 0 {
+        all.add("http.request.resend_count", Value::Integer(position as u64));
     }
     all.text("weir.backend", &upstream.backend, NAME_BYTES_MAX);
     endpoint(&mut all, attempt, exchange);
-    if place + 1 == upstream.attempts().len() {
+    if position + 1 == upstream.attempts().len() {
         model(&mut all, exchange);
     }
 }
@@ -219,7 +219,7 @@ fn ending(span: &mut Message<'_>, status: Status) {
     }
 }
 
-/// What went wrong with an attempt: the status where that says it, as the conventions want it, else the
+/// The error of an attempt: its status if that is an error, as the conventions require, otherwise the
 /// code of its outcome.
 fn error_of(attempt: &Attempt) -> Option<Cow<'static, str>> {
     if let Some(status) = attempt.status.filter(|status| *status >= 400) {

@@ -86,7 +86,7 @@ fn offset(exchange: &Exchange, at_ns: u64) -> u128 {
 }
 
 #[test]
-fn a_request_is_a_server_span_and_a_client_span_a_try() {
+fn a_request_is_a_server_span_and_one_client_span_per_attempt() {
     let exchange = recorded();
     let spans = spans(&exchange);
     let [server, first, second] = &spans[..] else {
@@ -120,7 +120,7 @@ fn a_request_is_a_server_span_and_a_client_span_a_try() {
 }
 
 #[test]
-fn attributes_have_the_names_of_the_conventions() {
+fn attributes_follow_the_semantic_conventions() {
     let spans = spans(&recorded());
     let server = attributes(&spans[0]);
     for (key, value) in [
@@ -178,7 +178,7 @@ fn attributes_have_the_names_of_the_conventions() {
 }
 
 #[test]
-fn what_weir_counted_and_what_a_client_did_is_said() {
+fn estimates_and_aborted_clients_are_attributes() {
     let mut exchange = recorded();
     exchange.client = ClientEnd::Aborted;
     exchange.model.usage.origin = Origin::Estimated;
@@ -188,7 +188,7 @@ fn what_weir_counted_and_what_a_client_did_is_said() {
 }
 
 #[test]
-fn a_refusal_is_no_error_of_the_server() {
+fn a_rejection_is_not_a_server_error() {
     let mut exchange = plain();
     exchange.status = 401;
     exchange.error_code = Some(ErrorCode::SignatureInvalid);
@@ -202,7 +202,7 @@ fn a_refusal_is_no_error_of_the_server() {
 }
 
 #[test]
-fn a_client_span_ends_as_its_attempt_did() {
+fn a_client_span_has_the_outcome_of_its_attempt() {
     let mut exchange = recorded();
     exchange.error_code = None;
     let at = |millis| exchange.timing.started() + Duration::from_millis(millis);
@@ -237,7 +237,7 @@ fn a_client_span_ends_as_its_attempt_did() {
 }
 
 #[test]
-fn an_unknown_method_has_no_place_in_a_name() {
+fn an_unknown_method_is_not_in_the_span_name() {
     let mut exchange = plain();
     exchange.method = "BREW".parse().expect("a method");
     exchange.path = "é".repeat(2000).into();

@@ -34,7 +34,7 @@ fn recorded(metrics: &Metrics) -> (u64, u64) {
 }
 
 #[test]
-fn every_exchange_leaves_one_event_and_one_count() {
+fn every_exchange_has_one_event_and_one_count() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("data/events.ndjson");
     let metrics = metrics();
@@ -65,7 +65,7 @@ fn every_exchange_leaves_one_event_and_one_count() {
 }
 
 #[test]
-fn a_dropped_exchange_is_recorded_as_left_by_its_client() {
+fn a_dropped_exchange_is_recorded_as_client_closed() {
     let metrics = metrics();
     let recorder = EventRecorder::start(&config(None), None, &metrics).expect("a recorder");
     let start = clock::now();
@@ -87,7 +87,7 @@ fn a_dropped_exchange_is_recorded_as_left_by_its_client() {
 }
 
 #[test]
-fn time_of_a_client_that_left_is_not_lost() {
+fn the_duration_includes_the_time_until_the_client_left() {
     let mut exchange = filled();
     let end = exchange.timing.started() + Duration::from_secs(60);
     assert_eq!(exchange.duration(|| end), exchange.timing.total());
@@ -127,7 +127,7 @@ fn a_file_that_cannot_be_opened_stops_the_start() {
 }
 
 #[test]
-fn nothing_but_the_listed_fields_is_written() {
+fn an_event_contains_only_the_listed_fields() {
     // Invariant 4: whatever of these an exchange holds, no field of the event is made of it.
     let metrics = metrics();
     let requests = RequestMetrics::register(&metrics, &[], &[], Arc::new(())).expect("metrics");

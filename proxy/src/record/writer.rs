@@ -277,7 +277,7 @@ fn sleep(
     shared.wait_until(inner, clock::now() + memory::INTERVAL, is_awake);
     if !is_awake(&inner.work) && inner.state == State::Running {
         (inner.work.batch, *batch) = (Batch::default(), Batch::default());
-        MutexGuard::unlocked(inner, memory::give_back);
+        MutexGuard::unlocked(inner, memory::return_unused);
     }
     while !is_awake(&inner.work) && inner.state == State::Running {
         shared.wait_until(inner, clock::now() + IDLE, is_awake);

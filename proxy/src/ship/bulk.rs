@@ -1,7 +1,8 @@
-//! One bulk request and what its answer means: pure functions.
+//! A bulk request and what its response means for each event. Pure functions.
 //!
-//! Elasticsearch's bulk API: data streams take `create` only, each item has a status of its own, and
-//! items keep the order of the request.
+//! In Elasticsearch's bulk API, data streams accept only `create`, each item has a status of its own, and items are
+//! in the order of the request. Every event has its own id, so that sending it again creates no duplicate
+//! (idempotency).
 
 use std::io::Write as _;
 
@@ -12,21 +13,21 @@ use serde::Deserialize;
 use super::condition::{self, Condition};
 use super::spool::Spooled;
 
-/// Of an item's reason, what is worth keeping.
+/// How much of a reason is logged and kept.
 const REASON_CHARACTERS_MAX: usize = 300;
 
-/// What became of one event.
+/// The outcome of one event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Item {
     Indexed,
     /// The index could not map it, and keeps it in its failure store (Elasticsearch 8.19 and newer).
     FailureStore,
-    /// It was there already.
+    /// It is in the index already.
     Duplicate,
-    /// The same event again, later: something is the matter with the index, not with the event.
-    Again(Wait),
-    /// It will never be taken.
-    Refused {
+    /// It has to be sent again later: the problem is with the index, not with the event.
+    Retry(Wait),
+    /// It will never be accepted.
+    Rejected {
         status: u16,
         reason: String,
     },
@@ -36,28 +37,28 @@ pub(super) enum Item {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Wait {
     pub(super) condition: Condition,
-    /// For a person to read.
+    /// For humans.
     pub(super) message: String,
 }
 
-/// What an answer means for all events of its request.
+/// What a response means for the events of its request.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// One for each event, in their order.
     Items(Vec<Item>),
-    /// Nothing was taken: the same again, later, perhaps elsewhere.
-    Again(Wait),
-    /// The request is too large, or one of its events cannot be read: a smaller one tells which.
+    /// Nothing was accepted: the same request has to be sent again later, perhaps to another node.
+    Retry(Wait),
+    /// The request is too large, or one of its events cannot be parsed: smaller requests find out which.
     Split { status: u16, reason: String },
 }
 
 impl Verdict {
-    pub(super) fn again(condition: Condition, message: String) -> Self {
-        Verdict::Again(Wait { condition, message })
+    pub(super) fn retry(condition: Condition, message: String) -> Self {
+        Verdict::Retry(Wait { condition, message })
     }
 }
 
-/// The body: an action and the event itself for each, compressed with gzip at its fastest. `index_member`
+/// The body: an action and a line for each event, compressed with gzip at its fastest level. `index_member`
 /// names the data stream in each action, where that is not the one of the path.
 pub(super) fn body(events: &[Spooled], index_member: &str) -> Vec<u8> {
     let bytes: usize = events.iter().map(|event| event.line.len() + 64).sum();
@@ -81,7 +82,7 @@ pub(super) fn body(events: &[Spooled], index_member: &str) -> Vec<u8> {
 }
 
 #[derive(Deserialize)]
-struct Answer {
+struct BulkResponse {
     items: Vec<Action>,
 }
 
@@ -104,52 +105,58 @@ struct Cause {
     reason: Option<String>,
 }
 
-/// The answer to a request that was refused as a whole. An AWS domain, or a proxy before it, says less.
+/// The response to a request that was rejected as a whole. AWS, or a proxy, may send less.
 #[derive(Deserialize)]
-struct Refusal {
+struct Rejection {
     error: Cause,
 }
 
-/// What the answer to a request with so many events means.
+/// What the response to a request with so many events means.
 pub(super) fn verdict(status: u16, body: &[u8], events: usize) -> Verdict {
     if !(200..=299).contains(&status) {
         return whole(status, body);
     }
-    let unreadable = |message| Verdict::again(Condition::Unreadable, message);
-    match serde_json::from_slice::<Answer>(body) {
-        Ok(answer) if answer.items.len() == events => {
-            let items = answer.items.into_iter();
+    let unreadable = |message| Verdict::retry(Condition::Unreadable, message);
+    match serde_json::from_slice::<BulkResponse>(body) {
+        Ok(response) if response.items.len() == events => {
+            let items = response.items.into_iter();
             Verdict::Items(items.map(|action| item(action.create)).collect())
         }
-        Ok(answer) => {
-            let count = answer.items.len();
-            unreadable(format!("it answered {count} items for {events} events"))
+        Ok(response) => {
+            let count = response.items.len();
+            unreadable(format!(
+                "it responded with {count} items for {events} events"
+            ))
         }
-        Err(error) => unreadable(format!("its answer cannot be read: {error}")),
+        Err(error) => unreadable(format!("its response cannot be parsed: {error}")),
     }
 }
 
 fn whole(status: u16, body: &[u8]) -> Verdict {
-    let refusal = serde_json::from_slice::<Refusal>(body);
-    let (is_read, cause) = match refusal {
-        Ok(refusal) => (true, refusal.error),
+    let rejection = serde_json::from_slice::<Rejection>(body);
+    let (is_read, cause) = match rejection {
+        Ok(rejection) => (true, rejection.error),
         Err(_) => (false, Cause::default()),
     };
     let reason = cause.reason.as_deref().unwrap_or_default();
     if let Some(condition) = condition::of(status, &cause.r#type, reason) {
-        let message = explained(format!("it answers {status}"), condition, &excerpt(body));
-        return Verdict::again(condition, message);
+        let message = explained(
+            format!("it responded with {status}"),
+            condition,
+            &excerpt(body),
+        );
+        return Verdict::retry(condition, message);
     }
     match (status, is_read) {
-        // A proxy before the index says by itself that a request is too large.
+        // A proxy before the index may reject a large request by itself.
         (413, _) | (400, true) => Verdict::Split {
             status,
             reason: excerpt(body),
         },
-        _ => Verdict::again(
+        _ => Verdict::retry(
             Condition::Unreadable,
             explained(
-                format!("it answers {status}"),
+                format!("it responded with {status}"),
                 Condition::Unreadable,
                 &excerpt(body),
             ),
@@ -175,22 +182,22 @@ fn item(outcome: Outcome) -> Item {
     let reason: String = reason.chars().take(REASON_CHARACTERS_MAX).collect();
     let reason = format!("{}: {reason}", cause.r#type);
     match condition {
-        Some(condition) => Item::Again(Wait {
+        Some(condition) => Item::Retry(Wait {
             condition,
             message: explained(
-                format!("it answers {status} for an event"),
+                format!("it responded with {status} for an event"),
                 condition,
                 &reason,
             ),
         }),
-        None => Item::Refused { status, reason },
+        None => Item::Rejected { status, reason },
     }
 }
 
-/// What was answered, what to do about it where somebody can, and the index's own words.
-pub(super) fn explained(answered: String, condition: Condition, words: &str) -> String {
+/// The response, the advice for its condition, and the message of the index.
+pub(super) fn explained(response: String, condition: Condition, words: &str) -> String {
     let advice = condition.advice();
-    [&*answered, advice, words]
+    [&*response, advice, words]
         .into_iter()
         .filter(|part| !part.is_empty())
         .collect::<Vec<_>>()
@@ -239,26 +246,26 @@ mod tests {
         }
     }
 
-    /// What is to be done with each item.
-    fn judged(items: &str) -> Vec<String> {
+    /// The outcome of each item.
+    fn outcomes(items: &str) -> Vec<String> {
         let body = format!(r#"{{"took":1,"errors":true,"items":[{items}]}}"#);
         let count = items.matches("\"create\"").count();
         let Verdict::Items(items) = verdict(200, body.as_bytes(), count) else {
             panic!("items");
         };
-        let judged = items.into_iter().map(|item| match item {
+        let outcomes = items.into_iter().map(|item| match item {
             Item::Indexed => "indexed".to_owned(),
             Item::FailureStore => "failure_store".to_owned(),
             Item::Duplicate => "duplicate".to_owned(),
-            Item::Again(wait) => wait.condition.as_str().to_owned(),
-            Item::Refused { status, reason } => format!("{status} {reason}"),
+            Item::Retry(wait) => wait.condition.as_str().to_owned(),
+            Item::Rejected { status, reason } => format!("{status} {reason}"),
         });
-        judged.collect()
+        outcomes.collect()
     }
 
     #[test]
-    fn every_item_is_judged_by_itself() {
-        let judged = judged(
+    fn every_item_has_an_outcome_of_its_own() {
+        let outcomes = outcomes(
             r#"{"create":{"_id":"a","status":201}},
             {"create":{"_id":"a","status":201,"failure_store":"used"}},
             {"create":{"_id":"a","status":201,"failure_store":"not_applicable_or_unknown"}},
@@ -282,18 +289,18 @@ mod tests {
             "400 mapper_parsing_exception: bad date",
             "400 document_parsing_exception: x",
         ];
-        assert_eq!(judged, expected);
+        assert_eq!(outcomes, expected);
     }
 
     fn condition_of(status: u16, body: &[u8]) -> Option<Condition> {
         match verdict(status, body, 1) {
-            Verdict::Again(wait) => Some(wait.condition),
+            Verdict::Retry(wait) => Some(wait.condition),
             Verdict::Items(_) | Verdict::Split { .. } => None,
         }
     }
 
     #[test]
-    fn an_answer_that_does_not_fit_is_no_acknowledgement() {
+    fn an_unexpected_response_acknowledges_nothing() {
         for (status, body, events) in [
             (200, &br#"{"items":[]}"#[..], 1),
             (200, br#"{"items":[{"create":{"status":201}}]}"#, 2),
@@ -301,7 +308,7 @@ mod tests {
             (200, b"", 1),
             (200, b"<html>", 1),
             (302, b"", 1),
-            // A listener of TLS that is spoken to without: no index says so of a document.
+            // Plain HTTP to a TLS listener: no index sends that for a document.
             (
                 400,
                 b"<html>The plain HTTP request was sent to HTTPS port</html>",
@@ -315,14 +322,14 @@ mod tests {
         ] {
             let verdict = verdict(status, body, events);
             assert!(
-                matches!(verdict, Verdict::Again(_)),
+                matches!(verdict, Verdict::Retry(_)),
                 "{status}: {verdict:?}"
             );
         }
     }
 
     #[test]
-    fn a_whole_request_waits_for_the_same_as_an_item() {
+    fn a_rejected_request_has_the_conditions_of_an_item() {
         for (status, kind, reason, expected) in [
             (401, "security_exception", "x", Condition::Unauthenticated),
             (403, "security_exception", "x", Condition::Forbidden),
@@ -371,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_that_is_too_large_or_cannot_be_read_is_split() {
+    fn a_request_that_is_too_large_or_cannot_be_parsed_is_split() {
         let body = br#"{"error":{"type":"x_content_parse_exception","reason":"x"},"status":400}"#;
         for (status, body) in [(400, &body[..]), (413, b"too large")] {
             let reason = String::from_utf8_lossy(body).into_owned();

@@ -1,41 +1,41 @@
-//! Why the index takes no events now, where that says nothing of the events: pure.
+//! Why the index does not accept events now, for reasons other than the events themselves. Pure functions.
 //!
-//! An answer about the cluster or the credential is waited out, whether it is the answer to the whole request or
-//! the status of one item inside a 200. What concerns one document is a dead letter, or it would hold up all
-//! others. Statuses, types and texts are those of Elasticsearch (`RestStatus`, `ShardLimitValidator`,
+//! A response about the cluster or the credential is retried until the condition ends, whether it is the response
+//! to the whole request or the status of one item inside a 200. What concerns one document is a dead letter, or it
+//! would hold up all others. Statuses, types and texts are those of Elasticsearch (`RestStatus`, `ShardLimitValidator`,
 //! `ClusterBlocks`, `IngestService`, `MetadataCreateIndexService`) and of OpenSearch, which kept them.
 //!
-//! The reason of an error may repeat text of a document, which a client can choose. So a text is only believed
-//! where its type is none of a document's, and where it begins as the server writes it.
+//! The reason of an error may repeat text of a document, which a client controls. So a text is trusted only if its
+//! type is not one of documents, and only at its beginning.
 
 /// A reason to wait. A closed set: the label of metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Condition {
     /// No connection, no answer in time, or one that is cut short.
     Unreachable,
-    /// An answer that is none of an index.
+    /// A response that is not that of an index.
     Unreadable,
-    /// 401: who weir is was not believed.
+    /// 401: the credential was rejected.
     Unauthenticated,
-    /// 403: weir may not do this.
+    /// 403: the credential lacks a privilege.
     Forbidden,
-    /// A block: the index, or the cluster, is read-only, or may not make indices.
+    /// A block: the index or the cluster is read-only, or may not create indices.
     Blocked,
-    /// The flood stage of a disk: a block that ends when there is room again.
+    /// The flood stage of a disk: a block that ends when there is space again.
     DiskFull,
-    /// There is no such index, and none may be made; or it is closed, or has no template.
+    /// The index does not exist and may not be created, is closed, or has no template.
     IndexMissing,
-    /// The cluster has as many shards as it may have.
+    /// The cluster has reached its shard limit.
     ShardLimit,
     /// The pipeline that the index names does not exist.
     PipelineMissing,
-    /// The index cannot be made as its templates say.
+    /// The index cannot be created from its templates.
     Template,
     /// 408.
     TimedOut,
-    /// 429: too much for now.
+    /// 429: the index signals backpressure.
     Overloaded,
-    /// Anything else of 500 and more: shards, or a master, that are not there now.
+    /// Any other status of 500 or more: shards or a master that are unavailable.
     Unavailable,
 }
 
@@ -57,7 +57,7 @@ impl Condition {
         Condition::Unavailable,
     ];
 
-    /// As metrics and `/api/status` have it.
+    /// The name in metrics and `/api/status`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -77,24 +77,24 @@ impl Condition {
         }
     }
 
-    /// What somebody can do about it; empty where it passes by itself.
+    /// What an operator can do about it; empty if it passes by itself.
     #[must_use]
     pub(super) const fn advice(self) -> &'static str {
         match self {
             Condition::Unauthenticated | Condition::Forbidden => {
-                "look at username, password, api_key and what they may do"
+                "check username, password, api_key and their privileges"
             }
             Condition::Blocked => "remove the block of the index or the cluster",
-            Condition::DiskFull => "make room on the disks of the index",
+            Condition::DiskFull => "free space on the disks of the index",
             Condition::IndexMissing => {
                 "create or open the data stream, or allow action.auto_create_index for it"
             }
             Condition::ShardLimit => "delete indices, or raise cluster.max_shards_per_node",
             Condition::PipelineMissing => {
-                "create the pipeline, or take it out of the settings of the index"
+                "create the pipeline, or remove it from the settings of the index"
             }
             Condition::Template => "correct the templates of the data stream",
-            Condition::Unreadable => "look at what lies between weir and the index",
+            Condition::Unreadable => "check what is between weir and the index",
             Condition::Unreachable
             | Condition::TimedOut
             | Condition::Overloaded
@@ -103,8 +103,7 @@ impl Condition {
     }
 }
 
-/// The condition that a status and its error are about; `None` when they are about the document, or the
-/// request as it is.
+/// The condition behind a status and its error; `None` if they concern the document, or the request itself.
 pub(super) fn of(status: u16, kind: &str, reason: &str) -> Option<Condition> {
     if let Some(block) = block(kind, reason) {
         return Some(block);
@@ -121,7 +120,7 @@ pub(super) fn of(status: u16, kind: &str, reason: &str) -> Option<Condition> {
     }
 }
 
-/// A block has its own type, with whatever status its kind has: 403, 429, 503.
+/// A block has a type of its own, with a status that depends on its kind: 403, 429 or 503.
 fn block(kind: &str, reason: &str) -> Option<Condition> {
     if !matches!(
         kind,
@@ -136,17 +135,17 @@ fn block(kind: &str, reason: &str) -> Option<Condition> {
     })
 }
 
-/// Of all that is answered with 400, what is not about the document.
+/// Of the errors with status 400, those that do not concern the document.
 fn of_bad_request(kind: &str, reason: &str) -> Option<Condition> {
     match kind {
         "security_exception" => Some(Condition::Forbidden),
         "index_not_found_exception" | "index_closed_exception" | "invalid_index_name_exception" => {
             Some(Condition::IndexMissing)
         }
-        // Somebody else made it at the same time.
+        // Another client created it at the same time.
         "resource_already_exists_exception" => Some(Condition::Unavailable),
         "invalid_index_template_exception" => Some(Condition::Template),
-        // A document that cannot be read has this type, too, and a reason in small letters.
+        // A document that cannot be parsed has the same type, with a reason in lower case.
         "mapper_parsing_exception" if reason.starts_with("Failed to parse mapping") => {
             Some(Condition::Template)
         }
@@ -163,7 +162,7 @@ fn of_argument(reason: &str) -> Option<Condition> {
         && reason
             .trim_end_matches(['.', ' '])
             .ends_with("does not exist");
-    // Elasticsearch, where the name is an alias; and where a stream has lost its template.
+    // Elasticsearch, if the name is an alias, or if the data stream has lost its template.
     let is_index = reason.starts_with("no write index is defined for alias [")
         || reason.starts_with("no matching index template found for data stream [");
     let is_template = reason.starts_with("unknown setting [");

@@ -48,7 +48,7 @@ pub(super) struct Context {
     pub(super) stopping: StopSignal,
 }
 
-/// The state of one data stream: what is wrong with one does not hold up the other.
+/// The state of one data stream: a problem with one does not hold up the other.
 pub(super) struct Stream {
     /// What names it in a bulk request.
     pub(super) index_member: String,
@@ -109,7 +109,7 @@ impl Context {
     pub(super) fn on_success(&self, dataset: Dataset, node: &str) {
         let stream = self.streams.of(dataset);
         stream.limit.lock().on_success();
-        stream.obstacle.gone(node);
+        stream.obstacle.clear(node);
     }
 
     /// So many events have to be sent again.

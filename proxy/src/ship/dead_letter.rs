@@ -1,4 +1,4 @@
-//! Events that the index refuses for good, each with the reason: a file that somebody looks at.
+//! The dead-letter file: events that the index rejects for good, each with the reason.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -9,10 +9,10 @@ use serde_json::value::RawValue;
 
 use super::spool::Spooled;
 
-/// The file is put aside, in the place of the one before it, when it is larger.
+/// A larger file is renamed, and replaces the one that was renamed before.
 const BYTES_MAX: u64 = 64 * 1024 * 1024;
 
-/// The file of refused events.
+/// The dead-letter file.
 #[derive(Debug)]
 pub(super) struct DeadLetters {
     path: PathBuf,
@@ -22,7 +22,7 @@ pub(super) struct DeadLetters {
 struct Letter<'a> {
     status: u16,
     reason: &'a str,
-    /// The event itself, and as text when it is not even JSON.
+    /// The event itself; as text if it is not even JSON.
     #[serde(skip_serializing_if = "Option::is_none")]
     event: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -36,16 +36,16 @@ impl DeadLetters {
         }
     }
 
-    /// Writes down events with a status and a reason each, and makes sure that the disk has them.
+    /// Appends events with their statuses and reasons, and syncs them to disk.
     ///
     /// # Errors
-    /// When it cannot; then the events must not be acknowledged.
+    /// When that fails; then the events must not be acknowledged.
     pub(super) fn append<'e>(
         &self,
-        refused: impl Iterator<Item = (&'e Spooled, u16, &'e str)>,
+        rejected: impl Iterator<Item = (&'e Spooled, u16, &'e str)>,
     ) -> io::Result<()> {
         let mut lines = Vec::new();
-        for (event, status, reason) in refused {
+        for (event, status, reason) in rejected {
             let raw: Option<&RawValue> = serde_json::from_slice(&event.line).ok();
             let text = raw
                 .is_none()
@@ -67,7 +67,7 @@ impl DeadLetters {
         let before = file.metadata()?.len();
         let written = file.write_all(&lines).and_then(|()| file.sync_data());
         if written.is_err() {
-            // They are refused again, and written again: of this time nothing is to stay.
+            // They will be rejected and written again: nothing of this attempt may remain.
             file.set_len(before)?;
         }
         written
@@ -87,7 +87,7 @@ mod tests {
     use crate::ship::dataset::Dataset;
 
     #[test]
-    fn a_refused_event_is_written_whole_with_its_reason() {
+    fn a_rejected_event_is_written_with_its_reason() {
         let directory = tempfile::TempDir::new().expect("a directory");
         let letters = DeadLetters::new(directory.path());
         let event = |line: &str| Spooled {

@@ -19,10 +19,10 @@ use crate::{clock, random};
 /// The wait after a rejected credential.
 const REJECTED_CREDENTIAL_WAIT: Duration = Duration::from_secs(10);
 
-/// What to do after one request.
+/// What to do after a request.
 enum Then {
     Send(Vec<Spooled>),
-    /// The same events again, after the next wait, or after this one.
+    /// Send the same events again after the backoff, or after this wait.
     Wait(Vec<Spooled>, Option<Duration>),
     Done,
 }
@@ -64,7 +64,7 @@ pub(super) async fn deliver(
     Delivered::All
 }
 
-/// Sends events once, and settles what is settled by the answer.
+/// Sends events once, and settles those that the response settles.
 async fn send(
     context: &Context,
     dataset: Dataset,
@@ -80,26 +80,26 @@ async fn send(
         &context.streams.of(dataset).index_member,
     )));
     let path = &context.bulk_path;
-    let answer = context.nodes.send(node, Method::Post, path, body).await;
+    let response = context.nodes.send(node, Method::Post, path, body).await;
     let took = clock::now().saturating_duration_since(begun);
     context.bulk_duration.observe(took.as_secs_f64());
     context.worker.fault_point();
-    let verdict = match answer {
-        Ok(answer) => bulk::verdict(answer.status, &answer.body, events.len()),
-        Err(why) => Verdict::again(Condition::Unreachable, why),
+    let verdict = match response {
+        Ok(response) => bulk::verdict(response.status, &response.body, events.len()),
+        Err(error) => Verdict::retry(Condition::Unreachable, error.to_string()),
     };
     match verdict {
         Verdict::Items(items) => {
             node.succeeded();
             settle(context, dataset, node, events, items)
         }
-        Verdict::Again(wait) => {
+        Verdict::Retry(wait) => {
             node.failed(clock::now());
             context.on_backpressure(dataset, &node.name, &wait, events.len());
             Then::Wait(events, pause(wait.condition))
         }
         Verdict::Split { status, reason } if events.len() == 1 => {
-            let items = vec![Item::Refused { status, reason }];
+            let items = vec![Item::Rejected { status, reason }];
             settle(context, dataset, node, events, items)
         }
         Verdict::Split { .. } => {
@@ -128,27 +128,27 @@ fn settle(
 ) -> Then {
     let mut again = Vec::new();
     let mut obstacle: Option<Wait> = None;
-    let mut refused = Vec::new();
+    let mut rejected = Vec::new();
     for (event, item) in events.into_iter().zip(items) {
         match item {
             Item::Indexed => context.settle(&event, Settled::Indexed),
             Item::FailureStore => context.settle(&event, Settled::FailureStore),
             Item::Duplicate => context.settle(&event, Settled::Duplicate),
-            Item::Again(wait) => {
+            Item::Retry(wait) => {
                 obstacle.get_or_insert(wait);
                 again.push(event);
             }
-            Item::Refused { status, reason } => refused.push((event, status, reason)),
+            Item::Rejected { status, reason } => rejected.push((event, status, reason)),
         }
     }
-    if !refused.is_empty() {
-        let letters = refused.iter();
+    if !rejected.is_empty() {
+        let letters = rejected.iter();
         let letters = letters.map(|(event, status, reason)| (event, *status, &**reason));
         let written = context.dead_letters.append(letters);
         match written {
             Ok(()) => {
-                let (_, status, reason) = &refused[0];
-                let count = refused.len();
+                let (_, status, reason) = &rejected[0];
+                let count = rejected.len();
                 log::error!(
                     "events: {} rejects {count} for good, the first with {status}, {reason}; they are in {}",
                     node.name,
@@ -158,14 +158,14 @@ fn settle(
                         .join("dead-letter.ndjson")
                         .display()
                 );
-                refused
+                rejected
                     .iter()
                     .for_each(|(event, _, _)| context.settle(event, Settled::DeadLetter));
             }
             // Not written, so not settled: it is sent, and rejected, once more.
             Err(error) => {
                 log::error!("events: cannot write the dead-letter file: {error}");
-                again.extend(refused.into_iter().map(|(event, _, _)| event));
+                again.extend(rejected.into_iter().map(|(event, _, _)| event));
                 if obstacle.is_none() {
                     return Then::Wait(again, None);
                 }

@@ -14,7 +14,7 @@ pub struct Counts {
     /// Found in the spool at the start.
     pub recovered: u64,
     pub indexed: u64,
-    /// Kept by the index in its failure store: it could not map them.
+    /// In the failure store of the index, which could not map them.
     pub failure_store: u64,
     /// In the index already: sent again because the first response was lost.
     pub duplicate: u64,

@@ -60,7 +60,7 @@ impl ObstacleMetrics {
     }
 
     /// All events are accepted.
-    pub(super) fn gone(&self) {
+    pub(super) fn clear(&self) {
         self.set_up(1);
         let conditions = self.conditions.iter();
         conditions.for_each(|series| series.present.set(0));

@@ -1,7 +1,7 @@
-//! The nodes of the index, and which of them is asked.
+//! The nodes of the index, and which of them gets a request.
 //!
-//! The official client's transport sends; which node gets a request is decided here, because a node
-//! that fails has to be left alone for a while.
+//! Requests are sent with the transport of the official client; the node is chosen here, because a node that
+//! fails must be avoided for a while.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -21,24 +21,42 @@ use crate::backoff::Backoff;
 use crate::outbound::root_cause;
 use crate::random;
 
-/// What a node answered.
+/// The response of a node.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct NodeResponse {
     pub(super) status: u16,
     pub(super) body: Bytes,
 }
 
-/// What a request carries.
+/// Why there is no response of a node.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NodeError {
+    #[error("it did not respond in time")]
+    TimedOut,
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl NodeError {
+    fn new(error: elasticsearch::Error) -> Self {
+        match error.is_timeout() {
+            true => NodeError::TimedOut,
+            false => NodeError::Failed(root_cause(&error)),
+        }
+    }
+}
+
+/// The body of a request.
 #[derive(Clone, Debug)]
 pub(super) enum Payload {
     None,
     Json(Bytes),
-    /// Lines of JSON, compressed with gzip.
+    /// NDJSON, compressed with gzip.
     Lines(Bytes),
 }
 
 pub(super) struct Node {
-    /// As it stands in the configuration, for messages.
+    /// The address in the configuration, for messages.
     pub(super) name: String,
     transport: Transport,
     health: Mutex<Health>,
@@ -47,7 +65,7 @@ pub(super) struct Node {
 #[derive(Debug)]
 struct Health {
     backoff: Backoff,
-    /// Before this it is asked only when there is no other.
+    /// Until then it is used only if there is no other.
     retry_at: Option<Instant>,
 }
 
@@ -59,7 +77,7 @@ pub(super) struct Nodes {
 
 impl Nodes {
     /// # Errors
-    /// An address that is none, or a certificate that cannot be read.
+    /// An invalid address, or a certificate that cannot be read.
     pub(super) fn new(config: &Config) -> anyhow::Result<Self> {
         let roots = config.ca_file.as_ref().map(|path| {
             let name = path.display();
@@ -67,7 +85,7 @@ impl Nodes {
         });
         let roots = roots.transpose()?;
         let nodes = config.urls.iter().map(|name| {
-            let url = Url::parse(name).with_context(|| format!("{name} is no address"))?;
+            let url = Url::parse(name).with_context(|| format!("{name} is not a valid address"))?;
             let mut builder = TransportBuilder::new(SingleNodeConnectionPool::new(url))
                 .disable_proxy()
                 .enable_meta_header(false);
@@ -76,7 +94,7 @@ impl Nodes {
             }
             if let Some(pem) = &roots {
                 let certificate = Certificate::from_pem(pem)
-                    .context("events.elasticsearch.ca_file: it holds no certificate in PEM")?;
+                    .context("events.elasticsearch.ca_file: it contains no PEM certificate")?;
                 builder = builder.cert_validation(CertificateValidation::Full(certificate));
             }
             Ok(Node {
@@ -95,8 +113,7 @@ impl Nodes {
         })
     }
 
-    /// The node whose turn it is: of those that are not left alone, else the one that is so the
-    /// shortest.
+    /// The next node in turn that is not avoided; if all are, the one that is avoided for the shortest time.
     pub(super) fn pick(&self, now: Instant) -> Option<&Node> {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
         let count = self.nodes.len();
@@ -107,17 +124,17 @@ impl Nodes {
         })
     }
 
-    /// Sends one request to a node, and waits for the whole of its answer.
+    /// Sends one request to a node, and waits for its whole response.
     ///
     /// # Errors
-    /// Why there is none, for a person to read.
+    /// [`NodeError`].
     pub(super) async fn send(
         &self,
         node: &Node,
         method: Method,
         path: &str,
         payload: Payload,
-    ) -> Result<Answer, String> {
+    ) -> Result<NodeResponse, NodeError> {
         let mut headers = HeaderMap::new();
         let json = HeaderValue::from_static("application/json");
         headers.insert(HeaderName::from_static("accept"), json.clone());
@@ -140,22 +157,22 @@ impl Nodes {
         let sending = node
             .transport
             .send(method, path, headers, query, body, Some(self.timeout));
-        let response = sending.await.map_err(|error| reason(&error))?;
+        let response = sending.await.map_err(NodeError::new)?;
         let status = response.status_code().as_u16();
-        let body = response.bytes().await.map_err(|error| reason(&error))?;
-        Ok(Answer { status, body })
+        let body = response.bytes().await.map_err(NodeError::new)?;
+        Ok(NodeResponse { status, body })
     }
 }
 
 impl Node {
-    /// The node answered as it should.
+    /// The node accepted a request.
     pub(super) fn succeeded(&self) {
         let mut health = self.health.lock();
         health.backoff.reset();
         health.retry_at = None;
     }
 
-    /// The node failed: it is left alone for a while, longer each time.
+    /// The node failed: it is avoided for a while, longer each time.
     pub(super) fn failed(&self, now: Instant) {
         let mut health = self.health.lock();
         let wait = health.backoff.next_with_jitter(random::bits() as u32);
@@ -172,11 +189,4 @@ fn credentials(config: &Config) -> Option<Credentials> {
         user,
         config.password.clone().unwrap_or_default(),
     ))
-}
-
-fn reason(error: &elasticsearch::Error) -> String {
-    match error.is_timeout() {
-        true => "it did not answer in time".to_owned(),
-        false => root_cause(error),
-    }
 }

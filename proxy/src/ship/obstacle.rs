@@ -80,8 +80,8 @@ impl Present {
     }
 
     /// All events of a request were accepted.
-    pub(super) fn gone(&self, node: &str) {
-        self.metrics.gone();
+    pub(super) fn clear(&self, node: &str) {
+        self.metrics.clear();
         let mut inner = self.inner.lock();
         inner.present = None;
         let failures = inner.throttles.iter_mut();

@@ -1,8 +1,8 @@
-//! The set-up of the data stream: templates, and how long its documents are kept.
+//! The set-up of the data streams: templates and retention.
 //!
-//! What the server is decides what it is sent: index lifecycle management on Elasticsearch, or its data
-//! stream lifecycle where that is missing (serverless), index state management on OpenSearch. All
-//! requests say what should be, so that they can be sent at every start.
+//! It depends on the server: index lifecycle management on Elasticsearch, or its data stream lifecycle if that is
+//! missing (serverless); index state management on OpenSearch. All requests are idempotent and are sent at every
+//! start.
 
 use std::time::Duration;
 
@@ -15,42 +15,43 @@ use super::Config;
 use super::bulk::{self, Wait};
 use super::condition::{self, Condition};
 use super::dataset::Dataset;
-use super::nodes::{Node, Nodes, Payload};
+use super::nodes::{Node, NodeError, Nodes, Payload};
 use crate::outbound::is_retryable;
 
-/// Above the templates that Elasticsearch brings along for `logs-*-*` (100).
+/// Above the built-in template of Elasticsearch for `logs-*-*` (100).
 const PRIORITY: u32 = 500;
 const REASON_CHARACTERS_MAX: usize = 200;
 
-/// How far the set-up came.
+/// The outcome of the set-up.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum SetUp {
     Done,
-    /// The server does not take it, and would not take it the next time.
-    Refused(String),
+    /// The server rejects it, and would reject it again.
+    Rejected(String),
     Unavailable(Wait),
 }
 
-fn unreachable(message: String) -> SetUp {
+fn unreachable(error: &NodeError) -> SetUp {
+    let message = error.to_string();
     let condition = Condition::Unreachable;
     SetUp::Unavailable(Wait { condition, message })
 }
 
-/// What the server is, as far as it matters.
+/// The product of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Server {
     Elasticsearch,
     OpenSearch,
 }
 
-/// What keeps documents for their time only.
+/// What enforces the retention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Retention {
-    /// Index lifecycle management: the policy stands in the settings.
+    /// Index lifecycle management: the settings name the policy.
     Lifecycle,
-    /// The data stream's own lifecycle: it stands in the template.
+    /// The lifecycle of the data stream, in the template.
     DataStream,
-    /// A policy that finds its indices by their names, or nothing at all.
+    /// A policy that matches indices by name, or nothing.
     Elsewhere,
 }
 
@@ -64,21 +65,21 @@ struct Step {
 /// Sends all of it to one node.
 pub(super) async fn set_up(nodes: &Nodes, node: &Node, config: &Config, dataset: Dataset) -> SetUp {
     let stream = &DataStream::new(config, dataset);
-    let server = match ask_what_it_is(nodes, node).await {
+    let server = match query_server(nodes, node).await {
         Ok(server) => server,
         Err(set_up) => return set_up,
     };
     let retention = match server {
         Server::Elasticsearch => match put(nodes, node, lifecycle_policy(stream)).await {
             SetUp::Done => Retention::Lifecycle,
-            SetUp::Refused(_) => Retention::DataStream,
+            SetUp::Rejected(_) => Retention::DataStream,
             unavailable @ SetUp::Unavailable(_) => return unavailable,
         },
         Server::OpenSearch => match put_state_policy(nodes, node, stream).await {
             SetUp::Done => Retention::Elsewhere,
-            SetUp::Refused(why) => {
+            SetUp::Rejected(why) => {
                 log::warn!(
-                    "events: {} keeps them for ever: it has no index state management ({why})",
+                    "events: {} never deletes them: it has no index state management ({why})",
                     node.name
                 );
                 Retention::Elsewhere
@@ -105,16 +106,16 @@ struct Version {
     distribution: Option<String>,
 }
 
-async fn ask_what_it_is(nodes: &Nodes, node: &Node) -> Result<Server, SetUp> {
-    let answer = nodes.send(node, Method::Get, "/", Payload::None).await;
-    let answer = answer.map_err(unreachable)?;
-    match answer.status {
-        200..=299 => Ok(server_of(&answer.body)),
-        status => Err(judge(status, &answer.body)),
+async fn query_server(nodes: &Nodes, node: &Node) -> Result<Server, SetUp> {
+    let response = nodes.send(node, Method::Get, "/", Payload::None).await;
+    let response = response.map_err(|error| unreachable(&error))?;
+    match response.status {
+        200..=299 => Ok(server_of(&response.body)),
+        status => Err(outcome_of(status, &response.body)),
     }
 }
 
-/// OpenSearch says what it is; whatever does not is treated as Elasticsearch.
+/// OpenSearch identifies itself; any other server is treated as Elasticsearch.
 fn server_of(body: &[u8]) -> Server {
     let root: Option<Root> = serde_json::from_slice(body).ok();
     let distribution = root.and_then(|root| root.version.distribution);
@@ -127,15 +128,15 @@ fn server_of(body: &[u8]) -> Server {
 async fn put(nodes: &Nodes, node: &Node, step: Step) -> SetUp {
     let body = Payload::Json(Bytes::from(step.body.to_string()));
     match nodes.send(node, Method::Put, &step.path, body).await {
-        Ok(answer) => match judge(answer.status, &answer.body) {
-            SetUp::Refused(why) => SetUp::Refused(format!("{}: {why}", step.path)),
+        Ok(response) => match outcome_of(response.status, &response.body) {
+            SetUp::Rejected(why) => SetUp::Rejected(format!("{}: {why}", step.path)),
             other => other,
         },
-        Err(why) => unreachable(why),
+        Err(error) => unreachable(&error),
     }
 }
 
-/// A policy of index state management as the server has it.
+/// An existing policy of index state management.
 #[derive(Deserialize)]
 struct Existing {
     #[serde(rename = "_seq_no")]
@@ -150,27 +151,27 @@ struct Described {
     description: String,
 }
 
-/// Index state management takes the place of a policy only with the numbers of the one that it is for
-/// (OpenSearch's documentation, "ISM API", "Update policy"). One that says the same is left alone.
+/// Index state management replaces a policy only if the request has the numbers of the existing one (OpenSearch
+/// documentation, "ISM API", "Update policy"). An identical policy is not replaced.
 async fn put_state_policy(nodes: &Nodes, node: &Node, stream: &DataStream) -> SetUp {
     let mut step = state_policy(stream);
     let body = Payload::Json(Bytes::from(step.body.to_string()));
-    let answer = match nodes.send(node, Method::Put, &step.path, body).await {
-        Ok(answer) => answer,
-        Err(why) => return unreachable(why),
+    let response = match nodes.send(node, Method::Put, &step.path, body).await {
+        Ok(response) => response,
+        Err(error) => return unreachable(&error),
     };
-    if answer.status != 409 {
-        return judge(answer.status, &answer.body);
+    if response.status != 409 {
+        return outcome_of(response.status, &response.body);
     }
-    let answer = match nodes
+    let response = match nodes
         .send(node, Method::Get, &step.path, Payload::None)
         .await
     {
-        Ok(answer) => answer,
-        Err(why) => return unreachable(why),
+        Ok(response) => response,
+        Err(error) => return unreachable(&error),
     };
-    let Ok(existing) = serde_json::from_slice::<Existing>(&answer.body) else {
-        return judge(answer.status, &answer.body);
+    let Ok(existing) = serde_json::from_slice::<Existing>(&response.body) else {
+        return outcome_of(response.status, &response.body);
     };
     if step.body["policy"]["description"] == existing.policy.description {
         return SetUp::Done;
@@ -181,19 +182,19 @@ async fn put_state_policy(nodes: &Nodes, node: &Node, stream: &DataStream) -> Se
     put(nodes, node, step).await
 }
 
-fn judge(status: u16, body: &[u8]) -> SetUp {
+fn outcome_of(status: u16, body: &[u8]) -> SetUp {
     let text = String::from_utf8_lossy(body);
     let text: String = text.chars().take(REASON_CHARACTERS_MAX).collect();
-    // 409: another weir was quicker.
+    // 409: another weir was faster.
     if matches!(status, 200..=299 | 409) {
         return SetUp::Done;
     }
     let may_pass = status == 401 || is_retryable(status);
     let condition = condition::of(status, "", "").filter(|_| may_pass);
     let Some(condition) = condition else {
-        return SetUp::Refused(format!("{status} {text}"));
+        return SetUp::Rejected(format!("{status} {text}"));
     };
-    let message = bulk::explained(format!("it answers {status}"), condition, &text);
+    let message = bulk::explained(format!("it responded with {status}"), condition, &text);
     SetUp::Unavailable(Wait { condition, message })
 }
 
@@ -224,7 +225,7 @@ impl DataStream {
     }
 }
 
-/// As both servers write times: whole days where it is that, else hours.
+/// In the format of both servers: in days if it is whole days, otherwise in hours.
 fn age(time: Duration) -> String {
     let hours = time.as_secs().div_ceil(3600).max(1);
     if hours.is_multiple_of(24) {
@@ -249,7 +250,7 @@ fn lifecycle_policy(stream: &DataStream) -> Step {
 fn state_policy(stream: &DataStream) -> Step {
     let retention = age(stream.retention);
     let rollover = json!({"min_index_age": "1d", "min_primary_shard_size": "30gb"});
-    // From the rollover, as Elasticsearch counts: an index is kept for its time after its last event.
+    // Counted from the rollover, as in Elasticsearch: an index is kept for the retention after its last event.
     let to_delete = json!({"state_name": "delete", "conditions": {"min_rollover_age": retention}});
     Step {
         path: format!("/_plugins/_ism/policies/{}", stream.dataset()),

@@ -157,7 +157,7 @@ async fn set_up(context: &Context, dataset: Dataset) -> Delivered {
         };
         match setup::set_up(&context.nodes, node, &context.config, dataset).await {
             SetUp::Done => return Delivered::All,
-            SetUp::Refused(why) => {
+            SetUp::Rejected(why) => {
                 log::error!(
                     "events: {} rejects the set-up of the index: {why}; events are shipped all the same",
                     node.name

@@ -24,7 +24,7 @@ use recovery::Segment;
 
 mod acks;
 mod append;
-mod format;
+pub(crate) mod format;
 mod inner;
 mod reader;
 mod recovery;
@@ -112,7 +112,7 @@ impl Spool {
         let directory = &config.path;
         fs::create_dir_all(directory)?;
         let lock = file_lock::take(&directory.join("lock"))?;
-        let found = recovery::look(directory)?;
+        let found = recovery::recover(directory)?;
         let cursor = open_cursor(&recovery::cursor_path(directory))?;
         let end = found.segments.back().map_or(found.next, |last| last.end);
         let events = found.segments.iter();
@@ -122,7 +122,7 @@ impl Spool {
         ledgers.access.recover(count.saturating_sub(alerts));
         ledgers.alert.recover(alerts);
         let mut acks = Acks::new(found.next);
-        // What lies between two segments is gone: nobody will acknowledge it.
+        // What was between two segments is lost: nothing will acknowledge it.
         let mut behind = found.next;
         for segment in &found.segments {
             acks.done(behind, segment.first);

@@ -4,7 +4,7 @@
 //! A signature seldom covers the path, so a request that was signed for one route is good on every other
 //! that knows its secret. Were each route to remember for itself, it could be sent once to each.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,25 +18,11 @@ use super::store::{InProcess, ReplayStore};
 
 /// The memory of all routes of a configuration.
 pub struct Memory {
-    shared: Vec<Group>,
+    shared: Vec<Arc<InProcess>>,
     /// By secret, the position of the memory.
     positions: HashMap<Secret, usize>,
     /// By secret, whose ids are one.
     namespaces: HashMap<Secret, Namespace>,
-}
-
-/// Schemes that are joined by shared secrets.
-struct Group {
-    store: Arc<InProcess>,
-    bounds: Bounds,
-}
-
-/// What a group remembers at most.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Bounds {
-    /// The longest window of those that share it.
-    window: Duration,
-    schemes: usize,
 }
 
 /// Stands for a secret of a scheme.
@@ -50,7 +36,7 @@ impl Memory {
     }
 
     /// For the schemes of the configuration that follows this one. What was seen stays known to every scheme
-    /// that keeps one of its secrets, as long as its windows are equal.
+    /// that keeps one of its secrets.
     #[must_use]
     pub fn next<'c>(&self, configs: impl IntoIterator<Item = &'c Config>) -> Self {
         Memory::build(configs, Some(self))
@@ -61,24 +47,24 @@ impl Memory {
         let clients: Vec<Vec<Vec<Secret>>> = demands.iter().map(|demand| secrets(demand)).collect();
         let schemes: Vec<Vec<Secret>> = clients.iter().map(|clients| clients.concat()).collect();
         let joined = joined(&schemes);
-        let mut bounds: BTreeMap<usize, Bounds> = BTreeMap::new();
+        let mut bounds: BTreeMap<usize, (Duration, usize)> = BTreeMap::new();
         for (demand, group) in demands.iter().zip(&joined) {
-            let bounds = bounds.entry(*group).or_default();
-            bounds.window = demand.replay.max(bounds.window);
-            bounds.schemes += usize::from(!demand.replay.is_zero());
+            let (window, members) = bounds.entry(*group).or_default();
+            *window = demand.replay.max(*window);
+            *members += usize::from(!demand.replay.is_zero());
         }
         let mut shared = Vec::with_capacity(bounds.len());
         let mut positions = HashMap::new();
-        for (group, bounds) in bounds {
-            let members = schemes.iter().zip(&joined).filter(|(_, of)| **of == group);
-            let secrets: Vec<Secret> = members.flat_map(|(secrets, _)| secrets.clone()).collect();
-            let known = previous.and_then(|previous| previous.store_of(&secrets, bounds));
-            let store = known.unwrap_or_else(|| {
-                InProcess::new(SeenRequests::new(bounds.window, bounds.schemes))
-            });
+        for (group, (window, members)) in bounds {
+            let schemes = schemes.iter().zip(&joined).filter(|(_, of)| **of == group);
+            let secrets: Vec<Secret> = schemes.flat_map(|(secrets, _)| secrets.clone()).collect();
+            let known = previous.map_or_else(Vec::new, |previous| previous.stores_of(&secrets));
             let position = shared.len();
             positions.extend(secrets.into_iter().map(|secret| (secret, position)));
-            shared.push(Group { store, bounds });
+            shared.push(match known.split_first() {
+                Some((first, others)) => first.following(others, window, members),
+                None => InProcess::new(SeenRequests::new(window, members)),
+            });
         }
         Memory {
             positions,
@@ -87,21 +73,23 @@ impl Memory {
         }
     }
 
-    /// The store of a group that has one of these secrets and remembers as much.
-    fn store_of(&self, secrets: &[Secret], bounds: Bounds) -> Option<Arc<InProcess>> {
-        let known = secrets
+    /// The stores of these secrets, each once.
+    fn stores_of(&self, secrets: &[Secret]) -> Vec<Arc<InProcess>> {
+        let positions = secrets
             .iter()
             .filter_map(|secret| self.positions.get(secret));
-        let mut groups = known.filter_map(|position| self.shared.get(*position));
-        let equal = groups.find(|group| group.bounds == bounds);
-        equal.map(|group| group.store.clone())
+        let positions: BTreeSet<usize> = positions.copied().collect();
+        let stores = positions
+            .into_iter()
+            .filter_map(|position| self.shared.get(position));
+        stores.cloned().collect()
     }
 
     /// Where requests of the scheme of `demand` are remembered; `None` when they are not.
     pub(super) fn store(&self, demand: &Demand) -> Option<ReplayStore> {
         let first = secrets(demand).into_iter().flatten().next()?;
         let shared = self.shared.get(*self.positions.get(&first)?)?;
-        ReplayStore::in_process(&shared.store, demand.replay)
+        ReplayStore::in_process(shared, demand.replay)
     }
 
     /// For each client of `demand` the namespace of its ids: one for all clients that are joined by shared
@@ -118,7 +106,11 @@ impl Memory {
     /// How many ids were forgotten before their time because a memory was full.
     #[must_use]
     pub fn dropped(&self) -> u64 {
-        self.shared.iter().map(|group| group.store.dropped()).sum()
+        // After a swap of generations two groups may have one store.
+        let mut each: Vec<&Arc<InProcess>> = self.shared.iter().collect();
+        each.sort_by_key(|store| Arc::as_ptr(store));
+        each.dedup_by_key(|store| Arc::as_ptr(store));
+        each.into_iter().map(|store| store.dropped()).sum()
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hashbrown::HashTable;
@@ -54,8 +54,8 @@ pub(crate) enum Seen {
 /// The keys of all schemes that are joined by shared secrets.
 pub(super) struct SeenRequests {
     /// The longest window of those that share it.
-    window_s: u64,
-    shard_entries_max: usize,
+    window_s: AtomicU64,
+    shard_entries_max: AtomicUsize,
     shards: [Mutex<Shard>; SHARDS],
     /// Its seed is nobody's to know: else keys could be chosen that all lie in one place.
     hasher: RandomState,
@@ -97,8 +97,8 @@ impl SeenRequests {
 
     pub(super) fn with_entries_max(window: Duration, entries_max: usize) -> Self {
         SeenRequests {
-            window_s: whole_seconds(window),
-            shard_entries_max: (entries_max / SHARDS).max(1),
+            window_s: AtomicU64::new(whole_seconds(window)),
+            shard_entries_max: AtomicUsize::new((entries_max / SHARDS).max(1)),
             shards: std::array::from_fn(|_| Mutex::default()),
             hasher: RandomState::new(),
             dropped: AtomicU64::new(0),
@@ -112,7 +112,8 @@ impl SeenRequests {
         if shard.contains(hash, &key, now, window_s) {
             return Seen::Before;
         }
-        self.insert_into(shard, hash, key);
+        let now_s = shard.now_s;
+        self.insert_into(shard, hash, key, now_s);
         Seen::First
     }
 
@@ -125,23 +126,52 @@ impl SeenRequests {
         let hash = self.hasher.hash_one(key);
         let shard = &mut *self.shard(&key).lock();
         shard.now_s = shard.now_s.max(now.as_secs());
-        self.insert_into(shard, hash, key);
+        let now_s = shard.now_s;
+        self.insert_into(shard, hash, key, now_s);
     }
 
-    fn insert_into(&self, shard: &mut Shard, hash: u64, key: Key) {
+    /// Takes over the role of a store of this window and number of schemes as well: neither bound shrinks.
+    pub(super) fn widen(&self, window: Duration, schemes: usize) {
+        let entries_max = ENTRIES_MAX.saturating_mul(schemes.max(1));
+        self.window_s
+            .fetch_max(whole_seconds(window), Ordering::Relaxed);
+        self.shard_entries_max
+            .fetch_max((entries_max / SHARDS).max(1), Ordering::Relaxed);
+    }
+
+    /// Inserts what `other` has seen, with the times at which it was seen.
+    pub(super) fn absorb(&self, other: &SeenRequests) {
+        for shard in &other.shards {
+            let seen: Vec<(u64, Key)> = shard.lock().order.iter().copied().collect();
+            for (seen_s, key) in seen {
+                let hash = self.hasher.hash_one(key);
+                let shard = &mut *self.shard(&key).lock();
+                shard.now_s = shard.now_s.max(seen_s);
+                if shard
+                    .seen_s(hash, &key)
+                    .is_none_or(|known_s| known_s < seen_s)
+                {
+                    self.insert_into(shard, hash, key, seen_s);
+                }
+            }
+        }
+    }
+
+    fn insert_into(&self, shard: &mut Shard, hash: u64, key: Key, seen_s: u64) {
+        let window_s = self.window_s.load(Ordering::Relaxed);
         for _ in 0..CLEARED_AT_ONCE {
             match shard.order.front() {
-                Some((seen_s, _)) if shard.now_s - seen_s > self.window_s => {
+                Some((seen_s, _)) if shard.now_s - seen_s > window_s => {
                     shard.drop_oldest(&self.hasher);
                 }
                 _ => break,
             }
         }
-        if shard.order.len() >= self.shard_entries_max {
+        if shard.order.len() >= self.shard_entries_max.load(Ordering::Relaxed) {
             shard.drop_oldest(&self.hasher);
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
-        shard.insert(hash, key, &self.hasher);
+        shard.insert(hash, key, seen_s, &self.hasher);
     }
 
     /// How many were dropped before their time.
@@ -169,9 +199,9 @@ impl Shard {
         self.order.get(place).map(|(seen_s, _)| *seen_s)
     }
 
-    fn insert(&mut self, hash: u64, key: Key, hasher: &RandomState) {
+    fn insert(&mut self, hash: u64, key: Key, seen_s: u64, hasher: &RandomState) {
         let number = self.first.wrapping_add(self.order.len() as u32);
-        self.order.push_back((self.now_s, key));
+        self.order.push_back((seen_s, key));
         let (order, first) = (&self.order, self.first);
         let is_it = |number: &u32| at(order, first, *number) == key;
         // One that is past its time, and not cleared away yet, gets its new place.

@@ -37,6 +37,20 @@ impl InProcess {
         })
     }
 
+    /// The same store for another configuration, and with what `others` have seen. Deliveries in progress go on.
+    pub(super) fn following(
+        self: &Arc<Self>,
+        others: &[Arc<InProcess>],
+        window: Duration,
+        schemes: usize,
+    ) -> Arc<Self> {
+        self.seen.widen(window, schemes);
+        for other in others {
+            self.seen.absorb(&other.seen);
+        }
+        self.clone()
+    }
+
     /// How many were dropped before their time.
     pub(super) fn dropped(&self) -> u64 {
         self.seen.dropped()

@@ -1,4 +1,4 @@
-//! What the control group of this process may use, and what it uses (kernel documentation,
+//! Limits and usage of the control group of this process (kernel documentation,
 //! admin-guide/cgroup-v2 and cgroup-v1). Both versions may be mounted at once, a controller in either.
 
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ pub(super) struct Cgroups {
     blkio: Option<Group>,
 }
 
-/// Where the files of a group and of those above it are.
+/// The directories of a group and its parents.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Group {
     /// Where the hierarchy is mounted.
@@ -38,7 +38,7 @@ pub(super) struct Cpu {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Memory {
     pub(super) limit_bytes: u64,
-    /// Without files that the kernel can drop at once: what Kubernetes calls the working set.
+    /// Without files that the kernel can drop at once: the working set in Kubernetes.
     pub(super) used_bytes: u64,
 }
 
@@ -97,7 +97,7 @@ impl Cgroups {
         found
     }
 
-    /// The tightest limit of processor time below `processors`, and what is used at that level.
+    /// The lowest limit of processor time below `processors`, and the usage at that level.
     pub(super) fn cpu(&self, processors: usize) -> Option<Cpu> {
         let v2 = self.unified.iter().flat_map(Group::levels);
         let v2 = v2.filter_map(|level| {
@@ -123,7 +123,7 @@ impl Cgroups {
             .min_by(|one, other| one.processors.total_cmp(&other.processors))
     }
 
-    /// The tightest limit of memory below the machine's, and what is used at that level.
+    /// The lowest limit of memory below that of the machine, and the usage at that level.
     pub(super) fn memory(&self, machine_bytes: u64) -> Option<Memory> {
         let v2 = self.unified.iter().flat_map(Group::levels);
         let v2 =
@@ -209,7 +209,7 @@ fn number(path: PathBuf) -> Option<u64> {
     read(path).trim().parse().ok()
 }
 
-/// The number behind `name` in lines of `name number`.
+/// The number after `name` in lines of `name number`.
 fn field(text: &str, name: &str) -> Option<u64> {
     let mut lines = text.lines().filter_map(|line| line.split_once(' '));
     lines
@@ -245,7 +245,7 @@ fn io_service_bytes(text: &str) -> Vec<Device> {
     let mut devices: Vec<Device> = Vec::new();
     for line in text.lines() {
         let mut words = line.split_ascii_whitespace();
-        let (Some(name), Some(way), Some(bytes)) = (words.next(), words.next(), words.next())
+        let (Some(name), Some(direction), Some(bytes)) = (words.next(), words.next(), words.next())
         else {
             continue;
         };
@@ -260,7 +260,7 @@ fn io_service_bytes(text: &str) -> Vec<Device> {
             });
         }
         if let Some(device) = devices.last_mut() {
-            match way {
+            match direction {
                 "Read" => device.read_bytes = bytes,
                 "Write" => device.written_bytes = bytes,
                 _ => {}

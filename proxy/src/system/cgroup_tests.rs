@@ -76,7 +76,7 @@ fn without_a_limit_there_is_none() {
 }
 
 #[test]
-fn the_tightest_limit_up_to_the_top_counts() {
+fn the_lowest_limit_of_all_levels_applies() {
     let folder = tree(&[
         ("pod/cpu.max", "100000 100000\n"),
         ("pod/cpu.stat", "usage_usec 7\n"),
@@ -98,7 +98,7 @@ fn the_tightest_limit_up_to_the_top_counts() {
 }
 
 #[test]
-fn version_1_has_a_hierarchy_a_controller() {
+fn version_1_has_one_hierarchy_per_controller() {
     let folder = tree(&[
         ("cpu/docker/x/cpu.cfs_quota_us", "150000\n"),
         ("cpu/docker/x/cpu.cfs_period_us", "100000\n"),

@@ -1,5 +1,4 @@
-//! How late a runtime comes to what is due: the first sign of something that blocks it, or of too few
-//! processors.
+//! The scheduling lag of a runtime: the first sign of something that blocks it, or of too few processors.
 
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use crate::clock;
 use crate::metrics::Metrics;
 use crate::metrics::catalog::{LAG_EDGES_S, RUNTIME_LAG};
 
-/// How often a runtime is looked at.
+/// How often the lag is measured.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Registers the histogram of the lag.
@@ -20,8 +19,8 @@ pub fn register(metrics: &Metrics) -> Result<Histogram> {
     metrics.histogram(RUNTIME_LAG, &LAG_EDGES_S)?.series(&[])
 }
 
-/// Observes how much later than asked for a timer of this runtime goes off, for ever. Timers go off by
-/// whole milliseconds: up to one is no lag.
+/// Observes how late a timer of this runtime fires, for ever. Timers have a resolution of one millisecond: up to
+/// that is not lag.
 pub async fn watch(lag: Histogram) {
     loop {
         let due = clock::now() + INTERVAL;

@@ -10,16 +10,16 @@ use super::{Device, Disk};
 /// Bytes of a sector in `/proc/diskstats`, whatever the device's own are (kernel documentation,
 /// admin-guide/iostats).
 const SECTOR_BYTES: u64 = 512;
-/// More file systems than this are not told apart by anybody.
+/// More file systems than anyone can keep apart.
 const DISKS_MAX: usize = 64;
 const DEVICES_MAX: usize = 64;
 
-/// What the system says of the machine.
+/// The readings of the whole machine.
 pub(super) struct Machine {
-    /// `None` on a system that the library does not know.
+    /// `None` on a system that the library does not support.
     system: Option<sysinfo::System>,
     disks: Option<Disks>,
-    /// Use of the processors is known from the second refresh on.
+    /// Processor usage is known from the second refresh on.
     refreshes: u64,
 }
 
@@ -65,8 +65,8 @@ impl Machine {
         used_ratio(system.total_memory(), system.available_memory())
     }
 
-    /// The file systems that can be written to. One that is mounted in several places (a container has
-    /// some files of its host's) is told once, by its shortest path.
+    /// The writable file systems. One that is mounted several times (such as files of the host in a container) is
+    /// reported once, by its shortest path.
     pub(super) fn disks(&self) -> Vec<Disk> {
         let mut shortest: BTreeMap<(u64, u64), Disk> = BTreeMap::new();
         for (place, disk) in self.disks.iter().flatten().enumerate() {
@@ -90,7 +90,7 @@ impl Machine {
     }
 }
 
-/// Of what a file system has for everybody, the share in use (statvfs(3)).
+/// The share of a file system in use, without what is reserved for root (statvfs(3)).
 fn space_ratio(mount: &Path) -> Option<f64> {
     let space = rustix::fs::statvfs(mount).ok()?;
     let used = space.f_blocks.saturating_sub(space.f_bfree);
@@ -101,18 +101,18 @@ fn used_ratio(total: u64, available: u64) -> Option<f64> {
     (total > 0).then(|| 1.0 - available.min(total) as f64 / total as f64)
 }
 
-/// What is in a file of the system; nothing when it is not there.
+/// The content of a file of the system; empty if there is none.
 pub(super) fn read(path: impl AsRef<Path>) -> String {
     std::fs::read_to_string(path).unwrap_or_default()
 }
 
-/// The whole devices of `/proc/diskstats`: no partitions (their bytes are their device's too), nothing in
+/// The whole devices in `/proc/diskstats`: no partitions (their bytes are counted for their device), no devices in
 /// memory, and none that was never used.
 pub(super) fn devices(diskstats: &str) -> Vec<Device> {
     let all = diskstats.lines().filter_map(|line| {
         let mut fields = line.split_ascii_whitespace().skip(2);
         let name = fields.next()?.to_owned();
-        // Behind the name: reads, reads merged, sectors read, milliseconds, writes, merged, sectors.
+        // After the name: reads, reads merged, sectors read, milliseconds, writes, merged, sectors.
         let read: u64 = fields.nth(2)?.parse().ok()?;
         let written: u64 = fields.nth(3)?.parse().ok()?;
         Some(Device {
@@ -168,7 +168,7 @@ mod tests {
 ";
 
     #[test]
-    fn whole_devices_that_were_used_are_told() {
+    fn whole_devices_that_were_used_are_listed() {
         let device = |name: &str, read: u64, written: u64| Device {
             name: name.to_owned(),
             read_bytes: read * 512,

@@ -17,7 +17,7 @@ const DEFINITIONS: [Definition; 4] = [
     catalog::DISK_IO,
 ];
 
-/// Registers the metrics of the reading that is returned: whoever reads the system writes to it.
+/// Registers the metrics of the reading that is returned: the worker that reads the system writes to it.
 ///
 /// # Errors
 /// When they are registered already.

@@ -1,4 +1,4 @@
-//! One reading after the other: what is a share of time needs the one before.
+//! Takes readings: a share of time needs the reading before it.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use super::Reading;
 use super::cgroup::Cgroups;
 use super::machine::Machine;
 
-/// Reads everything, again and again.
+/// Takes readings.
 pub(super) struct Sampler {
     cgroups: Cgroups,
     machine: Machine,
@@ -55,7 +55,7 @@ fn machine_devices() -> Vec<super::Device> {
     super::machine::devices(&super::machine::read("/proc/diskstats"))
 }
 
-/// Of the time between two readings, what was used of so many processors.
+/// The usage of so many processors between two readings, as a share.
 fn share(before: (Instant, Duration), now: (Instant, Duration), processors: f64) -> Option<f64> {
     let passed = now.0.saturating_duration_since(before.0).as_secs_f64();
     let used = now.1.saturating_sub(before.1).as_secs_f64();
@@ -68,7 +68,7 @@ mod tests {
     use crate::clock;
 
     #[test]
-    fn a_share_is_of_the_time_that_passed() {
+    fn a_share_is_that_of_the_time_that_passed() {
         let begun = clock::now();
         let after = |seconds| begun + Duration::from_secs(seconds);
         let used = Duration::from_secs;
@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn this_machine_is_seen() {
+    fn this_machine_is_measured() {
         let mut sampler = Sampler::new(Cgroups::of_this_process(), Machine::new());
         sampler.read(clock::now());
         let reading = sampler.read(clock::now() + Duration::from_secs(1));

@@ -40,7 +40,7 @@ fn flags_and_identifiers_follow_the_rules() {
 }
 
 #[test]
-fn a_malformed_state_never_costs_the_trace() {
+fn a_malformed_tracestate_does_not_end_the_trace() {
     let long_value = format!("a={}", "v".repeat(256));
     let too_long = format!("{long_value}v");
     for (lines, expected) in [
@@ -74,7 +74,7 @@ fn a_malformed_state_never_costs_the_trace() {
 }
 
 #[test]
-fn baggage_stands_by_itself_within_its_bounds() {
+fn baggage_is_independent_and_bounded() {
     let members = |count: usize| {
         (0..count)
             .map(|n| format!("k{n}=v"))

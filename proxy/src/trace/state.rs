@@ -1,4 +1,4 @@
-//! `tracestate` and `baggage`: lists that weir hands on and adds nothing to.
+//! `tracestate` and `baggage`: lists that weir forwards without adding to them.
 
 use http::HeaderValue;
 use http::header::GetAll;
@@ -7,16 +7,16 @@ use http::header::GetAll;
 const STATE_MEMBERS_MAX: usize = 32;
 /// Bytes of a `tracestate` key, and of a value.
 const STATE_PART_BYTES_MAX: usize = 256;
-/// What every participant must hand on of `baggage` (W3C Baggage, section 3.3.2); weir hands on
-/// that much and drops what is longer.
+/// What every participant must forward of `baggage` (W3C Baggage, section 3.3.2); weir forwards that much and drops
+/// a longer one.
 const BAGGAGE_BYTES_MAX: usize = 8192;
 const BAGGAGE_MEMBERS_MAX: usize = 64;
 
-/// The caller's `tracestate` as one line, or `None` when there is none or it is malformed.
+/// The incoming `tracestate` as one line, or `None` if there is none or it is malformed.
 ///
-/// The grammar is that of level 2, whose keys may have several `@`; it takes all of level 1. Of
-/// equal keys the first stays, being the newest; empty members and spaces around members go. A
-/// valid list is handed on in full, whatever its length: 512 characters are the least.
+/// The grammar is that of level 2, whose keys may have several `@`; it accepts all of level 1. Of
+/// equal keys the first, which is the newest, stays; empty members and spaces around members are removed. A
+/// valid list is forwarded in full, whatever its length: 512 characters are the minimum.
 pub(super) fn tracestate(lines: GetAll<'_, HeaderValue>) -> Option<HeaderValue> {
     let mut members: [&[u8]; STATE_MEMBERS_MAX] = [&[]; STATE_MEMBERS_MAX];
     let mut kept = 0;
@@ -38,8 +38,8 @@ pub(super) fn tracestate(lines: GetAll<'_, HeaderValue>) -> Option<HeaderValue> 
     joined(lines, &members[..kept])
 }
 
-/// The caller's `baggage` as one line, or `None` when there is none or it is too long. Its members
-/// are opaque: only what cannot be a header's text is refused.
+/// The incoming `baggage` as one line, or `None` if there is none or it is too long. Its members are opaque: only
+/// what is invalid in a header is rejected.
 pub(super) fn baggage(lines: GetAll<'_, HeaderValue>) -> Option<HeaderValue> {
     let mut members: [&[u8]; BAGGAGE_MEMBERS_MAX] = [&[]; BAGGAGE_MEMBERS_MAX];
     let mut kept = 0;
@@ -55,7 +55,7 @@ pub(super) fn baggage(lines: GetAll<'_, HeaderValue>) -> Option<HeaderValue> {
     joined(lines, &members[..kept])
 }
 
-/// The members of one line; those that are empty are allowed and say nothing.
+/// The members of one line; empty ones are allowed and ignored.
 fn list(line: &HeaderValue) -> impl Iterator<Item = &[u8]> {
     line.as_bytes()
         .split(|&byte| byte == b',')
@@ -63,7 +63,7 @@ fn list(line: &HeaderValue) -> impl Iterator<Item = &[u8]> {
         .filter(|member| !member.is_empty())
 }
 
-/// One line of all members; without a copy when the caller sent exactly that.
+/// One line of all members; without a copy if that is what the client sent.
 fn joined(lines: GetAll<'_, HeaderValue>, members: &[&[u8]]) -> Option<HeaderValue> {
     let first = lines.iter().next().filter(|_| !members.is_empty())?;
     let length = members.iter().map(|member| member.len() + 1).sum::<usize>() - 1;

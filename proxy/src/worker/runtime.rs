@@ -42,14 +42,14 @@ impl RuntimeThread {
         let mut first = Some(runtime()?);
         let mut run = make(stopping);
         let thread = WorkerThread::spawn(worker, (), move |worker, shared| {
-            let run = || -> Result<(), String> {
+            let run = || -> Result<(), RunError<E>> {
                 let runtime = match first.take() {
                     Some(runtime) => runtime,
-                    None => runtime().map_err(|error| error.to_string())?,
+                    None => runtime().map_err(RunError::NoRuntime)?,
                 };
                 let outcome = runtime.block_on(run());
                 runtime.shutdown_timeout(SHUTDOWN_MAX);
-                outcome.map_err(|error| error.to_string())
+                outcome.map_err(RunError::Failed)
             };
             worker.keep(run, |wait| shared.pause(wait));
         })?;
@@ -72,6 +72,15 @@ impl Drop for RuntimeThread {
             self.stop.send_replace(Some(crate::clock::now()));
         }
     }
+}
+
+/// Why a run ended.
+#[derive(Debug, thiserror::Error)]
+enum RunError<E> {
+    #[error("it has no runtime: {0}")]
+    NoRuntime(io::Error),
+    #[error("{0}")]
+    Failed(E),
 }
 
 fn runtime() -> io::Result<Runtime> {

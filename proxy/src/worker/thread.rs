@@ -23,7 +23,7 @@ pub struct WorkerThread<T> {
 #[derive(Debug)]
 pub struct SharedState<T> {
     inner: Mutex<Inner<T>>,
-    /// Wakes the thread, and whoever waits for it.
+    /// Wakes the thread, and those that wait for it.
     changed: Condvar,
 }
 
@@ -145,7 +145,7 @@ impl<T> SharedState<T> {
         self.inner.lock()
     }
 
-    /// Wakes whoever waits for a change.
+    /// Wakes all that wait for a change.
     pub fn notify(&self) {
         self.changed.notify_all();
     }
@@ -184,7 +184,7 @@ impl<T> SharedState<T> {
     }
 }
 
-/// Notes the end of the thread, also when it panics: nobody must wait for it then.
+/// Notes the end of the thread, even if it panics: nothing may wait for it then.
 struct EndOnDrop<T>(Arc<SharedState<T>>);
 
 impl<T> Drop for EndOnDrop<T> {

@@ -97,7 +97,7 @@ async fn a_flood_of_rejections_is_one_line_with_a_count() {
     assert!(!text.contains("sentinel"), "{text}");
     let verified = verify(proxy.directory()).await;
     assert_eq!(verified.code, Some(0), "{}", verified.stderr);
-    assert!(verified.stdout.contains(": whole"), "{}", verified.stdout);
+    assert!(verified.stdout.contains(": intact"), "{}", verified.stdout);
 }
 
 #[tokio::test]

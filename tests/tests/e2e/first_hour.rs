@@ -104,7 +104,7 @@ fn script(host: &str) -> String {
 /// than the default body limit. Without the OpenAI library the same requests are sent without it.
 fn python(text: &str, host: &str) -> String {
     let more = "\
-print('retrieved', client.models.retrieve('stand-in').id)
+print('retrieved', client.models.retrieve('demo').id)
 print('embedded', len(client.embeddings.create(model='demo', input='hello').data))
 recording = ('speech.wav', b'RIFF' + bytes(12 * 1024 * 1024))
 print('heard', client.audio.transcriptions.create(model='demo', file=recording).text)
@@ -177,13 +177,10 @@ async fn the_first_hour_of_the_readme_works() {
             std::env::var("CI").as_deref() != Ok("true"),
             "build/setup.sh test installs openai"
         );
-        assert!(stdout.contains("stand-in-embedding"), "{output}");
+        assert!(stdout.contains("demo-embedding"), "{output}");
     } else {
-        assert!(
-            stdout.contains("['stand-in', 'stand-in-embedding']"),
-            "{output}"
-        );
-        assert!(stdout.contains("retrieved stand-in"), "{output}");
+        assert!(stdout.contains("['demo', 'demo-embedding']"), "{output}");
+        assert!(stdout.contains("retrieved demo"), "{output}");
         assert!(stdout.contains("embedded 1"), "{output}");
         assert!(stdout.contains("heard You said 12"), "{output}");
     }
@@ -242,10 +239,7 @@ async fn commands_printed_by_the_demo_work() {
         assert!(output.contains(part), "{part}: {output}");
     }
     if !output.contains("No module named 'openai'") {
-        assert!(
-            output.contains("['stand-in', 'stand-in-embedding']"),
-            "{output}"
-        );
+        assert!(output.contains("['demo', 'demo-embedding']"), "{output}");
         assert_eq!(ended.stderr, "", "{output}");
     }
 }

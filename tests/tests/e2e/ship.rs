@@ -288,7 +288,7 @@ async fn rejected_credentials_are_reported_and_lose_no_events() {
     wait::eventually("a complaint", wait::PATIENCE, || {
         proxy
             .stderr()
-            .contains("it answers 401: look at username, password, api_key")
+            .contains("it responded with 401: check username, password, api_key")
     })
     .await;
     let metrics = wait_for_empty_channel(&proxy).await;

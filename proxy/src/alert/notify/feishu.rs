@@ -87,8 +87,8 @@ impl Channel for FeishuClient {
         let message = self.message(changes, now);
         let body = serde_json::to_vec(&message);
         let body = body.map_err(|error| Failure::Permanent(error.to_string()))?;
-        let answer = self.target.post(body)?;
-        outcome(&answer)
+        let response = self.target.post(body)?;
+        outcome(&response)
     }
 }
 
@@ -123,19 +123,19 @@ struct BotResponse {
 }
 
 /// The outcome of a request that Feishu answered with 2xx.
-pub(super) fn outcome(answer: &[u8]) -> Result<(), Failure> {
-    let Ok(answer) = serde_json::from_slice::<BotResponse>(answer) else {
+pub(super) fn outcome(response: &[u8]) -> Result<(), Failure> {
+    let Ok(response) = serde_json::from_slice::<BotResponse>(response) else {
         return Err(Failure::Permanent(
             "its response is not one of Feishu's".to_owned(),
         ));
     };
-    let Some(code) = answer.code.or(answer.status_code) else {
+    let Some(code) = response.code.or(response.status_code) else {
         return Err(Failure::Permanent("its response has no `code`".to_owned()));
     };
     if code == 0 {
         return Ok(());
     }
-    let message = answer.msg.unwrap_or_default();
+    let message = response.msg.unwrap_or_default();
     let message: String = message.chars().take(TEXT_CHARACTERS_MAX).collect();
     let why = format!("it responds with code {code}: {message}");
     match TOO_MANY_CODES.contains(&code) {

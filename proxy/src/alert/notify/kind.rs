@@ -21,7 +21,7 @@ use crate::worker::Worker;
 pub struct NotifierKind {
     /// Its key in `alerts`, and its name in metrics, the state file and the log.
     pub key: &'static str,
-    /// What the schema says of a missing key.
+    /// The schema's description of a missing key.
     pub left_out: &'static str,
     /// An example of its settings.
     pub example: &'static str,
@@ -148,5 +148,18 @@ impl NotifierKind {
             },
             destination,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::alert::notify::{ALL, RETRY_MAX};
+
+    #[test]
+    fn every_kind_has_a_unique_key() {
+        for (place, kind) in ALL.iter().enumerate() {
+            assert!(ALL[..place].iter().all(|other| other.key != kind.key));
+            assert!(kind.retry_max <= RETRY_MAX, "{}", kind.key);
+        }
     }
 }

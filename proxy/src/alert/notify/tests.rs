@@ -46,15 +46,15 @@ fn the_outcome_of_a_feishu_message_is_its_code() {
         feishu::outcome(br#"{"StatusCode":0,"StatusMessage":"success"}"#),
         Ok(())
     );
-    let of = |answer: &[u8]| feishu::outcome(answer).expect_err("a failure");
+    let of = |response: &[u8]| feishu::outcome(response).expect_err("a failure");
     assert!(matches!(
         of(br#"{"code":11232,"msg":"x"}"#),
         Failure::Retryable(_, Some(_))
     ));
     let rejected = of(br#"{"code":19021,"msg":"sign match fail"}"#);
     assert!(matches!(&rejected, Failure::Permanent(why) if why.contains("19021: sign match fail")));
-    for answer in [&b""[..], b"{}", b"<html>", b"[]"] {
-        assert!(matches!(of(answer), Failure::Permanent(_)));
+    for response in [&b""[..], b"{}", b"<html>", b"[]"] {
+        assert!(matches!(of(response), Failure::Permanent(_)));
     }
 }
 
@@ -391,12 +391,4 @@ fn a_storm_of_changes_is_grouped_into_few_messages() {
     assert_eq!(sum, alerts.len(), "each once");
     let (first, second) = (heard[0].0, heard[1].0);
     assert!(second.saturating_duration_since(first) >= GAP);
-}
-
-#[test]
-fn every_kind_has_a_unique_key() {
-    for (place, kind) in ALL.iter().enumerate() {
-        assert!(ALL[..place].iter().all(|other| other.key != kind.key));
-        assert!(kind.retry_max <= RETRY_MAX, "{}", kind.key);
-    }
 }

@@ -1,4 +1,4 @@
-//! `circuit_open`: how many endpoints the circuit breaker keeps requests from.
+//! `circuit_open`: the number of endpoints whose circuit is open.
 
 use super::{Signal, Source};
 use crate::alert::page::page;

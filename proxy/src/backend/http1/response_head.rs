@@ -35,7 +35,7 @@ pub(super) enum Persistence {
 
 /// A parsed head.
 #[derive(Debug)]
-pub(super) struct Head {
+pub(crate) struct Head {
     pub(super) parts: Parts,
     pub(super) framing: Framing,
     pub(super) persistence: Persistence,
@@ -46,7 +46,7 @@ pub(super) struct Head {
 ///
 /// # Errors
 /// What has arrived is not the beginning of a head, or too long for one.
-pub(super) fn end(arrived: &[u8], scanned: usize) -> Result<Option<usize>, &'static str> {
+pub(crate) fn end(arrived: &[u8], scanned: usize) -> Result<Option<usize>, &'static str> {
     let begun = arrived.len().min(VERSION.len());
     if arrived[..begun] != VERSION[..begun] {
         return Err("the response does not begin with HTTP/1.0 or HTTP/1.1");
@@ -69,7 +69,7 @@ pub(super) fn end(arrived: &[u8], scanned: usize) -> Result<Option<usize>, &'sta
 ///
 /// # Errors
 /// What is wrong with it.
-pub(super) fn parse(head: &Bytes, asked: &Method) -> Result<Head, &'static str> {
+pub(crate) fn parse(head: &Bytes, asked: &Method) -> Result<Head, &'static str> {
     let mut lines = [const { MaybeUninit::uninit() }; FIELDS_MAX];
     let mut response = httparse::Response::new(&mut []);
     let parsed = httparse::ParserConfig::default().parse_response_with_uninit_headers(

@@ -3,12 +3,9 @@
 use std::fmt::Write;
 
 use crate::cache::canonical::{self, NotCanonical};
-use crate::cache::statefulness::Statefulness;
-use crate::model::json::Unseen;
 
 fn canonical(source: &[u8]) -> Result<Vec<u8>, NotCanonical> {
-    let statefulness = Statefulness::new(None);
-    canonical::canonical(source, statefulness, &mut Unseen, |text, _| text.to_vec())
+    canonical::text_of(source)
 }
 
 /// xorshift64: the same documents in every run.

@@ -20,12 +20,12 @@ use crate::settings::diagnostic::Diagnostics;
 use crate::settings::url::ServiceUrl;
 use crate::settings::values::{MaybeEmptyText, Threshold};
 
-/// More often nothing new is seen, and evaluating costs.
+/// Evaluating more often costs CPU and shows nothing new.
 const EVALUATE_EVERY_MIN: Duration = Duration::from_millis(100);
-/// Figures that are remembered of each series.
+/// The most samples that a series may hold.
 const SAMPLES_MAX: usize = 1000;
 
-/// `None` when anything is wrong.
+/// `None` when anything is invalid.
 pub(super) fn check(file: &raw::File, diagnostics: &mut Diagnostics) -> Option<Config> {
     let raw = file.alerts.value()?;
     let evaluate_every = raw.evaluate_every.get()?.0;
@@ -37,7 +37,7 @@ pub(super) fn check(file: &raw::File, diagnostics: &mut Diagnostics) -> Option<C
     if window < evaluate_every {
         diagnostics.error(
             raw.window.place,
-            "`window` is shorter than `evaluate_every`: part of the traffic would never be looked at",
+            "`window` is shorter than `evaluate_every`: part of the traffic would never be evaluated",
         );
         return None;
     }
@@ -64,7 +64,7 @@ pub(super) fn check(file: &raw::File, diagnostics: &mut Diagnostics) -> Option<C
     })
 }
 
-/// `Some(None)` when nothing is kept. What lies there and is no file would not be written to.
+/// `Some(None)` when no state is saved. The path may not be anything but a file.
 fn state(
     setting: &Setting<MaybeEmptyText>,
     diagnostics: &mut Diagnostics,
@@ -77,14 +77,14 @@ fn state(
     if path.metadata().is_ok_and(|meta| !meta.is_file()) {
         diagnostics.error(
             setting.place,
-            "there is something that is no file: name a file, such as data/alerts.json, or \"\" to keep nothing",
+            "the path exists and is no file: name a file, such as data/alerts.json, or \"\" to save no state",
         );
         return None;
     }
     Some(Some(path))
 }
 
-/// An address that people go to stands in templates of Prometheus, and a path is put behind one.
+/// A link is part of Prometheus templates, and a path may be appended to it.
 fn link(setting: &Setting<ServiceUrl>, diagnostics: &mut Diagnostics) -> Option<()> {
     let Some(url) = setting.value() else {
         return Some(());
@@ -99,7 +99,7 @@ fn link(setting: &Setting<ServiceUrl>, diagnostics: &mut Diagnostics) -> Option<
     Some(())
 }
 
-/// Nobody can go to an address that stands for all of them.
+/// An unspecified address is not reachable: links use the loopback one.
 fn reachable(mut address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {
         address.set_ip(match address {
@@ -136,7 +136,7 @@ fn rule(
     let name = signal.name;
     if let Source::Planned(what) = signal.source {
         let message = format!(
-            "the signal `{name}` is not in this version yet: its source, {what}, is not built"
+            "the signal `{name}` is not in this version yet: it needs {what}, which is not implemented"
         );
         diagnostics.error(raw.signal.place, message);
         return None;
@@ -200,18 +200,18 @@ fn thresholds(
         Worse::Up => ("above", "above"),
         Worse::Down => ("below", "below"),
     };
-    let mut is_right = true;
+    let mut is_valid = true;
     if is_worse(warning, critical) {
-        let message = format!("`warning` lies {above} `critical`; the order is {order}");
+        let message = format!("`warning` is {above} `critical`; the order is {order}");
         diagnostics.error(raw.warning.place, message);
-        is_right = false;
+        is_valid = false;
     }
     if is_worse(recovery, warning) {
-        let message = format!("`recovery` lies {below} `warning`; the order is {order}");
+        let message = format!("`recovery` is {below} `warning`; the order is {order}");
         diagnostics.error(raw.recovery.place, message);
-        is_right = false;
+        is_valid = false;
     }
-    is_right.then_some(Thresholds {
+    is_valid.then_some(Thresholds {
         worse,
         warning,
         critical,
@@ -239,7 +239,7 @@ fn threshold(
     None
 }
 
-/// A rule over what this configuration does not have is right and never raises anything.
+/// A rule over something that is not configured is valid, but never fires.
 fn warn_of_missing_sources(file: &raw::File, diagnostics: &mut Diagnostics) {
     let ships = file
         .events
@@ -250,7 +250,7 @@ fn warn_of_missing_sources(file: &raw::File, diagnostics: &mut Diagnostics) {
         let signal = &rule.value.signal;
         let requires = signal.get().and_then(|signal| signal.requires);
         if !ships && requires == Some(Requirement::Shipping) {
-            let does = "is never raised: without `events.elasticsearch` there is no spool";
+            let does = "never fires: without `events.elasticsearch` there is no spool";
             diagnostics.warn(&signal.path, signal.place, does);
         }
     }

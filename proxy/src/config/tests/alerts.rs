@@ -1,20 +1,20 @@
-//! `alerts`: what goes together in a rule, and who can be told.
+//! `alerts`: checks of rules, labels and notifiers.
 
 use super::*;
 
-/// A rule with everything but what is given.
+/// A configuration with one rule with these settings.
 fn rule(rest: &str) -> String {
     format!("{LEAST}alerts: {{rules: [{{name: R, {rest}}}]}}\n")
 }
 
-/// Each line is the rest of a rule, and a part of what is told of it.
+/// Each line: the settings of a rule => part of the expected message.
 const WRONG: &str = "
 signal: circuit_open, warning: 0, critical: 1, recovery: 0 => `circuit_open` is not in this version yet
 signal: error_rate, warning: 1, critical: 3%, recovery: 1% => `error_rate` is measured as a share such as 1%
 signal: spool_oldest, warning: 1%, critical: 1h, recovery: 1m => measured as a duration such as 500ms
 signal: events_dropped, warning: 1s, critical: 5, recovery: 0 => measured as a whole number such as 0
-signal: cache_hit_ratio, warning: 10%, critical: 30%, recovery: 40% => `warning` lies below `critical`; the order is recovery >= warning >= critical
-signal: cache_hit_ratio, warning: 30%, critical: 10%, recovery: 20% => `recovery` lies below `warning`
+signal: cache_hit_ratio, warning: 10%, critical: 30%, recovery: 40% => `warning` is below `critical`; the order is recovery >= warning >= critical
+signal: cache_hit_ratio, warning: 30%, critical: 10%, recovery: 20% => `recovery` is below `warning`
 signal: disk_usage, per: route, warning: 1%, critical: 3%, recovery: 1% => no value for each route: leave `per` out
 signal: rate_limited_share, per: model, warning: 1%, critical: 3%, recovery: 1% => no value for each model: leave `per` out, or use route or platform
 signal: errors, warning: 1%, critical: 3%, recovery: 1% => one of `error_rate`
@@ -26,7 +26,7 @@ signal: error_rate, warning: 1.5, critical: 3%, recovery: 1% => a share such as 
 ";
 
 #[test]
-fn what_does_not_go_together_is_told() {
+fn contradictory_settings_of_a_rule_are_reported() {
     for line in WRONG.lines().filter(|line| !line.is_empty()) {
         let (rest, told) = line.split_once(" => ").expect("a case");
         let error = invalid(&rule(rest));
@@ -36,7 +36,7 @@ fn what_does_not_go_together_is_told() {
     }
 }
 
-/// Each line is `alerts.labels`, and a part of what is told of it.
+/// Each line: `alerts.labels` => part of the expected message.
 const WRONG_LABELS: &str = "
 {severity: x} => an alert has a label `severity` by itself
 {route: x} => an alert has a label `route` by itself
@@ -48,7 +48,7 @@ const WRONG_LABELS: &str = "
 ";
 
 #[test]
-fn labels_that_alerts_cannot_have_are_told() {
+fn labels_that_alerts_cannot_have_are_reported() {
     for line in WRONG_LABELS.lines().filter(|line| !line.is_empty()) {
         let (labels, told) = line.split_once(" => ").expect("a case");
         let error = invalid(&format!("{LEAST}alerts: {{labels: {labels}}}\n"));
@@ -59,7 +59,7 @@ fn labels_that_alerts_cannot_have_are_told() {
 }
 
 #[test]
-fn a_label_that_comes_out_empty_is_as_if_left_out() {
+fn a_label_that_comes_out_empty_is_left_out() {
     let text = format!(
         "{LEAST}alerts: {{labels: {{team: 'a b', zone: '', instance: \"${{NOBODY:-}}\"}}}}\n"
     );
@@ -70,7 +70,7 @@ fn a_label_that_comes_out_empty_is_as_if_left_out() {
 }
 
 #[test]
-fn every_signal_can_be_had_in_its_unit() {
+fn every_signal_accepts_thresholds_in_its_unit() {
     let shares = "warning: 1%, critical: 3%, recovery: 1%";
     let times = "warning: 1s, critical: 3s, recovery: 1s";
     let counts = "warning: 0, critical: 3, recovery: 0";
@@ -92,7 +92,7 @@ fn every_signal_can_be_had_in_its_unit() {
             assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
         }
     }
-    // Right, and never raised: that is said.
+    // Valid, but it never fires: a warning.
     let spool = "signal: spool_oldest, warning: 1m, critical: 1h, recovery: 1m";
     let warnings = valid(&rule(spool)).warnings;
     assert_eq!(warnings.len(), 1);
@@ -103,7 +103,7 @@ fn every_signal_can_be_had_in_its_unit() {
 }
 
 #[test]
-fn the_defaults_are_the_three_of_the_contract() {
+fn the_defaults_are_three_rules_without_notifiers() {
     let alerts = valid(LEAST).config.alerts;
     let rules: Vec<_> = alerts
         .rules
@@ -127,7 +127,7 @@ fn the_defaults_are_the_three_of_the_contract() {
 }
 
 #[test]
-fn notifiers_and_state_require_their_settings() {
+fn invalid_settings_of_notifiers_are_reported() {
     for (extra, told) in [
         ("evaluate_every: 50ms", "at least 100ms"),
         (
@@ -148,10 +148,7 @@ fn notifiers_and_state_require_their_settings() {
             "use one of them",
         ),
         ("alertmanager: {urls: ['http://a/?x=1']}", "no query"),
-        (
-            "alertmanager: {urls: ['http://a/api/v2/alerts']}",
-            "appends /api/v2/alerts",
-        ),
+        ("alertmanager: {urls: ['http://a/api/v2/alerts']}", "itself"),
         (
             "alertmanager: {urls: ['http://a', 'http://a/']}",
             "duplicate address",
@@ -168,7 +165,7 @@ fn notifiers_and_state_require_their_settings() {
         let error = invalid(&format!("{LEAST}alerts: {{{extra}}}\n"));
         assert!(error.to_string().contains(told), "{extra}: {error}");
     }
-    // A variable that is not set leaves no notifier.
+    // With an unset variable there is no notifier.
     let extra = "feishu: {webhook: '${NONE:-}', secret: '${NONE:-}'}, webhook: {url: '${NONE:-}'}, state: ''";
     let alerts = valid(&format!("{LEAST}alerts: {{{extra}}}\n"))
         .config

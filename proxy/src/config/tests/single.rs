@@ -291,13 +291,13 @@ fn alert_rules_are_ordered_and_measured_as_their_signal_is() {
         &rule("warning: 3%, critical: 1%, recovery: 1%"),
         3,
         57,
-        &["`warning` lies above `critical`"],
+        &["`warning` is above `critical`"],
     );
     assert_reported(
         &rule("warning: 1%, critical: 3%, recovery: 2%"),
         3,
         85,
-        &["`recovery` lies above `warning`"],
+        &["`recovery` is above `warning`"],
     );
     assert_reported(
         &rule("warning: 1s, critical: 3%, recovery: 1%"),

@@ -1,14 +1,14 @@
-//! Which numbers are somebody's: cards, identity numbers, phones.
+//! Which numbers are personal: cards, identity numbers, phones.
 
-/// An identity card of Hong Kong has six, and one that checks them.
+/// An identity card of Hong Kong has six, and a check digit.
 const DIGITS_MIN: usize = 6;
-/// Of numbers that somebody has; a card has up to 19.
+/// The most digits of a personal number; a card has up to 19.
 const DIGITS_MAX: usize = 21;
-/// Pieces of a run that are looked at together: somebody may put two characters behind each digit of a
-/// card.
+/// How many pieces of a run are matched together: the digits of a card may each be followed by two
+/// separators.
 const PIECES_MAX: usize = 40;
 
-/// A run of digits with spaces, hyphens and brackets between, with what is somebody's taken out.
+/// A run of digits with spaces, hyphens and parentheses, with personal numbers replaced.
 pub(super) fn redacted(run: &str) -> String {
     let mut out = String::with_capacity(run.len());
     let pieces: Vec<&str> = run.split_inclusive(is_separator).collect();
@@ -61,7 +61,7 @@ fn longest(pieces: &[&str]) -> Option<(usize, &'static str)> {
     found
 }
 
-/// What a number is, when it is somebody's.
+/// The kind of a number, if it is personal.
 fn kind(text: &str) -> Option<&'static str> {
     let digits: Vec<u8> = text.chars().filter_map(digit).collect();
     let letters: String = text.chars().filter(char::is_ascii_alphabetic).collect();
@@ -101,8 +101,8 @@ fn kind(text: &str) -> Option<&'static str> {
     (is_landline || is_american || is_bare).then_some("[phone]")
 }
 
-/// Cards are written in one, in groups of the same length but for the last, or as 4-6-5 and 4-6-4
-/// (ISO/IEC 7812 says nothing of it; the networks' specimens do). Two phones in a row are not.
+/// Card numbers are written without separators, in groups of the same length except the last, or as 4-6-5 and
+/// 4-6-4 (as on the specimens of card networks; ISO/IEC 7812 does not define it). Two phone numbers are not.
 fn is_grouped_as_card(text: &str) -> bool {
     let shape = shape(text);
     let lengths: Vec<&str> = shape.split('-').collect();

@@ -18,7 +18,7 @@ const LINES_MAX: usize = 256;
 
 /// How the end of a request body is known (RFC 9112, section 6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Framing {
+pub(crate) enum Framing {
     /// Neither a length nor chunks: there is no body.
     Bodiless,
     Length(u64),
@@ -30,7 +30,7 @@ pub(super) enum Framing {
 /// # Errors
 /// `bad_request` for a head that is not HTTP/1 or whose body could be framed in two ways;
 /// `header_too_large` past 256 lines.
-pub(super) fn parse(head: &Bytes, parts: &mut Parts) -> Result<Framing, Refusal> {
+pub(crate) fn parse(head: &Bytes, parts: &mut Parts) -> Result<Framing, Refusal> {
     let mut lines = [const { MaybeUninit::uninit() }; LINES_MAX];
     let mut request = httparse::Request::new(&mut []);
     match request.parse_with_uninit_headers(head, &mut lines) {

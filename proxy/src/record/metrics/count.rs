@@ -9,7 +9,7 @@ use crate::exchange::{Exchange, NO_PLATFORM, NO_ROUTE, SignatureOutcome, Stage, 
 use crate::metrics::exemplar::Exemplar;
 use crate::record::event::method_name;
 
-/// Of the name of a model as a label.
+/// Of the label of a model.
 const MODEL_LABEL_CHARACTERS_MAX: usize = 64;
 
 impl RequestMetrics {
@@ -23,7 +23,7 @@ impl RequestMetrics {
             Some(route) => (&**route, &*exchange.platform),
             None => (NO_ROUTE, NO_PLATFORM),
         };
-        self.routes.with_or_learn(
+        self.routes.with_or_add(
             route,
             || self.route_series(route, platform),
             |series| {
@@ -56,7 +56,7 @@ impl RequestMetrics {
         exemplar: Option<Exemplar>,
     ) {
         if let Some(signature) = &exchange.signature {
-            self.signatures.with_or_learn(
+            self.signatures.with_or_add(
                 signature.scheme,
                 || SignatureSeries::new(&self.families, signature.scheme),
                 |series| {
@@ -67,14 +67,14 @@ impl RequestMetrics {
             );
         }
         if let Some(limit) = &exchange.limit {
-            self.limits.with_or_learn(
+            self.limits.with_or_add(
                 &limit.policy,
                 || LimitSeries::new(&self.families, &limit.policy),
                 |series| series.of(limit.outcome).inc(),
             );
         }
-        if let Some(upstream) = asked(exchange) {
-            self.backends.with_or_learn(
+        if let Some(upstream) = called(exchange) {
+            self.backends.with_or_add(
                 &upstream.backend,
                 || self.backend_series(&upstream.backend),
                 |series| {
@@ -92,7 +92,7 @@ impl RequestMetrics {
         }
     }
 
-    /// A model is counted only when a backend was asked: a hit costs no tokens.
+    /// A model call is counted only when a backend was called: a cache hit costs no tokens.
     pub(super) fn count_model(
         &self,
         exchange: &Exchange,
@@ -100,7 +100,7 @@ impl RequestMetrics {
         exemplar: Option<Exemplar>,
     ) {
         let model = &exchange.model;
-        let Some(upstream) = asked(exchange) else {
+        let Some(upstream) = called(exchange) else {
             return;
         };
         let name = model
@@ -134,23 +134,23 @@ impl RequestMetrics {
         if self.models.with(&label, count).is_some() {
             return;
         }
-        // A name is learnt only from an answer: else anybody could fill the fifty with inventions.
+        // A name gets a label only after a success: otherwise clients could use up all labels with made-up names.
         if outcome == CallOutcome::Success
             && self
                 .models
-                .learn(&label, || self.model_series(&label))
+                .add(&label, || self.model_series(&label))
                 .is_ok()
             && self.models.with(&label, count).is_some()
         {
             return;
         }
         self.other_models
-            .with_or_learn("other", || self.model_series("other"), count);
+            .with_or_add("other", || self.model_series("other"), count);
     }
 }
 
-/// The note of a backend that was really asked.
-fn asked(exchange: &Exchange) -> Option<&UpstreamNote> {
+/// The note of a backend that was called.
+fn called(exchange: &Exchange) -> Option<&UpstreamNote> {
     let upstream = exchange.upstream.as_ref();
     upstream.filter(|upstream| !upstream.attempts().is_empty())
 }
@@ -159,8 +159,8 @@ fn position(outcome: SignatureOutcome) -> usize {
     outcome as usize
 }
 
-/// The time of a streamed answer after its first token, by the tokens that came in it; only where the
-/// backend says how many, for an estimate would measure itself.
+/// The time of a streamed response after its first token, divided by the tokens that followed; only where
+/// the backend reports how many there were.
 fn time_per_output_token(exchange: &Exchange) -> Option<Duration> {
     if exchange.model.usage.is_estimated() {
         return None;
@@ -172,7 +172,7 @@ fn time_per_output_token(exchange: &Exchange) -> Option<Duration> {
     exchange.model.generation?.checked_div(later_tokens)
 }
 
-/// A model's name as a label: short, and without characters that make labels hard to query.
+/// The name of a model as a label: short, and without characters that make labels hard to query.
 fn model_label(name: &str) -> Cow<'_, str> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._:/@+-".contains(&byte);
     if name.len() <= MODEL_LABEL_CHARACTERS_MAX && name.bytes().all(is_plain) {
@@ -193,7 +193,7 @@ mod tests {
     use crate::record::fixture::filled;
 
     #[test]
-    fn labels_of_models_are_short_and_plain() {
+    fn model_labels_are_short_and_plain() {
         assert_eq!(model_label("qwen/qwen3:8b"), "qwen/qwen3:8b");
         assert_eq!(model_label("a \"b\"\nü"), "a__b___");
         assert_eq!(model_label(&"ü".repeat(1000)), "_".repeat(64));
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_token_is_not_in_the_time_per_token() {
+    fn the_time_per_token_excludes_the_first_token() {
         let mut exchange = filled();
         exchange.model.generation = Some(Duration::from_millis(90));
         let mut time = |tokens| {

@@ -1,4 +1,4 @@
-//! A bounded table that is read on the way of every request and hardly ever grows.
+//! A bounded table that every request reads and that hardly ever grows.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
-/// What is known under some names. Reading takes no lock; growing copies the table.
+/// Entries by name. Reading takes no lock; growing copies the table.
 pub(super) struct Known<V> {
     entries: ArcSwap<HashMap<Box<str>, Arc<V>>>,
     growing: Mutex<()>,
@@ -29,17 +29,13 @@ impl<V> Known<V> {
         }
     }
 
-    /// Runs `found` on what is known under `name`; `None` when there is nothing.
+    /// Runs `found` on the entry of `name`; `None` when there is none.
     pub(super) fn with<R>(&self, name: &str, found: impl FnOnce(&V) -> R) -> Option<R> {
         self.entries.load().get(name).map(|entry| found(entry))
     }
 
-    /// Makes an entry when there is none. Nothing happens when the table is full or `make` fails.
-    pub(super) fn learn<E>(
-        &self,
-        name: &str,
-        make: impl FnOnce() -> Result<V, E>,
-    ) -> Result<(), E> {
+    /// Makes an entry when there is none, unless the table is full.
+    pub(super) fn add<E>(&self, name: &str, make: impl FnOnce() -> Result<V, E>) -> Result<(), E> {
         let _growing = self.growing.lock();
         let entries = self.entries.load();
         if entries.contains_key(name) || entries.len() >= self.entries_max {
@@ -52,7 +48,7 @@ impl<V> Known<V> {
     }
 
     /// As [`Known::with`], after making the entry when there is none.
-    pub(super) fn with_or_learn<E>(
+    pub(super) fn with_or_add<E>(
         &self,
         name: &str,
         make: impl FnOnce() -> Result<V, E>,
@@ -62,7 +58,7 @@ impl<V> Known<V> {
             return;
         }
         // A full table leaves the name out: that is the bound on the labels.
-        if self.learn(name, make).is_ok() {
+        if self.add(name, make).is_ok() {
             self.with(name, found);
         }
     }
@@ -76,10 +72,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_learnt_up_to_the_bound() {
+    fn names_are_added_up_to_the_bound() {
         let known: Known<AtomicUsize> = Known::new(2);
         for name in ["a", "b", "a", "c", "a"] {
-            known.with_or_learn(
+            known.with_or_add(
                 name,
                 || Ok::<_, Infallible>(AtomicUsize::new(0)),
                 |count| {
@@ -94,9 +90,9 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_made_is_not_known() {
+    fn an_entry_that_cannot_be_made_is_absent() {
         let known: Known<()> = Known::new(2);
-        assert!(known.learn("a", || Err("broken")).is_err());
+        assert!(known.add("a", || Err("broken")).is_err());
         assert_eq!(known.with("a", |()| ()), None);
     }
 }

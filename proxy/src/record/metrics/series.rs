@@ -16,7 +16,7 @@ use crate::metrics::family::Family;
 use crate::model::usage::{Origin, Usage};
 use crate::refusal::ErrorCode;
 
-/// Everything that is counted by route.
+/// What is counted by route.
 pub(super) struct RouteSeries {
     pub(super) duration: ExemplarHistogram,
     pub(super) overhead: ExemplarHistogram,
@@ -44,7 +44,7 @@ impl RouteSeries {
         let errors = ErrorCode::ALL
             .iter()
             .map(|code| families.errors.series(&[name, platform, code.as_str()]));
-        // What dashboards choose routes and platforms from, before the first request.
+        // So that dashboards can list routes and platforms before the first request.
         let (method, status) = FIRST_SERIES;
         let labels = [name, platform, method, &status.to_string()];
         let first = families.requests.series(&labels)?;
@@ -62,7 +62,7 @@ impl RouteSeries {
     }
 
     pub(super) fn count_request(&self, families: &Families, method: &'static str, status: u16) {
-        // A backend may answer any three digits; what is no status of HTTP is one label.
+        // A backend may send any three digits; what is not an HTTP status shares one label.
         let status = if (100..600).contains(&status) {
             status
         } else {
@@ -105,7 +105,7 @@ impl RouteSeries {
     }
 }
 
-/// Everything that is counted by backend.
+/// What is counted by backend.
 pub(super) struct BackendSeries {
     /// In the order of [`AttemptOutcome::ALL`].
     attempts: Vec<IntCounter>,
@@ -178,7 +178,7 @@ impl LimitSeries {
     }
 }
 
-/// Everything that is counted by model.
+/// What is counted by model.
 pub(super) struct ModelSeries {
     tokens: Tokens,
     pub(super) time_to_first_token: ExemplarHistogram,
@@ -210,7 +210,7 @@ impl ModelSeries {
     }
 
     pub(super) fn count_call(&self, families: &Families, backend: &str, outcome: CallOutcome) {
-        self.calls.with_or_learn(
+        self.calls.with_or_add(
             backend,
             || CallSeries::new(families, &self.label, backend),
             |calls| calls.of(outcome).inc(),
@@ -257,14 +257,14 @@ impl Tokens {
             (&self.reasoning, usage.reasoning_tokens),
         ] {
             if let Some(tokens) = tokens {
-                // A counter stands still at its end: one that began again would look like a restart.
+                // A counter saturates: one that wraps around would look like a restart.
                 counter.inc_by(tokens.min(u64::MAX - counter.get()));
             }
         }
     }
 }
 
-/// Whether a model answered.
+/// The outcome of a model call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CallOutcome {
     Success,
@@ -299,7 +299,7 @@ mod tests {
     use crate::metrics::Metrics;
 
     #[test]
-    fn counters_of_tokens_do_not_begin_again() {
+    fn token_counters_saturate() {
         let families = Families::register(&Metrics::new().expect("metrics")).expect("families");
         let tokens = Tokens::new(&families, "m").expect("series");
         let usage = Usage {

@@ -38,7 +38,7 @@ fn text(metrics: &Counted) -> String {
     String::from_utf8(metrics.all.render(Format::Text)).expect("UTF-8")
 }
 
-/// The value of a series, as it stands in the text.
+/// The value of a series in the text.
 fn value<'t>(text: &'t str, series: &str) -> Option<&'t str> {
     text.lines()
         .find_map(|line| line.strip_prefix(series)?.strip_prefix(' '))
@@ -134,7 +134,7 @@ const COUNTED: &[(&str, &str)] = &[
 ];
 
 #[test]
-fn a_request_is_counted_everywhere() {
+fn a_request_is_counted_in_every_family() {
     let metrics = metrics();
     metrics.count(&filled(), Duration::from_micros(1_204_338));
     let text = text(&metrics);
@@ -144,7 +144,7 @@ fn a_request_is_counted_everywhere() {
 }
 
 #[test]
-fn errors_are_there_at_zero_for_every_route() {
+fn error_series_exist_at_zero_for_every_route() {
     let text = text(&metrics());
     for (route, platform) in [("feishu", "feishu"), ("chat", "api"), ("none", "none")] {
         for code in ErrorCode::ALL {
@@ -161,7 +161,7 @@ fn errors_are_there_at_zero_for_every_route() {
 }
 
 #[test]
-fn errors_stand_in_the_order_of_their_codes() {
+fn series_are_in_the_order_of_their_outcomes() {
     for (position, code) in ErrorCode::ALL.into_iter().enumerate() {
         assert_eq!(code as usize, position, "{}", code.as_str());
     }
@@ -175,7 +175,7 @@ fn errors_stand_in_the_order_of_their_codes() {
 }
 
 #[test]
-fn a_client_cannot_make_labels() {
+fn clients_cannot_create_labels() {
     let metrics = metrics();
     for number in 0..500_u16 {
         let mut exchange = plain();
@@ -192,14 +192,14 @@ fn a_client_cannot_make_labels() {
 }
 
 #[test]
-fn names_of_the_configuration_are_escaped() {
+fn label_values_are_escaped() {
     let metrics = of_routes(&[("a\"b\\c\nd", "api")], &[]);
     let text = text(&metrics);
     assert!(text.contains(r#"route="a\"b\\c\nd""#));
 }
 
 #[test]
-fn open_metrics_tell_exemplars_of_traced_requests() {
+fn open_metrics_has_exemplars_of_traced_requests() {
     let metrics = metrics();
     let mut exchange = filled();
     metrics.count(&exchange, Duration::from_millis(700));
@@ -238,6 +238,6 @@ fn open_metrics_tell_exemplars_of_traced_requests() {
     assert!(bucket("+Inf").contains(&format!("}} 3 # {{{ids}}} 3600 ")));
     let small = lines("weir_overhead_seconds_bucket{route=\"feishu\",le=\"0.000025\"}");
     assert_eq!(small.len(), 1);
-    // Nothing of it is in the older format, which has no exemplars.
+    // The text format has no exemplars.
     assert!(!self::text(&metrics).contains("trace_id"));
 }

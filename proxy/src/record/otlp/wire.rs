@@ -1,5 +1,5 @@
-//! Protocol Buffers on the wire (protobuf.dev, "Encoding"): just what a span needs, appended to a buffer
-//! without a tree of values in between.
+//! The wire format of Protocol Buffers (protobuf.dev, "Encoding"), as far as spans need it: fields are appended
+//! to a buffer directly.
 
 /// A message that is being written.
 pub(in crate::record) struct Message<'a>(&'a mut Vec<u8>);
@@ -71,7 +71,7 @@ impl<'a> Message<'a> {
         self.0.extend_from_slice(fields);
     }
 
-    /// A message within this one. Its length stands before it and is known behind it.
+    /// A nested message. Its length precedes it, and is known only when it is complete.
     pub(in crate::record) fn message(&mut self, field: u32, write: impl FnOnce(&mut Message<'_>)) {
         self.key(field, Wire::Bytes);
         let start = self.0.len();

@@ -1,4 +1,4 @@
-//! What a span says beside its times.
+//! The attributes of spans.
 
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ pub(super) fn request(all: &mut Attributes<'_, '_>, exchange: &Exchange) {
     }
 }
 
-/// What weir settled on the way of the request, in the words of the event.
+/// The decisions of weir's stages, named as in the event.
 pub(super) fn own(all: &mut Attributes<'_, '_>, exchange: &Exchange) {
     all.add("weir.request.id", Value::Text(exchange.id.as_str()));
     all.text("weir.platform", &exchange.platform, NAME_BYTES_MAX);
@@ -112,7 +112,7 @@ pub(super) fn endpoint(all: &mut Attributes<'_, '_>, attempt: &Attempt, exchange
     all.add("server.port", Value::Integer(port.unwrap_or(default_port)));
 }
 
-/// OpenTelemetry's attributes of a model call; nothing when the request was none.
+/// OpenTelemetry attributes of a model call; nothing for other requests.
 pub(super) fn model(all: &mut Attributes<'_, '_>, exchange: &Exchange) {
     let model = &exchange.model;
     let Some(operation) = model.operation else {

@@ -151,7 +151,7 @@ const CONDITIONS: &[(u16, &str, &str, Condition)] = &[
     ),
 ];
 
-/// What is wrong with one document, and with no other.
+/// Errors that concern one document only.
 const DOCUMENTS: &[(u16, &str, &str)] = &[
     (
         400,
@@ -190,7 +190,7 @@ const DOCUMENTS: &[(u16, &str, &str)] = &[
 ];
 
 #[test]
-fn what_the_cluster_or_the_credential_is_about_is_waited_for() {
+fn errors_of_the_cluster_or_the_credential_are_retried() {
     for (status, kind, reason, expected) in CONDITIONS {
         assert_eq!(
             of(*status, kind, reason),
@@ -201,14 +201,14 @@ fn what_the_cluster_or_the_credential_is_about_is_waited_for() {
 }
 
 #[test]
-fn what_a_document_is_about_is_not() {
+fn errors_of_a_document_are_not_retried() {
     for (status, kind, reason) in DOCUMENTS {
         assert_eq!(of(*status, kind, reason), None, "{status} {kind}: {reason}");
     }
 }
 
 #[test]
-fn a_text_that_a_client_chose_holds_nothing_up() {
+fn a_text_that_a_client_controls_holds_up_nothing() {
     for text in [
         "pipeline with id [x] does not exist",
         "Validation Failed: 1: this action would add [2] shards, 1/1 maximum normal shards open;",
@@ -240,7 +240,7 @@ fn a_text_that_a_client_chose_holds_nothing_up() {
 }
 
 #[test]
-fn each_has_a_name_of_its_own() {
+fn names_of_conditions_are_distinct() {
     let names: std::collections::BTreeSet<_> = Condition::ALL
         .iter()
         .map(|condition| condition.as_str())

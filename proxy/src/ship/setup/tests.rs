@@ -8,7 +8,7 @@ fn stream() -> DataStream {
 }
 
 #[test]
-fn a_server_is_known_by_what_it_says_of_itself() {
+fn the_server_is_identified_by_its_root_response() {
     let opensearch = br#"{"version":{"distribution":"opensearch","number":"2.19.1"}}"#;
     assert_eq!(server_of(opensearch), Server::OpenSearch);
     let elasticsearch = br#"{"name":"a","version":{"number":"8.17.0"},"tagline":"x"}"#;
@@ -18,23 +18,26 @@ fn a_server_is_known_by_what_it_says_of_itself() {
 }
 
 #[test]
-fn only_what_would_be_refused_again_is_refused() {
+fn only_permanent_errors_reject_the_set_up() {
     for status in [200, 201, 409] {
-        assert_eq!(judge(status, b""), SetUp::Done);
+        assert_eq!(outcome_of(status, b""), SetUp::Done);
     }
     for status in [401, 408, 429, 500, 503] {
         assert!(
-            matches!(judge(status, b"x"), SetUp::Unavailable(_)),
+            matches!(outcome_of(status, b"x"), SetUp::Unavailable(_)),
             "{status}"
         );
     }
     for status in [400, 403, 404, 405] {
-        assert!(matches!(judge(status, b"x"), SetUp::Refused(_)), "{status}");
+        assert!(
+            matches!(outcome_of(status, b"x"), SetUp::Rejected(_)),
+            "{status}"
+        );
     }
 }
 
 #[test]
-fn the_templates_hold_for_the_stream_and_say_how_long() {
+fn templates_and_policies_have_the_pattern_and_the_retention() {
     let stream = stream();
     let steps = templates(&stream, Retention::Lifecycle);
     let paths: Vec<_> = steps.iter().map(|step| &*step.path).collect();
@@ -74,7 +77,7 @@ fn the_templates_hold_for_the_stream_and_say_how_long() {
 }
 
 #[test]
-fn every_field_of_an_event_has_a_type() {
+fn every_field_of_an_event_has_a_mapping() {
     fn missing(event: &Value, mapping: &Value, path: &str, out: &mut Vec<String>) {
         let Value::Object(members) = event else {
             return;

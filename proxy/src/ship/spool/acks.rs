@@ -1,12 +1,12 @@
-//! Which events are in the index: everything before a number, and some behind it.
+//! Which events are settled: all before a number, and some after it.
 
 use std::collections::BTreeMap;
 
-/// Batches are answered in any order; the cursor stands before the first that is not.
+/// Batches are settled in any order; the cursor is at the first event that is not settled.
 #[derive(Debug, Default)]
 pub(super) struct Acks {
     next: u64,
-    /// Ranges behind `next` that are done: first number to the one behind the last. None touches another.
+    /// Ranges after `next` that are done: from the first number to the one after the last. None touches another.
     done: BTreeMap<u64, u64>,
 }
 
@@ -51,7 +51,7 @@ impl Acks {
         news
     }
 
-    /// The first range that begins behind `first`, and at `to` at the latest.
+    /// The first range that begins after `first`, and at `to` at the latest.
     fn next_range(&self, first: u64, to: u64) -> Option<(u64, u64)> {
         let behind = self.done.range(first.saturating_add(1)..);
         let range = behind.map(|(from, to)| (*from, *to)).next();
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_cursor_moves_over_what_is_done_without_a_gap() {
+    fn the_cursor_moves_over_ranges_without_gaps() {
         let mut acks = Acks::new(10);
         assert_eq!(acks.done(20, 25), 5);
         assert_eq!(acks.done(12, 15), 3);
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn each_is_new_once_in_whatever_order_they_come() {
+    fn each_event_is_new_once_in_any_order() {
         let mut bits = 7_u64;
         let mut dice = |below: u64| {
             // Knuth's constants; the upper bits are the random ones.

@@ -36,13 +36,13 @@ pub(super) const PREFIX_BYTES: usize = 8;
 pub const ID_BYTES: usize = 26;
 /// No event has a higher number: at a million a second that is the end of 292,000 years.
 pub(super) const NUMBER_MAX: u64 = u64::MAX / 2;
-pub(super) const SLOT_BYTES: usize = 32;
-/// A longer event is none of weir's: it means that the length itself is damaged.
-pub(super) const EVENT_BYTES_MAX: usize = 1024 * 1024;
+pub(crate) const SLOT_BYTES: usize = 32;
+/// A longer event means that its length is damaged.
+pub(crate) const EVENT_BYTES_MAX: usize = 1024 * 1024;
 
 /// The version of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Version {
+pub(crate) enum Version {
     /// Without datasets.
     One,
     Two,
@@ -59,12 +59,12 @@ impl Version {
 
 /// An event in a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Entry<'a> {
-    pub(super) dataset: Dataset,
-    pub(super) id: &'a [u8; ID_BYTES],
-    pub(super) line: &'a [u8],
+pub(crate) struct Entry<'a> {
+    pub(crate) dataset: Dataset,
+    pub(crate) id: &'a [u8; ID_BYTES],
+    pub(crate) line: &'a [u8],
     /// The length of all of it, prefix included.
-    pub(super) bytes: usize,
+    pub(crate) bytes: usize,
 }
 
 /// The header of a new segment whose first event has this number.
@@ -86,7 +86,7 @@ pub(super) fn version(bytes: &[u8], first: u64) -> Option<Version> {
 }
 
 /// Appends an event; one that is too long is left out, and gives `None`.
-pub(super) fn append(
+pub(crate) fn append(
     out: &mut Vec<u8>,
     number: u64,
     dataset: Dataset,
@@ -110,7 +110,7 @@ pub(super) fn append(
 }
 
 /// The event with this number at the start of `bytes`, if it is there whole.
-pub(super) fn read(version: Version, bytes: &[u8], number: u64) -> Option<Entry<'_>> {
+pub(crate) fn read(version: Version, bytes: &[u8], number: u64) -> Option<Entry<'_>> {
     let (length, rest) = bytes.split_first_chunk()?;
     let (sum, rest) = rest.split_first_chunk()?;
     let length = u32::from_le_bytes(*length) as usize;
@@ -139,7 +139,7 @@ pub(super) fn read(version: Version, bytes: &[u8], number: u64) -> Option<Entry<
 
 /// The length of an event that does not match its checksum, where the next one follows whole: only this
 /// event is damaged, and not its length.
-pub(super) fn damaged(version: Version, bytes: &[u8], number: u64) -> Option<usize> {
+pub(crate) fn damaged(version: Version, bytes: &[u8], number: u64) -> Option<usize> {
     let length = u32::from_le_bytes(*bytes.first_chunk()?) as usize;
     let whole = PREFIX_BYTES.checked_add(length)?;
     read(version, bytes.get(whole..)?, number.checked_add(1)?)?;
@@ -147,7 +147,7 @@ pub(super) fn damaged(version: Version, bytes: &[u8], number: u64) -> Option<usi
 }
 
 /// The length of the event with this number at the start of `bytes`, damaged or not.
-pub(super) fn length(version: Version, bytes: &[u8], number: u64) -> Option<usize> {
+pub(crate) fn length(version: Version, bytes: &[u8], number: u64) -> Option<usize> {
     let entry = read(version, bytes, number).map(|entry| entry.bytes);
     entry.or_else(|| damaged(version, bytes, number))
 }
@@ -159,8 +159,8 @@ fn checksum(number: u64, content: &[u8]) -> u32 {
     hasher.finalize()
 }
 
-/// The slot that says that all before `next` is in the index.
-pub(super) fn slot(generation: u64, next: u64) -> [u8; SLOT_BYTES] {
+/// The slot for a cursor at `next`.
+pub(crate) fn slot(generation: u64, next: u64) -> [u8; SLOT_BYTES] {
     let mut slot = [0; SLOT_BYTES];
     slot[..8].copy_from_slice(CURSOR_MAGIC);
     slot[8..16].copy_from_slice(&generation.to_le_bytes());
@@ -170,8 +170,8 @@ pub(super) fn slot(generation: u64, next: u64) -> [u8; SLOT_BYTES] {
     slot
 }
 
-/// Generation and next event of the cursor that counts, if any slot is whole.
-pub(super) fn cursor(bytes: &[u8]) -> Option<(u64, u64)> {
+/// Generation and next event of the newest whole slot, if there is one.
+pub(crate) fn cursor(bytes: &[u8]) -> Option<(u64, u64)> {
     let slots = bytes.chunks_exact(SLOT_BYTES).take(2);
     let whole = slots.filter_map(|bytes| {
         let generation = u64::from_le_bytes(*bytes.get(8..16)?.first_chunk()?);

@@ -27,14 +27,14 @@ pub(super) struct Inner {
     pub(super) marks: VecDeque<(u64, Duration)>,
     pub(super) cursor: File,
     pub(super) generation: u64,
-    /// What the cursor on the disk says.
+    /// The cursor on disk.
     pub(super) saved: u64,
     pub(super) unsynced: Unsynced,
     /// Where the next write is put together; it is reused.
     pub(super) buffer: Vec<u8>,
 }
 
-/// Whether the last segment has what the disk may not have yet.
+/// Whether the last segment has data that is not synced yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unsynced {
     Nothing,
@@ -76,12 +76,12 @@ impl Inner {
         self.end += count;
     }
 
-    /// A write failed: part of it may be on the disk. It is cut off, and its numbers are not used
-    /// again, so that what is written next cannot be taken for it.
+    /// A write failed: part of it may be on disk. It is truncated, and its numbers are not used again, so that
+    /// the next write cannot be taken for it.
     pub(super) fn give_up(&mut self, file: &File, at: u64, events: u64) {
         self.active = None;
         if let Err(error) = file.set_len(at) {
-            log::warn!("spool: cannot cut off what was not written whole: {error}");
+            log::warn!("spool: cannot remove a partial write: {error}");
         }
         if at == 0
             && let Some(empty) = self.segments.pop_back()
@@ -100,7 +100,7 @@ impl Inner {
         Ok(())
     }
 
-    /// Writes the cursor's next slot, if there is news. Gives the file, to be synced.
+    /// Writes the next slot of the cursor, if it has moved. Gives the file to sync.
     pub(super) fn write_cursor(&mut self) -> io::Result<Option<File>> {
         let next = self.acks.next();
         if next == self.saved {

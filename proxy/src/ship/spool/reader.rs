@@ -1,4 +1,4 @@
-//! Reading events in their order, for the shipper.
+//! Reads events in order, for the shipper.
 
 use std::fs::File;
 use std::io;
@@ -8,18 +8,18 @@ use std::path::PathBuf;
 use super::recovery::Segment;
 use super::{Spool, Spooled, format};
 
-/// How much is read at once: some hundred events.
+/// How much is read at once: a few hundred events.
 const READ_BYTES: usize = 256 * 1024;
-/// Of one event, with what stands before it.
+/// Of one event with its prefix.
 const LONGEST_BYTES: usize = format::EVENT_BYTES_MAX + format::PREFIX_BYTES;
 
-/// What a look into the spool gave.
+/// The outcome of a read.
 #[derive(Debug)]
 pub enum Next {
     Events(Vec<Spooled>),
-    /// Events from the first number up to before the second cannot be read any more.
+    /// Events from the first number up to before the second can no longer be read.
     Lost(u64, u64),
-    /// They cannot be read now, and perhaps later: no file may be opened, say. Nothing is given up.
+    /// Events cannot be read now, but perhaps later: no file can be opened, for example.
     Failed(io::Error),
     /// Nothing more for now.
     Empty,
@@ -52,7 +52,7 @@ impl Spool {
     /// The segment that `reader` continues in, and its file.
     fn segment_of(&self, reader: &mut Reader) -> Option<(Extent, PathBuf)> {
         let inner = self.inner.lock();
-        // A file that was removed takes its room on the disk as long as it is open.
+        // A removed file takes space on disk as long as it is open.
         reader.open.take_if(|(open, ..)| {
             let is_it = |segment: &Segment| segment.first.cmp(open);
             inner.segments.binary_search_by(is_it).is_err()
@@ -71,7 +71,7 @@ impl Spool {
         Some((extent, segment.path.clone()))
     }
 
-    /// The next events from where `reader` stands: at most so many, and about so many bytes.
+    /// The next events of `reader`: at most so many, and about so many bytes.
     pub fn read(&self, reader: &mut Reader, events_max: usize, bytes_max: usize) -> Next {
         let Some((segment, path)) = self.segment_of(reader) else {
             return Next::Empty;
@@ -82,7 +82,7 @@ impl Spool {
             end,
             bytes,
         } = segment;
-        // What lies between two segments was acknowledged at the start.
+        // What was between two segments was acknowledged at the start.
         reader.number = reader.number.max(first);
         let mut offset = match &reader.open {
             Some((open, _, offset)) if *open == first => *offset,
@@ -100,7 +100,7 @@ impl Spool {
         let mut read = read_at(file, offset, bytes, READ_BYTES.min(bytes_max));
         let is_short = |buffer: &Vec<u8>| format::read(version, buffer, reader.number).is_none();
         if read.as_ref().is_ok_and(is_short) {
-            // Perhaps an event that is longer than what was read.
+            // The event may be longer than what was read.
             read = read_at(file, offset, bytes, LONGEST_BYTES);
         }
         let buffer = match read {
@@ -141,7 +141,7 @@ impl Spool {
         Next::Events(taken)
     }
 
-    /// Reads over the events of a newly opened segment that stand before the reader's number.
+    /// Skips the events of a newly opened segment that are before the reader's number.
     fn skip_to(
         &self,
         reader: &mut Reader,
@@ -181,7 +181,7 @@ impl Spool {
         self.read(reader, events_max, bytes_max)
     }
 
-    /// A file that is gone, or shorter than it was, has lost its events; anything else may pass.
+    /// A file that is missing or shorter than before has lost its events; any other error may pass.
     fn failed(&self, reader: &mut Reader, end: u64, error: io::Error) -> Next {
         use io::ErrorKind::{NotADirectory, NotFound, UnexpectedEof};
         match error.kind() {
@@ -193,8 +193,8 @@ impl Spool {
         }
     }
 
-    /// The rest of a segment does not check out. What comes next goes into a new one, or it would be
-    /// behind what cannot be read.
+    /// The rest of a segment is damaged. New events go into a new segment, or they would follow what cannot
+    /// be read.
     fn lost(&self, reader: &mut Reader, end: u64) -> Next {
         let from = std::mem::replace(&mut reader.number, end);
         reader.open = None;

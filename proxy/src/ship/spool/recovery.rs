@@ -1,6 +1,6 @@
-//! What a start finds in the spool's folder, whatever a kill left there.
+//! Recovers the directory of the spool at a start, in whatever state a kill left it.
 //!
-//! Nothing that is found ends the start: a torn tail is cut off, what is acknowledged is removed, and
+//! Nothing that is found prevents the start: a torn tail is truncated, acknowledged segments are removed, and
 //! a segment that cannot be read at all is moved aside.
 
 use std::collections::{BTreeSet, VecDeque};
@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::format::{self, Version};
 use crate::ship::dataset::Dataset;
 
-/// Names that are tried for what is moved aside.
+/// How many names are tried for a file that is moved aside.
 const ASIDE_MAX: usize = 1000;
 
 /// One segment: the events from `first` up to before `end`.
@@ -21,14 +21,14 @@ pub(super) struct Segment {
     pub(super) first: u64,
     pub(super) end: u64,
     pub(super) version: Version,
-    /// The length of the file, as far as it is good.
+    /// The length of the valid part of the file.
     pub(super) bytes: u64,
     /// Of these, those of alert transitions.
     pub(super) alert_bytes: u64,
     pub(super) path: PathBuf,
 }
 
-/// What is in the folder.
+/// The content of the directory.
 #[derive(Debug)]
 pub(super) struct Found {
     /// In order, without overlaps.
@@ -39,7 +39,7 @@ pub(super) struct Found {
     pub(super) generation: u64,
     /// The numbers of the alert transitions that are not known to be in the index.
     pub(super) alerts: BTreeSet<u64>,
-    /// When events were recorded, thinned out: number and time.
+    /// When events were recorded: numbers and times, about one a second.
     pub(super) marks: VecDeque<(u64, Duration)>,
 }
 
@@ -51,11 +51,11 @@ pub(super) fn cursor_path(directory: &Path) -> PathBuf {
     directory.join("cursor")
 }
 
-/// Looks through the folder.
+/// Reads the directory.
 ///
 /// # Errors
-/// When the folder itself cannot be read.
-pub(super) fn look(directory: &Path) -> io::Result<Found> {
+/// When the directory itself cannot be read.
+pub(super) fn recover(directory: &Path) -> io::Result<Found> {
     let cursor = fs::read(cursor_path(directory)).unwrap_or_default();
     let (generation, acknowledged) = format::cursor(&cursor).unwrap_or((0, 0));
     let mut firsts: Vec<u64> = fs::read_dir(directory)?
@@ -73,7 +73,7 @@ pub(super) fn look(directory: &Path) -> io::Result<Found> {
         let path = segment_path(directory, first);
         let overlaps = found.segments.back().is_some_and(|last| first < last.end);
         let read = match overlaps {
-            true => Err(io::Error::other("it begins before the one before it ends")),
+            true => Err(io::Error::other("it overlaps the segment before it")),
             false => read_segment(&path, first, &mut found),
         };
         match read {
@@ -106,10 +106,10 @@ fn number_of(path: &Path) -> Option<u64> {
     (digits.len() == 20 && first <= format::NUMBER_MAX).then_some(first)
 }
 
-/// Reads a segment over, and cuts off what does not check out.
+/// Reads a whole segment, and truncates it where it is damaged.
 fn read_segment(path: &Path, first: u64, found: &mut Found) -> io::Result<Segment> {
     let mut bytes = Vec::new();
-    // A pipe would never end, nor even open.
+    // Opening or reading a pipe would block.
     if !fs::metadata(path)?.is_file() {
         return Err(io::Error::other("it is no file"));
     }
@@ -135,7 +135,7 @@ fn read_segment(path: &Path, first: u64, found: &mut Found) -> io::Result<Segmen
             }
             good += entry.bytes;
         } else if let Some(length) = format::damaged(version, rest, end) {
-            // It stays between the whole ones: the reader finds and counts it.
+            // It stays: the reader finds and counts it.
             good += length;
         } else {
             break;
@@ -145,7 +145,7 @@ fn read_segment(path: &Path, first: u64, found: &mut Found) -> io::Result<Segmen
     if good < bytes.len() {
         let cut = bytes.len() - good;
         log::warn!(
-            "spool: {cut} bytes at the end of {} do not check out and are cut off",
+            "spool: {cut} bytes at the end of {} are damaged and are removed",
             path.display()
         );
         OpenOptions::new()
@@ -163,7 +163,7 @@ fn read_segment(path: &Path, first: u64, found: &mut Found) -> io::Result<Segmen
     })
 }
 
-/// Remembers when an event was recorded, at most once a second.
+/// Notes when an event was recorded, at most once a second.
 pub(super) fn mark(marks: &mut VecDeque<(u64, Duration)>, number: u64, at: Duration) {
     let due = marks
         .back()

@@ -1,4 +1,4 @@
-//! A model: random appends, reads, acknowledgements and kills, held against what must be there.
+//! Model-based tests: random appends, reads, acknowledgements and kills.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -84,7 +84,7 @@ fn segments(directory: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
-fn events_come_in_their_order_and_go_when_they_are_acknowledged() {
+fn events_are_read_in_order_and_removed_when_acknowledged() {
     let directory = TempDir::new().expect("a directory");
     let config = config(directory.path(), 16 << 20);
     let mut dice = Dice(7);
@@ -115,7 +115,7 @@ fn events_come_in_their_order_and_go_when_they_are_acknowledged() {
 }
 
 #[test]
-fn a_full_spool_takes_no_more_and_loses_nothing_it_has() {
+fn a_full_spool_rejects_events_and_loses_none() {
     let directory = TempDir::new().expect("a directory");
     let config = config(directory.path(), 200_000);
     let mut dice = Dice(11);
@@ -136,7 +136,7 @@ fn a_full_spool_takes_no_more_and_loses_nothing_it_has() {
 }
 
 #[test]
-fn an_event_that_is_longer_than_one_read_is_read_whole() {
+fn an_event_longer_than_one_read_is_read_whole() {
     let directory = TempDir::new().expect("a directory");
     let config = config(directory.path(), 64 << 20);
     let (spool, mut reader, _) = Spool::open(&config, &PerDataset::default()).expect("open");
@@ -156,7 +156,7 @@ fn an_event_that_is_longer_than_one_read_is_read_whole() {
 }
 
 #[test]
-fn one_process_has_a_spool() {
+fn a_spool_is_locked_by_one_process() {
     let directory = TempDir::new().expect("a directory");
     let config = config(directory.path(), 1 << 20);
     let first = Spool::open(&config, &PerDataset::default()).expect("open");
@@ -169,7 +169,7 @@ fn one_process_has_a_spool() {
 }
 
 #[test]
-fn what_cannot_be_read_for_now_is_not_given_up() {
+fn a_temporary_read_error_loses_nothing() {
     let directory = TempDir::new().expect("a directory");
     let config = config(directory.path(), 1 << 20);
     let (spool, mut reader, _) = Spool::open(&config, &PerDataset::default()).expect("open");
@@ -190,7 +190,7 @@ fn what_cannot_be_read_for_now_is_not_given_up() {
 }
 
 #[test]
-fn what_was_removed_gives_its_room_back() {
+fn a_removed_segment_is_closed() {
     let directory = TempDir::new().expect("a directory");
     let config = config(directory.path(), 1 << 20);
     let (spool, mut reader, _) = Spool::open(&config, &PerDataset::default()).expect("open");
@@ -247,7 +247,7 @@ fn kill(directory: &Path, synced: &BTreeMap<PathBuf, u64>, dice: &mut Dice) {
 }
 
 #[test]
-fn no_kill_loses_what_was_synced_nor_ends_a_start() {
+fn no_kill_loses_synced_events_or_prevents_a_start() {
     for seed in 1..60 {
         let directory = TempDir::new().expect("a directory");
         let config = config(directory.path(), 2 << 20);
@@ -267,7 +267,7 @@ fn no_kill_loses_what_was_synced_nor_ends_a_start() {
                 assert_eq!(
                     ever.get(id),
                     Some(line),
-                    "seed {seed}: an event nobody wrote"
+                    "seed {seed}: an event that was never written"
                 );
             }
             assert!(read.windows(2).all(|pair| pair[0].0 < pair[1].0));

@@ -271,9 +271,9 @@ fn every_panel_has_a_description_and_a_unit() {
 fn thresholds_of_the_panels_match_the_alerts() {
     for (file, title, lines) in [
         ("assistant.json", "Response time", vec![0.3, 0.5, 0.8, 1.0]),
-        ("weir.json", "Disk", vec![0.6, 0.7, 0.85]),
-        ("weir.json", "Processor", vec![0.6, 0.7, 0.85]),
-        ("weir.json", "Memory", vec![0.6, 0.7, 0.85]),
+        ("weir.json", "Disk usage", vec![0.6, 0.7, 0.85]),
+        ("weir.json", "CPU usage", vec![0.6, 0.7, 0.85]),
+        ("weir.json", "Memory usage", vec![0.6, 0.7, 0.85]),
     ] {
         let (_, dashboard) = dashboards()
             .into_iter()

@@ -1,4 +1,4 @@
-//! What is counted of model calls.
+//! Metrics of model calls.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::record::fixture::filled;
 use crate::refusal::ErrorCode;
 
 #[test]
-fn the_first_fifty_models_that_answer_have_a_name() {
+fn the_first_fifty_models_with_a_success_have_labels() {
     let metrics = metrics();
     let call = |name: &str, status, code| {
         let mut exchange = filled();
@@ -46,7 +46,7 @@ fn the_first_fifty_models_that_answer_have_a_name() {
 }
 
 #[test]
-fn what_weir_counted_is_told_apart_from_what_was_reported() {
+fn estimated_tokens_are_separate_from_reported_ones() {
     let metrics = metrics();
     let mut exchange = filled();
     (exchange.status, exchange.error_code) = (200, None);
@@ -72,7 +72,7 @@ fn what_weir_counted_is_told_apart_from_what_was_reported() {
 }
 
 #[test]
-fn a_failure_behind_a_200_is_one() {
+fn a_failure_after_a_200_counts_as_failed() {
     for (code, failed) in [
         (Some(ErrorCode::UpstreamError), "1"),
         (Some(ErrorCode::UpstreamIncomplete), "1"),
@@ -92,7 +92,7 @@ fn a_failure_behind_a_200_is_one() {
 }
 
 #[test]
-fn a_hit_is_no_call_of_a_model() {
+fn a_cache_hit_is_not_a_model_call() {
     let metrics = metrics();
     let mut exchange = filled();
     exchange.status = 200;

@@ -1,10 +1,10 @@
-//! What Prometheus's own tool says of a scrape.
+//! `promtool check metrics` on a scrape.
 
 use super::*;
 
-/// Prometheus's own judgement of names and texts. `PROMTOOL` says where the tool is.
+/// `PROMTOOL` is the path of the tool.
 #[test]
-fn promtool_finds_no_fault() {
+fn promtool_accepts_the_scrape() {
     use std::process::{Command, Stdio};
 
     let promtool = std::env::var_os("PROMTOOL").unwrap_or_else(|| "promtool".into());
@@ -29,7 +29,7 @@ fn promtool_finds_no_fault() {
         .expect("all of it read");
     drop(stdin);
     let output = child.wait_with_output().expect("an end");
-    let said = [output.stdout, output.stderr].concat();
-    let said = String::from_utf8_lossy(&said);
-    assert!(output.status.success() && said.is_empty(), "{said}");
+    let printed = [output.stdout, output.stderr].concat();
+    let printed = String::from_utf8_lossy(&printed);
+    assert!(output.status.success() && printed.is_empty(), "{printed}");
 }

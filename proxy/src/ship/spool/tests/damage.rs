@@ -1,10 +1,10 @@
-//! What somebody or a disk did to the folder.
+//! Damage to files of the spool.
 
 use super::*;
 use crate::ship::spool::format::Version;
 
 #[test]
-fn what_cannot_be_read_is_set_aside_and_the_rest_is_there() {
+fn an_unreadable_segment_is_moved_aside_and_the_rest_is_read() {
     let directory = TempDir::new().expect("a directory");
     let config = config(directory.path(), 1 << 20);
     let mut dice = Dice(13);
@@ -36,7 +36,7 @@ fn what_cannot_be_read_is_set_aside_and_the_rest_is_there() {
 }
 
 #[test]
-fn a_segment_that_goes_bad_while_it_is_read_is_told_as_lost() {
+fn damage_while_reading_is_reported_as_lost() {
     let directory = TempDir::new().expect("a directory");
     let config = config(directory.path(), 1 << 20);
     let mut dice = Dice(17);
@@ -62,7 +62,7 @@ fn a_segment_that_goes_bad_while_it_is_read_is_told_as_lost() {
 }
 
 #[test]
-fn events_behind_what_went_bad_are_read_all_the_same() {
+fn events_after_damage_are_read() {
     let directory = TempDir::new().expect("a directory");
     let config = config(directory.path(), 1 << 20);
     let mut dice = Dice(19);
@@ -82,7 +82,7 @@ fn events_behind_what_went_bad_are_read_all_the_same() {
 }
 
 #[test]
-fn a_damaged_event_takes_no_other_with_it() {
+fn a_damaged_event_loses_no_other() {
     for reopened in [false, true] {
         let directory = TempDir::new().expect("a directory");
         let config = config(directory.path(), 1 << 20);
@@ -120,7 +120,7 @@ fn a_damaged_event_takes_no_other_with_it() {
 }
 
 #[test]
-fn whatever_lies_in_the_folder_a_start_ends_and_goes_on() {
+fn no_content_of_the_directory_prevents_a_start() {
     let directory = TempDir::new().expect("a directory");
     let config = config(directory.path(), 1 << 20);
     let at = |name: &str| config.path.join(name);

@@ -1,0 +1,371 @@
+//! Reads the response of a model call: model, finish reasons, token usage, when content arrived, how it ended, and
+//! whether it is complete and successful, so that it may be stored.
+//!
+//! The formats are those of `response/place.rs`, as JSON, as an event stream, as lines of JSON, and as an array that is
+//! streamed. The content is not stored, and an event or a body may be of any size.
+
+use std::time::Instant;
+
+use http::HeaderValue;
+
+use super::ending::Ending;
+use super::estimate::TextCount;
+use super::json;
+use super::operation::{Operation, Yields};
+use super::sse::{Events, Sink};
+use super::usage::Usage;
+use facts::Facts;
+use place::Place;
+use success::SuccessCheck;
+
+mod facts;
+mod figures;
+mod kinds;
+mod place;
+mod success;
+mod text;
+
+const FINISH_REASONS_MAX: usize = 16;
+
+/// The format of a response, by its head; its first bytes may show another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResponseFormat {
+    /// JSON, lines of JSON, or unknown by its type.
+    Json,
+    Sse,
+}
+
+impl ResponseFormat {
+    /// The format by a `Content-Type`; `None` for types without usage: pages, images, sound. Some servers send JSON
+    /// as `text/plain` or `application/octet-stream`.
+    #[must_use]
+    pub fn of(content_type: &HeaderValue) -> Option<ResponseFormat> {
+        const VAGUE: [&str; 2] = ["application/octet-stream", "text/plain"];
+
+        let essence = essence(content_type)?;
+        let is_vague = VAGUE.iter().any(|name| essence.eq_ignore_ascii_case(name));
+        is_vague
+            .then_some(ResponseFormat::Json)
+            .or_else(|| ResponseFormat::by_name(content_type))
+    }
+
+    /// The same, only for types that are JSON or events by their names.
+    #[must_use]
+    pub fn by_name(content_type: &HeaderValue) -> Option<ResponseFormat> {
+        const JSON: [&str; 10] = [
+            "application/json",
+            "application/x-json",
+            "text/json",
+            "application/x-ndjson",
+            "application/ndjson",
+            "application/jsonl",
+            "application/x-jsonlines",
+            "application/jsonlines",
+            "application/json-lines",
+            "application/json-seq",
+        ];
+
+        let essence = essence(content_type)?;
+        if essence.eq_ignore_ascii_case("text/event-stream") {
+            return Some(ResponseFormat::Sse);
+        }
+        let is = |name: &&str| essence.eq_ignore_ascii_case(name);
+        let bytes = essence.as_bytes();
+        let suffix = bytes.last_chunk::<5>();
+        let is_json =
+            JSON.iter().any(is) || suffix.is_some_and(|end| end.eq_ignore_ascii_case(b"+json"));
+        is_json.then_some(ResponseFormat::Json)
+    }
+
+    /// The format of a response that may have no `Content-Type`.
+    #[must_use]
+    pub fn of_response(content_type: Option<&HeaderValue>) -> Option<ResponseFormat> {
+        content_type.map_or(Some(ResponseFormat::Json), ResponseFormat::of)
+    }
+}
+
+/// A type without its parameters.
+fn essence(content_type: &HeaderValue) -> Option<&str> {
+    let text = content_type.to_str().ok()?;
+    Some(text.split(';').next().unwrap_or(text).trim_ascii())
+}
+
+/// The form of a response, by its first bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResponseForm {
+    /// Nothing has arrived yet.
+    Unseen,
+    /// Events of a `text/event-stream`.
+    Events,
+    /// JSON documents, one after another.
+    Lines,
+    /// An array of documents.
+    Array,
+    /// One JSON text.
+    Text,
+    /// None of these.
+    Other,
+}
+
+impl ResponseForm {
+    /// Whether it has several parts with a recognisable last one, if only by a bracket.
+    #[must_use]
+    pub fn is_stream(self) -> bool {
+        matches!(
+            self,
+            ResponseForm::Events | ResponseForm::Lines | ResponseForm::Array
+        )
+    }
+}
+
+/// What was read of a response.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ResponseFacts {
+    pub model: Option<Box<str>>,
+    /// The last of each choice, in the order of their arrival.
+    pub finish_reasons: Vec<Box<str>>,
+    pub usage: Usage,
+    /// When the first event with content arrived; `None` for a response that is not a stream.
+    pub first_content_at: Option<Instant>,
+    pub last_content_at: Option<Instant>,
+    /// Events with content.
+    pub chunks_with_content: u64,
+    /// The count of its texts, for an estimate of its tokens; empty if it reported its usage.
+    pub text: TextCount,
+    pub ending: Ending,
+    /// Whether the tokens of its text may be estimated: its format is known, and it did not report a total.
+    pub is_estimable: bool,
+    pub completeness: Completeness,
+}
+
+/// What a response that has ended lacks, in any format.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Completeness {
+    /// Nothing.
+    #[default]
+    Complete,
+    /// Everything.
+    Empty,
+    /// It is a stream with nothing but keep-alives.
+    NoEvents,
+    /// Its JSON is not complete.
+    Truncated,
+}
+
+/// The reader of one response, in bounded memory.
+#[derive(Debug)]
+pub struct ResponseReader {
+    kind: ResponseFormat,
+    operation: Option<Operation>,
+    /// Bytes of a byte order mark at the beginning.
+    mark_bytes: usize,
+    events: Events,
+    scanner: json::Scanner<Place>,
+    facts: Facts,
+    /// For a response to no known operation.
+    success_check: Option<Box<SuccessCheck>>,
+    /// Whether the last byte of what is not an event stream ended a line.
+    ends_with_line: bool,
+}
+
+impl ResponseReader {
+    /// For a response to a request for `operation`.
+    #[must_use]
+    pub fn new(kind: ResponseFormat, operation: Option<Operation>) -> Self {
+        ResponseReader {
+            kind,
+            operation,
+            mark_bytes: 0,
+            events: Events::new(),
+            scanner: json::Scanner::new(),
+            facts: Facts::new(operation),
+            success_check: operation.is_none().then(Box::default),
+            ends_with_line: false,
+        }
+    }
+
+    /// Reads the next piece, which arrived at `now`.
+    pub fn feed(&mut self, chunk: &[u8], now: Instant) {
+        self.facts.now = Some(now);
+        let rest = match self.facts.form {
+            ResponseForm::Unseen => self.begin(chunk),
+            _ => chunk,
+        };
+        match self.facts.form {
+            ResponseForm::Unseen | ResponseForm::Other => {}
+            ResponseForm::Events => {
+                let (scanner, facts) = (&mut self.scanner, &mut self.facts);
+                self.events.feed(rest, &mut Documents { scanner, facts });
+            }
+            ResponseForm::Lines | ResponseForm::Array | ResponseForm::Text => {
+                self.scanner.feed(rest, &mut self.facts);
+                if let Some(success_check) = &mut self.success_check {
+                    success_check.feed(rest);
+                }
+                self.ends_with_line = rest.last() == Some(&b'\n');
+            }
+        }
+    }
+
+    /// The format by its head.
+    #[must_use]
+    pub fn kind(&self) -> ResponseFormat {
+        self.kind
+    }
+
+    /// How far it has come.
+    #[must_use]
+    pub fn ending(&self) -> Ending {
+        self.facts.ending()
+    }
+
+    /// Whether the last event has its empty line, or the last of several lines its end.
+    #[must_use]
+    pub fn is_dispatched(&self) -> bool {
+        match self.facts.form {
+            ResponseForm::Events => self.events.is_between_events(),
+            ResponseForm::Lines => self.ends_with_line,
+            ResponseForm::Unseen
+            | ResponseForm::Array
+            | ResponseForm::Text
+            | ResponseForm::Other => true,
+        }
+    }
+
+    /// Whether its end is inferred, because its format has no terminal event: more may follow.
+    #[must_use]
+    pub fn end_is_inferred(&self) -> bool {
+        self.facts.end_is_inferred()
+    }
+
+    /// The operation of its request.
+    #[must_use]
+    pub fn operation(&self) -> Option<Operation> {
+        self.operation
+    }
+
+    /// The form by its first bytes.
+    #[must_use]
+    pub fn form(&self) -> ResponseForm {
+        self.facts.form()
+    }
+
+    /// Whether it is a complete and successful response of its operation: a stream with finish reasons and terminal
+    /// event, or a complete JSON text with all that its operation requires; without an error. Only such a response may
+    /// be stored.
+    #[must_use]
+    pub fn is_successful(&self) -> bool {
+        let facts = &self.facts;
+        if facts.is_damaged || facts.is_interrupted || self.ending() == Ending::Failed {
+            return false;
+        }
+        let is_between = self.scanner.is_between_documents();
+        match facts.form {
+            ResponseForm::Unseen | ResponseForm::Other => false,
+            ResponseForm::Events | ResponseForm::Lines => {
+                is_between && facts.is_generated() && facts.has_ended()
+            }
+            ResponseForm::Array if facts.is_generating() => is_between && facts.is_generated(),
+            ResponseForm::Array | ResponseForm::Text => is_between && self.is_complete(),
+        }
+    }
+
+    /// Whether a JSON text has what its operation requires.
+    fn is_complete(&self) -> bool {
+        let facts = &self.facts;
+        match self.operation.map(Operation::yields) {
+            Some(Yields::Text) => facts.is_generated(),
+            Some(Yields::Results) => facts.has_results,
+            Some(Yields::Figures) => facts.has_figures(),
+            Some(Yields::Other) => facts.has_members,
+            None => {
+                let success_check = self.success_check.as_ref();
+                facts.has_members
+                    && (facts.is_generated() || !facts.is_generating())
+                    && success_check.is_none_or(|success_check| success_check.is_successful())
+            }
+        }
+    }
+
+    /// What was read, also of a truncated response.
+    #[must_use]
+    pub fn finish(self) -> ResponseFacts {
+        let ResponseReader {
+            events,
+            mut scanner,
+            mut facts,
+            ..
+        } = self;
+        facts.is_at_end = true;
+        if facts.form == ResponseForm::Events {
+            let (scanner, facts) = (&mut scanner, &mut facts);
+            events.finish(&mut Documents { scanner, facts });
+        }
+        scanner.end(&mut facts);
+        facts.finish()
+    }
+
+    /// Bytes held between two chunks, for tests of the bound.
+    #[cfg(test)]
+    fn held_bytes(&self) -> usize {
+        size_of::<Self>()
+            + self.events.held_bytes()
+            + self.scanner.held_bytes()
+            + self.facts.held_bytes()
+    }
+
+    /// Detects the form by the first bytes, and returns the rest to be read.
+    fn begin<'a>(&mut self, mut chunk: &'a [u8]) -> &'a [u8] {
+        const BYTE_ORDER_MARK: [u8; 3] = [0xef, 0xbb, 0xbf];
+
+        while let Some((&byte, after)) = chunk.split_first() {
+            match byte {
+                _ if BYTE_ORDER_MARK.get(self.mark_bytes) == Some(&byte) => self.mark_bytes += 1,
+                // RFC 7464: a text of a sequence begins with RS.
+                b' ' | b'\t' | b'\r' | b'\n' | 0x1e => {}
+                b'{' | b'[' => {
+                    self.facts.form = ResponseForm::Text;
+                    break;
+                }
+                // A field of an event, or a comment. No JSON begins so.
+                b':' | b'd' | b'e' | b'i' | b'r' => {
+                    self.facts.form = ResponseForm::Events;
+                    break;
+                }
+                _ => {
+                    self.facts.form = match self.kind {
+                        ResponseFormat::Sse => ResponseForm::Events,
+                        ResponseFormat::Json => ResponseForm::Other,
+                    };
+                    break;
+                }
+            }
+            chunk = after;
+        }
+        chunk
+    }
+}
+
+/// The data of each event is a document.
+struct Documents<'a> {
+    scanner: &'a mut json::Scanner<Place>,
+    facts: &'a mut Facts,
+}
+
+impl Sink for Documents<'_> {
+    fn data(&mut self, piece: &[u8]) {
+        self.scanner.feed(piece, self.facts);
+    }
+
+    fn name(&mut self, name: &[u8]) {
+        self.facts.event_named(name);
+    }
+
+    fn end(&mut self) {
+        self.scanner.end(self.facts);
+        self.facts.event_ended();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,163 @@
+//! However an answer is cut into chunks, and whatever it is, it says the same and nothing breaks.
+
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+
+use super::*;
+
+/// All that a reader finds in chunks that come at the same time.
+fn found<'a>(
+    case: &Case,
+    now: Instant,
+    chunks: impl IntoIterator<Item = &'a [u8]>,
+) -> (ResponseFacts, ResponseForm, bool) {
+    let mut reader = ResponseReader::new(case.kind, case.operation);
+    for chunk in chunks {
+        reader.feed(chunk, now);
+    }
+    let (form, is_successful) = (reader.form(), reader.is_successful());
+    (reader.finish(), form, is_successful)
+}
+
+fn random_cut<'a>(random: &mut StdRng, mut rest: &'a [u8]) -> Vec<&'a [u8]> {
+    let mut chunks = Vec::new();
+    while !rest.is_empty() {
+        let size = match random.random_range(0..3) {
+            0 => random.random_range(0..4),
+            1 => random.random_range(0..64),
+            _ => random.random_range(0..2_000),
+        };
+        let (chunk, after) = rest.split_at(size.min(rest.len()));
+        chunks.push(chunk);
+        rest = after;
+    }
+    chunks
+}
+
+#[test]
+fn every_cut_of_every_answer_says_the_same() {
+    let mut random = StdRng::seed_from_u64(16);
+    let now = crate::clock::now();
+    for case in cases::all() {
+        let body = case.body.as_bytes();
+        let whole = found(&case, now, [body]);
+        let name = case.name;
+        assert_eq!(
+            found(&case, now, body.chunks(1)),
+            whole,
+            "{name} byte by byte"
+        );
+        // A long one takes too long to be cut everywhere.
+        let step = match body.len() {
+            0..5_000 => 1,
+            length => length / 200,
+        };
+        for at in (0..body.len()).step_by(step) {
+            let (first, second) = body.split_at(at);
+            assert_eq!(
+                found(&case, now, [first, b"", second]),
+                whole,
+                "{name} cut at {at}"
+            );
+        }
+        for _ in 0..20 {
+            let chunks = random_cut(&mut random, body);
+            assert_eq!(
+                found(&case, now, chunks.iter().copied()),
+                whole,
+                "{name} in {chunks:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn an_answer_that_is_anything_at_all_is_read_without_harm() {
+    let mut random = StdRng::seed_from_u64(61);
+    let now = crate::clock::now();
+    for case in cases::all() {
+        for _ in 0..100 {
+            let mut body = case.body.as_bytes().to_vec();
+            for _ in 0..random.random_range(1..6) {
+                let at = random.random_range(0..body.len());
+                match random.random_range(0..4) {
+                    0 => body[at] = random.random(),
+                    1 => body[at] = b"\"\\{}[],:\n\r0e-"[random.random_range(0..13)],
+                    2 => body.truncate(at + 1),
+                    _ => {
+                        let from = random.random_range(0..body.len());
+                        let piece = body[from..body.len().min(from + 40)].to_vec();
+                        body.splice(at..at, piece);
+                    }
+                }
+            }
+            let whole = found(&case, now, [&*body]);
+            let chunks = random_cut(&mut random, &body);
+            let shown = String::from_utf8_lossy(&body);
+            assert_eq!(found(&case, now, chunks.iter().copied()), whole, "{shown}");
+        }
+    }
+}
+
+#[test]
+fn what_is_held_is_bounded_whatever_comes() {
+    const HELD_MAX: usize = 4 * 1024;
+
+    let megabytes = |piece: &str| piece.repeat(1_000_000 / piece.len());
+    let chunk = r#"{"choices":[{"index":0,"delta":{"content":"a"}}]}"#;
+    for body in [
+        megabytes(&events(&[chunk])),
+        megabytes("event: a-name-that-is-quite-long-and-goes-on-and-on\n"),
+        megabytes("x"),
+        megabytes("data: x\n"),
+        format!("data: {{\"model\":\"{}", megabytes("m")),
+        format!("data: {{\"{}", megabytes("m\\n")),
+        format!("data: {{\"error\":{}", megabytes("{\"a\":")),
+        format!("{{\"data\":[{{\"embedding\":[{}", megabytes("0.125,")),
+        format!(
+            "{{\"choices\":[{}",
+            megabytes(r#"{"finish_reason":"stop"},"#)
+        ),
+        megabytes("{\"done\":false,\"model\":\"m\"}\n"),
+        megabytes("["),
+        megabytes("\"\\ud83d"),
+        megabytes("7"),
+        megabytes(" "),
+    ] {
+        for kind in [ResponseFormat::Json, ResponseFormat::Sse] {
+            for size in [1_448, body.len()] {
+                let mut reader = ResponseReader::new(kind, None);
+                for chunk in body.as_bytes().chunks(size) {
+                    reader.feed(chunk, crate::clock::now());
+                    assert!(reader.held_bytes() <= HELD_MAX, "{}", reader.held_bytes());
+                }
+                drop(reader.finish());
+            }
+        }
+    }
+}
+
+#[test]
+fn figures_are_found_behind_megabytes() {
+    for length in [60_000, 80_000, 3_000_000] {
+        let vector = "0.125,".repeat(length / 6);
+        let embeddings = format!(
+            r#"{{"object":"list","data":[{{"embedding":[{vector}1]}}],"model":"large","usage":{{"prompt_tokens":77,"total_tokens":77}}}}"#
+        );
+        let words = r#"\"usage\":{\"prompt_tokens\":9}, "#.repeat(length / 30);
+        let chat = format!(
+            r#"{{"model":"large","choices":[{{"message":{{"content":"{words}"}},"finish_reason":"length"}}],"usage":{{"prompt_tokens":77,"completion_tokens":2}}}}"#
+        );
+        let response = format!(
+            r#"{{"type":"response.completed","response":{{"instructions":"{words}","model":"large","usage":{{"input_tokens":77}}}}}}"#
+        );
+        for body in [&embeddings, &chat, &events(&[&response])] {
+            for size in [1_400, 16_384, 70_000, body.len()] {
+                let chunks: Vec<&[u8]> = body.as_bytes().chunks(size).collect();
+                let said = reader(ResponseFormat::Json, &chunks).finish();
+                let found = (said.model.as_deref(), said.usage.input_tokens);
+                assert_eq!(found, (Some("large"), Some(77)), "{length} by {size}");
+            }
+        }
+    }
+}
