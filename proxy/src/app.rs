@@ -196,10 +196,9 @@ impl App {
                 log::warn!("some events could not be written down in time");
             }
             self.alerts.stop(deadline);
-            if let Some(ship) = recording.ship {
-                if ship.stop(deadline).is_err() {
-                    log::warn!("shipping could not be ended in time; events wait in the spool");
-                }
+            let stopped = recording.ship.map(|ship| ship.stop(deadline));
+            if stopped.is_some_and(|stopped| stopped.is_err()) {
+                log::warn!("shipping did not stop in time; the remaining events wait in the spool");
             }
             self.admin_server.stop();
             if let Some(audit) = recording.audit {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::content::texts::{BODY_BYTES_MAX, KeyKind, TEXT_BYTES_MAX, Texts};
+use crate::content::texts::{BODY_BYTES_MAX, Named, TEXT_BYTES_MAX, Texts};
 use crate::model::response::ResponseFormat;
 use crate::model::sse::Scanner;
 
@@ -57,7 +57,7 @@ impl ResponseText {
                 if body.len() <= JSON_BYTES_MAX
                     && let Ok(value) = serde_json::from_slice(&body)
                 {
-                    texts.walk(&value, KeyKind::Other, 0);
+                    texts.walk(&value, Named::No, 0);
                 }
                 texts.text
             }

@@ -1,4 +1,4 @@
-//! What happens on a timer, beside the way of requests.
+//! Periodic work.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,10 @@ use crate::worker::Worker;
 /// How often idle limit keys are forgotten and certificate files looked at.
 const INTERVAL: Duration = Duration::from_secs(2);
 
-/// What a load is seen by.
+/// The certificates of the listeners, each with its address.
+pub(super) type NamedCertificates = Vec<(String, Arc<Certificates>)>;
+
+/// The gauges that show a load.
 pub(super) struct Gauges {
     pub(super) in_flight: IntGauge,
     pub(super) connections: IntGauge,
@@ -64,7 +67,7 @@ fn watch_memory(runtime: &Runtime, gauges: Gauges) {
 /// Only when the catalog names a metric wrongly.
 pub(super) fn start(
     runtime: &Runtime,
-    (gateway, certificates, gauges): (Arc<Gateway>, Vec<(String, Arc<Certificates>)>, Gauges),
+    (gateway, certificates, gauges): (Arc<Gateway>, NamedCertificates, Gauges),
     metrics: &Metrics,
     stopping: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
@@ -89,7 +92,7 @@ pub(super) fn start(
 struct Housekeeping {
     worker: Worker,
     gateway: Arc<Gateway>,
-    certificates: Vec<(String, Arc<Certificates>)>,
+    certificates: NamedCertificates,
     expiry: CertificateExpiry,
 }
 

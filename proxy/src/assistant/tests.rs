@@ -197,11 +197,11 @@ async fn responses_are_read_by_the_response_reader() {
     request["stream"] = json!(true);
     request["stream_options"] = json!({"include_usage": true});
     let stream = running.chat(request).await;
-    for (kind, reply, contents) in [
+    for (format, reply, contents) in [
         (ResponseFormat::Json, whole, 0),
         (ResponseFormat::Sse, stream, 5),
     ] {
-        let mut reader = ResponseReader::new(kind, None);
+        let mut reader = ResponseReader::new(format, None);
         reader.feed(&reply.body, crate::clock::now());
         let usage = reader.finish();
         assert_eq!(

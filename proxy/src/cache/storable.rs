@@ -127,7 +127,7 @@ pub(super) fn stored_headers(
     // Hardly any response names headers in `Connection`: one lookup is enough for all.
     let has_options = headers.contains_key(header::CONNECTION);
     headers.iter().filter(move |(name, _)| {
-        !is_not_stored(name.as_str()) && !(has_options && is_connection_option(headers, name))
+        !(is_not_stored(name.as_str()) || has_options && is_connection_option(headers, name))
     })
 }
 

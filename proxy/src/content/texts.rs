@@ -34,16 +34,16 @@ pub fn question(body: &[u8]) -> String {
         && body.trim_ascii_start().first() == Some(&b'{')
         && let Ok(value) = serde_json::from_slice(body)
     {
-        texts.walk(&value, KeyKind::Other, 0);
+        texts.walk(&value, Named::No, 0);
     }
     texts.text
 }
 
-/// Whether the nearest key is that of a text.
+/// Whether the nearest key is one of a text.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum KeyKind {
-    Text,
-    Other,
+pub(crate) enum Named {
+    Yes,
+    No,
 }
 
 /// Texts that were found.
@@ -77,29 +77,29 @@ impl Texts {
         self.text.push_str(&text[..text.ceil_char_boundary(room)]);
     }
 
-    /// Adds the texts in a value. JSON itself is at most 128 deep.
-    pub(crate) fn walk(&mut self, value: &Value, kind: KeyKind, nested: usize) {
+    /// Adds the texts in a value. The nesting of JSON itself is at most 128.
+    pub(crate) fn walk(&mut self, value: &Value, named: Named, nested: usize) {
         match value {
-            Value::String(text) if kind == KeyKind::Text => {
+            Value::String(text) if named == Named::Yes => {
                 let inner = match text.starts_with(['{', '[']) && nested < NESTED_MAX {
                     true => serde_json::from_str(text).ok(),
                     false => None,
                 };
                 match inner {
-                    Some(inner) => self.walk(&inner, KeyKind::Other, nested + 1),
+                    Some(inner) => self.walk(&inner, Named::No, nested + 1),
                     None => self.push(text),
                 }
             }
             Value::Array(values) => values
                 .iter()
-                .for_each(|value| self.walk(value, kind, nested)),
+                .for_each(|value| self.walk(value, named, nested)),
             Value::Object(members) => {
                 for (key, value) in members {
-                    let kind = match TEXT_KEYS.contains(&key.as_str()) {
-                        true => KeyKind::Text,
-                        false => KeyKind::Other,
+                    let named = match TEXT_KEYS.contains(&key.as_str()) {
+                        true => Named::Yes,
+                        false => Named::No,
                     };
-                    self.walk(value, kind, nested);
+                    self.walk(value, named, nested);
                 }
             }
             _ => {}

@@ -225,8 +225,8 @@ fn keys_are_apart_by_what_the_limit_names() {
     for (by, one, other) in cases {
         let (limits, _clock) = limits(&[limit("l", 1, HOUR, 1, by.clone())]);
         let ask = |caller: &Caller| match by {
-            By::Address => admit_address(&limits, &caller),
-            _ => admit(&limits, &caller),
+            By::Address => admit_address(&limits, caller),
+            _ => admit(&limits, caller),
         };
         admitted(ask(&one));
         limited(ask(&one));
@@ -276,8 +276,8 @@ fn keys_are_the_same_where_a_client_could_change_them_for_nothing() {
     for (by, one, other) in cases {
         let (limits, _clock) = limits(&[limit("l", 1, HOUR, 1, by.clone())]);
         let ask = |caller: &Caller| match by {
-            By::Address => admit_address(&limits, &caller),
-            _ => admit(&limits, &caller),
+            By::Address => admit_address(&limits, caller),
+            _ => admit(&limits, caller),
         };
         admitted(ask(&one));
         limited(ask(&other));

@@ -56,7 +56,7 @@ impl Format {
     pub fn append(&self, exchange: &Exchange, duration: Duration, out: &mut Vec<u8>) {
         Object::write(out, |event| {
             event.raw_with("@timestamp", |out| {
-                ecs::write_timestamp(exchange.received_at, out)
+                ecs::write_timestamp(exchange.received_at, out);
             });
             event.members(ecs::VERSION_MEMBER);
             event.object("event", |fields| event_fields(fields, exchange, duration));

@@ -97,7 +97,7 @@ impl Comparison {
         if old.len() == new.len() && old.iter().chain(new).all(is_mapping) {
             for (position, (old, new)) in old.iter().zip(new).enumerate() {
                 self.item(&position.to_string(), |comparison| {
-                    compare(old, new, comparison)
+                    compare(old, new, comparison);
                 });
             }
         } else if !are_equal(old, new) {

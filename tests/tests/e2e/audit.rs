@@ -154,7 +154,7 @@ async fn tampering_is_detected_and_located() {
         ),
         (without(1), "audit.ndjson:2: line 2 is missing"),
         (without(0), "audit.ndjson:1: the log begins with line 2"),
-        (without(3), "audit.ndjson.head: line 4 was written"),
+        (without(3), "audit.ndjson.head: line 4 with the hash"),
     ] {
         std::fs::write(&path, changed).expect("written");
         let verified = verify(proxy.directory()).await;

@@ -22,13 +22,13 @@ struct Backend {
     address: SocketAddr,
     connections: Arc<AtomicUsize>,
     requests: Arc<AtomicUsize>,
-    release: mpsc::Sender<()>,
+    release: mpsc::SyncSender<()>,
 }
 
 impl Backend {
     fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let (release, released) = mpsc::channel();
+        let (release, released) = mpsc::sync_channel(1);
         let backend = Backend {
             address: listener.local_addr().expect("its address"),
             connections: Arc::default(),
