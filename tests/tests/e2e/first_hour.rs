@@ -217,8 +217,8 @@ async fn commands_printed_by_the_demo_work() {
     let (_, blocks) = banner.split_once("on this machine.\n").expect("blocks");
     let (blocks, _) = blocks.split_once("Ctrl-C").expect("their end");
     // Alerts are listed before the first request and the first evaluation.
-    let (before, alerts) = blocks.split_once("# the alerts").expect("the alerts");
-    let script = format!("set -u\n# the alerts{alerts}\necho\n{before}");
+    let (before, alerts) = blocks.split_once("# alerts").expect("the alerts");
+    let script = format!("set -u\n# alerts{alerts}\necho\n{before}");
     std::fs::write(directory.path().join("paste.sh"), script).expect("written");
     let modules = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.tools/openai");
     let command = format!("PYTHONPATH={} exec bash paste.sh", modules.display());
