@@ -86,13 +86,13 @@ const COMMON_METHODS: [&str; 7] = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", 
 pub struct Table {
     routes: Vec<Config>,
     /// In the order of each pattern's first route.
-    groups: Vec<Group>,
+    groups: Vec<PatternGroup>,
     strictness: guard::Strictness,
 }
 
 /// The routes that share one pattern, in the order of the file; told apart by method.
 #[derive(Debug)]
-struct Group {
+struct PatternGroup {
     pattern: PathPattern,
     /// The pattern of the folded forms of its paths.
     folded: PathPattern,
@@ -136,7 +136,7 @@ impl Table {
     }
 
     /// Which route of a group takes the method.
-    fn take(&self, group: &Group, method: &Method) -> Match {
+    fn take(&self, group: &PatternGroup, method: &Method) -> Match {
         let taker = group.routes.iter().copied().find(|&position| {
             let methods = &self.routes[position].methods;
             methods.is_empty() || methods.contains(method)
@@ -163,12 +163,12 @@ impl Table {
     }
 }
 
-fn group(routes: &[Config]) -> Vec<Group> {
-    let mut groups: Vec<Group> = Vec::new();
+fn group(routes: &[Config]) -> Vec<PatternGroup> {
+    let mut groups: Vec<PatternGroup> = Vec::new();
     for (position, route) in routes.iter().enumerate() {
         match groups.iter_mut().find(|group| group.pattern == route.path) {
             Some(group) => group.routes.push(position),
-            None => groups.push(Group {
+            None => groups.push(PatternGroup {
                 pattern: route.path.clone(),
                 folded: route.path.folded(),
                 routes: vec![position],

@@ -19,7 +19,7 @@ use std::net::IpAddr;
 use http::Method;
 
 use super::path::folded;
-use super::{Config, Group, Match, PathPattern, Table};
+use super::{Config, Match, PathPattern, PatternGroup, Table};
 
 /// What the guard decides for a request that a route has matched.
 #[derive(Debug, PartialEq, Eq)]
@@ -168,7 +168,7 @@ impl Table {
         Guarded::Not
     }
 
-    fn group_of(&self, position: usize) -> Option<&Group> {
+    fn group_of(&self, position: usize) -> Option<&PatternGroup> {
         let mut groups = self.groups.iter();
         groups.find(|group| group.routes.contains(&position))
     }

@@ -20,7 +20,7 @@ use super::demand::{ClientKeys, Coverage};
 use super::error::{SchemeError, SignError};
 use super::headers;
 use super::keys::{Client, ClientSettings, NamedClient};
-use super::rejection::Rejection;
+use super::rejection::SignatureRejection;
 use super::scheme::{
     Accepted, Built, Context, Descriptor, Entry, RawScheme, Scheme, SchemeSettings, SignedBy,
 };
@@ -187,7 +187,11 @@ impl Scheme for Bearer {
         &CARRIERS
     }
 
-    fn verify(&self, request: &Request<'_>, _: &Context<'_>) -> Result<Accepted, Rejection> {
+    fn verify(
+        &self,
+        request: &Request<'_>,
+        _: &Context<'_>,
+    ) -> Result<Accepted, SignatureRejection> {
         let mut flaw = None;
         let mut was_key = false;
         for name in CARRIERS
@@ -208,7 +212,7 @@ impl Scheme for Bearer {
                 Err(rejection) => flaw = flaw.or(Some(rejection)),
             }
         }
-        let unknown = || Rejection::invalid("no client of this route has this API key");
+        let unknown = || SignatureRejection::invalid("no client of this route has this API key");
         Err(flaw.filter(|_| !was_key).unwrap_or_else(unknown))
     }
 
@@ -248,15 +252,19 @@ impl Bearer {
 }
 
 /// The key that a header carries.
-fn presented<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<&'a [u8], Rejection> {
+fn presented<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+) -> Result<&'a [u8], SignatureRejection> {
     let value = headers::single(headers, name)?;
     if *name == AUTHORIZATION {
-        return token(value)
-            .ok_or_else(|| Rejection::invalid("authorization is not of the form `Bearer KEY`"));
+        return token(value).ok_or_else(|| {
+            SignatureRejection::invalid("authorization is not of the form `Bearer KEY`")
+        });
     }
     let key = value.trim_ascii();
     if key.is_empty() {
-        return Err(Rejection::invalid(format!("{name} is empty")));
+        return Err(SignatureRejection::invalid(format!("{name} is empty")));
     }
     Ok(key)
 }

@@ -21,7 +21,7 @@ use self::envelope::{Envelope, Handshake};
 use super::Request;
 use super::error::SignError;
 use super::headers::{self, Decoded, SignatureEncoding};
-use super::rejection::Rejection;
+use super::rejection::SignatureRejection;
 use super::replay::Key;
 use super::scheme::{
     Accepted, Context, Descriptor, Identity, Message, PlatformAnswer, Redelivery, Scheme,
@@ -157,7 +157,7 @@ impl Feishu {
         &self,
         request: &Request<'_>,
         context: &Context<'_>,
-    ) -> Option<Result<Accepted, Rejection>> {
+    ) -> Option<Result<Accepted, SignatureRejection>> {
         let content = Envelope::read(request.body)?;
         let handshake = content.handshake();
         let presented = match &handshake {
@@ -165,7 +165,7 @@ impl Feishu {
             None => content.token(),
         };
         if !self.token.as_ref()?.matches(presented?) {
-            return Some(Err(Rejection::invalid(
+            return Some(Err(SignatureRejection::invalid(
                 "the verification token in the body is not that of this route",
             )));
         }
@@ -201,7 +201,7 @@ impl Feishu {
     /// A whole number is a time. Anything else is opaque, unless it begins with a whole timestamp:
     /// nothing stands between timestamp and nonce in the signed text, so the nonce's first
     /// characters could be moved over to make an old timestamp look opaque.
-    fn fresh(&self, timestamp: &[u8], now: Duration) -> Result<(), Rejection> {
+    fn fresh(&self, timestamp: &[u8], now: Duration) -> Result<(), SignatureRejection> {
         let digits = timestamp
             .iter()
             .take_while(|byte| byte.is_ascii_digit())
@@ -239,28 +239,33 @@ impl Scheme for Feishu {
         }
     }
 
-    fn verify(&self, request: &Request<'_>, context: &Context<'_>) -> Result<Accepted, Rejection> {
+    fn verify(
+        &self,
+        request: &Request<'_>,
+        context: &Context<'_>,
+    ) -> Result<Accepted, SignatureRejection> {
         headers::all_there(request.headers, &REQUIRED)?;
         let timestamp = headers::single(request.headers, &TIMESTAMP)?;
         let nonce = headers::single(request.headers, &NONCE)?;
         let text = headers::single(request.headers, &SIGNATURE)?;
         let signature = Decoded::read(text, SignatureEncoding::Hex)
-            .ok_or_else(|| Rejection::invalid("x-lark-signature is not hex"))?;
+            .ok_or_else(|| SignatureRejection::invalid("x-lark-signature is not hex"))?;
         let key = self
             .matching(&signature, &[timestamp, nonce], request.body)
-            .ok_or_else(Rejection::invalid_signature)?;
+            .ok_or_else(SignatureRejection::invalid_signature)?;
         self.fresh(timestamp, context.now)?;
 
         let outer = Envelope::read(request.body)
-            .ok_or_else(|| Rejection::invalid("the body is not a JSON object"))?;
+            .ok_or_else(|| SignatureRejection::invalid("the body is not a JSON object"))?;
         let plaintext;
         let content = match outer.encrypt.get() {
             None => outer,
             Some(encrypt) => {
                 plaintext = envelope::decrypt(encrypt, &key.decryption)
-                    .ok_or_else(|| Rejection::invalid("`encrypt` cannot be decrypted"))?;
-                Envelope::read(&plaintext)
-                    .ok_or_else(|| Rejection::invalid("`encrypt` does not hold a JSON object"))?
+                    .ok_or_else(|| SignatureRejection::invalid("`encrypt` cannot be decrypted"))?;
+                Envelope::read(&plaintext).ok_or_else(|| {
+                    SignatureRejection::invalid("`encrypt` does not hold a JSON object")
+                })?
             }
         };
         if let Some(handshake) = content.handshake() {
@@ -274,7 +279,7 @@ impl Scheme for Feishu {
         &self,
         request: &Request<'_>,
         context: &Context<'_>,
-    ) -> Option<Result<Accepted, Rejection>> {
+    ) -> Option<Result<Accepted, SignatureRejection>> {
         if self.keys.is_empty() {
             self.check_token(request, context)
         } else {

@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use http::{HeaderMap, HeaderName};
 
-use super::rejection::Rejection;
+use super::rejection::SignatureRejection;
 use crate::settings::declare::choice;
 
 choice! {
@@ -26,7 +26,10 @@ const TIMESTAMP_DIGITS_MAX: usize = 20;
 const SIGNATURE_BYTES_MAX: usize = 96;
 
 /// That all of `names` are there, good or bad.
-pub(super) fn all_there(headers: &HeaderMap, names: &[HeaderName]) -> Result<(), Rejection> {
+pub(super) fn all_there(
+    headers: &HeaderMap,
+    names: &[HeaderName],
+) -> Result<(), SignatureRejection> {
     if names.iter().all(|name| headers.contains_key(name)) {
         return Ok(());
     }
@@ -35,7 +38,7 @@ pub(super) fn all_there(headers: &HeaderMap, names: &[HeaderName]) -> Result<(),
         .filter(|name| !headers.contains_key(*name))
         .map(HeaderName::as_str)
         .collect();
-    Err(Rejection::missing(format!(
+    Err(SignatureRejection::missing(format!(
         "the request lacks {}",
         absent.join(", ")
     )))
@@ -43,15 +46,20 @@ pub(super) fn all_there(headers: &HeaderMap, names: &[HeaderName]) -> Result<(),
 
 /// The only value of a header, not empty. A second value is refused: whoever reads the other one
 /// would read something that was not checked.
-pub(super) fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<&'a [u8], Rejection> {
+pub(super) fn single<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+) -> Result<&'a [u8], SignatureRejection> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
         (Some(value), None) if !value.is_empty() => Ok(value.as_bytes()),
-        (Some(_), None) => Err(Rejection::invalid(format!("{name} is empty"))),
-        (Some(_), Some(_)) => Err(Rejection::invalid(format!(
+        (Some(_), None) => Err(SignatureRejection::invalid(format!("{name} is empty"))),
+        (Some(_), Some(_)) => Err(SignatureRejection::invalid(format!(
             "{name} has more than one value; send one"
         ))),
-        (None, _) => Err(Rejection::missing(format!("the request lacks {name}"))),
+        (None, _) => Err(SignatureRejection::missing(format!(
+            "the request lacks {name}"
+        ))),
     }
 }
 
@@ -67,7 +75,11 @@ pub(super) fn unix_seconds(text: &[u8]) -> Option<u64> {
 }
 
 /// That a timestamp is at most `tolerance` away from `now`, in whole seconds, in both directions.
-pub(super) fn fresh(timestamp_s: u64, now: Duration, tolerance: Duration) -> Result<(), Rejection> {
+pub(super) fn fresh(
+    timestamp_s: u64,
+    now: Duration,
+    tolerance: Duration,
+) -> Result<(), SignatureRejection> {
     let now_s = now.as_secs();
     let apart_s = now_s.abs_diff(timestamp_s);
     if Duration::from_secs(apart_s) <= tolerance {
@@ -78,7 +90,7 @@ pub(super) fn fresh(timestamp_s: u64, now: Duration, tolerance: Duration) -> Res
     } else {
         "ahead of this clock"
     };
-    Err(Rejection::expired(format!(
+    Err(SignatureRejection::expired(format!(
         "the timestamp is {apart_s} s {side}; {} s are allowed",
         tolerance.as_secs()
     )))

@@ -18,7 +18,7 @@ use self::template::{Part, Template, Values};
 use super::Request;
 use super::error::SignError;
 use super::headers::{self, Decoded, SignatureEncoding};
-use super::rejection::Rejection;
+use super::rejection::SignatureRejection;
 use super::replay::Key;
 use super::scheme::{
     Accepted, Context, Descriptor, Identity, Scheme, SchemeSettings, SignedBy, Windows,
@@ -99,14 +99,14 @@ struct Presented<'a> {
 
 impl Hmac {
     /// What is absent is told of all at once.
-    fn present<'a>(&self, request: &Request<'a>) -> Result<Presented<'a>, Rejection> {
+    fn present<'a>(&self, request: &Request<'a>) -> Result<Presented<'a>, SignatureRejection> {
         self.read(request).map_err(|rejection| {
             let all_there = headers::all_there(request.headers, &self.required);
             all_there.err().unwrap_or(rejection)
         })
     }
 
-    fn read<'a>(&self, request: &Request<'a>) -> Result<Presented<'a>, Rejection> {
+    fn read<'a>(&self, request: &Request<'a>) -> Result<Presented<'a>, SignatureRejection> {
         let mut values = Values {
             timestamp: b"",
             id: b"",
@@ -120,14 +120,14 @@ impl Hmac {
             values.timestamp = headers::single(request.headers, name)?;
             let seconds = headers::unix_seconds(values.timestamp);
             timestamp_s = Some(seconds.ok_or_else(|| {
-                Rejection::invalid(format!("{name} is not in whole unix seconds"))
+                SignatureRejection::invalid(format!("{name} is not in whole unix seconds"))
             })?);
         }
         if let Some(name) = &self.id_header {
             values.id = headers::single(request.headers, name)?;
         }
         if let Some(part) = self.template.blurred(&values) {
-            return Err(Rejection::invalid(format!(
+            return Err(SignatureRejection::invalid(format!(
                 "{} contains the separator next to it in the signed text",
                 part.placeholder()
             )));
@@ -135,9 +135,9 @@ impl Hmac {
         let name = &self.signature_header;
         let text = headers::single(request.headers, name)?
             .strip_prefix(self.prefix.as_ref())
-            .ok_or_else(|| Rejection::invalid(format!("{name} lacks its prefix")))?;
+            .ok_or_else(|| SignatureRejection::invalid(format!("{name} lacks its prefix")))?;
         let signature = Decoded::read(text, self.signature_encoding)
-            .ok_or_else(|| Rejection::invalid(format!("{name} is not well encoded")))?;
+            .ok_or_else(|| SignatureRejection::invalid(format!("{name} is not well encoded")))?;
         Ok(Presented {
             signature,
             timestamp_s,
@@ -218,7 +218,11 @@ impl Scheme for Hmac {
         &self.stripped
     }
 
-    fn verify(&self, request: &Request<'_>, context: &Context<'_>) -> Result<Accepted, Rejection> {
+    fn verify(
+        &self,
+        request: &Request<'_>,
+        context: &Context<'_>,
+    ) -> Result<Accepted, SignatureRejection> {
         let presented = self.present(request)?;
         let name = if request.headers.contains_key(&self.key_header) {
             Some(headers::single(request.headers, &self.key_header)?)
@@ -227,7 +231,7 @@ impl Scheme for Hmac {
         };
         let matched = self
             .matching(name, &presented)
-            .ok_or_else(Rejection::invalid_signature)?;
+            .ok_or_else(SignatureRejection::invalid_signature)?;
         if let Some(timestamp_s) = presented.timestamp_s {
             headers::fresh(timestamp_s, context.now, self.tolerance)?;
         }

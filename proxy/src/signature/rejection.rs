@@ -6,36 +6,36 @@ use crate::exchange::SignatureOutcome;
 
 /// A request that is not authentic.
 #[derive(Debug)]
-pub(super) struct Rejection {
+pub(super) struct SignatureRejection {
     pub(super) outcome: SignatureOutcome,
     /// For whoever sent it: names headers and windows, never secrets.
     pub(super) detail: Cow<'static, str>,
 }
 
-impl Rejection {
+impl SignatureRejection {
     pub(super) fn missing(detail: impl Into<Cow<'static, str>>) -> Self {
-        Rejection {
+        SignatureRejection {
             outcome: SignatureOutcome::Missing,
             detail: detail.into(),
         }
     }
 
     pub(super) fn invalid(detail: impl Into<Cow<'static, str>>) -> Self {
-        Rejection {
+        SignatureRejection {
             outcome: SignatureOutcome::Invalid,
             detail: detail.into(),
         }
     }
 
     pub(super) fn expired(detail: impl Into<Cow<'static, str>>) -> Self {
-        Rejection {
+        SignatureRejection {
             outcome: SignatureOutcome::Expired,
             detail: detail.into(),
         }
     }
 
     pub(super) fn replayed(detail: impl Into<Cow<'static, str>>) -> Self {
-        Rejection {
+        SignatureRejection {
             outcome: SignatureOutcome::Replayed,
             detail: detail.into(),
         }
@@ -43,6 +43,6 @@ impl Rejection {
 
     /// The one text for an invalid signature, an invalid secret and an unknown client.
     pub(super) fn invalid_signature() -> Self {
-        Rejection::invalid("no secret of this route makes this signature of this request")
+        SignatureRejection::invalid("no secret of this route makes this signature of this request")
     }
 }

@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderName};
 use super::Request;
 use super::demand::{ClientKeys, Coverage};
 use super::error::{SchemeError, SignError};
-use super::rejection::Rejection;
+use super::rejection::SignatureRejection;
 use super::replay::{Key, Namespace};
 use super::secret::HashedSecret;
 use super::signing::{Credentials, SignedHeaders, ToSign};
@@ -184,7 +184,11 @@ pub(crate) trait Scheme: Send + Sync {
     }
 
     /// In this order: what is missing, what is malformed, the signature, its age.
-    fn verify(&self, request: &Request<'_>, context: &Context<'_>) -> Result<Accepted, Rejection>;
+    fn verify(
+        &self,
+        request: &Request<'_>,
+        context: &Context<'_>,
+    ) -> Result<Accepted, SignatureRejection>;
 
     /// For platforms that send some requests without any header of theirs. `None`: it is not for this
     /// scheme.
@@ -192,7 +196,7 @@ pub(crate) trait Scheme: Send + Sync {
         &self,
         _request: &Request<'_>,
         _context: &Context<'_>,
-    ) -> Option<Result<Accepted, Rejection>> {
+    ) -> Option<Result<Accepted, SignatureRejection>> {
         None
     }
 

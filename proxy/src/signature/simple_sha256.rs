@@ -20,7 +20,7 @@ use super::demand::Coverage;
 use super::error::{SchemeError, SignError};
 use super::headers::{self, Decoded, SignatureEncoding};
 use super::keys::{self, Secrets, client_keys};
-use super::rejection::Rejection;
+use super::rejection::SignatureRejection;
 use super::replay::Key;
 use super::scheme::{
     Accepted, Built, Context, Descriptor, Entry, Identity, RawScheme, Scheme, SchemeSettings,
@@ -130,14 +130,19 @@ impl Scheme for SimpleSha256 {
         "x-timestamp and x-signature"
     }
 
-    fn verify(&self, request: &Request<'_>, context: &Context<'_>) -> Result<Accepted, Rejection> {
+    fn verify(
+        &self,
+        request: &Request<'_>,
+        context: &Context<'_>,
+    ) -> Result<Accepted, SignatureRejection> {
         headers::all_there(request.headers, &REQUIRED)?;
         let timestamp = headers::single(request.headers, &TIMESTAMP)?;
-        let timestamp_s = headers::unix_seconds(timestamp)
-            .ok_or_else(|| Rejection::invalid("x-timestamp is not in whole unix seconds"))?;
+        let timestamp_s = headers::unix_seconds(timestamp).ok_or_else(|| {
+            SignatureRejection::invalid("x-timestamp is not in whole unix seconds")
+        })?;
         let signature = headers::single(request.headers, &SIGNATURE)?;
         let presented = Decoded::read(signature, SignatureEncoding::Base64)
-            .ok_or_else(|| Rejection::invalid("x-signature is not base64"))?;
+            .ok_or_else(|| SignatureRejection::invalid("x-signature is not base64"))?;
         let mut matched = None;
         for (position, secret) in &self.secrets {
             let digest = digest(timestamp, secret.expose_secret());
@@ -145,7 +150,7 @@ impl Scheme for SimpleSha256 {
                 matched = Some(*position);
             }
         }
-        let key = matched.ok_or_else(Rejection::invalid_signature)?;
+        let key = matched.ok_or_else(SignatureRejection::invalid_signature)?;
         headers::fresh(timestamp_s, context.now, self.tolerance)?;
         let nonce = || Identity::Nonce(Key::of(&[timestamp, presented.as_bytes()]));
         Ok(Accepted::Valid {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::delivery::{Delivery, Repeat};
-use super::rejection::Rejection;
+use super::rejection::SignatureRejection;
 use super::scheme::{Descriptor, PlatformAnswer, SignedBy};
 use crate::exchange::SignatureOutcome;
 
@@ -44,7 +44,7 @@ impl Verdict {
         }
     }
 
-    pub(super) fn rejected(scheme: &'static Descriptor, rejection: Rejection) -> Self {
+    pub(super) fn rejected(scheme: &'static Descriptor, rejection: SignatureRejection) -> Self {
         let title = match rejection.outcome {
             SignatureOutcome::Invalid => scheme.invalid_title,
             _ => None,

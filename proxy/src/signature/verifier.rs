@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue};
 
 use super::delivery::Claim;
 use super::memory::Memory;
-use super::rejection::Rejection;
+use super::rejection::SignatureRejection;
 use super::replay::{Namespace, Seen};
 use super::scheme::{Accepted, Context, Descriptor, Identity, Scheme, SignedBy};
 use super::store::ReplayStore;
@@ -133,7 +133,7 @@ impl Verifying {
         Context { now, namespaces }
     }
 
-    fn settle(&self, result: Result<Accepted, Rejection>) -> Verified<'_> {
+    fn settle(&self, result: Result<Accepted, SignatureRejection>) -> Verified<'_> {
         let scheme = self.descriptor;
         Verified(match (result, &self.store) {
             (
@@ -191,7 +191,7 @@ impl Verified<'_> {
                 match store.check_and_insert(key, now).await {
                     Seen::First => valid,
                     Seen::Before => {
-                        let rejection = Rejection::replayed(one.scheme.replayed_detail());
+                        let rejection = SignatureRejection::replayed(one.scheme.replayed_detail());
                         Verdict::rejected(one.descriptor, rejection)
                     }
                 }
