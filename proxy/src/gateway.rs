@@ -4,11 +4,11 @@
 //! listener -> route -> body -> signature -> limit -> cache -> backend -> answer -> record
 //! ```
 //!
-//! [`Gateway::serve`] takes a request through it in three steps, and each line of a step calls one stage:
+//! `Gateway::serve` takes a request through it in three steps, and each line of a step calls one stage:
 //!
 //! - **admit**: route, body, signature, limit. Finds the route, reads the body, verifies the signature and
 //!   checks the limits. Each of these stages can reject the request; no backend has seen any of it yet.
-//! - **forward**: cache, backend. Finds out where the response comes from ([`ResponseSource`]): from the cache, or
+//! - **forward**: cache, backend. Finds out where the response comes from (`ResponseSource`): from the cache, or
 //!   from a backend whose response head has arrived. Until then nothing final has been written to the
 //!   client, so this is the step in which a failed attempt can be followed by another.
 //! - **deliver**: answer. Writes the response to the client, and copies it for the cache. Only this step

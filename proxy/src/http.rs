@@ -1,7 +1,7 @@
 //! The HTTP that the stages share: a request and its client, heads, framing, and what bounds them.
 //!
 //! Below every stage, and above none: [`crate::listener`] reads heads from connections and hands each
-//! request on as a [`session::Session`].
+//! request on as a `session::Session`.
 
 use std::net::IpAddr;
 use std::sync::Arc;

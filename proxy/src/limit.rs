@@ -6,7 +6,7 @@
 //! before it get back what they had counted, so that a rejected request costs nothing there. A limit by
 //! address keeps its count also when a later stage rejects: that is what it is for.
 //!
-//! Keys are bytes that are the same in every replica ([`key`]); a counter in this process keeps no more than a
+//! Keys are bytes that are the same in every replica (`limit/key.rs`); a counter in this process keeps no more than a
 //! keyed hash of them. Checks are asynchronous and have a deadline, for a counter that replicas share; in this
 //! process they never wait. IPv6 addresses count by their /64, because one client commands all of it. Requests
 //! without the header of a limit by header count as one.
