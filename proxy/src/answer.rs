@@ -1,7 +1,7 @@
-//! Stage seven: writes responses to clients.
+//! The answer stage: writes responses to clients.
 //!
-//! A backend's response is forwarded as it arrives, byte for byte. What is read of it on the way (first
-//! token, tokens used) and copied (for the cache) is bounded whatever its size. A stream that the backend
+//! A backend's response is forwarded as it arrives, byte for byte. What weir reads of it on the way (first
+//! token, token usage) and copies (for the cache) is bounded, whatever its size. A stream that the backend
 //! cuts is never ended as if it were complete.
 
 pub(crate) mod ahead;

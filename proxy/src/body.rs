@@ -133,7 +133,7 @@ async fn gather(
 async fn next(session: &mut Session) -> Result<Option<Bytes>, Unread> {
     session.read_body().await.map_err(|why| match why {
         BodyReadError::Malformed(flaw) => Refusal::malformed_body(flaw).into(),
-        BodyReadError::Stalled => Refusal::new(ErrorCode::BodyTimeout, "the body stalled").into(),
+        BodyReadError::Stalled => Refusal::stalled_body().into(),
         BodyReadError::ClientLeft => Unread::ClientLeft,
     })
 }

@@ -1,10 +1,10 @@
-//! Stage four: rates, and requests at once.
+//! The limit stage: rates and concurrency.
 //!
 //! Rates are counted by GCRA, the generic cell rate algorithm (a token bucket). Limits by address are checked
 //! before the body is read, the others when the client is known. It never queues: a request is admitted or
 //! rejected. The limits of one step are checked in the order of the file; when one rejects, those checked
-//! before it get back what they had counted, so that a rejected request costs nothing there. A limit by
-//! address keeps its count also when a later stage rejects: that is what it is for.
+//! before it give back what they had counted, so that a rejected request uses no quota there. A limit by
+//! address keeps its count also when a later stage rejects: that is its purpose.
 //!
 //! Keys are bytes that are the same in every replica (`limit/key.rs`); a counter in this process keeps no more than a
 //! keyed hash of them. Checks are asynchronous and have a deadline, for a counter that replicas share; in this

@@ -1,8 +1,8 @@
-//! Stage eight: every finished request is recorded once, whatever became of it, in metrics, in its event
-//! and in its spans.
+//! The record stage: every finished request is recorded exactly once, whatever its outcome, in metrics, in
+//! its event and in its spans.
 //!
-//! What records is a list that `app` puts together: metrics and events from here, others from the
-//! modules they belong to. A request only formats its event and hands it to a bounded buffer; a worker
+//! `app` assembles the list of recorders: metrics and events from here, others from the modules that they
+//! belong to. A request only formats its event and hands it to a bounded buffer; a worker
 //! writes it. No request waits for a disk.
 
 use std::cell::RefCell;

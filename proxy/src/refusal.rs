@@ -267,6 +267,12 @@ impl Refusal {
         Refusal::new(ErrorCode::BadRequest, detail)
     }
 
+    /// A body of which nothing arrived for too long.
+    #[must_use]
+    pub fn stalled_body() -> Self {
+        Refusal::new(ErrorCode::BodyTimeout, "the body stalled")
+    }
+
     #[must_use]
     pub fn retry_after(mut self, seconds: u64) -> Self {
         self.retry_after_s = Some(seconds);

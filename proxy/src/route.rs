@@ -1,9 +1,9 @@
-//! Stage one: which route, which platform, which client address, which trace; and whether the
-//! source address may use the route.
+//! The route stage: determines route, platform, client address and trace, and whether the source address may
+//! use the route.
 //!
 //! It decides on the head alone and never touches a body. The first route whose path matches
-//! decides; routes with exactly the same path are told apart by method. Only canonical paths are
-//! asked for (see [`path`]), and the backend is sent the canonical path too, so that weir and the
+//! decides; routes with exactly the same path are distinguished by method. Only canonical paths are
+//! matched (see [`path`]), and the backend is sent the canonical path too, so that weir and the
 //! backend agree on which resource a request names; where a backend is more lenient than that, a
 //! protected route guards its look-alikes (see [`guard`]).
 

@@ -1,5 +1,5 @@
-//! Stage three: is the request authentic, fresh, and not seen before. A platform's handshake is answered
-//! here.
+//! The signature stage: whether a request is authentic, fresh and not a replay. A platform's handshake is
+//! answered here.
 //!
 //! It verifies the raw bytes of the body as they arrived and never changes them. Nothing reaches a
 //! backend before its verdict.

@@ -68,9 +68,11 @@ impl RoutePipeline {
         let concurrency =
             unchanged(|previous, route| previous.config.concurrency == route.concurrency);
         let cache_owner = unchanged(|previous, route| {
-            previous.config.cache == route.cache && previous.config.matching == route.matching
+            previous.config.cache == route.cache
+                && previous.config.matching == route.matching
+                && previous.config.platform == route.platform
         });
-        // Another backend, or other credentials for it, may respond differently.
+        // Another backend, or other headers for it, may respond differently.
         let cache_owner =
             cache_owner.filter(|previous| previous.backend.config() == parts.backend.config());
         RoutePipeline {

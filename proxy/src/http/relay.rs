@@ -250,9 +250,7 @@ impl Relay {
                 return None;
             }
             Err(BodyReadError::Malformed(flaw)) => Refusal::malformed_body(flaw),
-            Err(BodyReadError::Stalled) => {
-                Refusal::new(ErrorCode::BodyTimeout, "the body stood still")
-            }
+            Err(BodyReadError::Stalled) => Refusal::stalled_body(),
             Err(BodyReadError::ClientLeft) => return Some(RelayOutcome::ClientLeft),
         };
         Some(RelayOutcome::Refused(refusal))

@@ -159,7 +159,7 @@ impl Operation {
         }
     }
 
-    /// Whether the answer is a stream unless the question says no.
+    /// Whether the response is a stream unless the request asks for none.
     #[must_use]
     pub(super) const fn streams_unasked(self) -> bool {
         matches!(self, Operation::OllamaChat | Operation::OllamaGenerate)

@@ -32,7 +32,7 @@ pub(crate) fn plain() -> Exchange {
     )
 }
 
-/// A connection that broke, and then one whose answer stood still.
+/// A connection that broke, and then one whose response stalled.
 fn upstream(exchange: &Exchange) -> UpstreamNote {
     let started = exchange.timing.started();
     let trace = &exchange.trace;

@@ -19,6 +19,8 @@ use super::store::{InProcess, ReplayStore};
 /// The memory of all routes of a configuration.
 pub struct Memory {
     shared: Vec<Arc<InProcess>>,
+    /// How many ids the stores of earlier generations dropped that are not in use any more.
+    dropped_before: u64,
     /// By secret, the position of the memory.
     positions: HashMap<Secret, usize>,
     /// By secret, whose ids are one.
@@ -66,7 +68,9 @@ impl Memory {
                 None => InProcess::new(SeenRequests::new(window, members)),
             });
         }
+        let dropped_before = previous.map_or(0, Memory::dropped);
         Memory {
+            dropped_before: dropped_before.saturating_sub(dropped_by(&shared)),
             positions,
             namespaces: namespaces(&clients.concat(), previous),
             shared,
@@ -106,11 +110,7 @@ impl Memory {
     /// How many ids were forgotten before their time because a memory was full.
     #[must_use]
     pub fn dropped(&self) -> u64 {
-        // After a swap of generations two groups may have one store.
-        let mut each: Vec<&Arc<InProcess>> = self.shared.iter().collect();
-        each.sort_by_key(|store| Arc::as_ptr(store));
-        each.dedup_by_key(|store| Arc::as_ptr(store));
-        each.into_iter().map(|store| store.dropped()).sum()
+        self.dropped_before + dropped_by(&self.shared)
     }
 }
 
@@ -122,6 +122,14 @@ impl std::fmt::Debug for Memory {
             .field("memories", &memories)
             .finish_non_exhaustive()
     }
+}
+
+/// Each store once: after a swap of generations two groups may have the same one.
+fn dropped_by(stores: &[Arc<InProcess>]) -> u64 {
+    let mut each: Vec<&Arc<InProcess>> = stores.iter().collect();
+    each.sort_by_key(|store| Arc::as_ptr(store));
+    each.dedup_by_key(|store| Arc::as_ptr(store));
+    each.into_iter().map(|store| store.dropped()).sum()
 }
 
 /// A list for each client.
@@ -194,6 +202,24 @@ fn joined(sets: &[Vec<Secret>]) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::signature::replay::Key;
+
+    #[test]
+    fn what_a_store_dropped_stays_counted_when_its_secrets_are_gone() {
+        let full = SeenRequests::with_entries_max(Duration::from_secs(60), 1);
+        for number in 0..100_u8 {
+            full.insert(Key::of(&[&[number]]), Duration::from_secs(1));
+        }
+        let dropped = full.dropped();
+        assert!(dropped > 0);
+        let store = InProcess::new(full);
+        let memory = Memory {
+            shared: vec![store.clone(), store],
+            ..Memory::new([])
+        };
+        assert_eq!(memory.dropped(), dropped, "one store, counted once");
+        assert_eq!(memory.next([]).next([]).dropped(), dropped);
+    }
 
     #[test]
     fn sets_are_joined_by_what_they_share_over_any_number_of_steps() {

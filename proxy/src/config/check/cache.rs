@@ -48,8 +48,8 @@ fn ignore_headers(raw: &Cache, diagnostics: &mut Diagnostics) -> Vec<HeaderName>
             name if is_credential(name) => {
                 let path = format!("{}[{position}]", raw.ignore_headers.path);
                 let does = format!(
-                    "takes `{name}` out of the question: what was answered to one credential is told \
-                     to whoever asks the same with another, or with none"
+                    "removes `{name}` from the cache key: a response to one credential is served to \
+                     requests with another credential, or with none"
                 );
                 diagnostics.warn(&path, *place, &does);
             }

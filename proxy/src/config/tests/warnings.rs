@@ -79,8 +79,8 @@ fn a_credential_that_is_no_part_of_the_question_is_warned_of() {
     assert_eq!(
         warnings("x-session, Authorization"),
         [
-            "`routes[0].cache.ignore_headers[1]` (line 3) takes `authorization` out of the question: \
-             what was answered to one credential is told to whoever asks the same with another, or \
+            "`routes[0].cache.ignore_headers[1]` (line 3) removes `authorization` from the cache key: \
+             a response to one credential is served to requests with another credential, or \
              with none."
         ]
     );

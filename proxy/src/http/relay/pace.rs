@@ -18,20 +18,20 @@ pub(super) struct Pace {
 
 /// Why a client is not waited for any longer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum TooSlow {
-    StoodStill(Duration),
-    Dripped,
+pub(super) enum SlowBody {
+    Stalled(Duration),
+    BelowMinimumRate,
 }
 
-impl TooSlow {
-    /// What the client is told.
+impl SlowBody {
+    /// The detail of the rejection.
     pub(super) fn detail(self) -> String {
         match self {
-            TooSlow::StoodStill(idle) => {
-                format!("nothing of the body came for {} ms", idle.as_millis())
+            SlowBody::Stalled(idle) => {
+                format!("no byte of the body arrived for {} ms", idle.as_millis())
             }
-            TooSlow::Dripped => format!(
-                "the body came slower than {RATE_BYTES_PER_S} bytes a second over {} s",
+            SlowBody::BelowMinimumRate => format!(
+                "the body arrived at less than {RATE_BYTES_PER_S} bytes per second over {} s",
                 WINDOW.as_secs()
             ),
         }
@@ -39,15 +39,15 @@ impl TooSlow {
 }
 
 impl Pace {
-    /// Until when the next piece is waited for at `now`, and why not longer.
-    pub(super) fn wait(&mut self, now: Instant, idle: Duration) -> (Instant, TooSlow) {
+    /// The deadline of the next piece at `now`, and the reason to give when it passes.
+    pub(super) fn wait(&mut self, now: Instant, idle: Duration) -> (Instant, SlowBody) {
         let since = *self.waiting_since.get_or_insert(now);
-        let stands_still = since + idle;
+        let stalled_at = since + idle;
         let window_ends = since + WINDOW.saturating_sub(self.waited);
-        if self.is_enough() || window_ends > stands_still {
-            (stands_still, TooSlow::StoodStill(idle))
+        if self.is_enough() || window_ends > stalled_at {
+            (stalled_at, SlowBody::Stalled(idle))
         } else {
-            (window_ends, TooSlow::Dripped)
+            (window_ends, SlowBody::BelowMinimumRate)
         }
     }
 
@@ -76,7 +76,7 @@ mod tests {
     const IDLE: Duration = Duration::from_secs(60);
 
     /// When a client that sends so many bytes each so often is given up, within an hour.
-    fn given_up(bytes: u64, every: Duration, idle: Duration) -> Option<(u64, TooSlow)> {
+    fn given_up(bytes: u64, every: Duration, idle: Duration) -> Option<(u64, SlowBody)> {
         let begun = clock::now();
         let (mut pace, mut now) = (Pace::default(), begun);
         while now < begun + Duration::from_secs(3600) {
@@ -93,19 +93,25 @@ mod tests {
     #[test]
     fn a_client_that_drips_is_given_up_and_a_slow_one_is_not() {
         let second = Duration::from_secs(1);
-        assert_eq!(given_up(1, second, IDLE), Some((30, TooSlow::Dripped)));
-        assert_eq!(given_up(1000, second, IDLE), Some((30, TooSlow::Dripped)));
+        assert_eq!(
+            given_up(1, second, IDLE),
+            Some((30, SlowBody::BelowMinimumRate))
+        );
+        assert_eq!(
+            given_up(1000, second, IDLE),
+            Some((30, SlowBody::BelowMinimumRate))
+        );
         assert_eq!(given_up(1024, second, IDLE), None);
         assert_eq!(given_up(40 * 1024, 20 * second, IDLE), None);
         // Silence is the slowest drip.
         assert_eq!(
             given_up(1 << 20, 70 * second, IDLE),
-            Some((30, TooSlow::Dripped))
+            Some((30, SlowBody::BelowMinimumRate))
         );
         let soon = Duration::from_secs(5);
         assert_eq!(
             given_up(1, 6 * second, soon),
-            Some((5, TooSlow::StoodStill(soon)))
+            Some((5, SlowBody::Stalled(soon)))
         );
     }
 
