@@ -13,6 +13,7 @@
 use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
+use thiserror::Error;
 
 pub mod folded;
 
@@ -25,49 +26,38 @@ pub enum EncodedSlash {
 }
 
 /// Why a path has no canonical form.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum BadPath {
+    #[error("the path does not begin with /")]
     NotAbsolute,
+    #[error("the path has an encoded NUL (%00)")]
     EncodedNul,
+    #[error("the path has a % that is not followed by two hex digits")]
     InvalidEscape,
+    #[error("the path is not UTF-8 when its escapes are decoded")]
     InvalidUtf8,
+    #[error("the path leads above the root")]
     AboveRoot,
     /// `#` or `?` as it is.
+    #[error("the path has a # or ? that is not escaped")]
     InvalidCharacter,
     /// A control character (Unicode's category Cc), encoded or as it is.
+    #[error("the path has a control character, encoded or not")]
     ControlCharacter,
     /// `\`, encoded or as it is.
+    #[error("the path has a backslash, encoded or not")]
     Backslash,
     /// A byte past ASCII as it is; its escape is welcome.
+    #[error("the path has bytes that are not ASCII; send them percent-encoded")]
     NonAscii,
     /// `%2F`, where the configuration rejects it.
+    #[error("the path has an encoded slash (%2F), which is rejected here")]
     EncodedSlash,
     /// A `.` or `..` that only some backends see: beside an encoded slash (`/a/..%2Fb`), or with
     /// parameters (`/a/..;x/b`), encoded (`/a/..%3Bx/b`) or not.
+    #[error("the path has a dot segment behind an encoded slash or with parameters")]
     HiddenDotSegment,
 }
-
-impl std::fmt::Display for BadPath {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str(match self {
-            BadPath::NotAbsolute => "the path does not begin with /",
-            BadPath::EncodedNul => "the path has an encoded NUL (%00)",
-            BadPath::InvalidEscape => "the path has a % that is not followed by two hex digits",
-            BadPath::InvalidUtf8 => "the path is not UTF-8 when its escapes are decoded",
-            BadPath::AboveRoot => "the path leads above the root",
-            BadPath::InvalidCharacter => "the path has a # or ? that is not escaped",
-            BadPath::ControlCharacter => "the path has a control character, encoded or not",
-            BadPath::Backslash => "the path has a backslash, encoded or not",
-            BadPath::NonAscii => "the path has bytes that are not ASCII; send them percent-encoded",
-            BadPath::EncodedSlash => "the path has an encoded slash (%2F), which is rejected here",
-            BadPath::HiddenDotSegment => {
-                "the path has a dot segment behind an encoded slash or with parameters"
-            }
-        })
-    }
-}
-
-impl std::error::Error for BadPath {}
 
 /// The canonical form of a request's path (without its query). Borrowed when it already is one.
 ///

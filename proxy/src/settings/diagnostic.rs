@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use thiserror::Error;
+
 use super::node::Place;
 use super::quote::Spans;
 
@@ -11,9 +13,10 @@ const LINE_CHARACTERS_MAX: usize = 200;
 /// More errors than this are counted, not shown.
 const SHOWN_MAX: usize = 100;
 
-/// Everything that is wrong with one file, in the order of its lines. `Display` is what `weir check`
-/// prints: place, what is wrong, the line itself, what is expected.
-#[derive(Debug)]
+/// All errors of one file, in the order of its lines. `Display` is what `weir check` prints: for each error its
+/// position, the message, and the line with a mark below it.
+#[derive(Debug, Error)]
+#[error("{}", rendered(.file, .list))]
 pub struct ConfigError {
     pub file: PathBuf,
     pub list: Vec<Diagnostic>,
@@ -69,38 +72,36 @@ impl ConfigError {
     }
 }
 
-impl std::fmt::Display for ConfigError {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let file = self.file.display();
-        for diagnostic in self.list.iter().take(SHOWN_MAX) {
-            let Diagnostic {
-                line,
-                column,
-                message,
-                source_line,
-            } = diagnostic;
-            if *line == 0 {
-                writeln!(formatter, "{file}: {message}")?;
-                continue;
-            }
-            writeln!(formatter, "{file}:{line}:{column}: {message}")?;
-            if !source_line.is_empty() {
-                writeln!(formatter, "{line:>5} | {source_line}")?;
-            }
-            if !source_line.is_empty() && (1..=source_line.chars().count() + 1).contains(column) {
-                writeln!(formatter, "      | {:>column$}", "^")?;
-            }
+/// The list as `weir check` prints it.
+fn rendered(file: &Path, list: &[Diagnostic]) -> String {
+    let file = file.display();
+    let mut text = String::new();
+    for diagnostic in list.iter().take(SHOWN_MAX) {
+        let Diagnostic {
+            line,
+            column,
+            message,
+            source_line,
+        } = diagnostic;
+        if *line == 0 {
+            text += &format!("{file}: {message}\n");
+            continue;
         }
-        let count = self.list.len();
-        if count > SHOWN_MAX {
-            writeln!(formatter, "... and {} more", count - SHOWN_MAX)?;
+        text += &format!("{file}:{line}:{column}: {message}\n");
+        if !source_line.is_empty() {
+            text += &format!("{line:>5} | {source_line}\n");
         }
-        let noun = if count == 1 { "error" } else { "errors" };
-        write!(formatter, "{count} {noun} in {file}")
+        if !source_line.is_empty() && (1..=source_line.chars().count() + 1).contains(column) {
+            text += &format!("      | {:>column$}\n", "^");
+        }
     }
+    let count = list.len();
+    if count > SHOWN_MAX {
+        text += &format!("... and {} more\n", count - SHOWN_MAX);
+    }
+    let noun = if count == 1 { "error" } else { "errors" };
+    text + &format!("{count} {noun} in {file}")
 }
-
-impl std::error::Error for ConfigError {}
 
 /// What reading and checking gather on their way.
 #[derive(Debug, Default)]

@@ -100,7 +100,7 @@ fn a_key_may_come_in_any_of_three_headers() {
 fn a_hash_that_is_none_is_an_error_and_cannot_be_signed_with() {
     for secrets in ["sha256:abcd", "sha256:", &format!("{STORED}0")] {
         let error = try_entry(&format!("{{scheme: bearer, secrets: ['{secrets}']}}"), "r");
-        let error = error.expect_err("no hash");
+        let error = error.expect_err("no hash").to_string();
         assert!(error.contains("64 hex digits"), "{error}");
     }
     let request = ToSign {

@@ -345,7 +345,9 @@ fn settings_without_a_secret_are_errors() {
     for scheme in schemes::built() {
         for secrets in ["", ", secrets: []", ", secrets: ['']", ", secrets: [a, '']"] {
             let yaml = format!("{{scheme: {}{secrets}}}", scheme.name);
-            let error = try_entry(&yaml, "web").expect_err("nothing to verify with");
+            let error = try_entry(&yaml, "web")
+                .expect_err("nothing to verify with")
+                .to_string();
             let is_named = error.contains("secret") || error.contains("at least one");
             assert!(is_named, "{yaml}: {error}");
         }

@@ -10,7 +10,7 @@ use super::entry::Signature;
 use super::memory::Memory;
 use super::{Config, Request, Verdict, Verifier, sign};
 use crate::settings::decode::Decode;
-use crate::settings::diagnostic::Diagnostics;
+use crate::settings::diagnostic::{ConfigError, Diagnostics};
 use crate::settings::tree;
 
 /// An entry of `signature` on the route `the-route`.
@@ -20,16 +20,14 @@ pub(super) fn entry(yaml: &str) -> Config {
 }
 
 /// An entry, or the errors of it.
-pub(super) fn try_entry(yaml: &str, route: &str) -> Result<Config, String> {
+pub(super) fn try_entry(yaml: &str, route: &str) -> Result<Config, ConfigError> {
     let mut diagnostics = Diagnostics::default();
     let checked = tree::parse(yaml, &mut diagnostics)
         .and_then(|node| Signature::decode(&node, &mut diagnostics))
         .and_then(|signature| signature.check(route, &mut diagnostics));
     match (checked, diagnostics.errors()) {
         (Some(config), 0) => Ok(config),
-        _ => Err(diagnostics
-            .into_error(Path::new("entry"), yaml, Default::default)
-            .to_string()),
+        _ => Err(diagnostics.into_error(Path::new("entry"), yaml, Default::default)),
     }
 }
 

@@ -261,7 +261,7 @@ fn an_entry_with_keys_of_another_scheme_or_without_a_scheme_is_an_error() {
     ] {
         let error = try_entry(yaml, "route").expect_err("not valid");
         for part in parts {
-            assert!(error.contains(part), "{yaml}: {error}");
+            assert!(error.to_string().contains(part), "{yaml}: {error}");
         }
     }
 }

@@ -287,7 +287,9 @@ fn invalid_settings_are_errors_without_a_word_of_the_secret() {
         "id_header: X-Weir-Key",
     ] {
         let yaml = format!("{{scheme: hmac, secrets: [zz-s3cret], {more}}}");
-        let error = try_entry(&yaml, "route").expect_err("invalid settings");
+        let error = try_entry(&yaml, "route")
+            .expect_err("invalid settings")
+            .to_string();
         assert!(!error.contains("s3cret"), "{error}");
     }
 }
