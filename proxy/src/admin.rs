@@ -134,7 +134,7 @@ impl Admin {
     ///
     /// # Errors
     /// When the address cannot be bound (the message names it), or no thread can be started.
-    pub fn start(config: &config::Admin, state: AdminState) -> io::Result<Self> {
+    pub fn start(config: &config::AdminApi, state: AdminState) -> io::Result<Self> {
         let listener = TcpListener::bind(config.address).map_err(|error| {
             let address = config.address;
             io::Error::new(

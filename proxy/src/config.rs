@@ -42,7 +42,7 @@ pub struct Config {
     /// What becomes of `%2F` in a path.
     pub encoded_slash: EncodedSlash,
     pub trusted_proxies: Vec<IpNet>,
-    pub admin: Admin,
+    pub admin: AdminApi,
     /// A route names its backend by the position in this list.
     pub backends: Vec<Arc<backend::Config>>,
     /// In the order of the file: the first that matches wins.
@@ -79,17 +79,17 @@ pub struct Tls {
 
 /// The operator's side.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Admin {
+pub struct AdminApi {
     pub address: SocketAddr,
     /// `None` only on a loopback address.
     pub token: Option<Arc<str>>,
 }
 
 // The token never reaches a log, also not through `{:?}`.
-impl std::fmt::Debug for Admin {
+impl std::fmt::Debug for AdminApi {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
-            .debug_struct("config::Admin")
+            .debug_struct("AdminApi")
             .field("address", &self.address)
             .finish_non_exhaustive()
     }
@@ -97,7 +97,7 @@ impl std::fmt::Debug for Admin {
 
 /// A checked configuration and what its author should know all the same.
 #[derive(Debug)]
-pub struct Loaded {
+pub struct LoadedConfig {
     pub config: Config,
     /// A key whose feature is not in this version yet, an example secret, a route that no request can
     /// reach, a scheme that covers no body.
@@ -106,7 +106,7 @@ pub struct Loaded {
 }
 
 /// The file as it was read. It holds secrets and has no `Debug` of its own.
-struct Source(node::Node);
+struct Source(node::YamlNode);
 
 impl std::fmt::Debug for Source {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -116,7 +116,7 @@ impl std::fmt::Debug for Source {
 
 /// The keys in which two configurations differ, and those of them that need a restart.
 #[must_use]
-pub fn diff(old: &Loaded, new: &Loaded) -> Changes {
+pub fn diff(old: &LoadedConfig, new: &LoadedConfig) -> Changes {
     let mut comparison = Comparison::new();
     raw::File::compare(&old.source.0, &new.source.0, &mut comparison);
     comparison.into_changes()
@@ -150,7 +150,7 @@ const FILE_BYTES_MAX: u64 = 1024 * 1024;
 ///
 /// # Errors
 /// Every error in it, or that it cannot be read.
-pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
+pub fn load(path: &Path) -> Result<LoadedConfig, ConfigError> {
     let text = read(path)?;
     parse(&text, path, &|name| std::env::var(name).ok())
 }
@@ -188,7 +188,7 @@ pub fn parse(
     text: &str,
     file: &Path,
     environment: &dyn Fn(&str) -> Option<String>,
-) -> Result<Loaded, ConfigError> {
+) -> Result<LoadedConfig, ConfigError> {
     let mut diagnostics = Diagnostics::default();
     let config = tree::parse(text, &mut diagnostics).and_then(|mut root| {
         interpolate::interpolate(&mut root, text, environment, &mut diagnostics);
@@ -200,7 +200,7 @@ pub fn parse(
         Some((check::check(&raw, &mut diagnostics)?, Source(root)))
     });
     match config {
-        Some((config, source)) if diagnostics.errors() == 0 => Ok(Loaded {
+        Some((config, source)) if diagnostics.errors() == 0 => Ok(LoadedConfig {
             config,
             warnings: diagnostics.into_warnings(),
             source,
@@ -208,7 +208,7 @@ pub fn parse(
         _ => {
             if diagnostics.errors() == 0 {
                 diagnostics.error(
-                    node::Place::START,
+                    node::FilePosition::START,
                     "the file was not understood; this is a bug in weir, please report it",
                 );
             }
@@ -221,7 +221,7 @@ pub fn parse(
 ///
 /// # Errors
 /// Never: a test says so.
-pub fn defaults() -> Result<Loaded, ConfigError> {
+pub fn defaults() -> Result<LoadedConfig, ConfigError> {
     let least = "backends: [{name: assistant, endpoints: ['http://127.0.0.1:8000']}]\n\
                  routes: [{name: everything, path: '/*', backend: assistant}]\n";
     parse(least, Path::new("the defaults"), &|_| None)

@@ -33,7 +33,7 @@ mod verdict;
 pub use headers::retry_after_s;
 use key::LimitKey;
 use limiter::Limiter;
-use verdict::Verdict;
+use verdict::LimitVerdict;
 
 /// How long a request waits at most for a counter that is not in this process.
 pub const WAIT_MAX: Duration = Duration::from_millis(100);
@@ -78,7 +78,7 @@ pub struct Subject<'a> {
 }
 
 /// All limits of one route. The clock is a parameter for the tests' sake.
-pub struct Limits<C: Clock = MonotonicClock> {
+pub struct RateLimits<C: Clock = MonotonicClock> {
     by_address: Vec<Limiter<C>>,
     others: Vec<Limiter<C>>,
     policy_header: Option<HeaderValue>,
@@ -148,15 +148,15 @@ impl QuotaStatus {
     }
 }
 
-impl Limits {
+impl RateLimits {
     /// The limits of one route, all quotas unused.
     #[must_use]
     pub fn new(limits: &[Config]) -> Self {
-        Limits::with_clock(limits, KEYS_MAX, &MonotonicClock)
+        RateLimits::with_clock(limits, KEYS_MAX, &MonotonicClock)
     }
 }
 
-impl<C: Clock + Clone> Limits<C> {
+impl<C: Clock + Clone> RateLimits<C> {
     fn with_clock(limits: &[Config], keys_max: usize, clock: &C) -> Self {
         let limiters: Vec<_> = limits
             .iter()
@@ -170,7 +170,7 @@ impl<C: Clock + Clone> Limits<C> {
         let (by_address, others) = limiters
             .into_iter()
             .partition(|limiter| limiter.by == By::Address);
-        Limits {
+        RateLimits {
             by_address,
             others,
             policy_header: (!policies.is_empty()).then(|| headers::field(policies)),
@@ -178,14 +178,14 @@ impl<C: Clock + Clone> Limits<C> {
     }
 }
 
-impl<C: Clock> Limits<C> {
+impl<C: Clock> RateLimits<C> {
     /// Whether any limit can be checked before the body has been read.
     #[must_use]
     pub fn any_by_address(&self) -> bool {
         !self.by_address.is_empty()
     }
 
-    /// Checks the limits by address. A request checked here is not checked again by [`Limits::admit`].
+    /// Checks the limits by address. A request checked here is not checked again by [`RateLimits::admit`].
     pub async fn admit_address(&self, subject: &Subject<'_>, deadline: Instant) -> Decision {
         check_all(&self.by_address, subject, deadline).await
     }
@@ -231,7 +231,7 @@ async fn check_all<C: Clock>(
         }
         let key = LimitKey::of(&limiter.by, subject);
         match limiter.check(&key, deadline).await {
-            Verdict::Admitted { remaining, reset } => {
+            LimitVerdict::Admitted { remaining, reset } => {
                 let nearer = nearest.is_none_or(|(_, least, longest)| {
                     remaining < least || (remaining == least && reset > longest)
                 });
@@ -239,7 +239,7 @@ async fn check_all<C: Clock>(
                     nearest = Some((limiter, remaining, reset));
                 }
             }
-            Verdict::Limited { retry_after, reset } => {
+            LimitVerdict::Limited { retry_after, reset } => {
                 give_back(&limiters[..position], subject, deadline).await;
                 return Decision::Limited {
                     status: status(limiter, 0, reset),
@@ -260,10 +260,10 @@ async fn give_back<C: Clock>(limiters: &[Limiter<C>], subject: &Subject<'_>, dea
     }
 }
 
-impl<C: Clock> std::fmt::Debug for Limits<C> {
+impl<C: Clock> std::fmt::Debug for RateLimits<C> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let names: Vec<_> = self.all().map(|limiter| &limiter.name).collect();
-        formatter.debug_tuple("Limits").field(&names).finish()
+        formatter.debug_tuple("RateLimits").field(&names).finish()
     }
 }
 

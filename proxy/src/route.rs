@@ -103,7 +103,7 @@ struct PatternGroup {
 
 /// What the table says to a path and method.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Match {
+pub enum RouteMatch {
     /// The position of the route.
     Route(usize),
     NoRoute,
@@ -128,22 +128,22 @@ impl Table {
     /// anything. A method that none of the pattern's routes has is refused here (RFC 9110, section
     /// 15.5.6) and never tried on a later, wider route.
     #[must_use]
-    pub fn find(&self, method: &Method, path: &str) -> Match {
+    pub fn find(&self, method: &Method, path: &str) -> RouteMatch {
         let Some(group) = self.groups.iter().find(|group| group.pattern.matches(path)) else {
-            return Match::NoRoute;
+            return RouteMatch::NoRoute;
         };
         self.take(group, method)
     }
 
     /// Which route of a group takes the method.
-    fn take(&self, group: &PatternGroup, method: &Method) -> Match {
+    fn take(&self, group: &PatternGroup, method: &Method) -> RouteMatch {
         let taker = group.routes.iter().copied().find(|&position| {
             let methods = &self.routes[position].methods;
             methods.is_empty() || methods.contains(method)
         });
         match taker {
-            Some(position) => Match::Route(position),
-            None => Match::MethodNotAllowed(group.allow.clone()),
+            Some(position) => RouteMatch::Route(position),
+            None => RouteMatch::MethodNotAllowed(group.allow.clone()),
         }
     }
 

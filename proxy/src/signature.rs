@@ -43,7 +43,7 @@ mod verdict;
 mod verifier;
 
 pub use scheme::PlatformAnswer;
-pub use verdict::Verdict;
+pub use verdict::SignatureVerdict;
 pub use verifier::{Verified, Verifier};
 
 pub mod sign;

@@ -9,13 +9,13 @@ use http::HeaderName;
 use percent_encoding::{AsciiSet, utf8_percent_encode};
 
 use super::raw;
-use super::{Admin, Config};
+use super::{AdminApi, Config};
 use crate::http::Limits;
 use crate::route::path::{BadPath, EncodedSlash, canonical};
 use crate::settings::decode::Setting;
 use crate::settings::diagnostic::Diagnostics;
-use crate::settings::lists::{Entries, refuse_duplicates};
-use crate::settings::values::{HeaderText, Text};
+use crate::settings::lists::{NamedValues, refuse_duplicates};
+use crate::settings::values::{HeaderText, PlainText};
 use crate::{audit, content, record};
 
 mod alerts;
@@ -79,7 +79,7 @@ pub(super) fn check(file: &raw::File, diagnostics: &mut Diagnostics) -> Option<C
     })
 }
 
-fn admin(raw: &raw::Admin, file: &raw::File, diagnostics: &mut Diagnostics) -> Option<Admin> {
+fn admin(raw: &raw::Admin, file: &raw::File, diagnostics: &mut Diagnostics) -> Option<AdminApi> {
     let address = raw.address.get()?;
     if !address.ip().is_loopback() && raw.token.is_absent() {
         diagnostics.error(
@@ -97,7 +97,7 @@ fn admin(raw: &raw::Admin, file: &raw::File, diagnostics: &mut Diagnostics) -> O
             "this address is already used by a listener; the admin API needs its own",
         );
     }
-    Some(Admin {
+    Some(AdminApi {
         address,
         token: raw.token.value().map(|token| Arc::from(token.expose())),
     })
@@ -146,7 +146,7 @@ fn audit(raw: &raw::events::Events) -> Option<Option<audit::Config>> {
 }
 
 /// Names and values of headers, as they are sent.
-fn pairs(headers: &Entries<HeaderName, HeaderText>) -> Vec<(HeaderName, http::HeaderValue)> {
+fn pairs(headers: &NamedValues<HeaderName, HeaderText>) -> Vec<(HeaderName, http::HeaderValue)> {
     let pairs = headers.0.iter();
     pairs
         .map(|(name, value)| (name.value.clone(), value.value.0.clone()))
@@ -154,7 +154,7 @@ fn pairs(headers: &Entries<HeaderName, HeaderText>) -> Vec<(HeaderName, http::He
 }
 
 /// Whether a path of the file stands in its canonical form, as [`crate::route::path`] defines it.
-enum Form {
+enum PathForm {
     Canonical,
     /// What to write instead.
     Other(String),
@@ -162,8 +162,8 @@ enum Form {
     None(String),
 }
 
-fn form_of(path: &str) -> Form {
-    let none = |why: &str| Form::None(why.to_owned());
+fn form_of(path: &str) -> PathForm {
+    let none = |why: &str| PathForm::None(why.to_owned());
     if !path.starts_with('/') {
         return none("a path begins with `/`");
     }
@@ -175,13 +175,13 @@ fn form_of(path: &str) -> Form {
         const BEYOND_ASCII: &AsciiSet = &AsciiSet::EMPTY;
         let escaped = utf8_percent_encode(path, BEYOND_ASCII).to_string();
         return match form_of(&escaped) {
-            Form::Canonical => Form::Other(escaped),
+            PathForm::Canonical => PathForm::Other(escaped),
             form => form,
         };
     }
     match canonical(path, EncodedSlash::Keep) {
-        Ok(form) if form == path => Form::Canonical,
-        Ok(form) => Form::Other(form.into_owned()),
+        Ok(form) if form == path => PathForm::Canonical,
+        Ok(form) => PathForm::Other(form.into_owned()),
         Err(BadPath::EncodedNul) => none("a path holds no NUL"),
         Err(BadPath::InvalidEscape) => none("`%` in a path is followed by two hex digits"),
         Err(BadPath::InvalidUtf8) => none("the escapes of a path must be UTF-8"),
@@ -195,14 +195,18 @@ fn form_of(path: &str) -> Form {
 }
 
 /// Reports a path that is not canonical; the form is shown unless parts of it came from elsewhere.
-fn refuse_form(form: Form, setting: &Setting<Text>, diagnostics: &mut Diagnostics) -> Option<()> {
+fn refuse_form(
+    form: PathForm,
+    setting: &Setting<PlainText>,
+    diagnostics: &mut Diagnostics,
+) -> Option<()> {
     let message = match form {
-        Form::Canonical => return Some(()),
-        Form::None(why) => why,
-        Form::Other(form) if setting.may_be_shown() => {
+        PathForm::Canonical => return Some(()),
+        PathForm::None(why) => why,
+        PathForm::Other(form) if setting.may_be_shown() => {
             format!("a path must be in canonical form; write `{form}`")
         }
-        Form::Other(_) => {
+        PathForm::Other(_) => {
             "a path must be in canonical form; the value after substitution is not".into()
         }
     };

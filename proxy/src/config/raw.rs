@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use crate::settings::declare::{choice, settings};
 use crate::settings::lists::List;
 use crate::settings::url::RedisUrl;
-use crate::settings::values::{Count, Network, Secret, Size, Text, Time};
+use crate::settings::values::{Count, Network, PlainText, SecretText, Size, TimeSpan};
 
 pub(super) mod alerts;
 pub(super) mod backend;
@@ -58,9 +58,9 @@ settings! {
     /// PEM files, read again when they change.
     struct Tls {
         /// The certificate with its chain.
-        certificate: Text [required] restart,
+        certificate: PlainText [required] restart,
         /// Its private key.
-        key: Text [required] restart,
+        key: PlainText [required] restart,
     }
 }
 
@@ -70,19 +70,19 @@ settings! {
         /// The largest request head.
         header_bytes: Size<1024> [default "32KiB"] restart,
         /// For the whole request head, not per read.
-        header_timeout: Time [default "10s"] restart,
+        header_timeout: TimeSpan [default "10s"] restart,
         /// The largest body; a route may set its own.
         body_bytes: Size<0> [default "10MiB"] reload,
         /// For the whole body; a route may set its own.
-        body_timeout: Time [default "30s"] reload,
+        body_timeout: TimeSpan [default "30s"] reload,
         /// Of all buffered bodies; beyond it requests are rejected with 503.
         buffered_bytes: Size [default "256MiB"] restart,
         /// Connections at once.
         connections: Count [default "10000"] restart,
         /// How long a connection may be idle between two requests.
-        idle_timeout: Time [default "60s"] restart,
+        idle_timeout: TimeSpan [default "60s"] restart,
         /// How long an upgraded connection (a WebSocket) or a stream of gRPC may be silent.
-        upgrade_idle_timeout: Time [default "1h"] reload,
+        upgrade_idle_timeout: TimeSpan [default "1h"] reload,
     }
 }
 
@@ -108,7 +108,7 @@ settings! {
         /// An IP address and a port.
         address: SocketAddr [default "127.0.0.1:8081"] restart,
         /// Must be set when the address is not a loopback one.
-        token: Secret [optional] restart,
+        token: SecretText [optional] restart,
     }
 }
 
@@ -118,7 +118,7 @@ settings! {
         /// Where it is.
         url: RedisUrl [required] restart,
         /// Of one command; past it the request goes on without Redis.
-        timeout: Time [default "100ms"] restart,
+        timeout: TimeSpan [default "100ms"] restart,
     }
 }
 
@@ -126,6 +126,6 @@ settings! {
     /// How the process ends.
     struct Shutdown {
         /// How long running requests may take after SIGTERM.
-        drain: Time<0> [default "30s"] restart,
+        drain: TimeSpan<0> [default "30s"] restart,
     }
 }

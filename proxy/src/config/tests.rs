@@ -25,12 +25,12 @@ fn no_environment(_: &str) -> Option<String> {
     None
 }
 
-fn parsed(text: &str) -> Result<Loaded, ConfigError> {
+fn parsed(text: &str) -> Result<LoadedConfig, ConfigError> {
     parse(text, Path::new("weir.yaml"), &no_environment)
 }
 
 #[track_caller]
-fn valid(text: &str) -> Loaded {
+fn valid(text: &str) -> LoadedConfig {
     match parsed(text) {
         Ok(loaded) => loaded,
         Err(error) => panic!("{error}\nin\n{text}"),
@@ -161,15 +161,15 @@ fn the_schema_knows_every_key_of_the_contract() {
     assert_eq!(needed, &["backends", "routes"]);
 }
 
-fn keys_of(node: &node::Node, keys: &mut Vec<String>) {
+fn keys_of(node: &node::YamlNode, keys: &mut Vec<String>) {
     match &node.kind {
-        node::Kind::Mapping(entries) => {
+        node::NodeKind::Mapping(entries) => {
             for (key, value) in entries {
                 keys.push(key.text.clone());
                 keys_of(value, keys);
             }
         }
-        node::Kind::Sequence(items) => items.iter().for_each(|item| keys_of(item, keys)),
+        node::NodeKind::Sequence(items) => items.iter().for_each(|item| keys_of(item, keys)),
         _ => {}
     }
 }

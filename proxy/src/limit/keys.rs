@@ -37,14 +37,14 @@ pub(super) struct Keys {
 }
 
 struct Inner {
-    shards: Box<[Mutex<Shard>]>,
+    shards: Box<[Mutex<KeyShard>]>,
     shard_keys_max: usize,
     /// How long one request's worth of quota takes to come back.
     interval_ns: u64,
 }
 
 #[derive(Default)]
-struct Shard {
+struct KeyShard {
     /// For each key, when its quota is restored, in nanoseconds of the limiter's clock.
     restored_at_ns: HashMap<u64, u64, BuildHasherDefault<Unhashed>>,
     /// The same for keys that found no room; there from the first of them on.
@@ -107,7 +107,7 @@ impl Keys {
         }
     }
 
-    fn shard(&self, key: u64) -> &Mutex<Shard> {
+    fn shard(&self, key: u64) -> &Mutex<KeyShard> {
         // The map inside takes its bucket from the low bits and its tag from the high ones.
         &self.inner.shards[(key >> 32) as usize % SHARDS]
     }
@@ -169,7 +169,7 @@ impl ShrinkableKeyedStateStore<Ask> for Keys {
     }
 }
 
-impl Shard {
+impl KeyShard {
     /// The state of `key`: its own, or past the bound the slot that it shares.
     fn state(&mut self, key: u64, now_ns: u64, keys_max: usize) -> &mut u64 {
         if self.restored_at_ns.len() >= keys_max && !self.restored_at_ns.contains_key(&key) {

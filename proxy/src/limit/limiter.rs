@@ -9,7 +9,7 @@ use governor::clock::Clock;
 
 use super::key::LimitKey;
 use super::local::Local;
-use super::verdict::Verdict;
+use super::verdict::LimitVerdict;
 use super::{By, Config};
 
 pub(super) struct Limiter<C: Clock> {
@@ -48,7 +48,7 @@ impl<C: Clock> Limiter<C> {
 
     /// Counts one request against `key`, if there is quota for it. A counter elsewhere has until
     /// the deadline; in this process nothing waits.
-    pub(super) async fn check(&self, key: &LimitKey<'_>, _deadline: Instant) -> Verdict {
+    pub(super) async fn check(&self, key: &LimitKey<'_>, _deadline: Instant) -> LimitVerdict {
         match &self.counter {
             Counter::InProcess(local) => local.check(key),
         }

@@ -13,7 +13,7 @@ use governor::{Quota, RateLimiter};
 use super::Config;
 use super::key::LimitKey;
 use super::keys::{Ask, Keys};
-use super::verdict::Verdict;
+use super::verdict::LimitVerdict;
 
 /// Governor multiplies interval and burst in 64 bits of nanoseconds and adds the time since its
 /// start: a quota that takes longer than this (73 years) to be restored would overflow.
@@ -56,14 +56,14 @@ impl<C: Clock> Local<C> {
     }
 
     /// Counts one request against `key`, if there is quota for it.
-    pub(super) fn check(&self, key: &LimitKey<'_>) -> Verdict {
+    pub(super) fn check(&self, key: &LimitKey<'_>) -> LimitVerdict {
         let ask = Ask::new(self.hash(key));
         match self.limiter.check_key(&ask) {
-            Ok(state) => Verdict::Admitted {
+            Ok(state) => LimitVerdict::Admitted {
                 remaining: state.remaining_burst_capacity(),
                 reset: ask.reset(),
             },
-            Err(not_until) => Verdict::Limited {
+            Err(not_until) => LimitVerdict::Limited {
                 retry_after: not_until.wait_time_from(self.limiter.clock().now()),
                 reset: ask.reset(),
             },

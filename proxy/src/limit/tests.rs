@@ -21,9 +21,9 @@ fn limit(name: &str, rate: u32, period: Duration, burst: u32, by: By) -> Config 
     }
 }
 
-fn limits(configs: &[Config]) -> (Limits<FakeRelativeClock>, FakeRelativeClock) {
+fn limits(configs: &[Config]) -> (RateLimits<FakeRelativeClock>, FakeRelativeClock) {
     let clock = FakeRelativeClock::default();
-    (Limits::with_clock(configs, KEYS_MAX, &clock), clock)
+    (RateLimits::with_clock(configs, KEYS_MAX, &clock), clock)
 }
 
 struct Caller {
@@ -69,12 +69,12 @@ impl Caller {
 static DEADLINE: LazyLock<Instant> = LazyLock::new(crate::clock::now);
 
 /// In this process nothing waits.
-fn admit<C: Clock>(limits: &Limits<C>, caller: &Caller) -> Decision {
+fn admit<C: Clock>(limits: &RateLimits<C>, caller: &Caller) -> Decision {
     let decision = limits.admit(&caller.subject(), *DEADLINE).now_or_never();
     decision.expect("nothing waits in this process")
 }
 
-fn admit_address<C: Clock>(limits: &Limits<C>, caller: &Caller) -> Decision {
+fn admit_address<C: Clock>(limits: &RateLimits<C>, caller: &Caller) -> Decision {
     let decision = limits
         .admit_address(&caller.subject(), *DEADLINE)
         .now_or_never();
@@ -351,11 +351,11 @@ fn threads_together_get_exactly_the_burst() {
 #[test]
 fn the_real_clock_admits_too() {
     let config = [limit("per-client", 1, HOUR, 1, By::Client)];
-    let limits = Limits::new(&config);
+    let limits = RateLimits::new(&config);
     let web = Caller::named("web");
     admitted(admit(&limits, &web));
     limited(admit(&limits, &web));
-    assert_eq!(format!("{limits:?}"), "Limits([\"per-client\"])");
+    assert_eq!(format!("{limits:?}"), "RateLimits([\"per-client\"])");
 }
 
 #[test]

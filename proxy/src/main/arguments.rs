@@ -76,15 +76,15 @@ pub(crate) struct CheckArguments {
     #[arg(conflicts_with = "config")]
     pub(crate) file: Option<PathBuf>,
     /// Output format: text, or JSON on standard output.
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    pub(crate) format: Format,
+    #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
+    pub(crate) format: OutputFormat,
     /// Exit with code 1 on warnings, too.
     #[arg(long)]
     pub(crate) strict: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
+pub(crate) enum OutputFormat {
     Text,
     Json,
 }

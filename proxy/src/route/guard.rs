@@ -19,7 +19,7 @@ use std::net::IpAddr;
 use http::Method;
 
 use super::path::folded;
-use super::{Config, Match, PathPattern, PatternGroup, Table};
+use super::{Config, PathPattern, PatternGroup, RouteMatch, Table};
 
 /// What the guard decides for a request that a route has matched.
 #[derive(Debug, PartialEq, Eq)]
@@ -150,10 +150,10 @@ impl Table {
             let is_wider = own.is_some_and(|own| group.pattern.covers(&own.pattern));
             if !is_wider {
                 match self.take(group, method) {
-                    Match::Route(position) if is_stricter(position) => {
+                    RouteMatch::Route(position) if is_stricter(position) => {
                         return Guarded::By(position);
                     }
-                    Match::MethodNotAllowed(allow)
+                    RouteMatch::MethodNotAllowed(allow)
                         if group.routes.iter().copied().any(is_stricter) =>
                     {
                         return Guarded::MethodNotAllowed(allow);

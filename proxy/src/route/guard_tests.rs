@@ -46,7 +46,7 @@ fn table(routes: &[&str]) -> Table {
 fn decides(routes: &[&str], method: &str, path: &str, from: IpAddr) -> String {
     let table = table(routes);
     let method = method.parse().expect("a method");
-    let Match::Route(found) = table.find(&method, path) else {
+    let RouteMatch::Route(found) = table.find(&method, path) else {
         panic!("{path} has a route of its own");
     };
     match table.guard(&method, path, found, from) {

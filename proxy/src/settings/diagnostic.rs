@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use super::node::Place;
-use super::quote::Spans;
+use super::node::FilePosition;
+use super::quote::QuotableSpans;
 
 /// More of a line than this is never shown.
 const LINE_CHARACTERS_MAX: usize = 200;
@@ -106,21 +106,21 @@ fn rendered(file: &Path, list: &[Diagnostic]) -> String {
 /// What reading and checking gather on their way.
 #[derive(Debug, Default)]
 pub(crate) struct Diagnostics {
-    errors: Vec<(Place, String)>,
-    warnings: Vec<(Place, Warning)>,
+    errors: Vec<(FilePosition, String)>,
+    warnings: Vec<(FilePosition, Warning)>,
     /// What of the file may be quoted.
-    pub(crate) spans: Spans,
+    pub(crate) spans: QuotableSpans,
     /// Where reading stands: `routes[0].cache.ttl`.
     path: String,
 }
 
 impl Diagnostics {
-    pub(crate) fn error(&mut self, place: Place, message: impl Into<String>) {
+    pub(crate) fn error(&mut self, place: FilePosition, message: impl Into<String>) {
         self.errors.push((place, message.into()));
     }
 
     /// A warning about the key at `path`: `does` goes on after it, without a full stop.
-    pub(crate) fn warn(&mut self, path: &str, place: Place, does: &str) {
+    pub(crate) fn warn(&mut self, path: &str, place: FilePosition, does: &str) {
         let warning = Warning {
             line: place.line,
             key: path.to_owned(),

@@ -8,45 +8,45 @@ use std::io::Read;
 use thiserror::Error;
 
 use super::diagnostic::Diagnostics;
-use super::node::{Kind, Node, Place, Scalar, Substitution};
+use super::node::{FilePosition, NodeKind, Scalar, Substitution, YamlNode};
 use super::quote::names_a_source;
 
 /// A secret in a file is short; this keeps a wrong path (a log, a device) from filling memory.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
 
-/// Replaces in the whole tree. A scalar that cannot be filled becomes [`Kind::Invalid`].
+/// Replaces in the whole tree. A scalar that cannot be filled becomes [`NodeKind::Invalid`].
 pub(crate) fn interpolate(
-    node: &mut Node,
+    node: &mut YamlNode,
     source: &str,
     environment: &dyn Fn(&str) -> Option<String>,
     diagnostics: &mut Diagnostics,
 ) {
     match &mut node.kind {
-        Kind::Scalar(scalar) => {
+        NodeKind::Scalar(scalar) => {
             if scalar.written.contains("${")
                 && !fill(scalar, node.place, source, environment, diagnostics)
             {
-                node.kind = Kind::Invalid;
+                node.kind = NodeKind::Invalid;
             }
         }
-        Kind::Sequence(items) => {
+        NodeKind::Sequence(items) => {
             for item in items {
                 interpolate(item, source, environment, diagnostics);
             }
         }
-        Kind::Mapping(entries) => {
+        NodeKind::Mapping(entries) => {
             for (_, value) in entries {
                 interpolate(value, source, environment, diagnostics);
             }
         }
-        Kind::Null | Kind::Invalid => {}
+        NodeKind::Null | NodeKind::Invalid => {}
     }
 }
 
 /// Fills one scalar; false when anything in it has no value.
 fn fill(
     scalar: &mut Scalar,
-    place: Place,
+    place: FilePosition,
     source: &str,
     environment: &dyn Fn(&str) -> Option<String>,
     diagnostics: &mut Diagnostics,
@@ -186,11 +186,11 @@ pub fn as_it_was_meant(content: &str) -> &str {
 }
 
 /// Where `token` stands inside of a scalar. `None` where YAML's escapes hide it.
-fn place_in(source: &str, scalar: &Scalar, token: &str) -> Option<Place> {
+fn place_in(source: &str, scalar: &Scalar, token: &str) -> Option<FilePosition> {
     let within = source.get(scalar.bytes.clone())?;
     let before = source.get(..scalar.bytes.start + within.find(token)?)?;
     let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-    Some(Place {
+    Some(FilePosition {
         line: before.matches('\n').count() + 1,
         column: before.get(line_start..)?.chars().count() + 1,
     })

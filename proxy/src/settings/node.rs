@@ -4,38 +4,38 @@ use std::ops::Range;
 
 /// Where something stands in the file; line and column count from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Place {
+pub(crate) struct FilePosition {
     pub(crate) line: usize,
     pub(crate) column: usize,
 }
 
-impl Place {
-    pub(crate) const START: Place = Place { line: 1, column: 1 };
+impl FilePosition {
+    pub(crate) const START: FilePosition = FilePosition { line: 1, column: 1 };
 }
 
 /// One value.
 #[derive(Clone)]
-pub(crate) struct Node {
-    pub(crate) place: Place,
-    pub(crate) kind: Kind,
+pub(crate) struct YamlNode {
+    pub(crate) place: FilePosition,
+    pub(crate) kind: NodeKind,
 }
 
 #[derive(Clone)]
-pub(crate) enum Kind {
+pub(crate) enum NodeKind {
     /// Nothing, `~` or `null`.
     Null,
     Scalar(Scalar),
-    Sequence(Vec<Node>),
+    Sequence(Vec<YamlNode>),
     /// Keys are not repeated: the first one counts.
-    Mapping(Vec<(Key, Node)>),
+    Mapping(Vec<(YamlKey, YamlNode)>),
     /// An error that has been reported already.
     Invalid,
 }
 
 #[derive(Clone)]
-pub(crate) struct Key {
+pub(crate) struct YamlKey {
     pub(crate) text: String,
-    pub(crate) place: Place,
+    pub(crate) place: FilePosition,
     /// In the source.
     pub(crate) bytes: Range<usize>,
     /// Without one it may be a value that lost its key.
@@ -66,21 +66,21 @@ pub(crate) enum Substitution {
     Empty,
 }
 
-impl Node {
+impl YamlNode {
     pub(crate) fn described(&self) -> &'static str {
         match self.kind {
-            Kind::Null => "nothing",
-            Kind::Scalar(_) | Kind::Invalid => "a single value",
-            Kind::Sequence(_) => "a list",
-            Kind::Mapping(_) => "a mapping",
+            NodeKind::Null => "nothing",
+            NodeKind::Scalar(_) | NodeKind::Invalid => "a single value",
+            NodeKind::Sequence(_) => "a list",
+            NodeKind::Mapping(_) => "a mapping",
         }
     }
 
     /// Whether there is nothing in it: no value, or one whose variables came out empty.
     pub(crate) fn is_empty(&self) -> bool {
         match &self.kind {
-            Kind::Null => true,
-            Kind::Scalar(scalar) => scalar.text.trim().is_empty(),
+            NodeKind::Null => true,
+            NodeKind::Scalar(scalar) => scalar.text.trim().is_empty(),
             _ => false,
         }
     }
@@ -88,48 +88,50 @@ impl Node {
     /// Nothing, or nothing but variables that came out empty. An empty text that is written is a value.
     pub(crate) fn is_left_out(&self) -> bool {
         self.is_empty()
-            && !matches!(&self.kind, Kind::Scalar(scalar) if scalar.substitution == Substitution::None)
+            && !matches!(&self.kind, NodeKind::Scalar(scalar) if scalar.substitution == Substitution::None)
     }
 
     /// Whether both have the same value, wherever they stand.
-    pub(crate) fn is_equal(&self, other: &Node) -> bool {
+    pub(crate) fn is_equal(&self, other: &YamlNode) -> bool {
         match (&self.kind, &other.kind) {
-            (Kind::Scalar(one), Kind::Scalar(other)) => one.text == other.text,
-            (Kind::Sequence(one), Kind::Sequence(other)) => {
+            (NodeKind::Scalar(one), NodeKind::Scalar(other)) => one.text == other.text,
+            (NodeKind::Sequence(one), NodeKind::Sequence(other)) => {
                 one.len() == other.len() && one.iter().zip(other).all(|(a, b)| a.is_equal(b))
             }
-            (Kind::Mapping(one), Kind::Mapping(other)) => {
-                let has = |(key, node): &(Key, Node)| {
+            (NodeKind::Mapping(one), NodeKind::Mapping(other)) => {
+                let has = |(key, node): &(YamlKey, YamlNode)| {
                     let mut entries = other.iter();
                     entries.any(|(name, value)| name.text == key.text && node.is_equal(value))
                 };
                 one.len() == other.len() && one.iter().all(has)
             }
-            (Kind::Null, Kind::Null) | (Kind::Invalid, Kind::Invalid) => true,
+            (NodeKind::Null, NodeKind::Null) | (NodeKind::Invalid, NodeKind::Invalid) => true,
             _ => false,
         }
     }
 
     pub(crate) fn substitution(&self) -> Substitution {
         match &self.kind {
-            Kind::Scalar(scalar) => scalar.substitution,
+            NodeKind::Scalar(scalar) => scalar.substitution,
             _ => Substitution::None,
         }
     }
 
     pub(crate) fn note_alias(&mut self) {
         match &mut self.kind {
-            Kind::Scalar(scalar) => scalar.stands_here = false,
-            Kind::Sequence(items) => items.iter_mut().for_each(Node::note_alias),
-            Kind::Mapping(entries) => entries.iter_mut().for_each(|(_, value)| value.note_alias()),
-            Kind::Null | Kind::Invalid => {}
+            NodeKind::Scalar(scalar) => scalar.stands_here = false,
+            NodeKind::Sequence(items) => items.iter_mut().for_each(YamlNode::note_alias),
+            NodeKind::Mapping(entries) => {
+                entries.iter_mut().for_each(|(_, value)| value.note_alias())
+            }
+            NodeKind::Null | NodeKind::Invalid => {}
         }
     }
 
     pub(crate) fn count(&self) -> usize {
         match &self.kind {
-            Kind::Sequence(items) => 1 + items.iter().map(Node::count).sum::<usize>(),
-            Kind::Mapping(entries) => {
+            NodeKind::Sequence(items) => 1 + items.iter().map(YamlNode::count).sum::<usize>(),
+            NodeKind::Mapping(entries) => {
                 1 + entries.iter().map(|(_, node)| node.count()).sum::<usize>()
             }
             _ => 1,
@@ -138,8 +140,8 @@ impl Node {
 
     pub(crate) fn depth(&self) -> usize {
         match &self.kind {
-            Kind::Sequence(items) => 1 + items.iter().map(Node::depth).max().unwrap_or(0),
-            Kind::Mapping(entries) => {
+            NodeKind::Sequence(items) => 1 + items.iter().map(YamlNode::depth).max().unwrap_or(0),
+            NodeKind::Mapping(entries) => {
                 1 + entries
                     .iter()
                     .map(|(_, node)| node.depth())

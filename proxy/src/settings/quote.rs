@@ -11,7 +11,7 @@ use super::node::Scalar;
 
 /// What has been read of the file, by bytes.
 #[derive(Debug, Default)]
-pub(crate) struct Spans {
+pub(crate) struct QuotableSpans {
     /// Every key and value.
     scalars: Vec<Range<usize>>,
     shown: Vec<Range<usize>>,
@@ -21,7 +21,7 @@ pub(crate) struct Spans {
     is_broken: bool,
 }
 
-impl Spans {
+impl QuotableSpans {
     pub(crate) fn note_scalar(&mut self, bytes: Range<usize>) {
         self.scalars.push(bytes);
     }
@@ -45,7 +45,7 @@ impl Spans {
     }
 
     /// Takes over what another reading of the same file has found to be secret.
-    pub(crate) fn hide_as(&mut self, other: Spans) {
+    pub(crate) fn hide_as(&mut self, other: QuotableSpans) {
         self.secret = other.secret;
     }
 
@@ -55,7 +55,7 @@ impl Spans {
         mut self,
         source: &'s str,
         known_keys: impl FnOnce() -> BTreeSet<String>,
-    ) -> Lines<'s> {
+    ) -> QuotedLines<'s> {
         let mut visible = vec![Visibility::Structure; source.len()];
         let mut fill = |ranges: Vec<Range<usize>>, as_what: Visibility| {
             for range in ranges {
@@ -78,7 +78,7 @@ impl Spans {
         );
         let mut starts = vec![0];
         starts.extend(source.match_indices('\n').map(|(at, _)| at + 1));
-        Lines {
+        QuotedLines {
             source,
             starts,
             visible,
@@ -96,7 +96,7 @@ enum Visibility {
 }
 
 /// The lines of one file.
-pub(crate) struct Lines<'s> {
+pub(crate) struct QuotedLines<'s> {
     source: &'s str,
     starts: Vec<usize>,
     visible: Vec<Visibility>,
@@ -104,7 +104,7 @@ pub(crate) struct Lines<'s> {
     known_keys: Option<BTreeSet<String>>,
 }
 
-impl Lines<'_> {
+impl QuotedLines<'_> {
     /// A line, counted from 1.
     pub(crate) fn get(&self, line: usize) -> Option<String> {
         let start = *self.starts.get(line.checked_sub(1)?)?;

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::changes::Effect;
-use super::node::{Kind, Node, Place};
+use super::node::{FilePosition, NodeKind, YamlNode};
 use super::presence::{Presence, default_node};
 
 /// The parts that the schema refers to by name.
@@ -123,7 +123,7 @@ impl Mapping<'_> {
             property.insert("description".to_owned(), json!(about.trim()));
             property.insert("x-reload".to_owned(), json!(effect == Effect::Reload));
             if let Presence::Default(text) = presence
-                && let Some(node) = default_node(text, Place::START)
+                && let Some(node) = default_node(text, FilePosition::START)
             {
                 property.insert("default".to_owned(), to_json(&node));
             }
@@ -135,18 +135,18 @@ impl Mapping<'_> {
     }
 }
 
-fn to_json(node: &Node) -> Value {
+fn to_json(node: &YamlNode) -> Value {
     match &node.kind {
-        Kind::Null | Kind::Invalid => Value::Null,
-        Kind::Scalar(scalar) => match scalar.text.as_str() {
+        NodeKind::Null | NodeKind::Invalid => Value::Null,
+        NodeKind::Scalar(scalar) => match scalar.text.as_str() {
             "true" => Value::Bool(true),
             "false" => Value::Bool(false),
             text => text
                 .parse::<u64>()
                 .map_or_else(|_| json!(text), |number| json!(number)),
         },
-        Kind::Sequence(items) => items.iter().map(to_json).collect(),
-        Kind::Mapping(entries) => entries
+        NodeKind::Sequence(items) => items.iter().map(to_json).collect(),
+        NodeKind::Mapping(entries) => entries
             .iter()
             .map(|(key, value)| (key.text.clone(), to_json(value)))
             .collect::<Map<_, _>>()

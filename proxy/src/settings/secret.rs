@@ -3,24 +3,24 @@
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
-use super::decode::{Invalid, Scalar};
+use super::decode::{FromScalar, Invalid};
 use super::diagnostic::Diagnostics;
-use super::node::Place;
+use super::node::FilePosition;
 
 /// What every example in the documentation uses for a secret.
 const EXAMPLE_SECRET: &str = "change-me";
 
 /// Never shown, never empty, and erased from memory when it is dropped.
 #[derive(Clone)]
-pub(crate) struct Secret(SecretString);
+pub(crate) struct SecretText(SecretString);
 
-impl Secret {
+impl SecretText {
     pub(crate) fn expose(&self) -> &str {
         self.0.expose_secret()
     }
 }
 
-impl Scalar for Secret {
+impl FromScalar for SecretText {
     const SECRET: bool = true;
 
     fn expected() -> String {
@@ -28,14 +28,14 @@ impl Scalar for Secret {
     }
 
     fn read(text: &str) -> Result<Self, Invalid> {
-        Ok(Secret(SecretString::from(text)))
+        Ok(SecretText(SecretString::from(text)))
     }
 
     fn schema() -> Value {
         json!({"type": ["string", "number"]})
     }
 
-    fn notice(text: &str, place: Place, diagnostics: &mut Diagnostics) {
+    fn notice(text: &str, place: FilePosition, diagnostics: &mut Diagnostics) {
         notice_example(text, place, diagnostics);
         if let Some(does) = never_matches(text) {
             let path = diagnostics.path().to_owned();
@@ -44,7 +44,7 @@ impl Scalar for Secret {
     }
 }
 
-pub(crate) fn notice_example(text: &str, place: Place, diagnostics: &mut Diagnostics) {
+pub(crate) fn notice_example(text: &str, place: FilePosition, diagnostics: &mut Diagnostics) {
     if text.contains(EXAMPLE_SECRET) {
         let path = diagnostics.path().to_owned();
         let does = "is the example secret `change-me`, which is public; set your own";

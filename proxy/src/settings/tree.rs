@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use serde_saphyr::granit_parser::{Event, Parser, ScalarStyle, Span, Tag, options};
 
 use super::diagnostic::Diagnostics;
-use super::node::{Key, Kind, Node, Place, Scalar, Substitution};
+use super::node::{FilePosition, NodeKind, Scalar, Substitution, YamlKey, YamlNode};
 use super::quote::is_key_like;
 use super::syntax;
 
@@ -18,7 +18,7 @@ const DEPTH_MAX: usize = 40;
 
 /// Reads the one document of `source`. `None` when its syntax is broken: that error hides all
 /// others, because nothing after it can be trusted.
-pub(crate) fn parse(source: &str, diagnostics: &mut Diagnostics) -> Option<Node> {
+pub(crate) fn parse(source: &str, diagnostics: &mut Diagnostics) -> Option<YamlNode> {
     let settings = options! {
         emit_comments: false,
         emit_unresolved_aliases: true,
@@ -45,27 +45,27 @@ pub(crate) fn parse(source: &str, diagnostics: &mut Diagnostics) -> Option<Node>
             }
         }
     }
-    let empty = Node {
-        place: Place::START,
-        kind: Kind::Mapping(Vec::new()),
+    let empty = YamlNode {
+        place: FilePosition::START,
+        kind: NodeKind::Mapping(Vec::new()),
     };
     Some(match builder.root.take() {
         None => empty,
-        Some(root) if matches!(root.kind, Kind::Null) => empty,
+        Some(root) if matches!(root.kind, NodeKind::Null) => empty,
         Some(root) => root,
     })
 }
 
-fn place_of(line: usize, column_from_zero: usize) -> Place {
-    Place {
+fn place_of(line: usize, column_from_zero: usize) -> FilePosition {
+    FilePosition {
         line: line.max(1),
         column: column_from_zero + 1,
     }
 }
 
 /// A sequence or mapping whose end has not come yet.
-struct Open {
-    node: Node,
+struct OpenCollection {
+    node: YamlNode,
     anchor: usize,
     /// The key whose value comes next.
     key: Option<PendingKey>,
@@ -74,7 +74,7 @@ struct Open {
 }
 
 enum PendingKey {
-    Valid(Key),
+    Valid(YamlKey),
     /// Its value is read and forgotten.
     Invalid,
 }
@@ -82,10 +82,10 @@ enum PendingKey {
 struct Builder<'a> {
     source: &'a str,
     diagnostics: &'a mut Diagnostics,
-    open: Vec<Open>,
-    anchors: HashMap<usize, Node>,
+    open: Vec<OpenCollection>,
+    anchors: HashMap<usize, YamlNode>,
     nodes: usize,
-    root: Option<Node>,
+    root: Option<YamlNode>,
 }
 
 impl Builder<'_> {
@@ -109,11 +109,11 @@ impl Builder<'_> {
             }
             Event::SequenceStart(_, anchor, tag) => {
                 self.refuse_tag(tag.as_deref(), place);
-                self.start(Kind::Sequence(Vec::new()), place, anchor)?;
+                self.start(NodeKind::Sequence(Vec::new()), place, anchor)?;
             }
             Event::MappingStart(_, anchor, tag) => {
                 self.refuse_tag(tag.as_deref(), place);
-                self.start(Kind::Mapping(Vec::new()), place, anchor)?;
+                self.start(NodeKind::Mapping(Vec::new()), place, anchor)?;
             }
             Event::SequenceEnd | Event::MappingEnd => {
                 if let Some(open) = self.open.pop() {
@@ -137,7 +137,7 @@ impl Builder<'_> {
     }
 
     /// A copy of what the alias names.
-    fn aliased(&mut self, anchor: usize, place: Place) -> Option<Node> {
+    fn aliased(&mut self, anchor: usize, place: FilePosition) -> Option<YamlNode> {
         let Some(node) = self.anchors.get(&anchor) else {
             self.diagnostics
                 .error(place, "this alias is inside of the value that it refers to");
@@ -155,7 +155,7 @@ impl Builder<'_> {
         Some(node)
     }
 
-    fn count(&mut self, place: Place, more: usize) -> Option<()> {
+    fn count(&mut self, place: FilePosition, more: usize) -> Option<()> {
         self.nodes = self.nodes.saturating_add(more);
         if self.nodes > NODES_MAX {
             let message = format!("the file has more than {NODES_MAX} values, aliases counted");
@@ -165,10 +165,10 @@ impl Builder<'_> {
         Some(())
     }
 
-    fn start(&mut self, kind: Kind, place: Place, anchor: usize) -> Option<()> {
+    fn start(&mut self, kind: NodeKind, place: FilePosition, anchor: usize) -> Option<()> {
         self.count(place, 1)?;
-        self.open.push(Open {
-            node: Node { place, kind },
+        self.open.push(OpenCollection {
+            node: YamlNode { place, kind },
             anchor,
             key: None,
             keys: HashMap::new(),
@@ -177,7 +177,7 @@ impl Builder<'_> {
     }
 
     /// Puts a whole node where it belongs.
-    fn finish(&mut self, node: Node, anchor: usize) {
+    fn finish(&mut self, node: YamlNode, anchor: usize) {
         if anchor != 0 {
             self.anchors.insert(anchor, node.clone());
         }
@@ -186,8 +186,8 @@ impl Builder<'_> {
             return;
         };
         match &mut parent.node.kind {
-            Kind::Sequence(items) => items.push(node),
-            Kind::Mapping(entries) => match parent.key.take() {
+            NodeKind::Sequence(items) => items.push(node),
+            NodeKind::Mapping(entries) => match parent.key.take() {
                 None => {
                     let key = pending_key(node, self.source, &mut parent.keys, self.diagnostics);
                     parent.key = Some(key);
@@ -199,7 +199,7 @@ impl Builder<'_> {
         }
     }
 
-    fn refuse_tag(&mut self, tag: Option<&Tag>, place: Place) {
+    fn refuse_tag(&mut self, tag: Option<&Tag>, place: FilePosition) {
         if tag.is_some_and(|tag| tag.core_suffix().is_none()) {
             self.diagnostics
                 .error(place, "tags (`!name`) are not supported; remove it");
@@ -208,13 +208,13 @@ impl Builder<'_> {
 }
 
 fn pending_key(
-    node: Node,
+    node: YamlNode,
     source: &str,
     keys: &mut HashMap<String, usize>,
     diagnostics: &mut Diagnostics,
 ) -> PendingKey {
     let place = node.place;
-    let Kind::Scalar(scalar) = node.kind else {
+    let NodeKind::Scalar(scalar) = node.kind else {
         diagnostics.error(place, "a key must be a plain word");
         return PendingKey::Invalid;
     };
@@ -241,7 +241,7 @@ fn pending_key(
         return PendingKey::Invalid;
     }
     keys.insert(text.clone(), place.line);
-    PendingKey::Valid(Key {
+    PendingKey::Valid(YamlKey {
         text,
         place,
         bytes: scalar.bytes,
@@ -249,13 +249,13 @@ fn pending_key(
     })
 }
 
-fn scalar_node(text: &str, style: ScalarStyle, place: Place, span: &Span) -> Node {
+fn scalar_node(text: &str, style: ScalarStyle, place: FilePosition, span: &Span) -> YamlNode {
     let is_null =
         style == ScalarStyle::Plain && matches!(text, "" | "~" | "null" | "Null" | "NULL");
     let kind = if is_null {
-        Kind::Null
+        NodeKind::Null
     } else {
-        Kind::Scalar(Scalar {
+        NodeKind::Scalar(Scalar {
             written: text.to_owned(),
             text: text.to_owned(),
             substitution: Substitution::None,
@@ -263,12 +263,12 @@ fn scalar_node(text: &str, style: ScalarStyle, place: Place, span: &Span) -> Nod
             stands_here: span.start.line() == span.end.line(),
         })
     };
-    Node { place, kind }
+    YamlNode { place, kind }
 }
 
-fn invalid(place: Place) -> Node {
-    Node {
+fn invalid(place: FilePosition) -> YamlNode {
+    YamlNode {
         place,
-        kind: Kind::Invalid,
+        kind: NodeKind::Invalid,
     }
 }

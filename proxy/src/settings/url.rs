@@ -3,12 +3,12 @@
 use http::Uri;
 use serde_json::{Value, json};
 
-use super::decode::{Invalid, Scalar};
+use super::decode::{FromScalar, Invalid};
 use super::quote::names_a_source;
 
 /// `http://host:port` or `https://host:port`, and nothing after it.
 #[derive(Clone, Debug)]
-pub(crate) struct Endpoint {
+pub(crate) struct EndpointUrl {
     pub(crate) uri: Uri,
     pub(crate) text: String,
 }
@@ -19,7 +19,7 @@ pub(crate) struct ServiceUrl(pub(crate) String);
 /// The address of a Redis.
 pub(crate) struct RedisUrl;
 
-impl Scalar for Endpoint {
+impl FromScalar for EndpointUrl {
     const IS_ADDRESS: bool = true;
 
     fn expected() -> String {
@@ -50,7 +50,7 @@ impl Scalar for Endpoint {
         }
         let text = format!("{scheme}://{}", authority.to_ascii_lowercase());
         let uri = text.parse().map_err(|_| Invalid::Unexpected)?;
-        Ok(Endpoint { uri, text })
+        Ok(EndpointUrl { uri, text })
     }
 
     fn schema() -> Value {
@@ -58,7 +58,7 @@ impl Scalar for Endpoint {
     }
 }
 
-impl Scalar for ServiceUrl {
+impl FromScalar for ServiceUrl {
     // A webhook's address is its credential.
     const SECRET: bool = true;
     const IS_ADDRESS: bool = true;
@@ -84,7 +84,7 @@ impl Scalar for ServiceUrl {
     }
 }
 
-impl Scalar for RedisUrl {
+impl FromScalar for RedisUrl {
     const SECRET: bool = true;
     const IS_ADDRESS: bool = true;
 

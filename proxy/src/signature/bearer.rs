@@ -22,16 +22,16 @@ use super::headers;
 use super::keys::{Client, ClientSettings, NamedClient};
 use super::rejection::SignatureRejection;
 use super::scheme::{
-    Accepted, Built, Context, Descriptor, Entry, RawScheme, Scheme, SchemeSettings, SignedBy,
+    Accepted, Built, Context, Descriptor, RawScheme, Scheme, SchemeEntry, SchemeSettings, SignedBy,
 };
 use super::secret::{HashedSecret, non_empty};
 use super::signing::{Again, Credential, Credentials, Distinct, SignedHeaders, ToSign, visible};
 use crate::settings::declare::settings;
 use crate::settings::diagnostic::Diagnostics;
-use crate::settings::lists::{At, List};
-use crate::settings::node::Place;
+use crate::settings::lists::{List, Placed};
+use crate::settings::node::FilePosition;
 use crate::settings::secret::never_matches;
-use crate::settings::values::Secret;
+use crate::settings::values::SecretText;
 
 const NAME: &str = "bearer";
 
@@ -70,14 +70,14 @@ settings! {
     /// API keys.
     struct Settings {
         /// API keys as they are, or sha256:HEX of them.
-        secrets: List<Secret, 1> [guard] reload,
+        secrets: List<SecretText, 1> [guard] reload,
         /// Who may call.
         clients: List<Client, 1> [guard] reload,
     }
 }
 
 impl RawScheme for Settings {
-    fn check(&self, entry: &Entry<'_>, diagnostics: &mut Diagnostics) -> Option<Built> {
+    fn check(&self, entry: &SchemeEntry<'_>, diagnostics: &mut Diagnostics) -> Option<Built> {
         let settings = ClientSettings {
             clients: &self.clients,
             secrets: &self.secrets,
@@ -88,7 +88,7 @@ impl RawScheme for Settings {
         entry.built(build(&clients), diagnostics)
     }
 
-    fn written(&self) -> Vec<(&'static str, Place)> {
+    fn written(&self) -> Vec<(&'static str, FilePosition)> {
         crate::settings::declare::Settings::written(self)
     }
 }
@@ -107,7 +107,7 @@ fn refuse_bad_hashes(settings: &ClientSettings<'_>, diagnostics: &mut Diagnostic
 fn warn_of_spaces(settings: &ClientSettings<'_>, diagnostics: &mut Diagnostics) {
     for setting in settings.lists() {
         let secrets = setting.value().map_or(&[][..], |list| &list.0);
-        for (position, At { place, value }) in secrets.iter().enumerate() {
+        for (position, Placed { place, value }) in secrets.iter().enumerate() {
             let text = value.expose().trim();
             let is_reported = never_matches(text).is_some();
             if !is_reported && text.contains(char::is_whitespace) {

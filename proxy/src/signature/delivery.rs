@@ -12,7 +12,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::replay::{Key, SeenRequests};
+use super::replay::{ReplayKey, SeenRequests};
 
 /// The deliveries in progress of all schemes that are joined by shared secrets. They are remembered as seen
 /// once the backend has taken them.
@@ -20,7 +20,7 @@ use super::replay::{Key, SeenRequests};
 pub(super) struct Deliveries {
     seen: Arc<SeenRequests>,
     /// Whoever holds this lock and one of `seen` takes this one first.
-    in_progress: Mutex<HashMap<Key, Watched>>,
+    in_progress: Mutex<HashMap<ReplayKey, Watched>>,
 }
 
 impl Deliveries {
@@ -34,7 +34,7 @@ impl Deliveries {
     /// Claims the delivery for whoever brings it: of several at the same time one is the first.
     pub(super) fn claim(
         self: &Arc<Self>,
-        key: Key,
+        key: ReplayKey,
         now: Duration,
         window_s: u64,
         answer_within: Duration,
@@ -62,14 +62,14 @@ impl Deliveries {
     }
 
     /// The backend took it, at `now`: from here on it is remembered.
-    fn taken(&self, key: Key, now: Duration) {
+    fn taken(&self, key: ReplayKey, now: Duration) {
         let mut in_progress = self.in_progress.lock();
         in_progress.remove(&key);
         self.seen.insert(key, now);
     }
 
     /// It failed: it may come again.
-    fn failed(&self, key: &Key) {
+    fn failed(&self, key: &ReplayKey) {
         self.in_progress.lock().remove(key);
     }
 }
@@ -100,7 +100,7 @@ pub enum Claim {
 #[derive(Debug)]
 pub struct Delivery {
     deliveries: Arc<Deliveries>,
-    key: Key,
+    key: ReplayKey,
     fate: watch::Sender<Option<Fate>>,
 }
 
@@ -108,7 +108,7 @@ pub struct Delivery {
 #[derive(Debug)]
 pub struct Repeat {
     deliveries: Arc<Deliveries>,
-    key: Key,
+    key: ReplayKey,
     /// How long the scheme remembers, in seconds.
     window_s: u64,
     /// How long after its arrival its platform must have had an answer.

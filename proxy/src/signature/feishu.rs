@@ -22,7 +22,7 @@ use super::Request;
 use super::error::SignError;
 use super::headers::{self, Decoded, SignatureEncoding};
 use super::rejection::SignatureRejection;
-use super::replay::Key;
+use super::replay::ReplayKey;
 use super::scheme::{
     Accepted, Context, Descriptor, Identity, Message, PlatformAnswer, Redelivery, Scheme,
     SchemeSettings, SignedBy, Windows,
@@ -143,8 +143,11 @@ impl Feishu {
         context: &Context<'_>,
     ) -> Accepted {
         let identity = || match content.delivery_id() {
-            Some(id) => Some(Identity::Delivery(Key::of(&[b"delivery", id.as_bytes()]))),
-            None => Some(Identity::Nonce(Key::of(&[b"signature", fallback?]))),
+            Some(id) => Some(Identity::Delivery(ReplayKey::of(&[
+                b"delivery",
+                id.as_bytes(),
+            ]))),
+            None => Some(Identity::Nonce(ReplayKey::of(&[b"signature", fallback?]))),
         };
         Accepted::Valid {
             by: self.by(key),

@@ -4,13 +4,13 @@
 
 use serde_json::{Value, json};
 
-use super::scheme::{Built, Entry, RawScheme, SchemeSettings};
+use super::scheme::{Built, RawScheme, SchemeEntry, SchemeSettings};
 use crate::settings::declare::{choice, settings};
-use crate::settings::decode::{Invalid, Scalar};
+use crate::settings::decode::{FromScalar, Invalid};
 use crate::settings::diagnostic::Diagnostics;
 use crate::settings::lists::List;
-use crate::settings::node::Place;
-use crate::settings::values::{MaybeEmptyText, Secret, Text, pattern};
+use crate::settings::node::FilePosition;
+use crate::settings::values::{MaybeEmptyText, PlainText, SecretText, pattern};
 
 /// A scheme that is not in this version.
 pub(crate) struct Planned {
@@ -51,7 +51,7 @@ settings! {
     /// Secrets.
     struct SecretsAlone {
         /// Any of them is good, for rotation.
-        secrets: List<Secret, 1> [guard] reload,
+        secrets: List<SecretText, 1> [guard] reload,
     }
 }
 
@@ -59,9 +59,9 @@ settings! {
     /// Secrets or a token.
     struct SecretsOrToken {
         /// Encrypt keys; any of them is good, for rotation.
-        secrets: List<Secret, 1> [guard] reload,
+        secrets: List<SecretText, 1> [guard] reload,
         /// The token of the platform's console.
-        verification_token: Secret [optional] reload,
+        verification_token: SecretText [optional] reload,
     }
 }
 
@@ -69,9 +69,9 @@ settings! {
     /// Secrets and a token.
     struct SecretsAndToken {
         /// App secrets; any of them is good, for rotation.
-        secrets: List<Secret, 1> [guard] reload,
+        secrets: List<SecretText, 1> [guard] reload,
         /// The token of the platform's console.
-        verification_token: Secret [optional] reload,
+        verification_token: SecretText [optional] reload,
     }
 }
 
@@ -79,7 +79,7 @@ settings! {
     /// Tokens, and the key of what is encrypted.
     struct Encrypted {
         /// Tokens; any of them is good, for rotation.
-        secrets: List<Secret, 1> [guard] reload,
+        secrets: List<SecretText, 1> [guard] reload,
         /// dingtalk_event, wecom: 43 characters.
         aes_key: AesKey [guard] reload,
         /// dingtalk_event, wecom: app key, corp id or suite id; may be empty.
@@ -101,7 +101,7 @@ settings! {
         /// http_message_signatures: who may sign.
         keys: List<MessageKey, 1> [guard] reload,
         /// http_message_signatures: what must be covered.
-        components: List<Text, 1> [guard] reload,
+        components: List<PlainText, 1> [guard] reload,
     }
 }
 
@@ -109,11 +109,11 @@ settings! {
     /// A key of HTTP message signatures (RFC 9421).
     struct MessageKey {
         /// The keyid.
-        id: Text [required] reload,
+        id: PlainText [required] reload,
         /// What it is used with.
         algorithm: MessageAlgorithm [required] reload,
         /// The secret or public key.
-        key: Secret [required] reload,
+        key: SecretText [required] reload,
     }
 }
 
@@ -130,7 +130,7 @@ macro_rules! not_yet {
     ($($settings:ident: |$raw:ident, $need:ident| $needs:block)+) => {
         $(
             impl RawScheme for $settings {
-                fn check(&self, entry: &Entry<'_>, diagnostics: &mut Diagnostics) -> Option<Built> {
+                fn check(&self, entry: &SchemeEntry<'_>, diagnostics: &mut Diagnostics) -> Option<Built> {
                     let $raw = self;
                     let mut $need = |is_absent: bool, what: &str| {
                         entry.need(!is_absent, what, diagnostics);
@@ -144,7 +144,7 @@ macro_rules! not_yet {
                     None
                 }
 
-                fn written(&self) -> Vec<(&'static str, Place)> {
+                fn written(&self) -> Vec<(&'static str, FilePosition)> {
                     crate::settings::declare::Settings::written(self)
                 }
             }
@@ -179,7 +179,7 @@ not_yet! {
 /// 32 bytes in base64 without its padding.
 pub(crate) struct AesKey;
 
-impl Scalar for AesKey {
+impl FromScalar for AesKey {
     const SECRET: bool = true;
 
     fn expected() -> String {
@@ -202,7 +202,7 @@ impl Scalar for AesKey {
 /// An Ed25519 public key.
 pub(crate) struct PublicKey;
 
-impl Scalar for PublicKey {
+impl FromScalar for PublicKey {
     fn expected() -> String {
         "a public key of 64 hex digits".to_owned()
     }

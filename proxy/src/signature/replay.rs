@@ -24,12 +24,12 @@ const CLEARED_AT_ONCE: usize = 4;
 
 /// What is remembered of a request: the same in every replica, since nothing of a process is in it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(crate) struct Key([u8; 16]);
+pub(crate) struct ReplayKey([u8; 16]);
 
 /// Whose ids are one: every client has a namespace for its ids. The same in every replica.
 pub(crate) type Namespace = [u8; 16];
 
-impl Key {
+impl ReplayKey {
     /// Of all `parts`, each with its length, so that no two lists make the same text.
     pub(crate) fn of(parts: &[&[u8]]) -> Self {
         let mut hash = Sha256::new();
@@ -40,7 +40,7 @@ impl Key {
         let digest: [u8; 32] = hash.finalize().into();
         let mut key = [0; 16];
         key.copy_from_slice(&digest[..16]);
-        Key(key)
+        ReplayKey(key)
     }
 }
 
@@ -56,7 +56,7 @@ pub(super) struct SeenRequests {
     /// The longest window of those that share it.
     window_s: AtomicU64,
     shard_entries_max: AtomicUsize,
-    shards: [Mutex<Shard>; SHARDS],
+    shards: [Mutex<ReplayShard>; SHARDS],
     /// Its seed is nobody's to know: else keys could be chosen that all lie in one place.
     hasher: RandomState,
     dropped: AtomicU64,
@@ -65,11 +65,11 @@ pub(super) struct SeenRequests {
 /// Small beside its keys, which lie in the order they came: what is looked at is mostly the table,
 /// and it stays in the processor's cache.
 #[derive(Default)]
-struct Shard {
+struct ReplayShard {
     /// Where each key that is known stands in `order`: its number, counted from the first ever.
     table: HashTable<u32>,
     /// When each was seen, in unix seconds. May hold keys that were seen again since.
-    order: VecDeque<(u64, Key)>,
+    order: VecDeque<(u64, ReplayKey)>,
     /// The number of the front of `order`. It wraps around; differences are what counts.
     first: u32,
     /// The latest time there was: a clock that is set back makes nothing older.
@@ -106,7 +106,7 @@ impl SeenRequests {
     }
 
     /// Checks and inserts in one step: of equal keys at the same time one is the first.
-    pub(super) fn check_and_insert(&self, key: Key, now: Duration, window_s: u64) -> Seen {
+    pub(super) fn check_and_insert(&self, key: ReplayKey, now: Duration, window_s: u64) -> Seen {
         let hash = self.hasher.hash_one(key);
         let shard = &mut *self.shard(&key).lock();
         if shard.contains(hash, &key, now, window_s) {
@@ -117,12 +117,12 @@ impl SeenRequests {
         Seen::First
     }
 
-    pub(super) fn contains(&self, key: &Key, now: Duration, window_s: u64) -> bool {
+    pub(super) fn contains(&self, key: &ReplayKey, now: Duration, window_s: u64) -> bool {
         let hash = self.hasher.hash_one(key);
         self.shard(key).lock().contains(hash, key, now, window_s)
     }
 
-    pub(super) fn insert(&self, key: Key, now: Duration) {
+    pub(super) fn insert(&self, key: ReplayKey, now: Duration) {
         let hash = self.hasher.hash_one(key);
         let shard = &mut *self.shard(&key).lock();
         shard.now_s = shard.now_s.max(now.as_secs());
@@ -142,7 +142,7 @@ impl SeenRequests {
     /// Inserts what `other` has seen, with the times at which it was seen.
     pub(super) fn absorb(&self, other: &SeenRequests) {
         for shard in &other.shards {
-            let seen: Vec<(u64, Key)> = shard.lock().order.iter().copied().collect();
+            let seen: Vec<(u64, ReplayKey)> = shard.lock().order.iter().copied().collect();
             for (seen_s, key) in seen {
                 let hash = self.hasher.hash_one(key);
                 let shard = &mut *self.shard(&key).lock();
@@ -157,7 +157,7 @@ impl SeenRequests {
         }
     }
 
-    fn insert_into(&self, shard: &mut Shard, hash: u64, key: Key, seen_s: u64) {
+    fn insert_into(&self, shard: &mut ReplayShard, hash: u64, key: ReplayKey, seen_s: u64) {
         let window_s = self.window_s.load(Ordering::Relaxed);
         for _ in 0..CLEARED_AT_ONCE {
             match shard.order.front() {
@@ -179,27 +179,27 @@ impl SeenRequests {
         self.dropped.load(Ordering::Relaxed)
     }
 
-    fn shard(&self, key: &Key) -> &Mutex<Shard> {
+    fn shard(&self, key: &ReplayKey) -> &Mutex<ReplayShard> {
         &self.shards[usize::from(key.0[0]) % SHARDS]
     }
 }
 
-impl Shard {
+impl ReplayShard {
     /// Whether the key was seen within the window before `now`.
-    fn contains(&mut self, hash: u64, key: &Key, now: Duration, window_s: u64) -> bool {
+    fn contains(&mut self, hash: u64, key: &ReplayKey, now: Duration, window_s: u64) -> bool {
         self.now_s = self.now_s.max(now.as_secs());
         let seen_s = self.seen_s(hash, key);
         seen_s.is_some_and(|seen_s| self.now_s - seen_s <= window_s)
     }
 
-    fn seen_s(&self, hash: u64, key: &Key) -> Option<u64> {
+    fn seen_s(&self, hash: u64, key: &ReplayKey) -> Option<u64> {
         let is_it = |number: &u32| at(&self.order, self.first, *number) == *key;
         let number = self.table.find(hash, is_it)?;
         let place = number.wrapping_sub(self.first) as usize;
         self.order.get(place).map(|(seen_s, _)| *seen_s)
     }
 
-    fn insert(&mut self, hash: u64, key: Key, seen_s: u64, hasher: &RandomState) {
+    fn insert(&mut self, hash: u64, key: ReplayKey, seen_s: u64, hasher: &RandomState) {
         let number = self.first.wrapping_add(self.order.len() as u32);
         self.order.push_back((seen_s, key));
         let (order, first) = (&self.order, self.first);
@@ -230,9 +230,9 @@ impl Shard {
 }
 
 /// The key with this number; numbers in the table stand in `order`.
-fn at(order: &VecDeque<(u64, Key)>, first: u32, number: u32) -> Key {
+fn at(order: &VecDeque<(u64, ReplayKey)>, first: u32, number: u32) -> ReplayKey {
     let place = number.wrapping_sub(first) as usize;
-    order.get(place).map_or(Key([0; 16]), |(_, key)| *key)
+    order.get(place).map_or(ReplayKey([0; 16]), |(_, key)| *key)
 }
 
 #[cfg(test)]

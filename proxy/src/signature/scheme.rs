@@ -13,14 +13,14 @@ use super::Request;
 use super::demand::{ClientKeys, Coverage};
 use super::error::{SchemeError, SignError};
 use super::rejection::SignatureRejection;
-use super::replay::{Key, Namespace};
+use super::replay::{Namespace, ReplayKey};
 use super::secret::HashedSecret;
 use super::signing::{Credentials, SignedHeaders, ToSign};
 use crate::settings::changes::Comparison;
 use crate::settings::declare::Settings;
 use crate::settings::decode::Block;
 use crate::settings::diagnostic::Diagnostics;
-use crate::settings::node::{Node, Place};
+use crate::settings::node::{FilePosition, YamlNode};
 use crate::settings::schema::Mapping;
 
 /// All that the rest of weir knows of a scheme: one in each scheme's file, listed in [`super::schemes`].
@@ -86,7 +86,7 @@ pub(crate) struct SchemeSettings {
     pub(crate) keys: &'static [&'static str],
     pub(crate) read: fn(&Block<'_>, &mut Diagnostics) -> Box<dyn RawScheme>,
     pub(crate) describe: fn(&mut Mapping<'_>),
-    pub(crate) compare: fn(&Node, &Node, &mut Comparison),
+    pub(crate) compare: fn(&YamlNode, &YamlNode, &mut Comparison),
 }
 
 impl SchemeSettings {
@@ -103,18 +103,18 @@ impl SchemeSettings {
 /// The settings of one entry as they were read.
 pub(crate) trait RawScheme {
     /// Checks them and builds the scheme. `None`: what is wrong has been reported.
-    fn check(&self, entry: &Entry<'_>, diagnostics: &mut Diagnostics) -> Option<Built>;
+    fn check(&self, entry: &SchemeEntry<'_>, diagnostics: &mut Diagnostics) -> Option<Built>;
 
     /// The keys that stand in the file, with the places of their values.
-    fn written(&self) -> Vec<(&'static str, Place)>;
+    fn written(&self) -> Vec<(&'static str, FilePosition)>;
 }
 
 /// What an entry of `signature` is beside the settings of its scheme.
-pub(crate) struct Entry<'a> {
+pub(crate) struct SchemeEntry<'a> {
     pub(crate) scheme: &'static str,
     /// Of the key `scheme`.
     pub(crate) path: &'a str,
-    pub(crate) place: Place,
+    pub(crate) place: FilePosition,
     /// Names the client where none is named.
     pub(crate) route: &'a str,
     pub(crate) tolerance: Duration,
@@ -123,7 +123,7 @@ pub(crate) struct Entry<'a> {
     pub(crate) errors_before: usize,
 }
 
-impl Entry<'_> {
+impl SchemeEntry<'_> {
     /// Reports that the scheme needs `what`, unless it is present.
     pub(crate) fn need(&self, is_present: bool, what: &str, diagnostics: &mut Diagnostics) {
         if !is_present {
@@ -244,9 +244,9 @@ pub(crate) enum Accepted {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Identity {
     /// A nonce or signature: a second request with it is rejected.
-    Nonce(Key),
+    Nonce(ReplayKey),
     /// The id of a platform's delivery: it is sent again until it is acknowledged (idempotency).
-    Delivery(Key),
+    Delivery(ReplayKey),
 }
 
 /// An answer that a platform expects from weir itself.

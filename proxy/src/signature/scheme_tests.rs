@@ -68,7 +68,7 @@ fn rotated(scheme: &Descriptor) -> Verifier {
     verifier(&[config(scheme, &[SECRET, PREVIOUS], "")])
 }
 
-fn check(verifier: &Verifier, signed: &Signed, now_s: u64) -> Verdict {
+fn check(verifier: &Verifier, signed: &Signed, now_s: u64) -> SignatureVerdict {
     let request = request(&signed.headers, &signed.body);
     testing::check(verifier, &request, Duration::from_secs(now_s))
 }
@@ -106,7 +106,7 @@ fn row(
     }
 }
 
-fn leaks_nothing(case: &str, scheme: &Descriptor, verdict: &Verdict, signed: &Signed) {
+fn leaks_nothing(case: &str, scheme: &Descriptor, verdict: &SignatureVerdict, signed: &Signed) {
     let shown = format!("{verdict:?}");
     for secret in [SECRET, PREVIOUS] {
         assert!(!shown.contains(secret), "{case}: {shown}");

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::delivery::{Claim, Deliveries};
-use super::replay::{Key, Seen, SeenRequests, whole_seconds};
+use super::replay::{ReplayKey, Seen, SeenRequests, whole_seconds};
 
 /// The store of one scheme of one route.
 #[derive(Clone, Debug)]
@@ -67,7 +67,7 @@ impl ReplayStore {
     }
 
     /// Checks and inserts in one step: of equal keys at the same time one is the first.
-    pub(super) async fn check_and_insert(&self, key: Key, now: Duration) -> Seen {
+    pub(super) async fn check_and_insert(&self, key: ReplayKey, now: Duration) -> Seen {
         match &self.backing {
             Backing::InProcess(shared) => shared.seen.check_and_insert(key, now, self.window_s),
         }
@@ -75,7 +75,12 @@ impl ReplayStore {
 
     /// The same for the delivery of a platform, which has to be answered within `answer_within` also while
     /// another request that brought it is in progress.
-    pub(super) async fn claim(&self, key: Key, now: Duration, answer_within: Duration) -> Claim {
+    pub(super) async fn claim(
+        &self,
+        key: ReplayKey,
+        now: Duration,
+        answer_within: Duration,
+    ) -> Claim {
         match &self.backing {
             Backing::InProcess(shared) => {
                 let deliveries = &shared.deliveries;

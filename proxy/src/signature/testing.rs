@@ -7,8 +7,8 @@ use futures_util::FutureExt;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::entry::Signature;
-use super::memory::Memory;
-use super::{Config, Request, Verdict, Verifier, sign};
+use super::memory::ReplayMemory;
+use super::{Config, Request, SignatureVerdict, Verifier, sign};
 use crate::settings::decode::Decode;
 use crate::settings::diagnostic::{ConfigError, Diagnostics};
 use crate::settings::tree;
@@ -34,11 +34,11 @@ pub(super) fn try_entry(yaml: &str, route: &str) -> Result<Config, ConfigError> 
 /// The check of a route with these entries, and a memory of its own.
 #[track_caller]
 pub(super) fn verifier(entries: &[Config]) -> Verifier {
-    Verifier::new(entries, &Memory::new(entries)).expect("an entry")
+    Verifier::new(entries, &ReplayMemory::new(entries)).expect("an entry")
 }
 
 /// Verifies and remembers, as the gateway does; in this process nothing waits.
-pub(super) fn check(verifier: &Verifier, request: &Request<'_>, now: Duration) -> Verdict {
+pub(super) fn check(verifier: &Verifier, request: &Request<'_>, now: Duration) -> SignatureVerdict {
     let verified = verifier.verify(request, now);
     let verdict = verified.check_and_insert(now).now_or_never();
     verdict.expect("nothing waits in this process")

@@ -9,7 +9,7 @@ use crate::exchange::SignatureOutcome;
 
 /// What becomes of a request after the check.
 #[derive(Debug)]
-pub struct Verdict {
+pub struct SignatureVerdict {
     pub scheme: &'static str,
     pub outcome: SignatureOutcome,
     /// The verified client, with `Valid` and `Duplicate`.
@@ -29,9 +29,9 @@ pub struct Verdict {
     pub repeat: Option<Repeat>,
 }
 
-impl Verdict {
+impl SignatureVerdict {
     pub(super) fn new(scheme: &'static str, outcome: SignatureOutcome) -> Self {
-        Verdict {
+        SignatureVerdict {
             scheme,
             outcome,
             client: None,
@@ -49,24 +49,24 @@ impl Verdict {
             SignatureOutcome::Invalid => scheme.invalid_title,
             _ => None,
         };
-        Verdict {
+        SignatureVerdict {
             title,
             detail: rejection.detail.into_owned(),
-            ..Verdict::new(scheme.name, rejection.outcome)
+            ..SignatureVerdict::new(scheme.name, rejection.outcome)
         }
     }
 
     pub(super) fn valid(scheme: &'static Descriptor, by: SignedBy) -> Self {
-        Verdict {
+        SignatureVerdict {
             client: Some(by.client),
             key: by.key,
-            ..Verdict::new(scheme.name, SignatureOutcome::Valid)
+            ..SignatureVerdict::new(scheme.name, SignatureOutcome::Valid)
         }
     }
 
     /// Of a delivery that another request brought before.
     pub(super) fn duplicate(self, answer: PlatformAnswer, repeat: Option<Repeat>) -> Self {
-        Verdict {
+        SignatureVerdict {
             outcome: SignatureOutcome::Duplicate,
             answer: Some(answer),
             repeat,

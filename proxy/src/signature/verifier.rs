@@ -6,12 +6,12 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 
 use super::delivery::Claim;
-use super::memory::Memory;
+use super::memory::ReplayMemory;
 use super::rejection::SignatureRejection;
 use super::replay::{Namespace, Seen};
 use super::scheme::{Accepted, Context, Descriptor, Identity, Scheme, SignedBy};
 use super::store::ReplayStore;
-use super::verdict::Verdict;
+use super::verdict::SignatureVerdict;
 use super::{Config, Request};
 use crate::exchange::SignatureOutcome;
 
@@ -36,10 +36,10 @@ struct Verifying {
 
 /// A request that has been verified, before replay protection.
 #[must_use = "replay protection comes after it"]
-pub struct Verified<'v>(Step<'v>);
+pub struct Verified<'v>(VerificationStep<'v>);
 
-enum Step<'v> {
-    Decided(Verdict),
+enum VerificationStep<'v> {
+    Decided(SignatureVerdict),
     Valid {
         by: SignedBy,
         identity: Identity,
@@ -51,7 +51,7 @@ enum Step<'v> {
 impl Verifier {
     /// One that remembers in `memory`, as all routes do. `None` when the route requires no signature.
     #[must_use]
-    pub fn new(schemes: &[Config], memory: &Memory) -> Option<Self> {
+    pub fn new(schemes: &[Config], memory: &ReplayMemory) -> Option<Self> {
         if schemes.is_empty() {
             return None;
         }
@@ -120,9 +120,9 @@ impl Verifier {
         }
         let first = self.schemes.first();
         let first = first.map_or("none", |first| first.descriptor.name);
-        Verified(Step::Decided(Verdict {
+        Verified(VerificationStep::Decided(SignatureVerdict {
             detail: self.missing_detail.clone(),
-            ..Verdict::new(first, SignatureOutcome::Missing)
+            ..SignatureVerdict::new(first, SignatureOutcome::Missing)
         }))
     }
 }
@@ -142,19 +142,25 @@ impl Verifying {
                     identity: Some(identity),
                 }),
                 Some(store),
-            ) => Step::Valid {
+            ) => VerificationStep::Valid {
                 by,
                 identity,
                 store,
                 scheme: self,
             },
-            (Ok(Accepted::Valid { by, .. }), _) => Step::Decided(Verdict::valid(scheme, by)),
-            (Ok(Accepted::Handshake { key, answer }), _) => Step::Decided(Verdict {
-                key,
-                answer: Some(answer),
-                ..Verdict::new(scheme.name, SignatureOutcome::Handshake)
-            }),
-            (Err(rejection), _) => Step::Decided(Verdict::rejected(scheme, rejection)),
+            (Ok(Accepted::Valid { by, .. }), _) => {
+                VerificationStep::Decided(SignatureVerdict::valid(scheme, by))
+            }
+            (Ok(Accepted::Handshake { key, answer }), _) => {
+                VerificationStep::Decided(SignatureVerdict {
+                    key,
+                    answer: Some(answer),
+                    ..SignatureVerdict::new(scheme.name, SignatureOutcome::Handshake)
+                })
+            }
+            (Err(rejection), _) => {
+                VerificationStep::Decided(SignatureVerdict::rejected(scheme, rejection))
+            }
         })
     }
 }
@@ -162,22 +168,22 @@ impl Verifying {
 impl Verified<'_> {
     /// Replay protection: remembers what identifies the request, which no invalid request gets to. Of two
     /// equal requests at the same time one is valid.
-    pub async fn check_and_insert(self, now: Duration) -> Verdict {
+    pub async fn check_and_insert(self, now: Duration) -> SignatureVerdict {
         let (by, identity, store, one) = match self.0 {
-            Step::Decided(verdict) => return verdict,
-            Step::Valid {
+            VerificationStep::Decided(verdict) => return verdict,
+            VerificationStep::Valid {
                 by,
                 identity,
                 store,
                 scheme,
             } => (by, identity, store, scheme),
         };
-        let valid = Verdict::valid(one.descriptor, by);
+        let valid = SignatureVerdict::valid(one.descriptor, by);
         match (identity, one.descriptor.redelivery) {
             (Identity::Delivery(key), Some(redelivery)) => {
                 let repeat = match store.claim(key, now, redelivery.answer_within).await {
                     Claim::First(delivery) => {
-                        return Verdict {
+                        return SignatureVerdict {
                             delivery: Some(delivery),
                             ..valid
                         };
@@ -192,7 +198,7 @@ impl Verified<'_> {
                     Seen::First => valid,
                     Seen::Before => {
                         let rejection = SignatureRejection::replayed(one.scheme.replayed_detail());
-                        Verdict::rejected(one.descriptor, rejection)
+                        SignatureVerdict::rejected(one.descriptor, rejection)
                     }
                 }
             }

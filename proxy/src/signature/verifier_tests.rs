@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName};
 
-use super::memory::Memory;
+use super::memory::ReplayMemory;
 use super::testing::{entry, request, signed, try_entry, verifier};
 use super::*;
 use crate::exchange::SignatureOutcome::{Handshake, Invalid, Missing, Replayed, Valid};
@@ -32,7 +32,7 @@ fn simple_sha256() -> Config {
     entry("{scheme: simple_sha256, secrets: [s3cret]}")
 }
 
-fn check(verifier: &Verifier, signatures: &[(&str, &str)], body: &[u8]) -> Verdict {
+fn check(verifier: &Verifier, signatures: &[(&str, &str)], body: &[u8]) -> SignatureVerdict {
     let mut headers = HeaderMap::new();
     for (scheme, secret) in signatures {
         headers.extend(signed(scheme, secret, NOW.as_secs(), body));
@@ -42,7 +42,7 @@ fn check(verifier: &Verifier, signatures: &[(&str, &str)], body: &[u8]) -> Verdi
 
 #[test]
 fn a_route_without_schemes_has_no_verifier() {
-    assert!(Verifier::new(&[], &Memory::new([])).is_none());
+    assert!(Verifier::new(&[], &ReplayMemory::new([])).is_none());
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn a_request_is_valid_once_on_all_routes_that_know_its_secret() {
             "{scheme: hmac, clients: [{name: web, secrets: [s3cret]}], replay: 0s}",
         )],
     ];
-    let memory = Memory::new(routes.as_flattened());
+    let memory = ReplayMemory::new(routes.as_flattened());
     let verifiers = routes
         .each_ref()
         .map(|schemes| Verifier::new(schemes, &memory).expect("an entry"));
@@ -143,7 +143,7 @@ fn what_was_seen_is_known_to_the_next_configuration_that_keeps_a_secret() {
         ))
     };
     let first = [hmac("s3cret", "")];
-    let memory = Memory::new(&first);
+    let memory = ReplayMemory::new(&first);
     let before = Verifier::new(&first, &memory).expect("an entry");
     assert_eq!(check(&before, &sends, BODY).outcome, Valid);
     for (secrets, more, expected) in [

@@ -27,7 +27,7 @@ use crate::settings::declare::settings;
 use crate::settings::diagnostic::Diagnostics;
 use crate::settings::lists::List;
 use crate::settings::url::ServiceUrl;
-use crate::settings::values::{Secret, Text};
+use crate::settings::values::{PlainText, SecretText};
 use crate::worker::thread::{SharedState, State, WorkerThread};
 
 /// How often firing alerts are sent again.
@@ -58,11 +58,11 @@ settings! {
         /// Its replicas; each is notified.
         urls: List<ServiceUrl, 1> [required] restart,
         /// Left out: no authentication.
-        username: Text [optional] restart,
+        username: PlainText [optional] restart,
         /// The password of the user.
-        password: Secret [optional] restart,
+        password: SecretText [optional] restart,
         /// A bearer token, instead of a user.
-        token: Secret [optional] restart,
+        token: SecretText [optional] restart,
     }
 }
 

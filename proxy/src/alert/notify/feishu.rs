@@ -22,7 +22,7 @@ use crate::alert::tier::{Tier, Worse};
 use crate::settings::declare::settings;
 use crate::settings::diagnostic::Diagnostics;
 use crate::settings::url::ServiceUrl;
-use crate::settings::values::Secret;
+use crate::settings::values::SecretText;
 
 /// More changes than this are only counted: the size of a message is bounded.
 const SHOWN_MAX: usize = 20;
@@ -54,7 +54,7 @@ settings! {
         /// The address of the bot; without it nobody is notified.
         webhook: ServiceUrl [optional] restart,
         /// The secret that signs messages to the bot.
-        secret: Secret [optional] restart,
+        secret: SecretText [optional] restart,
     }
 }
 

@@ -12,9 +12,9 @@ use crate::alert::metrics::NotifierCounts;
 use crate::alert::store::AlertStore;
 use crate::settings::decode::{Decode, Setting};
 use crate::settings::diagnostic::Diagnostics;
-use crate::settings::node::Node;
+use crate::settings::node::YamlNode;
 use crate::settings::schema::Definitions;
-use crate::settings::values::Secret;
+use crate::settings::values::SecretText;
 use crate::worker::Worker;
 
 /// The descriptor of a kind of notifier.
@@ -34,7 +34,7 @@ pub struct NotifierKind {
 
 /// Settings as `settings!` declares them, behind one type for all kinds.
 pub(crate) struct DeclaredSettings {
-    pub(crate) decode: fn(&Node, &mut Diagnostics) -> Option<Box<dyn RawSettings>>,
+    pub(crate) decode: fn(&YamlNode, &mut Diagnostics) -> Option<Box<dyn RawSettings>>,
     pub(crate) schema: fn(&mut Definitions) -> Value,
 }
 
@@ -58,7 +58,7 @@ pub(crate) trait RawSettings {
 
 /// The credential of a setting that holds a bearer token; `Some(None)` when it is left out.
 pub(super) fn bearer(
-    token: &Setting<Secret>,
+    token: &Setting<SecretText>,
     diagnostics: &mut Diagnostics,
 ) -> Option<Option<HeaderValue>> {
     let Some(text) = token.value().map(|secret| secret.expose()) else {

@@ -12,7 +12,7 @@ use crate::config::raw::backend::Backend;
 use crate::settings::decode::Setting;
 use crate::settings::diagnostic::Diagnostics;
 use crate::settings::nearest::nearest;
-use crate::settings::values::Name;
+use crate::settings::values::Slug;
 
 /// Headers that frame a message: weir writes them for every request itself.
 static OWN_HEADERS: [HeaderName; 7] = [
@@ -149,11 +149,11 @@ fn is_loop<'b>(start: &'b Backend, backends: &[&'b Backend]) -> bool {
 
 /// Where the backend that a key names stands in the list.
 pub(super) fn position(
-    named: &Setting<Name>,
+    named: &Setting<Slug>,
     backends: &[&Backend],
     diagnostics: &mut Diagnostics,
 ) -> Option<usize> {
-    let Name(name) = named.value()?;
+    let Slug(name) = named.value()?;
     let is_named = |backend: &&Backend| backend.name.value().is_some_and(|other| other.0 == *name);
     let position = backends.iter().position(is_named);
     // A name that is itself invalid may be the one that is meant.

@@ -8,7 +8,7 @@ use super::refuse_duplicates;
 use crate::cache;
 use crate::config::raw::route::{Cache, Scope};
 use crate::settings::diagnostic::Diagnostics;
-use crate::settings::lists::At;
+use crate::settings::lists::Placed;
 
 /// `None` when wrong; `Some(None)` when no answers are kept.
 pub(super) fn check(raw: &Cache, diagnostics: &mut Diagnostics) -> Option<Option<cache::Config>> {
@@ -38,7 +38,7 @@ fn ignore_headers(raw: &Cache, diagnostics: &mut Diagnostics) -> Vec<HeaderName>
     let list = raw.ignore_headers.value().map_or(&[][..], |list| &list.0);
     let names = list.iter().map(|at| (at.value.as_str(), at.place));
     refuse_duplicates("header", names, diagnostics);
-    for (position, At { place, value }) in list.iter().enumerate() {
+    for (position, Placed { place, value }) in list.iter().enumerate() {
         match value.as_str() {
             "*" => diagnostics.error(*place, "`*` is not supported for headers; list the names"),
             "host" | "x-forwarded-host" => diagnostics.error(

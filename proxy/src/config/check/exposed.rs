@@ -68,12 +68,12 @@ fn share_a_method(one: &Route, other: &Route) -> bool {
 
 /// Where a route's requests end up: two names may stand for one service.
 #[derive(PartialEq, Eq)]
-struct Service {
+struct UpstreamService {
     endpoints: Vec<String>,
     path_prefix: String,
 }
 
-fn service(backends: &[&Backend], route: &Route) -> Service {
+fn service(backends: &[&Backend], route: &Route) -> UpstreamService {
     let backend = backends.get(route.backend);
     let endpoints = backend.and_then(|backend| backend.endpoints.value());
     let endpoints = endpoints.map_or(&[][..], |list| &list.0).iter();
@@ -81,15 +81,15 @@ fn service(backends: &[&Backend], route: &Route) -> Service {
     endpoints.sort_unstable();
     let prefix = backend.and_then(|backend| backend.path_prefix.value());
     let prefix = prefix.map_or("", |prefix| prefix.0.as_str());
-    Service {
+    UpstreamService {
         endpoints,
         path_prefix: prefix.trim_end_matches('/').to_owned(),
     }
 }
 
-impl Service {
+impl UpstreamService {
     /// Whether paths of `path` here can be paths of `other` there, as the service sees them.
-    fn leads_into(&self, path: &PathPattern, there: &Service, other: &PathPattern) -> bool {
+    fn leads_into(&self, path: &PathPattern, there: &UpstreamService, other: &PathPattern) -> bool {
         let shares = |endpoint: &String| there.endpoints.contains(endpoint);
         self.endpoints.iter().any(shares) && self.at(path).covers(&there.at(other))
     }

@@ -8,7 +8,7 @@ use crate::settings::decode::Setting;
 use crate::settings::diagnostic::Diagnostics;
 
 pub(super) fn warn(file: &File, diagnostics: &mut Diagnostics) {
-    let mut pending = Pending { diagnostics };
+    let mut pending = PendingFeatures { diagnostics };
     pending.key(&file.redis, "all state stays in this process");
     for backend in file.backends.value().map_or(&[][..], |list| &list.0) {
         pending.backend(&backend.value);
@@ -18,11 +18,11 @@ pub(super) fn warn(file: &File, diagnostics: &mut Diagnostics) {
     }
 }
 
-struct Pending<'f> {
+struct PendingFeatures<'f> {
     diagnostics: &'f mut Diagnostics,
 }
 
-impl Pending<'_> {
+impl PendingFeatures<'_> {
     /// Warns when the key stands in the file.
     fn key<T>(&mut self, setting: &Setting<T>, instead: &str) {
         if setting.is_written() {

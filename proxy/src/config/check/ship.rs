@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::config::raw::events::Events;
 use crate::settings::decode::Setting;
 use crate::settings::diagnostic::Diagnostics;
-use crate::settings::values::Secret;
+use crate::settings::values::SecretText;
 use crate::ship::{Batch, Config, spool};
 
 /// What is shipped where; `Some(None)` when nothing is. A spool alone is warned of.
@@ -70,7 +70,7 @@ fn spool(events: &Events) -> Option<spool::Config> {
     })
 }
 
-fn secret(setting: &Setting<Secret>) -> Option<String> {
+fn secret(setting: &Setting<SecretText>) -> Option<String> {
     let text = setting.value()?.expose();
     (!text.is_empty()).then(|| text.to_owned())
 }

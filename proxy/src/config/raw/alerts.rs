@@ -9,20 +9,20 @@ use crate::alert::per::Per;
 use crate::alert::signal::{self, Signal};
 use crate::config::labels::{LabelName, LabelValue};
 use crate::settings::declare::{one_of, settings, unknown};
-use crate::settings::decode::{Invalid, Scalar};
-use crate::settings::lists::{Entries, List};
+use crate::settings::decode::{FromScalar, Invalid};
+use crate::settings::lists::{List, NamedValues};
 use crate::settings::url::ServiceUrl;
-use crate::settings::values::{Count, MaybeEmptyText, RuleName, Threshold, Time};
+use crate::settings::values::{Count, MaybeEmptyText, RuleName, Threshold, TimeSpan};
 
 settings! {
     /// What is monitored, and who is notified.
     struct Alerts {
         /// Of every alert, beside alertname, severity, instance and the rule's own. `instance` is the host's name and the first listener's port unless it stands here.
-        labels: Entries<LabelName, LabelValue> [default "{}"] reload,
+        labels: NamedValues<LabelName, LabelValue> [default "{}"] reload,
         /// How often the rules are evaluated.
-        evaluate_every: Time [default "15s"] reload,
+        evaluate_every: TimeSpan [default "15s"] reload,
         /// How far back they look.
-        window: Time [default "5m"] reload,
+        window: TimeSpan [default "5m"] reload,
         /// In the window; below it a tier stays as it is, and says so.
         minimum_requests: Count<0> [default "20"] reload,
         /// Up above warning or critical, down at or below recovery.
@@ -51,7 +51,7 @@ settings! {
         /// At it or better: well again.
         recovery: Threshold [required] reload,
         /// For how long.
-        r#for: Time<0> [default "30s"] reload,
+        r#for: TimeSpan<0> [default "30s"] reload,
         /// A page of your own for those who get the alert.
         runbook: ServiceUrl [optional] reload,
     }
@@ -69,7 +69,7 @@ static DEFAULT_RULES: LazyLock<String> = LazyLock::new(|| {
     format!("[{}]", rules.collect::<Vec<_>>().join(", "))
 });
 
-impl Scalar for &'static Signal {
+impl FromScalar for &'static Signal {
     fn expected() -> String {
         one_of(&signal_names())
     }
@@ -87,7 +87,7 @@ fn signal_names() -> Vec<&'static str> {
     signal::ALL.iter().map(|signal| signal.name).collect()
 }
 
-impl Scalar for Per {
+impl FromScalar for Per {
     fn expected() -> String {
         one_of(&labels())
     }

@@ -4,10 +4,12 @@ use http::HeaderName;
 use serde_json::{Value, json};
 
 use crate::settings::declare::{choice, settings};
-use crate::settings::decode::{Invalid, Scalar};
-use crate::settings::lists::{Entries, List};
+use crate::settings::decode::{FromScalar, Invalid};
+use crate::settings::lists::{List, NamedValues};
 use crate::settings::url::ServiceUrl;
-use crate::settings::values::{Count, HeaderText, Secret, Share, Size, Text, Time};
+use crate::settings::values::{
+    Count, HeaderText, Percentage, PlainText, SecretText, Size, TimeSpan,
+};
 
 settings! {
     /// One structured event a request.
@@ -23,11 +25,11 @@ settings! {
         /// What is kept of prompts and responses.
         content: Content [default "none"] reload,
         /// Of successful requests; errors and slow ones are always kept.
-        sample: Share [default "100%"] reload,
+        sample: Percentage [default "100%"] reload,
         /// A request that took longer is slow.
-        slow: Time [default "1s"] reload,
+        slow: TimeSpan [default "1s"] reload,
         /// The value of service.environment.
-        environment: Text [default "production"] restart,
+        environment: PlainText [default "production"] restart,
         /// Log of rejected requests and of starts; left out: no such log.
         audit: Audit [optional] restart,
     }
@@ -37,11 +39,11 @@ settings! {
     /// The event file.
     struct EventFile {
         /// Where it is.
-        path: Text [default "data/events.ndjson"] restart,
+        path: PlainText [default "data/events.ndjson"] restart,
         /// The size at which it is rotated.
         rotate_at: Size [default "100MiB"] restart,
         /// Rotated files older than this are removed.
-        keep: Time [default "30d"] restart,
+        keep: TimeSpan [default "30d"] restart,
     }
 }
 
@@ -49,9 +51,9 @@ settings! {
     /// The log of rejections, chained by hashes.
     struct Audit {
         /// Where it is.
-        path: Text [default "data/audit.ndjson"] restart,
+        path: PlainText [default "data/audit.ndjson"] restart,
         /// Files older than this are removed.
-        keep: Time [default "30d"] restart,
+        keep: TimeSpan [default "30d"] restart,
     }
 }
 
@@ -59,11 +61,11 @@ settings! {
     /// What is not yet in Elasticsearch.
     struct Spool {
         /// A folder.
-        path: Text [default "data/spool"] restart,
+        path: PlainText [default "data/spool"] restart,
         /// The most it may take.
         bytes: Size [default "1GiB"] restart,
         /// The longest time until an event is safe on the disk.
-        sync: Time [default "500ms"] restart,
+        sync: TimeSpan [default "500ms"] restart,
     }
 }
 
@@ -73,21 +75,21 @@ settings! {
         /// Its nodes.
         urls: List<ServiceUrl, 1> [required] restart,
         /// Left out: no authentication.
-        username: Text [optional] restart,
+        username: PlainText [optional] restart,
         /// Of the user.
-        password: Secret [optional] restart,
+        password: SecretText [optional] restart,
         /// An API key as Elasticsearch encodes it, instead of a user.
-        api_key: Secret [optional] restart,
+        api_key: SecretText [optional] restart,
         /// Certificates of your own that are trusted, in PEM.
-        ca_file: Text [optional] restart,
+        ca_file: PlainText [optional] restart,
         /// Where access events go.
         data_stream: DataStream [default "logs-weir.access-default"] restart,
         /// How long they are kept there.
-        retention: Time [default "30d"] restart,
+        retention: TimeSpan [default "30d"] restart,
         /// How many are sent at once.
         batch: Batch [default "{}"] restart,
         /// Of one bulk request.
-        timeout: Time [default "30s"] restart,
+        timeout: TimeSpan [default "30s"] restart,
     }
 }
 
@@ -99,7 +101,7 @@ settings! {
         /// Bytes in it.
         bytes: Size [default "5MiB"] restart,
         /// The longest time an event waits for others.
-        wait: Time [default "1s"] restart,
+        wait: TimeSpan [default "1s"] restart,
     }
 }
 
@@ -109,11 +111,11 @@ settings! {
         /// Where spans go; left out: nothing is exported.
         otlp: ServiceUrl [optional] restart,
         /// Of traces that begin here; the decision of an incoming trace is kept.
-        sample: Share [default "10%"] reload,
+        sample: Percentage [default "10%"] reload,
         /// Whether an incoming trace is continued.
         trust_incoming: bool [default "true"] reload,
         /// Sent to the collector with every request, never logged.
-        headers: Entries<HeaderName, HeaderText> [optional] restart,
+        headers: NamedValues<HeaderName, HeaderText> [optional] restart,
     }
 }
 
@@ -129,7 +131,7 @@ choice! {
 /// `type-dataset-namespace`, as Elasticsearch names data streams.
 pub(crate) struct DataStream(pub(crate) String);
 
-impl Scalar for DataStream {
+impl FromScalar for DataStream {
     fn expected() -> String {
         "a data stream such as logs-weir.access-default (type-dataset-namespace, lower case)"
             .to_owned()

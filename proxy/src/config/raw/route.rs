@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 
 use crate::limit;
 use crate::settings::declare::{choice, settings};
-use crate::settings::decode::{Invalid, Scalar};
+use crate::settings::decode::{FromScalar, Invalid};
 use crate::settings::lists::{List, OneOrMany};
-use crate::settings::values::{Count, Name, Network, Size, Text, Time};
+use crate::settings::values::{Count, Network, PlainText, Size, Slug, TimeSpan};
 use crate::signature::entry::Signature;
 use crate::units::Rate;
 
@@ -15,15 +15,15 @@ settings! {
     /// Which requests go where, and what they must satisfy.
     struct Route {
         /// Its name in metrics and events.
-        name: Name [required] reload,
+        name: Slug [required] reload,
         /// Exact; with a trailing * a prefix.
-        path: Text [required] reload,
+        path: PlainText [required] reload,
         /// Left out: every method.
         methods: List<MethodName, 1> [optional] reload,
         /// The name of the backend.
-        backend: Name [required] reload,
+        backend: Slug [required] reload,
         /// The label; api by default, or what the signature's platform is called.
-        platform: Name [optional] reload,
+        platform: Slug [optional] reload,
         /// Source networks; left out: every address.
         allow: List<Network, 1> [guard] reload,
         /// One, or a list: the first whose headers are present decides. Left out: no signature is required.
@@ -39,7 +39,7 @@ settings! {
         /// The largest body; that of limits by default.
         body_bytes: Size<0> [optional] reload,
         /// For the whole body; that of limits by default.
-        body_timeout: Time [optional] reload,
+        body_timeout: TimeSpan [optional] reload,
     }
 }
 
@@ -47,7 +47,7 @@ settings! {
     /// Requests or tokens per time.
     struct RateLimit {
         /// Its name in headers and metrics.
-        name: Name [required] reload,
+        name: Slug [required] reload,
         /// Requests.
         rate: Rate [optional] reload,
         /// Tokens of models.
@@ -57,7 +57,7 @@ settings! {
         /// client, address, platform, route or header:NAME.
         by: LimitBy [default "client"] reload,
         /// Only for these clients; left out: for all.
-        clients: List<Name, 1> [guard] reload,
+        clients: List<Slug, 1> [guard] reload,
         /// Counted in Redis, over all replicas.
         shared: bool [default "false"] reload,
     }
@@ -71,7 +71,7 @@ settings! {
         /// In this process; the least recently used is evicted first.
         memory: Size [default "100MiB"] reload,
         /// In Redis and in memory.
-        ttl: Time [default "1h"] reload,
+        ttl: TimeSpan [default "1h"] reload,
         /// Who shares a response.
         scope: Scope [default "client"] reload,
         /// Forwarded headers that do not change a response, beside the known harmless ones.
@@ -89,7 +89,7 @@ settings! {
         /// 0: off.
         rounds: Count<0> [default "5"] reload,
         /// How long a conversation is kept without a turn.
-        idle: Time [default "30m"] reload,
+        idle: TimeSpan [default "30m"] reload,
     }
 }
 
@@ -118,7 +118,7 @@ choice! {
 /// What a limit counts by.
 pub(crate) struct LimitBy(pub(crate) limit::By);
 
-impl Scalar for LimitBy {
+impl FromScalar for LimitBy {
     fn expected() -> String {
         "one of `client`, `address`, `platform`, `route`, `header:NAME`".to_owned()
     }

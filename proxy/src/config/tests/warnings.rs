@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn sentences(loaded: Loaded) -> Vec<String> {
+fn sentences(loaded: LoadedConfig) -> Vec<String> {
     let warnings = loaded.warnings.iter();
     warnings.map(ToString::to_string).collect()
 }

@@ -17,8 +17,8 @@ fn store() -> Arc<Deliveries> {
     deliveries(SeenRequests::new(WINDOW, 1))
 }
 
-fn key(number: u8) -> Key {
-    Key::of(&[&[number]])
+fn key(number: u8) -> ReplayKey {
+    ReplayKey::of(&[&[number]])
 }
 
 fn claim(store: &Arc<Deliveries>, number: u8) -> Claim {

@@ -1,7 +1,7 @@
 use super::*;
 use crate::exchange::SignatureOutcome::{self, Expired, Invalid, Missing, Replayed, Valid};
 use crate::signature::testing::{self, request, try_entry, verifier};
-use crate::signature::{Verdict, Verifier};
+use crate::signature::{SignatureVerdict, Verifier};
 use aes::Aes256;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -27,7 +27,7 @@ fn feishu(keys: &[&str], token: Option<&str>) -> Verifier {
     verifier(&[try_entry(&yaml, "feishu").expect("valid settings")])
 }
 
-fn check(verifier: &Verifier, headers: &HeaderMap, body: &[u8], now_s: u64) -> Verdict {
+fn check(verifier: &Verifier, headers: &HeaderMap, body: &[u8], now_s: u64) -> SignatureVerdict {
     testing::check(
         verifier,
         &request(headers, body),
@@ -63,7 +63,7 @@ fn signed(
     verdict.outcome
 }
 
-fn unsigned(verifier: &Verifier, body: &str) -> Verdict {
+fn unsigned(verifier: &Verifier, body: &str) -> SignatureVerdict {
     check(verifier, &HeaderMap::new(), body.as_bytes(), AT_S)
 }
 

@@ -2,8 +2,8 @@ use super::*;
 
 const WINDOW: Duration = Duration::from_secs(600);
 
-fn key(number: u64) -> Key {
-    Key::of(&[&number.to_be_bytes()])
+fn key(number: u64) -> ReplayKey {
+    ReplayKey::of(&[&number.to_be_bytes()])
 }
 
 /// What is seen, for one window.
@@ -28,7 +28,7 @@ impl Store {
         }
     }
 
-    fn check_and_insert(&self, key: Key, now: Duration) -> Seen {
+    fn check_and_insert(&self, key: ReplayKey, now: Duration) -> Seen {
         self.seen.check_and_insert(key, now, self.window_s)
     }
 }
@@ -155,8 +155,8 @@ fn what_one_has_seen_all_who_share_have_seen_each_for_its_own_window() {
 
 #[test]
 fn parts_do_not_run_into_each_other() {
-    assert_ne!(Key::of(&[b"ab", b"c"]), Key::of(&[b"a", b"bc"]));
-    assert_ne!(Key::of(&[b"ab"]), Key::of(&[b"ab", b""]));
+    assert_ne!(ReplayKey::of(&[b"ab", b"c"]), ReplayKey::of(&[b"a", b"bc"]));
+    assert_ne!(ReplayKey::of(&[b"ab"]), ReplayKey::of(&[b"ab", b""]));
 }
 
 #[test]
