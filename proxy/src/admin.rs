@@ -144,7 +144,10 @@ impl Admin {
         })?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
-        let auth = Auth::new(config.token.as_deref(), address);
+        let auth = Auth::new(
+            config.token.as_ref().map(config::SecretText::expose_secret),
+            address,
+        );
         let worker = state.metrics.worker("admin").map_err(io::Error::other)?;
         let router = router::router(state, auth, clock::now());
         let serving = worker.clone();

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use secrecy::zeroize::Zeroizing;
 
 use crate::route::path::EncodedSlash;
 use crate::settings::changes::Comparison;
@@ -29,6 +30,7 @@ mod route;
 pub use crate::settings::changes::Changes;
 pub use crate::settings::diagnostic::{ConfigError, Diagnostic, Warning};
 pub use crate::settings::interpolate::as_it_was_meant;
+pub use crate::settings::secret::SecretText;
 pub use route::Route;
 
 #[cfg(test)]
@@ -77,22 +79,12 @@ pub struct Tls {
     pub key: PathBuf,
 }
 
-/// The operator's side.
-#[derive(Clone, PartialEq, Eq)]
+/// The admin API.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdminApi {
     pub address: SocketAddr,
     /// `None` only on a loopback address.
-    pub token: Option<Arc<str>>,
-}
-
-// The token never reaches a log, also not through `{:?}`.
-impl std::fmt::Debug for AdminApi {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter
-            .debug_struct("AdminApi")
-            .field("address", &self.address)
-            .finish_non_exhaustive()
-    }
+    pub token: Option<SecretText>,
 }
 
 /// A checked configuration and what its author should know all the same.
@@ -102,15 +94,15 @@ pub struct LoadedConfig {
     /// A key whose feature is not in this version yet, an example secret, a route that no request can
     /// reach, a scheme that covers no body.
     pub warnings: Vec<Warning>,
-    source: Source,
+    values: FileValues,
 }
 
-/// The file as it was read. It holds secrets and has no `Debug` of its own.
-struct Source(node::YamlNode);
+/// The values of the file, for [`diff`]: of a secret only a hash is kept.
+struct FileValues(node::YamlNode);
 
-impl std::fmt::Debug for Source {
+impl std::fmt::Debug for FileValues {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("Source")
+        formatter.write_str("FileValues")
     }
 }
 
@@ -118,7 +110,7 @@ impl std::fmt::Debug for Source {
 #[must_use]
 pub fn diff(old: &LoadedConfig, new: &LoadedConfig) -> Changes {
     let mut comparison = Comparison::new();
-    raw::File::compare(&old.source.0, &new.source.0, &mut comparison);
+    raw::File::compare(&old.values.0, &new.values.0, &mut comparison);
     comparison.into_changes()
 }
 
@@ -155,7 +147,7 @@ pub fn load(path: &Path) -> Result<LoadedConfig, ConfigError> {
     parse(&text, path, &|name| std::env::var(name).ok())
 }
 
-fn read(path: &Path) -> Result<String, ConfigError> {
+fn read(path: &Path) -> Result<Zeroizing<String>, ConfigError> {
     let cannot = |why: String| ConfigError::of_file(path, format!("cannot be read: {why}"));
     let of_error = |error: std::io::Error| match error.kind() {
         std::io::ErrorKind::NotFound => cannot(
@@ -172,11 +164,13 @@ fn read(path: &Path) -> Result<String, ConfigError> {
     if bytes.len() as u64 > FILE_BYTES_MAX {
         return Err(cannot(format!("it is larger than {FILE_BYTES_MAX} bytes")));
     }
-    String::from_utf8(bytes).map_err(|error| {
-        let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-        let line = valid.iter().filter(|byte| **byte == b'\n').count() + 1;
-        cannot(format!("line {line} is not UTF-8; save the file as UTF-8"))
-    })
+    String::from_utf8(bytes)
+        .map(Zeroizing::new)
+        .map_err(|error| {
+            let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+            let line = valid.iter().filter(|byte| **byte == b'\n').count() + 1;
+            cannot(format!("line {line} is not UTF-8; save the file as UTF-8"))
+        })
 }
 
 /// Checks a configuration given as text; `file` is what messages call it. `environment` answers for
@@ -197,13 +191,15 @@ pub fn parse(
         raw::File::decode(&root, &mut first);
         diagnostics.spans.hide_as(first.spans);
         let raw = raw::File::decode(&root, &mut diagnostics)?;
-        Some((check::check(&raw, &mut diagnostics)?, Source(root)))
+        let config = check::check(&raw, &mut diagnostics)?;
+        root.hash_secrets(&|bytes| diagnostics.spans.is_secret(bytes));
+        Some((config, FileValues(root)))
     });
     match config {
-        Some((config, source)) if diagnostics.errors() == 0 => Ok(LoadedConfig {
+        Some((config, values)) if diagnostics.errors() == 0 => Ok(LoadedConfig {
             config,
             warnings: diagnostics.into_warnings(),
-            source,
+            values,
         }),
         _ => {
             if diagnostics.errors() == 0 {

@@ -10,6 +10,7 @@ pub(crate) mod changes;
 pub(crate) mod declare;
 pub(crate) mod decode;
 pub(crate) mod diagnostic;
+pub(crate) mod hashed;
 pub(crate) mod interpolate;
 pub(crate) mod lists;
 pub(crate) mod nearest;

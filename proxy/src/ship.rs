@@ -15,6 +15,7 @@ use anyhow::Context as _;
 
 use crate::clock::Elapsed;
 use crate::record::Output;
+use crate::settings::secret::SecretText;
 use crate::worker::Worker;
 use crate::worker::runtime::RuntimeThread;
 use context::Context;
@@ -53,9 +54,9 @@ const STOP_GRACE: Duration = Duration::from_millis(500);
 pub struct Config {
     pub urls: Vec<String>,
     pub username: Option<String>,
-    pub password: Option<String>,
+    pub password: Option<SecretText>,
     /// An API key as Elasticsearch encodes it; it has precedence over a user.
-    pub api_key: Option<String>,
+    pub api_key: Option<SecretText>,
     /// Certificates to trust beside those of the system, in PEM.
     pub ca_file: Option<PathBuf>,
     /// The data stream of the events of requests; that of alerts is named after it.
@@ -75,12 +76,11 @@ pub struct Batch {
     pub wait: Duration,
 }
 
-// Secrets never reach a log, not even through `{:?}`.
+// An address may contain a credential.
 impl std::fmt::Debug for Config {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
             .debug_struct("ship::Config")
-            .field("urls", &self.urls)
             .field("data_stream", &self.data_stream)
             .field("batch", &self.batch)
             .field("spool", &self.spool)

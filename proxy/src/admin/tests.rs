@@ -60,7 +60,7 @@ fn start(token: Option<&str>) -> Running {
     };
     let config = config::AdminApi {
         address: "127.0.0.1:0".parse().expect("an address"),
-        token: token.map(Arc::from),
+        token: token.map(config::SecretText::from),
     };
     let admin = Admin::start(&config, state.clone()).expect("a listener");
     Running { admin, state }

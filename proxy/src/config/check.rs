@@ -3,7 +3,6 @@
 //! An invalid part gives `None`, and its error has been reported; all other parts are still checked.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use http::HeaderName;
 use percent_encoding::{AsciiSet, utf8_percent_encode};
@@ -15,7 +14,7 @@ use crate::route::path::{BadPath, EncodedSlash, canonical};
 use crate::settings::decode::Setting;
 use crate::settings::diagnostic::Diagnostics;
 use crate::settings::lists::{NamedValues, refuse_duplicates};
-use crate::settings::values::{HeaderText, PlainText};
+use crate::settings::values::{HeaderText, PlainText, SecretText};
 use crate::{audit, content, record};
 
 mod alerts;
@@ -99,7 +98,7 @@ fn admin(raw: &raw::Admin, file: &raw::File, diagnostics: &mut Diagnostics) -> O
     }
     Some(AdminApi {
         address,
-        token: raw.token.value().map(|token| Arc::from(token.expose())),
+        token: raw.token.value().cloned(),
     })
 }
 
@@ -146,7 +145,7 @@ fn audit(raw: &raw::events::Events) -> Option<Option<audit::Config>> {
 }
 
 /// Names and values of headers, as they are sent.
-fn pairs(headers: &NamedValues<HeaderName, HeaderText>) -> Vec<(HeaderName, http::HeaderValue)> {
+fn pairs(headers: &NamedValues<HeaderName, HeaderText>) -> Vec<(HeaderName, SecretText)> {
     let pairs = headers.0.iter();
     pairs
         .map(|(name, value)| (name.value.clone(), value.value.0.clone()))

@@ -9,6 +9,7 @@ mod changes;
 mod defaults;
 mod hostile;
 mod interpolation;
+mod kept;
 mod secrets;
 mod single;
 mod warnings;

@@ -5,6 +5,7 @@
 
 use std::io::Read;
 
+use secrecy::zeroize::Zeroizing;
 use thiserror::Error;
 
 use super::diagnostic::Diagnostics;
@@ -39,7 +40,7 @@ pub(crate) fn interpolate(
                 interpolate(value, source, environment, diagnostics);
             }
         }
-        NodeKind::Null | NodeKind::Invalid => {}
+        NodeKind::HashedSecret(_) | NodeKind::Null | NodeKind::Invalid => {}
     }
 }
 
@@ -73,6 +74,7 @@ fn fill(
         rest = after;
         match value_of(inside, environment) {
             Ok(value) => {
+                let value = Zeroizing::new(value);
                 if value.is_empty() {
                     scalar.substitution = Substitution::Empty;
                 } else if scalar.substitution == Substitution::None {
@@ -89,7 +91,7 @@ fn fill(
         }
     }
     text.push_str(rest);
-    scalar.text = text;
+    scalar.text = Zeroizing::new(text);
     scalar.written = written;
     whole
 }

@@ -118,6 +118,9 @@ impl<K: FromScalar, V: FromScalar> Decode for NamedValues<K, V> {
                 }
             };
             if value.is_empty() || value.substitution() == Substitution::Empty {
+                if let (true, NodeKind::Scalar(scalar)) = (V::SECRET, &value.kind) {
+                    diagnostics.spans.hide(&scalar.bytes);
+                }
                 continue;
             }
             let path = if is_named { &*key.text } else { "*" };

@@ -2,6 +2,10 @@
 
 use std::ops::Range;
 
+use secrecy::zeroize::Zeroizing;
+
+use super::hashed::SecretHash;
+
 /// Where something stands in the file; line and column count from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct FilePosition {
@@ -25,6 +29,8 @@ pub(crate) enum NodeKind {
     /// Nothing, `~` or `null`.
     Null,
     Scalar(Scalar),
+    /// A secret whose value was replaced when the file had been read.
+    HashedSecret(SecretHash),
     Sequence(Vec<YamlNode>),
     /// Keys are not repeated: the first one counts.
     Mapping(Vec<(YamlKey, YamlNode)>),
@@ -42,13 +48,14 @@ pub(crate) struct YamlKey {
     pub(crate) has_colon: bool,
 }
 
-/// A scalar before and after its `${...}` were replaced. There is no `Debug`: it may be a secret.
+/// A scalar before and after its `${...}` were replaced. It may be a secret: there is no `Debug`, and it is erased
+/// from memory when it is dropped.
 #[derive(Clone)]
 pub(crate) struct Scalar {
     /// As it stands in the file: this is what messages show.
-    pub(crate) written: String,
+    pub(crate) written: Zeroizing<String>,
     /// The value itself.
-    pub(crate) text: String,
+    pub(crate) text: Zeroizing<String>,
     pub(crate) substitution: Substitution,
     /// In the source; nothing in a default.
     pub(crate) bytes: Range<usize>,
@@ -70,7 +77,7 @@ impl YamlNode {
     pub(crate) fn described(&self) -> &'static str {
         match self.kind {
             NodeKind::Null => "nothing",
-            NodeKind::Scalar(_) | NodeKind::Invalid => "a single value",
+            NodeKind::Scalar(_) | NodeKind::HashedSecret(_) | NodeKind::Invalid => "a single value",
             NodeKind::Sequence(_) => "a list",
             NodeKind::Mapping(_) => "a mapping",
         }
@@ -105,6 +112,11 @@ impl YamlNode {
                 };
                 one.len() == other.len() && one.iter().all(has)
             }
+            (NodeKind::HashedSecret(one), NodeKind::HashedSecret(other)) => one == other,
+            (NodeKind::HashedSecret(hash), NodeKind::Scalar(scalar))
+            | (NodeKind::Scalar(scalar), NodeKind::HashedSecret(hash)) => {
+                *hash == SecretHash::of(&scalar.text)
+            }
             (NodeKind::Null, NodeKind::Null) | (NodeKind::Invalid, NodeKind::Invalid) => true,
             _ => false,
         }
@@ -124,7 +136,28 @@ impl YamlNode {
             NodeKind::Mapping(entries) => {
                 entries.iter_mut().for_each(|(_, value)| value.note_alias())
             }
-            NodeKind::Null | NodeKind::Invalid => {}
+            NodeKind::HashedSecret(_) | NodeKind::Null | NodeKind::Invalid => {}
+        }
+    }
+
+    /// Replaces every secret by its hash.
+    pub(crate) fn hash_secrets(&mut self, is_secret: &impl Fn(&Range<usize>) -> bool) {
+        match &mut self.kind {
+            NodeKind::Scalar(scalar) if !scalar.text.is_empty() && is_secret(&scalar.bytes) => {
+                let hash = SecretHash::of(&scalar.text);
+                self.kind = NodeKind::HashedSecret(hash);
+            }
+            NodeKind::Sequence(items) => {
+                items
+                    .iter_mut()
+                    .for_each(|item| item.hash_secrets(is_secret));
+            }
+            NodeKind::Mapping(entries) => {
+                for (_, value) in entries {
+                    value.hash_secrets(is_secret);
+                }
+            }
+            _ => {}
         }
     }
 

@@ -178,7 +178,7 @@ pub(crate) fn names_a_source(inside: &str) -> bool {
 /// Whether a wrong text looks like what somebody meant for a setting that is no secret: a word, a
 /// number with its unit, an address. Where a line was lost, half a file may stand in one value.
 pub(crate) fn is_harmless(scalar: &Scalar) -> bool {
-    let mut text = scalar.written.clone();
+    let mut text = scalar.written.to_string();
     while let Some(range) = references(&text).first().cloned() {
         text.replace_range(range, "");
     }

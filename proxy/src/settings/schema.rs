@@ -137,7 +137,7 @@ impl Mapping<'_> {
 
 fn to_json(node: &YamlNode) -> Value {
     match &node.kind {
-        NodeKind::Null | NodeKind::Invalid => Value::Null,
+        NodeKind::Null | NodeKind::Invalid | NodeKind::HashedSecret(_) => Value::Null,
         NodeKind::Scalar(scalar) => match scalar.text.as_str() {
             "true" => Value::Bool(true),
             "false" => Value::Bool(false),

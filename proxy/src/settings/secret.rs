@@ -1,5 +1,7 @@
-//! Secrets of the file, and what comes along when one is copied.
+//! Secrets of the configuration: never shown, erased from memory when dropped.
 
+use http::HeaderValue;
+use http::header::InvalidHeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
@@ -10,15 +12,48 @@ use super::node::FilePosition;
 /// What every example in the documentation uses for a secret.
 const EXAMPLE_SECRET: &str = "change-me";
 
-/// Never shown, never empty, and erased from memory when it is dropped.
-#[derive(Clone)]
-pub(crate) struct SecretText(SecretString);
+/// A secret, or a text that may contain one. `Debug` shows nothing of it, and it is erased from memory when it is
+/// dropped.
+#[derive(Clone, Debug)]
+pub struct SecretText(SecretString);
 
 impl SecretText {
-    pub(crate) fn expose(&self) -> &str {
+    #[must_use]
+    pub fn expose_secret(&self) -> &str {
         self.0.expose_secret()
     }
+
+    /// The value of a header, which is redacted wherever headers are shown.
+    ///
+    /// # Errors
+    /// No header can have this value.
+    pub fn header_value(&self) -> Result<HeaderValue, InvalidHeaderValue> {
+        let mut value = HeaderValue::from_str(self.expose_secret())?;
+        value.set_sensitive(true);
+        Ok(value)
+    }
 }
+
+impl From<&str> for SecretText {
+    fn from(text: &str) -> Self {
+        SecretText(SecretString::from(text))
+    }
+}
+
+impl From<String> for SecretText {
+    fn from(text: String) -> Self {
+        SecretText(SecretString::from(text))
+    }
+}
+
+/// For comparing configurations; credentials of requests are compared in constant time, elsewhere.
+impl PartialEq for SecretText {
+    fn eq(&self, other: &Self) -> bool {
+        self.expose_secret() == other.expose_secret()
+    }
+}
+
+impl Eq for SecretText {}
 
 impl FromScalar for SecretText {
     const SECRET: bool = true;
@@ -28,7 +63,7 @@ impl FromScalar for SecretText {
     }
 
     fn read(text: &str) -> Result<Self, Invalid> {
-        Ok(SecretText(SecretString::from(text)))
+        Ok(SecretText::from(text))
     }
 
     fn schema() -> Value {

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 
+use secrecy::zeroize::Zeroizing;
 use serde_saphyr::granit_parser::{Event, Parser, ScalarStyle, Span, Tag, options};
 
 use super::diagnostic::Diagnostics;
@@ -218,7 +219,7 @@ fn pending_key(
         diagnostics.error(place, "a key must be a plain word");
         return PendingKey::Invalid;
     };
-    let text = scalar.written;
+    let text = scalar.written.as_str();
     if text == "<<" {
         diagnostics.error(
             place,
@@ -228,9 +229,9 @@ fn pending_key(
     }
     let after = source.get(scalar.bytes.end..).unwrap_or_default();
     let has_colon = after.trim_start_matches([' ', '\t']).starts_with(':');
-    if let Some(line) = keys.get(&text) {
+    if let Some(line) = keys.get(text) {
         let mut named = "this key".to_owned();
-        if has_colon && is_key_like(&text) {
+        if has_colon && is_key_like(text) {
             diagnostics.spans.show(&scalar.bytes);
             named = format!("`{text}`");
         }
@@ -240,9 +241,9 @@ fn pending_key(
         );
         return PendingKey::Invalid;
     }
-    keys.insert(text.clone(), place.line);
+    keys.insert(text.to_owned(), place.line);
     PendingKey::Valid(YamlKey {
-        text,
+        text: text.to_owned(),
         place,
         bytes: scalar.bytes,
         has_colon,
@@ -256,8 +257,8 @@ fn scalar_node(text: &str, style: ScalarStyle, place: FilePosition, span: &Span)
         NodeKind::Null
     } else {
         NodeKind::Scalar(Scalar {
-            written: text.to_owned(),
-            text: text.to_owned(),
+            written: Zeroizing::new(text.to_owned()),
+            text: Zeroizing::new(text.to_owned()),
             substitution: Substitution::None,
             bytes: span.byte_range().unwrap_or_default(),
             stands_here: span.start.line() == span.end.line(),

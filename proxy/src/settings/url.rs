@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::decode::{FromScalar, Invalid};
 use super::quote::names_a_source;
+use super::secret::SecretText;
 
 /// `http://host:port` or `https://host:port`, and nothing after it.
 #[derive(Clone, Debug)]
@@ -14,7 +15,7 @@ pub(crate) struct EndpointUrl {
 }
 
 /// The address of an outside service: a path may follow.
-pub(crate) struct ServiceUrl(pub(crate) String);
+pub(crate) struct ServiceUrl(pub(crate) SecretText);
 
 /// The address of a Redis.
 pub(crate) struct RedisUrl;
@@ -75,7 +76,7 @@ impl FromScalar for ServiceUrl {
         let (_, rest) = scheme_and_rest(text, &["http", "https"])?;
         check_authority(split_authority(rest).0, "")?;
         text.parse::<Uri>()
-            .map(|_| ServiceUrl(text.to_owned()))
+            .map(|_| ServiceUrl(SecretText::from(text)))
             .map_err(|_| Invalid::Unexpected)
     }
 

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue};
+use http::HeaderName;
 use ipnet::IpNet;
 use serde_json::{Value, json};
 
@@ -330,7 +330,7 @@ impl FromScalar for HeaderName {
 }
 
 /// The value of a header; it may be a credential and is never shown.
-pub(crate) struct HeaderText(pub(crate) HeaderValue);
+pub(crate) struct HeaderText(pub(crate) SecretText);
 
 impl FromScalar for HeaderText {
     const SECRET: bool = true;
@@ -340,8 +340,8 @@ impl FromScalar for HeaderText {
     }
 
     fn read(text: &str) -> Result<Self, Invalid> {
-        let mut value = HeaderValue::from_str(text.trim()).map_err(|_| Invalid::Unexpected)?;
-        value.set_sensitive(true);
+        let value = SecretText::from(text.trim());
+        value.header_value().map_err(|_| Invalid::Unexpected)?;
         Ok(HeaderText(value))
     }
 

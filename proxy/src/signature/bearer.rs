@@ -95,7 +95,7 @@ impl RawScheme for Settings {
 
 fn refuse_bad_hashes(settings: &ClientSettings<'_>, diagnostics: &mut Diagnostics) {
     for secret in settings.all() {
-        let text = secret.value.expose();
+        let text = secret.value.expose_secret();
         if text.starts_with(STORED_PREFIX) && stored_key(text).is_none() {
             let message = "expected 64 hex digits after `sha256:`, the SHA-256 of the key";
             diagnostics.error(secret.place, message);
@@ -108,7 +108,7 @@ fn warn_of_spaces(settings: &ClientSettings<'_>, diagnostics: &mut Diagnostics) 
     for setting in settings.lists() {
         let secrets = setting.value().map_or(&[][..], |list| &list.0);
         for (position, Placed { place, value }) in secrets.iter().enumerate() {
-            let text = value.expose().trim();
+            let text = value.expose_secret().trim();
             let is_reported = never_matches(text).is_some();
             if !is_reported && text.contains(char::is_whitespace) {
                 let path = format!("{}[{position}]", setting.path);

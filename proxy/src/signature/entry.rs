@@ -119,7 +119,7 @@ fn is_of(listed: &Listed, old: &YamlNode, new: &YamlNode) -> bool {
         };
         let mut entries = entries.iter();
         let scheme = entries.find(|(key, _)| key.text == "scheme");
-        matches!(scheme, Some((_, YamlNode { kind: NodeKind::Scalar(name), .. })) if name.text == listed.name())
+        matches!(scheme, Some((_, YamlNode { kind: NodeKind::Scalar(name), .. })) if name.text.as_str() == listed.name())
     };
     is(old) || is(new)
 }

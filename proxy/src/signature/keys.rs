@@ -47,7 +47,7 @@ pub(super) fn secrets(setting: &Secrets) -> Vec<SecretString> {
 fn list(list: Option<&List<SecretText, 1>>) -> Vec<SecretString> {
     let secrets = list.map_or(&[][..], |list| &list.0).iter();
     secrets
-        .map(|secret| SecretString::from(secret.value.expose()))
+        .map(|secret| SecretString::from(secret.value.expose_secret()))
         .collect()
 }
 

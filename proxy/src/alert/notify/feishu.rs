@@ -60,7 +60,7 @@ settings! {
 
 impl RawSettings for FeishuBot {
     fn check(&self, diagnostics: &mut Diagnostics) -> Option<Vec<Destination>> {
-        let secret = self.secret.value().map(|secret| secret.expose().to_owned());
+        let secret = self.secret.value().cloned();
         match self.webhook.value() {
             Some(webhook) => Some(vec![Destination {
                 secret,
@@ -78,7 +78,7 @@ impl RawSettings for FeishuBot {
 
 pub struct FeishuClient {
     pub target: Target,
-    pub secret: Option<String>,
+    pub secret: Option<SecretText>,
     pub links: ConsoleLinks,
 }
 
@@ -97,7 +97,7 @@ impl FeishuClient {
         let mut message = json!({"msg_type": "interactive", "card": card(changes, &self.links)});
         if let Some(secret) = &self.secret {
             let seconds = now.as_secs().to_string();
-            message["sign"] = json!(sign(&seconds, secret));
+            message["sign"] = json!(sign(&seconds, secret.expose_secret()));
             message["timestamp"] = json!(seconds);
         }
         message

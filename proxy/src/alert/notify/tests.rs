@@ -60,8 +60,8 @@ fn the_outcome_of_a_feishu_message_is_its_code() {
 
 fn feishu() -> feishu::FeishuClient {
     feishu::FeishuClient {
-        target: post::Target::new("http://127.0.0.1:1", None),
-        secret: Some("s3cret".to_owned()),
+        target: post::Target::new(&"http://127.0.0.1:1".into(), None),
+        secret: Some("s3cret".into()),
         links: links(),
     }
 }
@@ -230,7 +230,7 @@ fn a_silence_on_a_severity_also_holds_back_the_resolution() {
 fn alertmanager(name: &str) -> alertmanager::AlertmanagerClient {
     alertmanager::AlertmanagerClient {
         name: name.to_owned(),
-        target: post::Target::new("http://127.0.0.1:1", None),
+        target: post::Target::new(&"http://127.0.0.1:1".into(), None),
         links: links(),
     }
 }

@@ -114,7 +114,10 @@ fn request_headers(
             diagnostics.error(name.place, message);
         }
     }
-    pairs(headers)
+    // Each was read as the value of a header.
+    let pairs = pairs(headers).into_iter();
+    let pairs = pairs.filter_map(|(name, value)| Some((name, value.header_value().ok()?)));
+    pairs.collect()
 }
 
 /// Each names another backend, and following them comes to an end.

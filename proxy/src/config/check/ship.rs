@@ -29,7 +29,10 @@ pub(super) fn check(events: &Events, diagnostics: &mut Diagnostics) -> Option<Op
         return None;
     }
     // The key becomes a header as it stands.
-    let is_key = |key: &String| key.bytes().all(|byte| byte.is_ascii_graphic());
+    let is_key = |key: &SecretText| {
+        let mut bytes = key.expose_secret().bytes();
+        bytes.all(|byte| byte.is_ascii_graphic())
+    };
     if !api_key.as_ref().is_none_or(is_key) {
         let wrong = "an API key is printable ASCII without spaces, as Elasticsearch encodes it";
         diagnostics.error(raw.api_key.place, wrong);
@@ -41,7 +44,7 @@ pub(super) fn check(events: &Events, diagnostics: &mut Diagnostics) -> Option<Op
             .value()?
             .0
             .iter()
-            .map(|url| url.value.0.clone())
+            .map(|url| url.value.0.expose_secret().to_owned())
             .collect(),
         username: user,
         password,
@@ -70,7 +73,7 @@ fn spool(events: &Events) -> Option<spool::Config> {
     })
 }
 
-fn secret(setting: &Setting<SecretText>) -> Option<String> {
-    let text = setting.value()?.expose();
-    (!text.is_empty()).then(|| text.to_owned())
+fn secret(setting: &Setting<SecretText>) -> Option<SecretText> {
+    let secret = setting.value()?;
+    (!secret.expose_secret().is_empty()).then(|| secret.clone())
 }

@@ -168,7 +168,7 @@ routes:
       - {scheme: feishu, verification_token: t}
   - {name: rest, path: "/rest*", backend: a, platform: custom}
 "#).config;
-    assert_eq!(config.admin.token.as_deref(), Some("12345678"));
+    assert_eq!(config.admin.token, Some("12345678".into()));
     assert_eq!(&*config.backends[0].endpoints[0].text, "http://[::1]:8000");
     assert_eq!(&*config.backends[0].endpoints[1].text, "http://example.com");
     let own = &config.routes[0];

@@ -42,7 +42,7 @@ impl RawScheme for Settings {
 impl Settings {
     fn build(&self, entry: &SchemeEntry<'_>) -> Result<Built, SchemeError> {
         let token = self.verification_token.value();
-        let token = token.map(SecretText::expose);
+        let token = token.map(SecretText::expose_secret);
         let token = token.filter(|token| !token.is_empty());
         let encrypt_keys = secrets(&self.secrets);
         let keys = match &encrypt_keys[..] {

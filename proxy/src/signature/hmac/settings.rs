@@ -277,7 +277,7 @@ fn refuse_undecodable(
     diagnostics: &mut Diagnostics,
 ) {
     for secret in clients.all() {
-        if key_bytes(secret.value.expose(), encoding).is_none() {
+        if key_bytes(secret.value.expose_secret(), encoding).is_none() {
             let message = format!(
                 "the secret is not valid {}, the `key_encoding` of this entry",
                 encoding.word()
