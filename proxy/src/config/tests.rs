@@ -10,6 +10,7 @@ mod defaults;
 mod hostile;
 mod interpolation;
 mod kept;
+mod reference;
 mod secrets;
 mod single;
 mod warnings;
