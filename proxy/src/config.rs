@@ -1,6 +1,6 @@
-//! The configuration: a file becomes a tree that keeps its places (`tree`), its `${...}` are filled
-//! (`interpolate`), it is read into raw settings (`raw`, declared once for reading, defaults and
-//! schema), checked as a whole (`check`), and becomes a [`Config`] that every room can rely on.
+//! The configuration: a file is parsed into a tree with positions (`tree`), its `${...}` are replaced (`interpolate`),
+//! it is decoded into raw settings (`raw`, declared once for decoding, defaults, schema and reference), checked as a
+//! whole (`check`), and becomes the [`Config`] that all modules use.
 //!
 //! Nothing here opens a port or a connection. All errors of a file are reported at once, each with
 //! its line, column and what to write instead; a configuration with an error is never used.
@@ -41,7 +41,7 @@ mod tests;
 pub struct Config {
     pub listen: Vec<Listen>,
     pub limits: http::Limits,
-    /// What becomes of `%2F` in a path.
+    /// How `%2F` in a path is treated.
     pub encoded_slash: EncodedSlash,
     pub trusted_proxies: Vec<IpNet>,
     pub admin: AdminApi,
@@ -57,7 +57,7 @@ pub struct Config {
     /// Where spans are sent to; `None`: nowhere, and none are made.
     pub spans: Option<record::otlp::Config>,
     pub alerts: alert::Config,
-    /// What is kept of prompts and answers.
+    /// How prompts and responses are recorded.
     pub content: content::Mode,
     /// Which traces are recorded.
     pub sampling: trace::Sampling,
@@ -65,7 +65,7 @@ pub struct Config {
     pub drain: Duration,
 }
 
-/// One address that requests are taken on. Port 0 lets the system choose.
+/// One address that requests are accepted on. With port 0 the system chooses the port.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Listen {
     pub address: SocketAddr,
@@ -87,7 +87,7 @@ pub struct AdminApi {
     pub token: Option<SecretText>,
 }
 
-/// A checked configuration and what its author should know all the same.
+/// A checked configuration and its warnings.
 #[derive(Debug)]
 pub struct LoadedConfig {
     pub config: Config,
@@ -114,13 +114,13 @@ pub fn diff(old: &LoadedConfig, new: &LoadedConfig) -> Changes {
     comparison.into_changes()
 }
 
-/// Where a configuration is looked for when none is named.
+/// The paths that are searched when none is given.
 const PLACES: [&str; 2] = ["weir.yaml", "/etc/weir/weir.yaml"];
 
-/// The configuration that `path` names; without one, weir.yaml here, else /etc/weir/weir.yaml.
+/// The path of the configuration: `path`, else weir.yaml in the working directory, else /etc/weir/weir.yaml.
 ///
 /// # Errors
-/// None is named, and neither of the two is there.
+/// None is given, and neither of the two exists.
 pub fn find(path: Option<&Path>) -> Result<PathBuf, ConfigError> {
     if let Some(path) = path {
         return Ok(path.to_owned());
@@ -138,7 +138,7 @@ pub fn find(path: Option<&Path>) -> Result<PathBuf, ConfigError> {
 /// The largest file that is read: far more than any real configuration.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
-/// Reads and checks the file at `path`; `${NAME}` is taken from the environment of the process.
+/// Reads and checks the file at `path`; `${NAME}` is replaced from the environment of the process.
 ///
 /// # Errors
 /// Every error in it, or that it cannot be read.
@@ -173,7 +173,7 @@ fn read(path: &Path) -> Result<Zeroizing<String>, ConfigError> {
         })
 }
 
-/// Checks a configuration given as text; `file` is what messages call it. `environment` answers for
+/// Checks a configuration given as text; `file` is its name in messages. `environment` provides the values of
 /// `${NAME}`.
 ///
 /// # Errors
@@ -186,7 +186,7 @@ pub fn parse(
     let mut diagnostics = Diagnostics::default();
     let config = tree::parse(text, &mut diagnostics).and_then(|mut root| {
         interpolate::interpolate(&mut root, text, environment, &mut diagnostics);
-        // What is a secret is known before anything is reported: an anchor may stand for one above.
+        // Secrets are found before anything is reported: an alias may refer to one from a key above.
         let mut first = Diagnostics::default();
         raw::File::decode(&root, &mut first);
         diagnostics.spans.hide_as(first.spans);
@@ -213,10 +213,10 @@ pub fn parse(
     }
 }
 
-/// The defaults: what a file says that names a backend, a route and nothing else.
+/// The defaults: a file with one backend, one route and nothing else.
 ///
 /// # Errors
-/// Never: a test says so.
+/// Never, as a test shows.
 pub fn defaults() -> Result<LoadedConfig, ConfigError> {
     let least = "backends: [{name: assistant, endpoints: ['http://127.0.0.1:8000']}]\n\
                  routes: [{name: everything, path: '/*', backend: assistant}]\n";
@@ -229,7 +229,7 @@ pub fn schema() -> serde_json::Value {
     schema_of::<raw::File>()
 }
 
-/// The names of all settings, out of the schema.
+/// The names of all keys, from the schema.
 fn known_keys() -> BTreeSet<String> {
     let schema = schema();
     let definitions = schema["$defs"].as_object();

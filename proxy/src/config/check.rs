@@ -1,4 +1,4 @@
-//! From raw settings to a [`Config`]: what goes together, what names what, what files are there.
+//! From raw settings to a [`Config`]: consistency between keys, references by name, and files that must exist.
 //!
 //! An invalid part gives `None`, and its error has been reported; all other parts are still checked.
 
@@ -29,7 +29,7 @@ mod ship;
 mod signature;
 mod traces;
 
-/// The whole file. `None` when anything is wrong.
+/// The whole file. `None` when it is invalid.
 pub(super) fn check(file: &raw::File, diagnostics: &mut Diagnostics) -> Option<Config> {
     pending::warn(file, diagnostics);
     let listen = listen::check(file, diagnostics);
@@ -152,7 +152,7 @@ fn pairs(headers: &NamedValues<HeaderName, HeaderText>) -> Vec<(HeaderName, Secr
         .collect()
 }
 
-/// Whether a path of the file stands in its canonical form, as [`crate::route::path`] defines it.
+/// Whether a path of the file is in canonical form, as [`crate::route::path`] defines it.
 enum PathForm {
     Canonical,
     /// What to write instead.
@@ -170,7 +170,7 @@ fn form_of(path: &str) -> PathForm {
         return none("a path has no query and no fragment; leave `?` and `#` out");
     }
     if !path.is_ascii() {
-        // What a request has to send, shown with what it stands for.
+        // The escaped form that a request has to send.
         const BEYOND_ASCII: &AsciiSet = &AsciiSet::EMPTY;
         let escaped = utf8_percent_encode(path, BEYOND_ASCII).to_string();
         return match form_of(&escaped) {

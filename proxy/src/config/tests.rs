@@ -1,4 +1,4 @@
-//! What the whole room promises: `parse` from text to configuration, warnings or error.
+//! `parse` as a whole: from text to a configuration, warnings or an error.
 
 use std::path::Path;
 
@@ -17,7 +17,7 @@ mod warnings;
 
 const FULL: &str = include_str!("../../../deploy/examples/full.yaml");
 
-/// The least that is right, with a gap for more: lines 1 to 2, then the gap.
+/// The smallest valid file, in two lines; tests append to it.
 const LEAST: &str = "\
 backends: [{name: assistant, endpoints: ['http://127.0.0.1:8000']}]
 routes: [{name: all, path: '/*', backend: assistant}]
@@ -42,7 +42,7 @@ fn valid(text: &str) -> LoadedConfig {
 #[track_caller]
 fn invalid(text: &str) -> ConfigError {
     match parsed(text) {
-        Ok(_) => panic!("nothing is wrong in\n{text}"),
+        Ok(_) => panic!("the file is valid:\n{text}"),
         Err(error) => error,
     }
 }
@@ -126,7 +126,7 @@ fn a_file_is_loaded_with_the_environment_of_the_process() {
 }
 
 #[test]
-fn the_schema_knows_every_key_of_the_contract() {
+fn the_schema_contains_every_key_of_the_full_example() {
     let schema = schema();
     assert_eq!(
         schema["$schema"],

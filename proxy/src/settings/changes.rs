@@ -1,5 +1,5 @@
-//! In which keys two files differ, and whether a change takes effect by a reload or needs a restart: each key
-//! states it where it is declared.
+//! The difference of two files, key by key. Whether a change takes effect with a reload or needs a restart is part of
+//! the declaration of the key.
 
 use std::borrow::Cow;
 
@@ -17,11 +17,11 @@ pub(crate) enum Effect {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
     pub changed: Vec<String>,
-    /// Those of `changed` that a reload leaves as they were.
+    /// Those of `changed` that a reload does not apply.
     pub needs_restart: Vec<String>,
 }
 
-/// The way through two files at once.
+/// The state of comparing two files.
 pub(crate) struct Comparison {
     path: String,
     effect: Effect,
@@ -49,7 +49,7 @@ impl Comparison {
         self.changes.changed.push(self.path.clone());
     }
 
-    /// Goes down into `part` (`key` or `[item]`) for as long as `compare` takes.
+    /// Calls `compare` with `part` (`key` or `[item]`) appended to the path.
     pub(crate) fn within(&mut self, part: &str, effect: Effect, compare: impl FnOnce(&mut Self)) {
         let (length, above) = (self.path.len(), self.effect);
         if !self.path.is_empty() && !part.starts_with('[') {
@@ -116,7 +116,7 @@ impl Comparison {
             names.map(|name| (*name).to_owned()).collect()
         };
         if common(old_names, new_names) != common(new_names, old_names) {
-            // The order of a list counts: the first route that matches decides.
+            // The order of a list matters: the first route that matches decides.
             self.changed();
         }
         for (name, old) in old_names.iter().zip(old) {

@@ -1,4 +1,4 @@
-//! The two declarations that raw settings are made of.
+//! The two macros that declare raw settings.
 
 use super::changes::{Comparison, Effect};
 use super::decode::{Block, Invalid};
@@ -16,7 +16,7 @@ pub(crate) trait Settings: Sized {
     /// All keys, those of a [`KeyFamily`] among them.
     fn keys() -> Vec<&'static str>;
 
-    /// Reads these keys of a mapping, which may have others beside them.
+    /// Decodes these keys of a mapping, which may have others, too.
     fn read(block: &Block<'_>, diagnostics: &mut Diagnostics) -> Self;
 
     /// Adds these keys to a schema.
@@ -25,11 +25,11 @@ pub(crate) trait Settings: Sized {
     /// Notes those of these keys in which two mappings differ.
     fn compare_keys(old: &YamlNode, new: &YamlNode, comparison: &mut Comparison);
 
-    /// The keys that stand in the file, with the places of their values.
+    /// The keys that are in the file, with the positions of their values.
     fn written(&self) -> Vec<(&'static str, FilePosition)>;
 }
 
-/// Keys that a list gives, beside those that are declared: one for each of a family of descriptors.
+/// Keys that are not declared one by one: one for each descriptor of a list.
 pub(crate) trait KeyFamily: Sized {
     fn keys() -> Vec<&'static str>;
 
@@ -37,7 +37,7 @@ pub(crate) trait KeyFamily: Sized {
 
     fn schema(mapping: &mut Mapping<'_>);
 
-    /// Adds the keys that stand in the file, with the places of their values.
+    /// Adds the keys that are in the file, with the positions of their values.
     fn written(&self, written: &mut Vec<(&'static str, FilePosition)>);
 
     /// When a change of one of them takes effect.
@@ -58,7 +58,7 @@ pub(crate) trait KeyFamily: Sized {
 
 /// One word of a closed set.
 pub(crate) trait Word {
-    /// As the file writes it.
+    /// As it is written in the file.
     fn word(self) -> &'static str;
 }
 
@@ -70,7 +70,7 @@ pub(crate) const fn key_name(field: &'static str) -> &'static str {
     }
 }
 
-/// What should stand where a word of a closed set does.
+/// The expected value where a word of a closed set is required.
 pub(crate) fn one_of(words: &[&str]) -> String {
     match words {
         [one] => format!("`{one}`"),
@@ -78,13 +78,13 @@ pub(crate) fn one_of(words: &[&str]) -> String {
     }
 }
 
-/// Why a text is none of these words.
+/// The error for a text that is none of these words.
 pub(crate) fn unknown(text: &str, words: &[&'static str]) -> Invalid {
     nearest(text, words).map_or(Invalid::Unexpected, Invalid::Near)
 }
 
-/// A mapping with known keys. Each key says what it means, its type, and in brackets what happens
-/// when it is left out: `required`, `optional`, `guard`, or `default "YAML"`; then whether a change of it takes
+/// A mapping with known keys. Each key has a description, a type, and in brackets the effect of
+/// leaving it out: `required`, `optional`, `guard`, or `default "YAML"`; then whether a change of it takes
 /// effect by a `reload` or needs a `restart`. A [`KeyFamily`] may give more keys.
 macro_rules! settings {
     (

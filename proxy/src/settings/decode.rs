@@ -1,5 +1,5 @@
-//! From the tree to raw settings. One declaration (`settings!`, `choice!`, or a [`FromScalar`]) gives the
-//! type, its keys, its defaults, how it is read and its JSON Schema: nothing can drift apart.
+//! Decoding the tree into raw settings. One declaration (`settings!`, `choice!`, or a [`FromScalar`]) gives the
+//! type, its keys, defaults, decoding and JSON Schema, which therefore always agree.
 //!
 //! Reading never stops at an error: an invalid value is reported and left out, and the rest is read.
 
@@ -13,7 +13,7 @@ use super::presence::{Presence, default_node};
 use super::quote::{is_harmless, is_key_like};
 use super::schema::Definitions;
 
-/// What can be read from a node.
+/// What can be decoded from a node.
 pub(crate) trait Decode: Sized {
     /// `None` when it is invalid; then the error has been reported.
     fn decode(node: &YamlNode, diagnostics: &mut Diagnostics) -> Option<Self>;
@@ -33,20 +33,20 @@ pub(crate) trait Decode: Sized {
     }
 }
 
-/// What is written as one word or text.
+/// What is written as one scalar.
 pub(crate) trait FromScalar: Sized {
     /// A secret is never shown in a message or a quoted line.
     const SECRET: bool = false;
     const TAKES_EMPTY: bool = false;
 
-    /// What should stand there: `a duration such as 30s`.
+    /// The expected value: `a duration such as 30s`.
     fn expected() -> String;
 
     /// # Errors
-    /// What is wrong with the text, without repeating it.
+    /// Why the text is invalid, without repeating it.
     fn read(text: &str) -> Result<Self, Invalid>;
 
-    /// An address says by itself whether there is a secret in it.
+    /// Whether it is an address, whose text shows whether it contains a secret.
     const IS_ADDRESS: bool = false;
 
     /// Whether this text, as it is written, is a secret: of an address a part may be.
@@ -55,27 +55,27 @@ pub(crate) trait FromScalar: Sized {
         Self::SECRET
     }
 
-    /// What it looks like in the schema; `${...}` is allowed everywhere and not part of it.
+    /// Its JSON Schema, without `${...}`, which is allowed everywhere.
     fn schema() -> Value;
 
-    /// Whether two texts have the same value: `60s` and `1m` have.
+    /// Whether two texts have the same value, such as `60s` and `1m`.
     fn is_equal(old: &str, new: &str) -> bool {
         old == new
     }
 
-    /// Looks at a valid value.
+    /// Warns about a valid value.
     fn notice(text: &str, place: FilePosition, diagnostics: &mut Diagnostics) {
         let _ = (text, place, diagnostics);
     }
 }
 
-/// Why a text is no value.
+/// Why a text is not a value.
 pub(crate) enum Invalid {
     /// It is not what was expected.
     Unexpected,
     /// The same, with the known word that is nearest.
     Near(&'static str),
-    /// Something that needs its own sentence.
+    /// Another reason, as a sentence.
     Because(String),
 }
 
@@ -166,7 +166,7 @@ pub(crate) struct Setting<T> {
     pub(crate) key_place: FilePosition,
     /// `routes[0].cache.ttl`.
     pub(crate) path: String,
-    /// Whether a message may repeat the value: it stands here, and nothing in it came from elsewhere.
+    /// Whether a message may repeat the value: it is written here, without variables and aliases.
     may_be_shown: bool,
     source: SettingOrigin,
     value: Option<T>,
@@ -181,7 +181,7 @@ enum SettingOrigin {
 }
 
 impl<T> Setting<T> {
-    /// `None` when it is left out without a default, or wrong.
+    /// `None` when it is left out without a default, or invalid.
     pub(crate) fn value(&self) -> Option<&T> {
         self.value.as_ref()
     }
@@ -194,7 +194,7 @@ impl<T> Setting<T> {
         self.source == SettingOrigin::Written
     }
 
-    /// Left out without a default: neither wrong nor there.
+    /// Whether it is left out without a default.
     pub(crate) fn is_absent(&self) -> bool {
         self.source == SettingOrigin::LeftOut && self.value.is_none()
     }
@@ -225,7 +225,7 @@ pub(crate) fn mapping_of<'n>(
 pub(crate) struct Block<'n> {
     place: FilePosition,
     entries: &'n [(YamlKey, YamlNode)],
-    /// Keys that an unknown one was probably meant to be: that they are missing is reported by that.
+    /// The known keys that unknown ones probably stand for: they are not reported as missing, too.
     meant: Vec<&'static str>,
 }
 
@@ -260,7 +260,7 @@ impl<'n> Block<'n> {
         })
     }
 
-    /// Whether the key stands in the file.
+    /// Whether the key is in the file.
     pub(crate) fn has(&self, key: &str) -> bool {
         self.entries.iter().any(|(name, _)| name.text == key)
     }
@@ -349,7 +349,7 @@ impl<'n> Block<'n> {
     }
 }
 
-/// The name of an unknown key, for a message. A value may stand there that has lost its key.
+/// The name of an unknown key, for a message. It may be a value whose key is missing.
 fn key_named(key: &YamlKey, near: Option<&str>, diagnostics: &mut Diagnostics) -> String {
     if !key.has_colon || (near.is_none() && !is_key_like(&key.text)) {
         return String::new();

@@ -1,4 +1,4 @@
-//! What is wrong with a file, and how it is reported.
+//! Diagnostics: the errors and warnings of a file.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -29,11 +29,11 @@ pub struct Diagnostic {
     /// In characters.
     pub column: usize,
     pub message: String,
-    /// The text of the line, with stars where secrets stand.
+    /// The text of the line, with secrets masked by stars.
     pub source_line: String,
 }
 
-/// What the author of a valid file should know all the same. `Display` is a whole sentence.
+/// A warning about a valid file. `Display` is a whole sentence.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Warning {
     /// From 1.
@@ -103,14 +103,14 @@ fn rendered(file: &Path, list: &[Diagnostic]) -> String {
     text + &format!("{count} {noun} in {file}")
 }
 
-/// What reading and checking gather on their way.
+/// What reading and checking report.
 #[derive(Debug, Default)]
 pub(crate) struct Diagnostics {
     errors: Vec<(FilePosition, String)>,
     warnings: Vec<(FilePosition, Warning)>,
-    /// What of the file may be quoted.
+    /// The parts of the file that may be quoted.
     pub(crate) spans: QuotableSpans,
-    /// Where reading stands: `routes[0].cache.ttl`.
+    /// The key that is being read: `routes[0].cache.ttl`.
     path: String,
 }
 
@@ -119,7 +119,7 @@ impl Diagnostics {
         self.errors.push((place, message.into()));
     }
 
-    /// A warning about the key at `path`: `does` goes on after it, without a full stop.
+    /// A warning about the key at `path`. `does` is its predicate, without a full stop.
     pub(crate) fn warn(&mut self, path: &str, place: FilePosition, does: &str) {
         let warning = Warning {
             line: place.line,
@@ -133,7 +133,7 @@ impl Diagnostics {
         &self.path
     }
 
-    /// Goes down into `key` for as long as `read` takes.
+    /// Calls `read` with `key` appended to the path.
     pub(crate) fn within<T>(&mut self, key: &str, read: impl FnOnce(&mut Self) -> T) -> T {
         let length = self.path.len();
         if !self.path.is_empty() && !key.starts_with('[') {
@@ -190,7 +190,7 @@ impl Diagnostics {
     }
 }
 
-/// A line of a file must not steer the terminal it is printed on; each character keeps its column.
+/// Replaces control characters, which could control the terminal; each character keeps its column.
 fn printable(text: &str, characters_max: usize) -> String {
     text.chars()
         .take(characters_max)

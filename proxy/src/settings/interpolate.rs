@@ -1,7 +1,7 @@
 //! `${NAME}`, `${NAME:-fallback}` and `${file:PATH}`, in every scalar of the file.
 //!
-//! What is put in is never looked at again, so a value cannot smuggle in another `${`. `$${` is a
-//! literal `${`. No message repeats what was put in.
+//! Values are not expanded again, so that a value cannot inject another `${`. `$${` is a literal `${`. No message
+//! repeats a value.
 
 use std::io::Read;
 
@@ -12,10 +12,10 @@ use super::diagnostic::Diagnostics;
 use super::node::{FilePosition, NodeKind, Scalar, Substitution, YamlNode};
 use super::quote::names_a_source;
 
-/// A secret in a file is short; this keeps a wrong path (a log, a device) from filling memory.
+/// A secret in a file is short; the limit keeps a path to a log or a device from filling memory.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
 
-/// Replaces in the whole tree. A scalar that cannot be filled becomes [`NodeKind::Invalid`].
+/// Replaces `${...}` in the whole tree. A scalar with an error becomes [`NodeKind::Invalid`].
 pub(crate) fn interpolate(
     node: &mut YamlNode,
     source: &str,
@@ -44,7 +44,7 @@ pub(crate) fn interpolate(
     }
 }
 
-/// Fills one scalar; false when anything in it has no value.
+/// Replaces `${...}` in one scalar; false when one of them has no value.
 fn fill(
     scalar: &mut Scalar,
     place: FilePosition,
@@ -180,14 +180,14 @@ fn file_value(path: &str) -> Result<String, FileError> {
     Ok(as_it_was_meant(&content).to_owned())
 }
 
-/// A text out of a file without what editors and shells add.
+/// A text from a file without what editors and shells add.
 #[must_use]
 pub fn as_it_was_meant(content: &str) -> &str {
     let content = content.strip_prefix('\u{feff}').unwrap_or(content);
     content.trim_end_matches(['\r', '\n'])
 }
 
-/// Where `token` stands inside of a scalar. `None` where YAML's escapes hide it.
+/// The position of `token` in a scalar. `None` where YAML escapes hide it.
 fn place_in(source: &str, scalar: &Scalar, token: &str) -> Option<FilePosition> {
     let within = source.get(scalar.bytes.clone())?;
     let before = source.get(..scalar.bytes.start + within.find(token)?)?;

@@ -10,7 +10,7 @@ use super::diagnostic::Diagnostics;
 use super::node::{FilePosition, NodeKind, Substitution, YamlNode};
 use super::schema::Definitions;
 
-/// A value of a list, and where it stands.
+/// A value and its position.
 pub(crate) struct Placed<T> {
     pub(crate) place: FilePosition,
     pub(crate) value: T,
@@ -35,7 +35,7 @@ impl<T: Decode, const MIN: usize> Decode for List<T, MIN> {
             return None;
         }
         let values = decode_items(items, diagnostics);
-        // With too few valid items the list means something else than was written.
+        // With too few valid items the list would have another meaning.
         (values.len() >= MIN).then_some(List(values))
     }
 
@@ -93,8 +93,8 @@ impl<T: Decode> Decode for OneOrMany<T> {
     }
 }
 
-/// Names the file gives, each with a value. A value with a variable that came out empty is left out
-/// as a whole: `Bearer ` without its key helps nobody.
+/// A mapping whose names the file chooses. A value with an empty variable is left out as a
+/// whole: `Bearer ` without its key is useless.
 pub(crate) struct NamedValues<K, V>(pub(crate) Vec<(Placed<K>, Placed<V>)>);
 
 impl<K: FromScalar, V: FromScalar> Decode for NamedValues<K, V> {
@@ -142,7 +142,7 @@ impl<K: FromScalar, V: FromScalar> Decode for NamedValues<K, V> {
     }
 }
 
-/// Whether it looks like the name of a header, and not like a value that lost its name.
+/// Whether it looks like the name of a header, not like a value without its name.
 fn is_name_like(text: &str) -> bool {
     let is_part = |part: &str| {
         let has_letter = part.bytes().any(|byte| byte.is_ascii_alphabetic());
@@ -152,7 +152,7 @@ fn is_name_like(text: &str) -> bool {
     text.len() <= 40 && text.split(['-', '_']).all(is_part)
 }
 
-/// Reports every name that is used before in the same list.
+/// Reports every name that is already used in the same list.
 pub(crate) fn refuse_duplicates<'s>(
     what: &str,
     names: impl Iterator<Item = (&'s str, FilePosition)>,

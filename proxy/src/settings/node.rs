@@ -1,4 +1,4 @@
-//! One value of a file, and its place.
+//! The values of a file with their positions.
 
 use std::ops::Range;
 
@@ -6,7 +6,7 @@ use secrecy::zeroize::Zeroizing;
 
 use super::hashed::SecretHash;
 
-/// Where something stands in the file; line and column count from 1.
+/// A position in the file; line and column count from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct FilePosition {
     pub(crate) line: usize,
@@ -44,7 +44,7 @@ pub(crate) struct YamlKey {
     pub(crate) place: FilePosition,
     /// In the source.
     pub(crate) bytes: Range<usize>,
-    /// Without one it may be a value that lost its key.
+    /// Without one it may be a value whose key is missing.
     pub(crate) has_colon: bool,
 }
 
@@ -52,7 +52,7 @@ pub(crate) struct YamlKey {
 /// from memory when it is dropped.
 #[derive(Clone)]
 pub(crate) struct Scalar {
-    /// As it stands in the file: this is what messages show.
+    /// As written in the file: messages show this text.
     pub(crate) written: Zeroizing<String>,
     /// The value itself.
     pub(crate) text: Zeroizing<String>,
@@ -63,13 +63,13 @@ pub(crate) struct Scalar {
     pub(crate) stands_here: bool,
 }
 
-/// What became of the `${...}` of a scalar.
+/// The result of replacing the `${...}` of a scalar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Substitution {
     /// There is none.
     None,
     Filled,
-    /// One of them came out empty.
+    /// One of them was empty.
     Empty,
 }
 
@@ -83,7 +83,7 @@ impl YamlNode {
         }
     }
 
-    /// Whether there is nothing in it: no value, or one whose variables came out empty.
+    /// Whether there is no value, or one whose variables are empty.
     pub(crate) fn is_empty(&self) -> bool {
         match &self.kind {
             NodeKind::Null => true,
@@ -92,13 +92,13 @@ impl YamlNode {
         }
     }
 
-    /// Nothing, or nothing but variables that came out empty. An empty text that is written is a value.
+    /// Whether there is nothing, or only empty variables. An empty text that is written is a value.
     pub(crate) fn is_left_out(&self) -> bool {
         self.is_empty()
             && !matches!(&self.kind, NodeKind::Scalar(scalar) if scalar.substitution == Substitution::None)
     }
 
-    /// Whether both have the same value, wherever they stand.
+    /// Whether both have the same value, in whatever position.
     pub(crate) fn is_equal(&self, other: &YamlNode) -> bool {
         match (&self.kind, &other.kind) {
             (NodeKind::Scalar(one), NodeKind::Scalar(other)) => one.text == other.text,

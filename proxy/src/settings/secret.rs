@@ -87,7 +87,7 @@ pub(crate) fn notice_example(text: &str, place: FilePosition, diagnostics: &mut 
     }
 }
 
-/// What came along with a secret when it was copied: the other side has it without.
+/// Why a secret can never match, such as characters that were copied with it by mistake.
 pub(crate) fn never_matches(text: &str) -> Option<&'static str> {
     let is_in = |quote: char| text.len() > 1 && text.starts_with(quote) && text.ends_with(quote);
     let scheme = text.split_at_checked(7).map(|(scheme, _)| scheme);

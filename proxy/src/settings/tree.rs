@@ -1,6 +1,6 @@
-//! YAML as a tree in which every value knows its place.
+//! YAML as a tree of values with their positions.
 //!
-//! It is built from the parser's events, so that a wrong value spoils nothing but itself. Aliases are
+//! It is built from the parser's events, so that an invalid value affects nothing else. Aliases are
 //! copied, within bounds: a file cannot grow beyond [`NODES_MAX`] values however it is written.
 
 use std::collections::HashMap;
@@ -18,7 +18,7 @@ const NODES_MAX: usize = 50_000;
 const DEPTH_MAX: usize = 40;
 
 /// Reads the one document of `source`. `None` when its syntax is broken: that error hides all
-/// others, because nothing after it can be trusted.
+/// others, because nothing after it is reliable.
 pub(crate) fn parse(source: &str, diagnostics: &mut Diagnostics) -> Option<YamlNode> {
     let settings = options! {
         emit_comments: false,
@@ -64,19 +64,19 @@ fn place_of(line: usize, column_from_zero: usize) -> FilePosition {
     }
 }
 
-/// A sequence or mapping whose end has not come yet.
+/// A sequence or mapping whose end has not been read yet.
 struct OpenCollection {
     node: YamlNode,
     anchor: usize,
-    /// The key whose value comes next.
+    /// The key whose value is read next.
     key: Option<PendingKey>,
-    /// The lines of the keys that have come.
+    /// The lines of the keys that have been read.
     keys: HashMap<String, usize>,
 }
 
 enum PendingKey {
     Valid(YamlKey),
-    /// Its value is read and forgotten.
+    /// Its value is read and dropped.
     Invalid,
 }
 
@@ -90,7 +90,7 @@ struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    /// `None`: a bound was passed, and reading ends here.
+    /// `None`: a limit was exceeded, and reading ends here.
     fn take(&mut self, event: Event<'_>, span: Span) -> Option<()> {
         let place = place_of(span.start.line(), span.start.col());
         match event {
@@ -137,7 +137,7 @@ impl Builder<'_> {
         Some(())
     }
 
-    /// A copy of what the alias names.
+    /// A copy of the value that the alias refers to.
     fn aliased(&mut self, anchor: usize, place: FilePosition) -> Option<YamlNode> {
         let Some(node) = self.anchors.get(&anchor) else {
             self.diagnostics
@@ -177,7 +177,7 @@ impl Builder<'_> {
         Some(())
     }
 
-    /// Puts a whole node where it belongs.
+    /// Adds a complete node to its parent.
     fn finish(&mut self, node: YamlNode, anchor: usize) {
         if anchor != 0 {
             self.anchors.insert(anchor, node.clone());

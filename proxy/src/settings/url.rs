@@ -1,4 +1,4 @@
-//! The addresses of other services, as the file writes them.
+//! Addresses of other services.
 
 use http::Uri;
 use serde_json::{Value, json};
@@ -110,7 +110,7 @@ impl FromScalar for RedisUrl {
     }
 }
 
-/// What may come after host and port in an address that holds no secret.
+/// What may follow host and port in an address that contains no secret.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum MayFollow {
     Nothing,
@@ -118,10 +118,10 @@ enum MayFollow {
     AnyPath,
 }
 
-/// Whether an address is scheme, host and port alone, where no credential can hide. One without a scheme
+/// Whether an address has only scheme, host and port, and therefore no credential. One without a scheme
 /// has to be an IP address or `localhost`: a user and a password look like a host and a port.
 fn is_bare(written: &str, may_follow: MayFollow) -> bool {
-    // Anything may be put in for a variable; a fallback is part of the text.
+    // A variable may have any value; a fallback is part of the text.
     let mut text = written.to_owned();
     while let Some((before, rest)) = text.split_once("${") {
         match rest.split_once('}') {

@@ -1,4 +1,4 @@
-//! The words and texts of the file, each with what it looks like.
+//! The scalar types of settings.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -71,7 +71,7 @@ impl FromScalar for Slug {
     }
 }
 
-/// The name of an alert rule: what Prometheus takes as a label's value without surprise.
+/// The name of an alert rule: characters that need no escape in Prometheus.
 pub(crate) struct RuleName(pub(crate) String);
 
 impl FromScalar for RuleName {
@@ -119,7 +119,7 @@ impl FromScalar for PlainText {
     }
 }
 
-/// A text that may be written empty and then means just that.
+/// A text that may be empty.
 #[derive(Clone, Debug)]
 pub(crate) struct MaybeEmptyText(pub(crate) String);
 

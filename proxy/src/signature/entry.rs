@@ -19,9 +19,9 @@ settings! {
     struct Common {
         /// The signature scheme.
         scheme: SchemeName [required] reload,
-        /// How old, or how far ahead, a timestamp may be; 300s by default, 8h with feishu.
+        /// The largest difference of a timestamp from now; 300s by default, 8h with feishu.
         tolerance: TimeSpan [optional] reload,
-        /// How long an id or signature is refused once seen; 10m by default, 8h with feishu; 0s: off.
+        /// How long a replayed id or signature is rejected; 10m by default, 8h with feishu; 0s: off.
         replay: TimeSpan<0> [optional] reload,
     }
 }
@@ -124,8 +124,8 @@ fn is_of(listed: &Listed, old: &YamlNode, new: &YamlNode) -> bool {
     is(old) || is(new)
 }
 
-/// Reads the keys that only other schemes have, so that nothing in them is taken for less than it is: a
-/// secret stays hidden wherever it stands.
+/// Reads the keys that only other schemes have, so that a
+/// secret in them stays hidden.
 fn foreign(
     block: &Block<'_>,
     own: &[&str],
@@ -158,7 +158,7 @@ impl Signature {
     }
 
     /// Checks the entry and builds its scheme. `route` names the client where none is named. `None` when
-    /// anything is wrong: then it has been reported.
+    /// it is invalid: then errors have been reported.
     pub(crate) fn check(&self, route: &str, diagnostics: &mut Diagnostics) -> Option<Config> {
         let SchemeName(listed) = self.common.scheme.get()?;
         let errors_before = diagnostics.errors();
@@ -217,7 +217,7 @@ impl Signature {
             tolerance: tolerance.get().map_or(defaults.tolerance, |time| time.0),
             replay: replay.get().map_or(defaults.replay, |time| time.0),
         };
-        // A timestamp may lie ahead by the tolerance and is then good for twice as long. A platform that
+        // A timestamp may be ahead by the tolerance and is then valid for twice as long. A platform that
         // sends again may do so with its first timestamp: there the tolerance is for that.
         let is_sent_once = scheme.is_some_and(|scheme| scheme.redelivery.is_none());
         if is_sent_once && !windows.replay.is_zero() && windows.replay < windows.tolerance * 2 {

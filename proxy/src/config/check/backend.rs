@@ -150,7 +150,7 @@ fn is_loop<'b>(start: &'b Backend, backends: &[&'b Backend]) -> bool {
     false
 }
 
-/// Where the backend that a key names stands in the list.
+/// The position of the backend that a key names.
 pub(super) fn position(
     named: &Setting<Slug>,
     backends: &[&Backend],
@@ -159,7 +159,7 @@ pub(super) fn position(
     let Slug(name) = named.value()?;
     let is_named = |backend: &&Backend| backend.name.value().is_some_and(|other| other.0 == *name);
     let position = backends.iter().position(is_named);
-    // A name that is itself invalid may be the one that is meant.
+    // An invalid name may be the one that was intended.
     let are_all_valid = backends
         .iter()
         .all(|backend| backend.name.value().is_some());

@@ -10,7 +10,7 @@ use crate::config::raw::route::{Cache, Scope};
 use crate::settings::diagnostic::Diagnostics;
 use crate::settings::lists::Placed;
 
-/// `None` when wrong; `Some(None)` when no answers are kept.
+/// `None` when invalid; `Some(None)` when no responses are stored.
 pub(super) fn check(raw: &Cache, diagnostics: &mut Diagnostics) -> Option<Option<cache::Config>> {
     let ignore_headers = ignore_headers(raw, diagnostics);
     let http = raw.http.get()?;
@@ -59,7 +59,7 @@ fn ignore_headers(raw: &Cache, diagnostics: &mut Diagnostics) -> Vec<HeaderName>
     list.iter().map(|at| at.value.clone()).collect()
 }
 
-/// Whether a header is called like one that says who somebody is.
+/// Whether the name of a header suggests that it identifies a user.
 fn is_credential(name: &str) -> bool {
     const PARTS: [&str; 9] = [
         "auth",

@@ -1,5 +1,5 @@
-//! Keys that are read and checked, but whose feature is not built in this version: each that stands
-//! in the file is warned of by name. A feature that is switched off is none.
+//! Keys whose feature is not in this version: they are read and checked, and each that is set causes a warning. A
+//! feature that is switched off causes none.
 
 use crate::config::raw::File;
 use crate::config::raw::backend::{Backend, LoadBalancing};
@@ -23,7 +23,7 @@ struct PendingFeatures<'f> {
 }
 
 impl PendingFeatures<'_> {
-    /// Warns when the key stands in the file.
+    /// Warns when the key is set.
     fn key<T>(&mut self, setting: &Setting<T>, instead: &str) {
         if setting.is_written() {
             let does = format!("is not in this version yet; {instead}");
@@ -32,7 +32,7 @@ impl PendingFeatures<'_> {
         }
     }
 
-    /// Warns when the key stands in the file with a value that switches something on.
+    /// Warns when the key is set to a value that switches something on.
     fn key_if<T: Copy>(
         &mut self,
         setting: &Setting<T>,

@@ -19,7 +19,7 @@ use crate::settings::lists::Placed;
 use crate::settings::values::PlainText;
 use crate::{limit, signature as stage};
 
-/// What events say where no route matched.
+/// The route of events where no route matched.
 const RESERVED_NAME: &str = "none";
 
 pub(super) fn check(file: &File, diagnostics: &mut Diagnostics) -> Option<Vec<Arc<Route>>> {
@@ -102,7 +102,7 @@ fn one(
     })
 }
 
-/// A limit for a client that no scheme of the route knows would hold for nobody.
+/// A limit for a client that no scheme of the route has would apply to no request.
 fn refuse_unknown_clients(
     raw: &RawRoute,
     schemes: &[stage::Config],
@@ -135,11 +135,11 @@ fn path(raw: &Setting<PlainText>, diagnostics: &mut Diagnostics) -> Option<PathP
     let PlainText(text) = raw.value()?;
     let prefix = text.strip_suffix('*');
     if prefix.unwrap_or(text).contains('*') {
-        diagnostics.error(raw.place, "`*` may only stand at the end of a path");
+        diagnostics.error(raw.place, "`*` is only allowed at the end of a path");
         return None;
     }
     let form = match prefix {
-        // A prefix may end inside a segment: `/a/.*` stands for `/a/.env`. So it is looked at with
+        // A prefix may end inside a segment: `/a/.*` matches `/a/.env`. So it is checked with
         // one more character behind it.
         Some(prefix) if !prefix.is_empty() => match form_of(&format!("{prefix}x")) {
             PathForm::Other(form) => {
@@ -168,7 +168,7 @@ fn methods(raw: &RawRoute) -> Vec<Method> {
     methods
 }
 
-/// What the file says, else the platform of the first scheme that has one.
+/// The configured platform, else that of the first scheme that has one.
 fn platform(raw: &RawRoute) -> &str {
     if let Some(platform) = raw.platform.value() {
         return &platform.0;

@@ -8,7 +8,7 @@ use crate::settings::diagnostic::Diagnostics;
 use crate::settings::values::SecretText;
 use crate::ship::{Batch, Config, spool};
 
-/// What is shipped where; `Some(None)` when nothing is. A spool alone is warned of.
+/// The settings of shipping; `Some(None)` when nothing is shipped. A spool alone causes a warning.
 pub(super) fn check(events: &Events, diagnostics: &mut Diagnostics) -> Option<Option<Config>> {
     let Some(raw) = events.elasticsearch.value() else {
         if events.spool.is_written() && !events.elasticsearch.is_written() {
@@ -19,7 +19,7 @@ pub(super) fn check(events: &Events, diagnostics: &mut Diagnostics) -> Option<Op
     };
     let batch = raw.batch.value()?;
     let user = raw.username.value().map(|text| text.0.clone());
-    // A variable that is not set comes out empty: then nobody has to say who they are.
+    // A variable that is not set is empty: then there is no authentication.
     let user = user.filter(|user| !user.is_empty());
     let (password, api_key) = (secret(&raw.password), secret(&raw.api_key));
     if user.is_none() && password.is_some() {
@@ -28,7 +28,7 @@ pub(super) fn check(events: &Events, diagnostics: &mut Diagnostics) -> Option<Op
         diagnostics.error(raw.password.place, missing);
         return None;
     }
-    // The key becomes a header as it stands.
+    // The key is sent in a header unchanged.
     let is_key = |key: &SecretText| {
         let mut bytes = key.expose_secret().bytes();
         bytes.all(|byte| byte.is_ascii_graphic())

@@ -5,7 +5,7 @@ use crate::settings::diagnostic::Diagnostics;
 use crate::settings::lists::{Placed, refuse_duplicates};
 use crate::signature::Config;
 
-/// All entries of a route. `None` when anything is wrong with one.
+/// All entries of a route. `None` when one of them is invalid.
 pub(super) fn check(route: &Route, diagnostics: &mut Diagnostics) -> Option<Vec<Config>> {
     if route.signature.is_absent() {
         return Some(Vec::new());

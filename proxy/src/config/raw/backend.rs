@@ -16,32 +16,32 @@ settings! {
         name: Slug [required] reload,
         /// Scheme, host and port of each of its instances.
         endpoints: List<EndpointUrl, 1> [required] reload,
-        /// How an endpoint is picked; consistent: by conversation, else client.
+        /// How an endpoint is chosen; consistent: by conversation, else by client.
         load_balancing: LoadBalancing [default "round_robin"] reload,
-        /// For a connection to be established.
+        /// Timeout for a connection to be established.
         connect_timeout: TimeSpan [default "1s"] reload,
-        /// Until the first byte of a response.
+        /// Timeout until the first byte of a response.
         first_byte_timeout: TimeSpan [default "60s"] reload,
-        /// Between two chunks of a response.
+        /// Timeout between two chunks of a response.
         idle_timeout: TimeSpan [default "30s"] reload,
-        /// For the whole response.
+        /// Timeout of the whole response.
         total_timeout: TimeSpan [default "300s"] reload,
         /// Connections kept for the next request.
         pool: Pool [default "{}"] reload,
-        /// A request is retried only where it is safe.
+        /// Retries; a request is retried only if it is safe.
         retry: Retry [default "{}"] reload,
-        /// Stops using an endpoint that fails.
+        /// Circuit breaker: stops using an endpoint that fails.
         circuit_breaker: CircuitBreaker [default "{}"] reload,
-        /// Probes each endpoint.
+        /// Active health checks of each endpoint.
         health_check: HealthCheck [default "{}"] reload,
-        /// Set towards the backend, never logged.
+        /// Headers that are set on requests to the backend; never logged.
         request_headers: NamedValues<HeaderName, HeaderText> [optional] reload,
         /// A stream of chat completions whose client did not request usage is sent with a request for it, and the chunk that
         /// reports it is removed from what the client gets.
         ask_usage: bool [default "false"] reload,
-        /// Put before the path of every request.
+        /// Prefix of the path of every request.
         path_prefix: PlainText [optional] reload,
-        /// The backend that is used when this one has no endpoint to offer.
+        /// The backend that is used when this one has no available endpoint.
         fallback: Slug [optional] reload,
     }
 }
@@ -51,7 +51,7 @@ settings! {
     struct Pool {
         /// Idle connections to each endpoint.
         idle_connections: Count<0> [default "128"] reload,
-        /// How long a connection may be idle.
+        /// How long a pooled connection may be idle.
         idle_timeout: TimeSpan [default "50s"] reload,
     }
 }
@@ -59,49 +59,49 @@ settings! {
 settings! {
     /// When a request is retried.
     struct Retry {
-        /// Attempts in all.
+        /// Attempts in total.
         attempts: Count [default "3"] reload,
-        /// Waits backoff * 2^(n-1), with jitter, and never past total_timeout.
+        /// Waits backoff * 2^(n-1), with jitter, and never beyond total_timeout.
         backoff: TimeSpan<0> [default "1s"] reload,
         /// Failures that are retried.
         when: List<RetryCause> [default "[connect, reset_before_response, '502', '503', '504']"] reload,
-        /// Of the backend's live requests: past it nothing is retried.
+        /// Share of the backend's requests in flight; beyond it nothing is retried.
         budget: Percentage [default "20%"] reload,
     }
 }
 
 settings! {
-    /// Stops using an endpoint that fails.
+    /// Circuit breaker: stops using an endpoint that fails.
     struct CircuitBreaker {
-        /// The share of failures at which it opens.
+        /// The share of failures at which the breaker opens.
         failure_ratio: Percentage [default "50%"] reload,
-        /// In the window; below it the breaker stays closed.
+        /// Requests in the window; with fewer, the breaker stays closed.
         minimum_requests: Count [default "20"] reload,
-        /// How far back it looks.
+        /// The period that the breaker evaluates.
         window: TimeSpan [default "10s"] reload,
-        /// How long it stays open.
+        /// How long the breaker stays open.
         open_for: TimeSpan [default "15s"] reload,
     }
 }
 
 settings! {
-    /// Probes each endpoint.
+    /// Active health checks of each endpoint.
     struct HealthCheck {
         /// The path that is requested.
         path: PlainText [default "/healthz"] reload,
-        /// How often.
+        /// The time between two probes.
         interval: TimeSpan [default "5s"] reload,
-        /// How long a probe may take.
+        /// Timeout of a probe.
         timeout: TimeSpan [default "1s"] reload,
-        /// Successful probes until it is healthy again.
+        /// Successful probes until an endpoint is healthy again.
         healthy_after: Count [default "2"] reload,
-        /// Failed probes until it is unhealthy.
+        /// Failed probes until an endpoint is unhealthy.
         unhealthy_after: Count [default "3"] reload,
     }
 }
 
 choice! {
-    /// How an endpoint is picked.
+    /// How an endpoint is chosen.
     enum LoadBalancing {
         RoundRobin = "round_robin",
         LeastRequest = "least_request",
