@@ -66,7 +66,7 @@ fn the_first_path_decides_and_the_method_only_among_equal_paths() {
 }
 
 #[test]
-fn no_routes_match_nothing_and_everything_is_a_prefix_of_the_root() {
+fn an_empty_table_matches_nothing_and_a_root_prefix_everything() {
     assert_eq!(
         table(Vec::new()).find(&Method::GET, "/"),
         RouteMatch::NoRoute
