@@ -1,4 +1,4 @@
-//! What the command line takes.
+//! The arguments of the command line.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -61,7 +61,7 @@ pub(crate) enum AuditCommand {
         /// Configuration file that names the log [default: ./weir.yaml, else /etc/weir/weir.yaml].
         #[arg(long)]
         config: Option<PathBuf>,
-        /// The log itself, with its rotated files and its head beside it.
+        /// The log itself, with its rotated files and its head in the same folder.
         #[arg(conflicts_with = "config")]
         file: Option<PathBuf>,
     },

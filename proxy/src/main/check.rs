@@ -10,8 +10,8 @@ use crate::arguments::{CheckArguments, OutputFormat};
 use crate::terminal::{note, say};
 
 pub(crate) fn check(arguments: &CheckArguments) -> anyhow::Result<ExitCode> {
-    let asked = arguments.config.as_deref().or(arguments.file.as_deref());
-    let found = config::find(asked);
+    let given = arguments.config.as_deref().or(arguments.file.as_deref());
+    let found = config::find(given);
     let loaded = found.and_then(|path| config::load(&path).map(|loaded| (path, loaded)));
     match arguments.format {
         OutputFormat::Text => match &loaded {

@@ -12,7 +12,7 @@ use weir::{clock, config, signature};
 use crate::arguments::SignArguments;
 use crate::terminal::say;
 
-/// Where a secret may come from without being seen in the list of processes.
+/// A source of the secret that is not visible in the list of processes.
 const VARIABLE: &str = "WEIR_SECRET";
 
 pub(crate) fn sign(arguments: SignArguments) -> anyhow::Result<ExitCode> {
