@@ -1,12 +1,11 @@
 //! `bearer`: API keys in `Authorization: Bearer`, as OpenAI's clients send them (RFC 6750, section 2.1),
-//! in `x-api-key`, as Anthropic's do, or in `api-key`, as Azure's do. All three are stripped from what
-//! the backend gets.
+//! in `x-api-key`, as Anthropic's do, or in `api-key`, as Azure's do. All three are stripped from
+//! forwarded requests.
 //!
-//! A client that sends several is let in by any of them: some libraries always write an
-//! `Authorization`, whatever else they are given.
+//! A client that sends several is authenticated by any valid one: some libraries always send an `Authorization`.
 //!
-//! It covers no body and has no time, so there is nothing to replay: whoever holds a key may use
-//! it. A key may be configured as `sha256:HEX`, so that the file need not hold the key itself.
+//! It covers neither body nor time, so there is no replay protection: anyone with a key may use it. A key may be
+//! configured as `sha256:HEX`, so that the file need not contain the key itself.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,7 +58,7 @@ const STORED_PREFIX: &str = "sha256:";
 
 const AUTHENTICATION_SCHEME: &[u8] = b"bearer ";
 
-/// Where keys are looked for, in this order.
+/// The headers that are searched for keys, in this order.
 static CARRIERS: [HeaderName; 3] = [
     AUTHORIZATION,
     HeaderName::from_static("x-api-key"),
@@ -69,9 +68,9 @@ static CARRIERS: [HeaderName; 3] = [
 settings! {
     /// API keys.
     struct Settings {
-        /// API keys as they are, or sha256:HEX of them.
+        /// API keys in plain text, or their sha256:HEX.
         secrets: List<SecretText, 1> [guard] reload,
-        /// Who may call.
+        /// Named clients with their API keys.
         clients: List<Client, 1> [guard] reload,
     }
 }
@@ -103,7 +102,7 @@ fn refuse_bad_hashes(settings: &ClientSettings<'_>, diagnostics: &mut Diagnostic
     }
 }
 
-/// White space in the middle; of that at the ends every secret is warned.
+/// White space within a key; at its ends it causes a warning for every secret.
 fn warn_of_spaces(settings: &ClientSettings<'_>, diagnostics: &mut Diagnostics) {
     for setting in settings.lists() {
         let secrets = setting.value().map_or(&[][..], |list| &list.0);
@@ -238,7 +237,7 @@ impl Scheme for Bearer {
 }
 
 impl Bearer {
-    /// Whose key it is. All are compared, each in constant time.
+    /// The owner of a key. All are compared, each in constant time.
     fn holder(&self, presented: &[u8]) -> Option<&StoredKey> {
         let presented = HashedSecret::of(presented);
         let mut matched = None;

@@ -82,7 +82,7 @@ enum SignedForm {
     Custom,
 }
 
-/// A client, its keys worked in.
+/// A client with its keys.
 struct Caller {
     name: Arc<str>,
     keys: Vec<(usize, KeyedHmac)>,
@@ -90,7 +90,7 @@ struct Caller {
     secret: SecretString,
 }
 
-/// What a request brought, read but not believed.
+/// The credential of a request, parsed but not verified.
 struct Presented<'a> {
     signature: Decoded,
     timestamp_s: Option<u64>,
@@ -98,7 +98,7 @@ struct Presented<'a> {
 }
 
 impl Hmac {
-    /// What is absent is told of all at once.
+    /// All missing headers are reported at once.
     fn present<'a>(&self, request: &Request<'a>) -> Result<Presented<'a>, SignatureRejection> {
         self.read(request).map_err(|rejection| {
             let all_there = headers::all_there(request.headers, &self.required);

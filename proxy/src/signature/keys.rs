@@ -14,11 +14,11 @@ use crate::settings::lists::{List, Placed, refuse_duplicates};
 use crate::settings::values::{SecretText, Slug};
 
 settings! {
-    /// A caller, and its secrets.
+    /// A client and its secrets.
     struct Client {
-        /// The client of limits, cache scope and events.
+        /// Its name in limits, cache scope and events.
         name: Slug [required] reload,
-        /// Any of them is good, for rotation.
+        /// Secrets; any of them is valid, for rotation.
         secrets: List<SecretText, 1> [required] reload,
     }
 }
@@ -26,7 +26,7 @@ settings! {
 pub(super) type Secrets = Setting<List<SecretText, 1>>;
 pub(super) type Clients = Setting<List<Client, 1>>;
 
-/// A named caller and its secrets: any of them is valid, for rotation.
+/// A named client and its secrets: any of them is valid, for rotation.
 pub(super) struct NamedClient {
     pub(super) name: Arc<str>,
     pub(super) secrets: Vec<SecretString>,
@@ -72,7 +72,7 @@ pub(super) struct ClientSettings<'s> {
 }
 
 impl<'s> ClientSettings<'s> {
-    /// The named clients, or one that is called like the route.
+    /// The named clients, or one with the name of the route.
     pub(super) fn check(
         &self,
         entry: &SchemeEntry<'_>,

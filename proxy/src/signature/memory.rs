@@ -1,8 +1,7 @@
-//! Replay protection across routes: one memory for all schemes, on whatever routes, that take one
-//! of each other's secrets.
+//! Replay protection across routes: one memory for all schemes, on all routes, that share secrets.
 //!
-//! A signature seldom covers the path, so a request that was signed for one route is good on every other
-//! that knows its secret. Were each route to remember for itself, it could be sent once to each.
+//! A signature seldom covers the path, so a request that was signed for one route is valid on every other route with
+//! its secret. With a memory per route it could be replayed once on each.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -23,11 +22,11 @@ pub struct ReplayMemory {
     dropped_before: u64,
     /// By secret, the position of the memory.
     positions: HashMap<SecretFingerprint, usize>,
-    /// By secret, whose ids are one.
+    /// By secret, the namespace of its ids.
     namespaces: HashMap<SecretFingerprint, Namespace>,
 }
 
-/// Stands for a secret of a scheme.
+/// Identifies a secret of a scheme.
 type SecretFingerprint = [u8; 32];
 
 impl ReplayMemory {
@@ -37,7 +36,7 @@ impl ReplayMemory {
         ReplayMemory::build(configs, None)
     }
 
-    /// For the schemes of the configuration that follows this one. What was seen stays known to every scheme
+    /// For the schemes of the configuration that follows this one. What was seen stays seen for every scheme
     /// that keeps one of its secrets.
     #[must_use]
     pub fn next<'c>(&self, configs: impl IntoIterator<Item = &'c Config>) -> Self {
@@ -95,7 +94,7 @@ impl ReplayMemory {
         stores.cloned().collect()
     }
 
-    /// Where requests of the scheme of `demand` are remembered; `None` when they are not.
+    /// The store of the scheme of `demand`; `None` without replay protection.
     pub(super) fn store(&self, demand: &Demand) -> Option<ReplayStore> {
         let first = secrets(demand).into_iter().flatten().next()?;
         let shared = self.shared.get(*self.positions.get(&first)?)?;
@@ -103,8 +102,8 @@ impl ReplayMemory {
     }
 
     /// For each client of `demand` the namespace of its ids: one for all clients that are joined by shared
-    /// secrets, also over several steps and routes. The client's name is not signed, so each of them could
-    /// send the other's request again.
+    /// secrets, also indirectly and across routes. The client's name is not signed, so each of them could
+    /// replay a request of the other.
     pub(super) fn namespaces(&self, demand: &Demand) -> Box<[Namespace]> {
         let of_client = |secrets: Vec<SecretFingerprint>| {
             let namespace = secrets.first().and_then(|first| self.namespaces.get(first));
@@ -113,7 +112,7 @@ impl ReplayMemory {
         secrets(demand).into_iter().map(of_client).collect()
     }
 
-    /// How many ids were forgotten before their time because a memory was full.
+    /// How many ids were evicted before they expired because a memory was full.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.dropped_before + dropped_by(&self.shared)
@@ -154,7 +153,7 @@ fn secret(scheme: &str, key: &HashedSecret) -> SecretFingerprint {
     digest.chain_update(key.as_bytes()).finalize().into()
 }
 
-/// Made of the secrets themselves, so that replicas with one configuration have the same. A client that keeps
+/// Derived from the secrets, so that replicas with the same configuration agree. A client that keeps
 /// one of its secrets keeps its namespace.
 fn namespaces(
     clients: &[Vec<SecretFingerprint>],
@@ -170,7 +169,7 @@ fn namespaces(
     for (secrets, group) in clients.iter().zip(&groups) {
         for secret in secrets {
             let known = previous.and_then(|previous| previous.namespaces.get(secret));
-            // Those that are known come first, and of several the least.
+            // Known ones take precedence, and of several the smallest.
             let candidate = match known {
                 Some(known) => (false, *known),
                 None => (true, of_secret(secret)),

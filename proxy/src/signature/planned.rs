@@ -1,6 +1,5 @@
-//! Schemes whose names and keys are known and that are not in this version yet: a route with one of them is
-//! an error, since it would be open. Building one gives it a file, and takes its line away in
-//! [`super::schemes`].
+//! Schemes that are not in this version yet, with their names and keys: a route with one of them is an error, since it
+//! would be open. A scheme that is built gets its own file and loses its line in [`super::schemes`].
 
 use serde_json::{Value, json};
 
@@ -50,7 +49,7 @@ pub(super) static HTTP_MESSAGE_SIGNATURES: Planned =
 settings! {
     /// Secrets.
     struct SecretsAlone {
-        /// Any of them is good, for rotation.
+        /// Secrets; any of them is valid, for rotation.
         secrets: List<SecretText, 1> [guard] reload,
     }
 }
@@ -58,7 +57,7 @@ settings! {
 settings! {
     /// Secrets or a token.
     struct SecretsOrToken {
-        /// Encrypt keys; any of them is good, for rotation.
+        /// Encrypt keys; any of them is valid, for rotation.
         secrets: List<SecretText, 1> [guard] reload,
         /// The token of the platform's console.
         verification_token: SecretText [optional] reload,
@@ -68,7 +67,7 @@ settings! {
 settings! {
     /// Secrets and a token.
     struct SecretsAndToken {
-        /// App secrets; any of them is good, for rotation.
+        /// App secrets; any of them is valid, for rotation.
         secrets: List<SecretText, 1> [guard] reload,
         /// The token of the platform's console.
         verification_token: SecretText [optional] reload,
@@ -78,7 +77,7 @@ settings! {
 settings! {
     /// Tokens, and the key of what is encrypted.
     struct Encrypted {
-        /// Tokens; any of them is good, for rotation.
+        /// Tokens; any of them is valid, for rotation.
         secrets: List<SecretText, 1> [guard] reload,
         /// dingtalk_event, wecom: 43 characters.
         aes_key: AesKey [guard] reload,
@@ -98,9 +97,9 @@ settings! {
 settings! {
     /// HTTP message signatures (RFC 9421).
     struct MessageKeys {
-        /// http_message_signatures: who may sign.
+        /// http_message_signatures: the keys of signers.
         keys: List<MessageKey, 1> [guard] reload,
-        /// http_message_signatures: what must be covered.
+        /// http_message_signatures: the components that must be covered.
         components: List<PlainText, 1> [guard] reload,
     }
 }
@@ -110,7 +109,7 @@ settings! {
     struct MessageKey {
         /// The keyid.
         id: PlainText [required] reload,
-        /// What it is used with.
+        /// Its algorithm.
         algorithm: MessageAlgorithm [required] reload,
         /// The secret or public key.
         key: SecretText [required] reload,
@@ -125,7 +124,7 @@ choice! {
     }
 }
 
-/// Reports what each of them needs, and that it is not there yet.
+/// Reports what each of them requires, and that it is not in this version yet.
 macro_rules! not_yet {
     ($($settings:ident: |$raw:ident, $need:ident| $needs:block)+) => {
         $(

@@ -1,9 +1,9 @@
 //! `simple_sha256`: `X-Signature: base64(sha256(timestamp + secret))` with `X-Timestamp` in unix
 //! seconds, the simplified check in circulation.
 //!
-//! It covers no body: whoever sees one request can send any other until its timestamp expires. The
-//! replay store takes some of that away: a signature is good for one request, so a second request
-//! of the same second is refused too, whatever its body.
+//! It covers no body: an observer of one request can send any other until its timestamp expires. The replay store
+//! limits that: a signature is valid for one request, so a second request of the same second is rejected, too, whatever
+//! its body.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,7 +62,7 @@ static REQUIRED: [HeaderName; 2] = [
 settings! {
     /// SHA-256 over a timestamp and a secret.
     struct Settings {
-        /// Any of them is good, for rotation.
+        /// Secrets; any of them is valid, for rotation.
         secrets: List<SecretText, 1> [guard] reload,
     }
 }
@@ -73,7 +73,7 @@ impl RawScheme for Settings {
         diagnostics.warn(
             entry.path,
             entry.place,
-            "is simple_sha256, which does not cover the body: whoever observes one request can send another body with its signature",
+            "is simple_sha256, which does not cover the body: an observer of one request can send another body with its signature",
         );
         entry.built(build(&self.secrets, entry), diagnostics)
     }

@@ -1,4 +1,4 @@
-//! What has been decided on a request.
+//! The verdict of the signature stage on a request.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use super::rejection::SignatureRejection;
 use super::scheme::{Descriptor, PlatformAnswer, SignedBy};
 use crate::exchange::SignatureOutcome;
 
-/// What becomes of a request after the check.
+/// The verdict on a request.
 #[derive(Debug)]
 pub struct SignatureVerdict {
     pub scheme: &'static str,
@@ -16,15 +16,15 @@ pub struct SignatureVerdict {
     pub client: Option<Arc<str>>,
     /// Which of the client's secrets matched.
     pub key: Option<usize>,
-    /// With `Handshake` and `Duplicate`: the platform's answer.
+    /// With `Handshake` and `Duplicate`: the response that the platform expects.
     pub answer: Option<PlatformAnswer>,
-    /// For whoever has to fix a rejected request: names headers and windows, never secrets.
+    /// The detail of a rejection: names headers and windows, never secrets.
     pub detail: String,
-    /// The title of a rejection, where its code's own title does not fit.
+    /// The title of a rejection, where the title of its code does not fit.
     pub title: Option<&'static str>,
-    /// With `Valid` of a platform that redelivers: dropped without a word of its end, it counts as failed.
+    /// With `Valid` of a platform that redelivers: if dropped without an outcome, it counts as failed.
     pub delivery: Option<Delivery>,
-    /// With `Duplicate` of a delivery that another request has in progress: `answer` holds once that has
+    /// With `Duplicate` of a delivery that another request has in progress: `answer` applies once that has
     /// succeeded.
     pub repeat: Option<Repeat>,
 }
@@ -64,7 +64,7 @@ impl SignatureVerdict {
         }
     }
 
-    /// Of a delivery that another request brought before.
+    /// Of a redelivery.
     pub(super) fn duplicate(self, answer: PlatformAnswer, repeat: Option<Repeat>) -> Self {
         SignatureVerdict {
             outcome: SignatureOutcome::Duplicate,

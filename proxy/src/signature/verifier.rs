@@ -18,7 +18,7 @@ use crate::exchange::SignatureOutcome;
 /// The check of one route.
 pub struct Verifier {
     schemes: Vec<Verifying>,
-    /// The detail for a request without any of the headers.
+    /// The detail for an unsigned request.
     missing_detail: String,
     challenge: HeaderValue,
     stripped: ByScheme,
@@ -29,7 +29,7 @@ pub struct Verifier {
 struct Verifying {
     descriptor: &'static Descriptor,
     scheme: Arc<dyn Scheme>,
-    /// `None`: nothing is remembered.
+    /// `None`: no replay protection.
     store: Option<ReplayStore>,
     namespaces: Box<[Namespace]>,
 }
@@ -49,7 +49,7 @@ enum VerificationStep<'v> {
 }
 
 impl Verifier {
-    /// One that remembers in `memory`, as all routes do. `None` when the route requires no signature.
+    /// A verifier whose replay store is part of `memory`, which all routes share. `None` when the route requires no signature.
     #[must_use]
     pub fn new(schemes: &[Config], memory: &ReplayMemory) -> Option<Self> {
         if schemes.is_empty() {
@@ -100,13 +100,13 @@ impl Verifier {
     }
 
     /// Names of headers that are forwarded and were verified when `scheme` (of the verdict) decided: they
-    /// differ in each request, whatever it asks.
+    /// differ even between identical requests.
     #[must_use]
     pub fn verified_headers(&self, scheme: &str) -> &[HeaderName] {
         self.verified.names(scheme)
     }
 
-    /// Verifies one request at `now` (since the Unix epoch). Nothing is remembered yet.
+    /// Verifies one request at `now` (since the Unix epoch). Nothing is stored yet.
     pub fn verify(&self, request: &Request<'_>, now: Duration) -> Verified<'_> {
         for one in &self.schemes {
             if one.scheme.is_addressed(request.headers) {
@@ -166,8 +166,7 @@ impl Verifying {
 }
 
 impl Verified<'_> {
-    /// Replay protection: remembers what identifies the request, which no invalid request gets to. Of two
-    /// equal requests at the same time one is valid.
+    /// Replay protection: stores what identifies the valid request. Of two equal requests at the same time one is valid.
     pub async fn check_and_insert(self, now: Duration) -> SignatureVerdict {
         let (by, identity, store, one) = match self.0 {
             VerificationStep::Decided(verdict) => return verdict,
@@ -215,7 +214,7 @@ impl std::fmt::Debug for Verifier {
 
 fn challenge(schemes: &[Verifying]) -> HeaderValue {
     let names: Vec<_> = schemes.iter().map(|one| one.descriptor.challenge).collect();
-    // Tokens and commas: the fallback is never taken.
+    // Tokens and commas: the fallback is never used.
     HeaderValue::from_str(&names.join(", ")).unwrap_or(HeaderValue::from_static("Bearer"))
 }
 

@@ -46,7 +46,7 @@ fn a_route_without_schemes_has_no_verifier() {
 }
 
 #[test]
-fn the_first_scheme_whose_headers_are_there_decides() {
+fn the_first_scheme_whose_headers_are_present_decides() {
     let both = verifier(&[hmac(), bearer()]);
     let decides = |signatures: &[(&str, &str)]| {
         let verdict = check(&both, signatures, BODY);
@@ -54,7 +54,7 @@ fn the_first_scheme_whose_headers_are_there_decides() {
     };
     assert_eq!(decides(&[("bearer", "sk-1")]), ("bearer", Valid));
     assert_eq!(decides(&[("hmac", "s3cret")]), ("hmac", Valid));
-    // A wrong signature is not made good by an API key, nor the other way round.
+    // A valid API key does not make up for an invalid signature, nor the reverse.
     let wrong = [("hmac", "wrong"), ("bearer", "sk-1")];
     assert_eq!(decides(&wrong), ("hmac", Invalid));
     let other_way = verifier(&[bearer(), hmac()]);
@@ -98,7 +98,7 @@ fn an_invalid_api_key_has_a_title_of_its_own() {
 }
 
 #[test]
-fn a_request_is_valid_once_on_all_routes_that_know_its_secret() {
+fn a_request_is_valid_once_across_all_routes_with_its_secret() {
     let two = |[a, b]: [&str; 2]| {
         let clients = format!("[{{name: a, secrets: [{a}]}}, {{name: b, secrets: [{b}]}}]");
         entry(&format!("{{scheme: hmac, clients: {clients}}}"))
@@ -135,7 +135,7 @@ fn a_request_is_valid_once_on_all_routes_that_know_its_secret() {
 }
 
 #[test]
-fn what_was_seen_is_known_to_the_next_configuration_that_keeps_a_secret() {
+fn replay_protection_outlives_a_change_of_the_configuration_that_keeps_a_secret() {
     let sends = [("hmac", "s3cret")];
     let hmac = |secrets: &str, more: &str| {
         entry(&format!(
@@ -205,7 +205,7 @@ fn only_credentials_for_weir_itself_are_stripped() {
 }
 
 #[test]
-fn forwarded_headers_of_a_signature_are_known_once_verified() {
+fn verified_headers_are_the_forwarded_headers_of_a_signature() {
     let verified = |scheme: Config| {
         let name = scheme.scheme();
         let verifier = verifier(&[scheme]);
@@ -222,7 +222,7 @@ fn forwarded_headers_of_a_signature_are_known_once_verified() {
     assert_eq!(verified(feishu()), lark);
     assert!(
         verified(feishu_without_key()).is_empty(),
-        "nobody has looked at them"
+        "they have not been verified"
     );
     assert_eq!(verified(simple_sha256()), ["x-timestamp", "x-signature"]);
     for stripped in [hmac(), bearer()] {
@@ -231,7 +231,7 @@ fn forwarded_headers_of_a_signature_are_known_once_verified() {
 }
 
 #[test]
-fn a_client_without_a_name_is_called_after_the_route() {
+fn a_client_without_a_name_has_the_name_of_the_route() {
     let verdict = check(&verifier(&[feishu()]), &[("feishu", "key")], BODY);
     assert_eq!(verdict.client.as_deref(), Some("the-route"));
 }

@@ -1,7 +1,7 @@
-//! The little of a Feishu body that decides: `encrypt`, the handshake's fields, tokens and ids.
+//! The fields of a Feishu body that matter: `encrypt`, the handshake's fields, tokens and ids.
 //!
 //! Everything else is skipped without being kept, at any depth, so that a hostile body costs
-//! neither memory nor stack. A body that is no JSON object is not from Feishu.
+//! neither memory nor stack. A body that is not a JSON object is not from Feishu.
 
 use std::borrow::Cow;
 
@@ -69,7 +69,7 @@ impl<'a> Envelope<'a> {
         })
     }
 
-    /// The verification token: of version 2 in the header, of version 1 beside the event.
+    /// The verification token: in the header of version 2, next to the event in version 1.
     pub(super) fn token(&self) -> Option<&str> {
         match self.schema.get() {
             Some(_) => self.header.token.get(),
@@ -184,7 +184,7 @@ mod tests {
             "{\"header\":".repeat(deep),
         ];
         for body in nested {
-            // Only that it comes back at all matters here.
+            // Only the round trip matters here.
             let token = Envelope::read(body.as_bytes()).map(|read| read.token().is_some());
             assert_ne!(token, Some(true));
         }

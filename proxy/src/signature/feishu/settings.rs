@@ -19,7 +19,7 @@ use crate::signature::secret::{HashedSecret, non_empty};
 settings! {
     /// Event subscriptions of Feishu and Lark.
     struct Settings {
-        /// Encrypt keys; any of them is good, for rotation.
+        /// Encrypt keys; any of them is valid, for rotation.
         secrets: List<SecretText, 1> [guard] reload,
         /// feishu, feishu_card, meta: the token of the platform's console.
         verification_token: SecretText [optional] reload,

@@ -1,4 +1,4 @@
-//! HMAC (RFC 2104) with a key that was worked in once: a check costs only the hash of the message.
+//! HMAC (RFC 2104) with a precomputed key state: a check costs only the hash of the message.
 
 use ::hmac::{Hmac, KeyInit, Mac};
 use sha1::Sha1;
@@ -9,7 +9,7 @@ use super::template::{Template, Values};
 use crate::settings::declare::choice;
 
 choice! {
-    /// The hash below an HMAC.
+    /// The hash function of an HMAC.
     enum Algorithm {
         Sha1 = "sha1",
         Sha256 = "sha256",
@@ -17,7 +17,7 @@ choice! {
     }
 }
 
-/// A key, ready to be used. It cannot be read back and has no `Debug`.
+/// The state of an HMAC with its key. The key cannot be read back, and there is no `Debug`.
 pub(super) enum KeyedHmac {
     Sha1(Hmac<Sha1>),
     Sha256(Hmac<Sha256>),
@@ -43,7 +43,7 @@ impl KeyedHmac {
     }
 }
 
-/// What a key makes of a message.
+/// The tag of a message.
 pub(super) struct Tag {
     bytes: [u8; 64],
     length: usize,

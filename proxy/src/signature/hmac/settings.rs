@@ -28,33 +28,33 @@ use crate::signature::secret::{HashedSecret, non_empty};
 settings! {
     /// HMAC in headers.
     struct Settings {
-        /// Any of them is good, for rotation; with hmac and bearer short for one client, named after the route.
+        /// Secrets; any of them is valid, for rotation. With hmac and bearer, the short form for one client, named after the route.
         secrets: List<SecretText, 1> [guard] reload,
-        /// hmac, bearer: who may call.
+        /// hmac, bearer: named clients with their secrets.
         clients: List<Client, 1> [guard] reload,
         /// hmac: the header that names the client.
         key_header: HeaderName [default "X-Weir-Key"] reload,
-        /// hmac: the header with the time in unix seconds.
+        /// hmac: the header with the time in Unix seconds.
         timestamp_header: HeaderName [default "X-Weir-Timestamp"] reload,
         /// hmac: the header with an id that is never used twice.
         id_header: HeaderName [default "X-Weir-Id"] reload,
         /// hmac: the header with the signature.
         signature_header: HeaderName [default "X-Weir-Signature"] reload,
-        /// hmac: the text before the signature itself.
+        /// hmac: the prefix of the signature.
         prefix: MaybeEmptyText [default "v1="] reload,
         /// hmac: what is signed, of {timestamp}, {id}, {body}, {method}, {path}, {query} and text.
         signed: PlainText [default "'{timestamp}.{id}.{body}'"] reload,
-        /// hmac: the hash below it.
+        /// hmac: the hash function.
         algorithm: Algorithm [default "sha256"] reload,
-        /// hmac: how secrets are written.
+        /// hmac: the encoding of secrets.
         key_encoding: KeyEncoding [default "raw"] reload,
-        /// hmac: how the signature is written.
+        /// hmac: the encoding of the signature.
         signature_encoding: SignatureEncoding [default "hex"] reload,
     }
 }
 
 choice! {
-    /// How a secret is written.
+    /// The encoding of a secret.
     enum KeyEncoding {
         Raw = "raw",
         Hex = "hex",
@@ -62,7 +62,7 @@ choice! {
     }
 }
 
-/// The settings that have passed their check.
+/// The checked settings.
 struct Checked {
     clients: Vec<NamedClient>,
     key_header: HeaderName,
@@ -187,7 +187,7 @@ impl Checked {
         })
     }
 
-    /// All but the secrets: schemes that agree in it verify alike.
+    /// All settings but the secrets.
     fn described(&self) -> String {
         let headers = [
             &self.key_header,
@@ -287,7 +287,7 @@ fn refuse_undecodable(
     }
 }
 
-/// Checks what is signed: every `{word}` must be known, and some had better be there.
+/// Checks what is signed: every `{word}` must be known, and a missing body, timestamp or id causes a warning.
 fn check_template(signed: &str, setting: &Setting<PlainText>, diagnostics: &mut Diagnostics) {
     let known = Part::ALL.map(Part::word);
     let mut found: Vec<&str> = Vec::new();
@@ -309,7 +309,7 @@ fn check_template(signed: &str, setting: &Setting<PlainText>, diagnostics: &mut 
     for (word, means) in [
         (
             "body",
-            "lacks {body}: whoever observes one request can send another body with its signature",
+            "lacks {body}: an observer of one request can send another body with its signature",
         ),
         (
             "timestamp",

@@ -1,8 +1,8 @@
-//! What is signed: `{timestamp}.{id}.{body}` and the like, read once into its parts.
+//! Templates of the signed text, such as `{timestamp}.{id}.{body}`, parsed once.
 //!
-//! Different requests must never make the same signed text, or a signature of one would be good for
+//! Different requests must never have the same signed text, or a signature of one would be valid for
 //! the other: with `{id}.{body}` an id `a.b` before a body `c` reads like an id `a` before a body
-//! `b.c`. So each part is held apart from the body by a separator, and must not contain it.
+//! `b.c`. So each part is separated from the body, and must not contain the separator.
 
 use crate::signature::error::TemplateError;
 
@@ -84,7 +84,7 @@ pub(super) struct Template {
 
 impl Template {
     /// # Errors
-    /// What is wrong with `text` and what to write instead.
+    /// `text` is not a valid template; the message states what to write instead.
     pub(super) fn parse(text: &str) -> Result<Self, TemplateError> {
         let mut pieces = Vec::new();
         let mut rest = text;
@@ -116,7 +116,7 @@ impl Template {
             .any(|piece| matches!(piece, TemplatePiece::Part(named) if *named == part))
     }
 
-    /// Gives the signed text in pieces, so that no body is copied.
+    /// Passes on the signed text in pieces, so that no body is copied.
     pub(super) fn feed(&self, values: &Values<'_>, mut update: impl FnMut(&[u8])) {
         for piece in &self.pieces {
             match piece {
@@ -126,7 +126,7 @@ impl Template {
         }
     }
 
-    /// The first part that holds its own separator.
+    /// The first part that contains its own separator.
     pub(super) fn blurred(&self, values: &Values<'_>) -> Option<Part> {
         self.separators
             .iter()
@@ -135,8 +135,8 @@ impl Template {
     }
 }
 
-/// Towards the body, or to the end where there is none, each part needs a separator. A timestamp
-/// needs none: moving a digit makes it ten times younger or older. Nor does a method before a path,
+/// Each part before the body, or before the end without one, needs a separator. A timestamp needs none: moving a digit
+/// changes it tenfold. Nor does a method before a path,
 /// which begins with a slash.
 fn separators(pieces: &[TemplatePiece]) -> Result<Vec<(Part, Box<str>)>, TemplateError> {
     let parts = || {
