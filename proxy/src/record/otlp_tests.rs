@@ -101,7 +101,7 @@ fn spans_that_wait_at_the_stop_are_counted() {
         headers: Vec::new(),
     };
     let exporter =
-        Exporter::start(&config, "test", counts.clone(), Worker::unseen("otlp")).expect("a thread");
+        Exporter::start(&config, "test", counts.clone(), Worker::unexposed("otlp")).expect("a thread");
     for _ in 0..WAITING_MAX {
         exporter.take(b"", 2);
     }

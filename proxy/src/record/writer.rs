@@ -20,7 +20,7 @@ use crate::exchange::RequestId;
 use crate::log_throttle::{LogDecision, LogThrottle};
 use crate::system::memory;
 use crate::worker::Worker;
-use crate::worker::thread::{Inner, SharedState, State, WorkerThread};
+use crate::worker::thread::{LockedState, SharedState, State, WorkerThread};
 
 /// How long lines are collected before they are written together. An event is in the file well
 /// within 200 ms of its response.
@@ -152,7 +152,7 @@ impl Writer {
         inner.work.writer = WriterState::Awake;
         let requested = inner.work.flushes_requested;
         self.thread.wake();
-        let is_due = |inner: &Inner<Pending>| inner.work.flushes_done < requested;
+        let is_due = |inner: &LockedState<Pending>| inner.work.flushes_done < requested;
         self.thread.wait_while(&mut inner, deadline, is_due)
     }
 
@@ -270,7 +270,7 @@ fn next_turn(shared: &SharedState<Pending>, batch: &mut Batch) -> Turn {
 /// Sleeps until the next line. After a while the memory of the last burst is freed.
 fn sleep(
     shared: &SharedState<Pending>,
-    inner: &mut MutexGuard<'_, Inner<Pending>>,
+    inner: &mut MutexGuard<'_, LockedState<Pending>>,
     batch: &mut Batch,
 ) {
     let is_awake = |pending: &Pending| pending.writer == WriterState::Awake;
@@ -284,7 +284,7 @@ fn sleep(
     }
 }
 
-fn collect(shared: &SharedState<Pending>, inner: &mut MutexGuard<'_, Inner<Pending>>) {
+fn collect(shared: &SharedState<Pending>, inner: &mut MutexGuard<'_, LockedState<Pending>>) {
     let is_enough =
         |pending: &Pending| pending.is_flush_due() || pending.batch.bytes_length() >= COLLECT_BYTES;
     shared.wait_until(inner, clock::now() + COLLECT, is_enough);
@@ -346,7 +346,7 @@ struct Turn {
 }
 
 impl Turn {
-    fn of(inner: &Inner<Pending>) -> Self {
+    fn of(inner: &LockedState<Pending>) -> Self {
         Turn {
             flushes: inner.work.flushes_requested - inner.work.flushes_done,
             state: inner.state,

@@ -58,7 +58,7 @@ fn a_flush_waits_until_all_lines_are_written() {
     let memory = Memory::default();
     let counts = counts();
     let writer = Writer::start(
-        Worker::unseen("test"),
+        Worker::unexposed("test"),
         Box::new(memory.clone()),
         Some(counts.clone()),
     )
@@ -78,7 +78,7 @@ fn a_flush_waits_until_all_lines_are_written() {
 #[test]
 fn lines_are_written_without_a_flush() {
     let (sink, written, open) = gated();
-    let writer = Writer::start(Worker::unseen("test"), sink, None).expect("a thread");
+    let writer = Writer::start(Worker::unexposed("test"), sink, None).expect("a thread");
     for text in ["first", "second"] {
         open.send(all(1)).expect("the writer");
         writer.append(&id(), text.as_bytes());
@@ -92,7 +92,7 @@ fn lines_are_written_without_a_flush() {
 fn lines_of_many_threads_are_written_whole() {
     let memory = Memory::default();
     let writer =
-        Writer::start(Worker::unseen("test"), Box::new(memory.clone()), None).expect("a thread");
+        Writer::start(Worker::unexposed("test"), Box::new(memory.clone()), None).expect("a thread");
     std::thread::scope(|scope| {
         for thread in 0..4 {
             let writer = &writer;
@@ -114,7 +114,7 @@ fn a_hung_sink_drops_lines_and_never_blocks() {
     let (sink, written, open) = gated();
     let counts = counts();
     let writer =
-        Writer::start(Worker::unseen("test"), sink, Some(counts.clone())).expect("a thread");
+        Writer::start(Worker::unexposed("test"), sink, Some(counts.clone())).expect("a thread");
     let line = vec![b'x'; 1024 * 1024 - 1];
     writer.append(&id(), &line);
     written.recv_timeout(SOON).expect("a write that hangs");
@@ -143,7 +143,7 @@ fn lines_that_fail_are_counted_as_dropped() {
     let (sink, written, open) = gated();
     let counts = counts();
     let writer =
-        Writer::start(Worker::unseen("test"), sink, Some(counts.clone())).expect("a thread");
+        Writer::start(Worker::unexposed("test"), sink, Some(counts.clone())).expect("a thread");
     open.send(Written {
         lines: 0,
         error: Some(io::ErrorKind::StorageFull.into()),
@@ -163,7 +163,7 @@ fn a_stop_writes_what_is_left_and_ends_the_thread() {
     let memory = Memory::default();
     let counts = counts();
     let writer = Writer::start(
-        Worker::unseen("test"),
+        Worker::unexposed("test"),
         Box::new(memory.clone()),
         Some(counts.clone()),
     )
@@ -182,7 +182,7 @@ fn a_stop_writes_what_is_left_and_ends_the_thread() {
 fn a_dropped_writer_ends_its_thread() {
     let memory = Memory::default();
     let writer =
-        Writer::start(Worker::unseen("test"), Box::new(memory.clone()), None).expect("a thread");
+        Writer::start(Worker::unexposed("test"), Box::new(memory.clone()), None).expect("a thread");
     writer.append(&id(), b"left");
     drop(writer);
     clock::eventually("the line", || *memory.0.lock() == b"left\n");
@@ -191,7 +191,7 @@ fn a_dropped_writer_ends_its_thread() {
 #[test]
 fn the_last_lines_are_kept_written_or_not() {
     let (sink, written, open) = gated();
-    let writer = Writer::start(Worker::unseen("test"), sink, None).expect("a thread");
+    let writer = Writer::start(Worker::unexposed("test"), sink, None).expect("a thread");
     for number in 0..150 {
         writer.append(&id(), number.to_string().as_bytes());
     }
@@ -216,7 +216,7 @@ fn the_last_lines_are_kept_written_or_not() {
 
 #[test]
 fn a_panic_of_the_writer_loses_no_line() {
-    let worker = Worker::unseen("events");
+    let worker = Worker::unexposed("events");
     let (memory, counts) = (Memory::default(), counts());
     let sink = Box::new(memory.clone());
     let accounting: Option<Arc<dyn Accounting>> = Some(counts.clone());

@@ -52,7 +52,7 @@ fn lines_that_make_the_writer_panic_are_dropped_and_the_ledger_balances() {
     let folder = tempfile::tempdir().expect("a folder");
     let (ledger, spool, _) = spool(folder.path());
     let soon = || clock::now() + Duration::from_secs(10);
-    let worker = Worker::unseen("events-spool");
+    let worker = Worker::unexposed("events-spool");
     let sink = Box::new(SpoolSink::new(spool.clone()));
     let accounting = Some(Arc::new(ledger.clone()) as Arc<dyn Accounting>);
     let writer = Writer::start(worker.clone(), sink, accounting).expect("a thread");
