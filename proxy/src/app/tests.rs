@@ -197,7 +197,7 @@ fn every_worker_that_panics_is_started_again_and_no_event_is_lost() {
     assert!(counts.is_balanced(), "{counts:?}");
     assert_eq!((counts.recorded, counts.dropped), (asked, 0));
     assert_eq!(ask(app.admin, "/healthz").as_deref(), Some("200"));
-    let text = app.metrics.render(crate::metrics::Format::Text);
+    let text = app.metrics.render(crate::metrics::ExpositionFormat::Text);
     let text = String::from_utf8(text).expect("UTF-8");
     for name in WORKERS {
         let shown = format!("weir_worker_restarts_total{{name=\"{name}\"}} 2\n");

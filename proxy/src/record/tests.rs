@@ -1,6 +1,6 @@
 use super::*;
 use crate::exchange::{NO_PLATFORM, RequestId};
-use crate::metrics::Format as MetricsFormat;
+use crate::metrics::ExpositionFormat;
 use crate::record::fixture::{filled, plain};
 use crate::record::metrics::RequestMetrics;
 use crate::refusal::ErrorCode;
@@ -59,7 +59,7 @@ fn every_exchange_has_one_event_and_one_count() {
     // After the stop nothing is written, and nothing is lost in silence.
     recorder.record(&plain(), Duration::ZERO);
     assert_eq!(recorded(&metrics), (300, 1));
-    let rendered = String::from_utf8(metrics.render(MetricsFormat::Text)).expect("UTF-8");
+    let rendered = String::from_utf8(metrics.render(ExpositionFormat::Text)).expect("UTF-8");
     assert!(rendered.contains(r#"weir_events_total{outcome="recorded"} 300"#));
     assert!(rendered.contains(r#"weir_events_total{outcome="dropped"} 1"#));
 }
@@ -140,5 +140,5 @@ fn an_event_contains_only_the_listed_fields() {
     recorder.record(&exchange, Duration::ZERO);
     let events = recorder.recent(1).concat();
     assert!(events.contains("/v1/chat") && !events.contains("hunter2"));
-    assert!(!String::from_utf8_lossy(&metrics.render(MetricsFormat::Text)).contains("hunter2"));
+    assert!(!String::from_utf8_lossy(&metrics.render(ExpositionFormat::Text)).contains("hunter2"));
 }
