@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::json::Object;
 use super::sampling::Sampling;
-use crate::content::{Content, KEPT_BYTES_MAX, Kept};
+use crate::content::{Content, KEPT_BYTES_MAX, RecordedText};
 use crate::ecs;
 use crate::exchange::{ClientEnd, Exchange, ModelCall, NO_ROUTE, Stage, Timing, UpstreamNote};
 use crate::model::usage::Usage;
@@ -213,8 +213,8 @@ fn content_fields(object: &mut Object<'_>, content: &Content) {
         (&content.output, "output", "output_sha256"),
     ] {
         match kept {
-            Some(Kept::Redacted(text)) => object.text(text_key, text, KEPT_BYTES_MAX),
-            Some(Kept::Hash(hash)) => {
+            Some(RecordedText::Redacted(text)) => object.text(text_key, text, KEPT_BYTES_MAX),
+            Some(RecordedText::Hash(hash)) => {
                 object.word(hash_key, &base16ct::lower::encode_string(hash));
             }
             None => {}
