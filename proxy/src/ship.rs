@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 
 use crate::clock::Elapsed;
-use crate::record::Output;
+use crate::record::EventOutput;
 use crate::worker::Worker;
 use crate::worker::runtime::RuntimeThread;
 use context::Context;
@@ -167,8 +167,8 @@ impl Ship {
 
     /// The spool as an output of the events of requests.
     #[must_use]
-    pub fn output(&self) -> Output {
-        Output {
+    pub fn output(&self) -> EventOutput {
+        EventOutput {
             sink: Box::new(SpoolSink::new(self.spool.clone())),
             accounting: Arc::new(self.ledgers.access.clone()),
         }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::dataset::Dataset;
 use super::ledger::Ledger;
 use super::spool::Spool;
-use crate::record::batch::Lines;
-use crate::record::sink::{Accounting, Sink, Written};
+use crate::record::batch::BatchLines;
+use crate::record::sink::{Accounting, LineSink, WriteOutcome};
 
 /// The sink that appends to the spool.
 pub(super) struct SpoolSink {
@@ -22,8 +22,8 @@ impl SpoolSink {
     }
 }
 
-impl Sink for SpoolSink {
-    fn write(&mut self, lines: Lines<'_>, _now: Duration) -> Written {
+impl LineSink for SpoolSink {
+    fn write(&mut self, lines: BatchLines<'_>, _now: Duration) -> WriteOutcome {
         // Nothing else appends events of requests: what was added since are these lines, from a write that
         // panicked.
         let appended = || self.spool.appended(Dataset::Access);
@@ -34,7 +34,7 @@ impl Sink for SpoolSink {
             .map(|line| (line.id.as_bytes(), line.bytes));
         let (appended, outcome) = self.spool.append(Dataset::Access, events);
         self.begun = None;
-        Written {
+        WriteOutcome {
             lines: before + appended,
             error: outcome.err(),
         }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::clock;
 use crate::exchange::RequestId;
-use crate::record::batch::Batch;
+use crate::record::batch::LineBatch;
 use crate::record::writer::{ATTEMPTS_MAX, Writer};
 use crate::ship::dataset::PerDataset;
 use crate::ship::spool::{self, Next, Reader};
@@ -27,7 +27,7 @@ fn a_write_that_panicked_half_way_is_continued() {
     let folder = tempfile::tempdir().expect("a folder");
     let (ledger, spool, mut reader) = spool(folder.path());
     let mut sink = SpoolSink::new(spool.clone());
-    let mut batch = Batch::default();
+    let mut batch = LineBatch::default();
     for number in 0..4 {
         ledger.record();
         batch.push(&id(number), b"{}");

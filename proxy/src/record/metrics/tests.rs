@@ -44,7 +44,7 @@ fn value<'t>(text: &'t str, series: &str) -> Option<&'t str> {
         .find_map(|line| line.strip_prefix(series)?.strip_prefix(' '))
 }
 
-/// What the contract's event adds.
+/// The series that the contract's event increments.
 const COUNTED: &[(&str, &str)] = &[
     (
         r#"weir_requests_total{code="504",method="POST",platform="feishu",route="feishu"}"#,
