@@ -4,10 +4,10 @@ use crate::exchange::RequestId;
 use crate::record::batch::LineBatch;
 use crate::record::writer::{ATTEMPTS_MAX, Writer};
 use crate::ship::dataset::PerDataset;
-use crate::ship::spool::{self, Next, Reader};
+use crate::ship::spool::{self, SpoolRead, SpoolReader};
 use crate::worker::Worker;
 
-fn spool(folder: &std::path::Path) -> (Ledger, Arc<Spool>, Reader) {
+fn spool(folder: &std::path::Path) -> (Ledger, Arc<Spool>, SpoolReader) {
     let ledgers = PerDataset::<Ledger>::default();
     let config = spool::Config {
         path: folder.join("spool"),
@@ -32,13 +32,13 @@ fn a_write_that_panicked_half_way_is_continued() {
         ledger.record();
         batch.push(&id(number), b"{}");
     }
-    // As if a write of all four had panicked behind the second.
+    // As if a write of all four had panicked after the second.
     sink.begun = Some(spool.appended(Dataset::Access));
     let two = batch.lines().split(2).0.last(2);
     let two = two.map(|line| (line.id.as_bytes(), line.bytes));
     assert_eq!(spool.append(Dataset::Access, two).0, 2);
     assert_eq!(sink.write(batch.lines(), Duration::ZERO).lines, 4);
-    let Next::Events(events) = spool.read(&mut reader, 9, 9999) else {
+    let SpoolRead::Events(events) = spool.read(&mut reader, 9, 9999) else {
         panic!("events");
     };
     let ids: Vec<_> = events.iter().map(|event| event.id[25] - b'0').collect();
@@ -66,7 +66,7 @@ fn lines_that_make_the_writer_panic_are_dropped_and_the_ledger_balances() {
     assert_eq!(writer.flush(soon()), Ok(()));
     assert_eq!(ledger.counts().spooled, 1);
     assert_eq!(spool.appended(Dataset::Access), 1);
-    // It panics at the end as well: nobody waits for it, and what it had is counted.
+    // If it panics at the stop as well, its lines are counted as dropped and the stop does not wait for it.
     worker.fail(u32::MAX);
     writer.append(&id(3), b"{}");
     assert_eq!(writer.stop(soon()), Ok(()));
