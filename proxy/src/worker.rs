@@ -65,7 +65,7 @@ impl Worker {
     }
 
     /// Runs `run` until it succeeds. `pause` waits before a restart, for the given time or until weir stops.
-    pub fn keep<E: Display>(
+    pub fn supervise<E: Display>(
         &self,
         mut run: impl FnMut() -> Result<(), E>,
         mut pause: impl FnMut(Duration) -> Pause,
@@ -89,8 +89,8 @@ impl Worker {
         }
     }
 
-    /// As [`Worker::keep`], for a task: `run` creates a new one each time.
-    pub async fn keep_task<F>(&self, mut run: impl FnMut() -> F)
+    /// As [`Worker::supervise`], for a task: `run` creates a new one each time.
+    pub async fn supervise_task<F>(&self, mut run: impl FnMut() -> F)
     where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -202,7 +202,7 @@ mod tests {
     fn a_worker_is_restarted_until_it_succeeds_and_once_after_the_stop() {
         let worker = Worker::unexposed("test");
         let (mut runs, mut pauses) = (0, Vec::new());
-        worker.keep(
+        worker.supervise(
             || {
                 runs += 1;
                 match runs {
@@ -225,7 +225,7 @@ mod tests {
             runs += 1;
             Err("never".to_owned())
         };
-        worker.keep(never, |_| Pause::Stopping);
+        worker.supervise(never, |_| Pause::Stopping);
         assert_eq!((runs, worker.seen()), (2, (6, 0)));
     }
 
@@ -234,7 +234,7 @@ mod tests {
         let worker = Worker::unexposed("task");
         worker.fail(3);
         worker
-            .keep_task(|| {
+            .supervise_task(|| {
                 let theirs = worker.clone();
                 async move { theirs.fault_point() }
             })

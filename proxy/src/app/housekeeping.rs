@@ -82,7 +82,7 @@ pub(super) fn start(
     });
     runtime.get_handle().spawn(async move {
         worker
-            .keep_task(|| keeping.clone().run(stopping.clone()))
+            .supervise_task(|| keeping.clone().run(stopping.clone()))
             .await;
     });
     Ok(())

@@ -112,7 +112,7 @@ impl Writer {
                 theirs.run(worker, shared, &mut *sink, &mut unsettled);
                 Ok::<(), Infallible>(())
             };
-            worker.keep(run, |wait| shared.pause(wait));
+            worker.supervise(run, |wait| shared.pause(wait));
             theirs.end(shared, &mut *sink, &unsettled);
         })?;
         Ok(Writer { thread, settlement })

@@ -51,7 +51,7 @@ impl RuntimeThread {
                 runtime.shutdown_timeout(SHUTDOWN_MAX);
                 outcome.map_err(RunError::Failed)
             };
-            worker.keep(run, |wait| shared.pause(wait));
+            worker.supervise(run, |wait| shared.pause(wait));
         })?;
         Ok(RuntimeThread { stop, thread })
     }

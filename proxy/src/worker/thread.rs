@@ -58,11 +58,11 @@ impl<T: Send + 'static> WorkerThread<T> {
                 run(shared);
                 Ok::<(), Infallible>(())
             };
-            worker.keep(run, |wait| shared.pause(wait));
+            worker.supervise(run, |wait| shared.pause(wait));
         })
     }
 
-    /// Starts a thread that calls `body` once. `body` itself restarts what panics in it ([`Worker::keep`]).
+    /// Starts a thread that calls `body` once. `body` itself restarts what panics in it ([`Worker::supervise`]).
     ///
     /// # Errors
     /// When the thread cannot be started.
