@@ -9,7 +9,7 @@ pub mod redact;
 pub(crate) mod texts;
 
 use texts::TEXT_BYTES_MAX;
-pub use texts::{BODY_BYTES_MAX, question};
+pub use texts::{BODY_BYTES_MAX, request_text};
 
 /// The maximum length of a recorded text.
 pub const KEPT_BYTES_MAX: usize = 8 * 1024;

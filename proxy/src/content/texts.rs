@@ -28,7 +28,7 @@ const TEXT_KEYS: [&str; 13] = [
 
 /// The texts of a request, one per line; empty if there are none.
 #[must_use]
-pub fn question(body: &[u8]) -> String {
+pub fn request_text(body: &[u8]) -> String {
     let mut texts = TextCollector::joined_by("\n");
     if body.len() <= BODY_BYTES_MAX
         && body.trim_ascii_start().first() == Some(&b'{')
@@ -140,7 +140,7 @@ mod tests {
             ("no json", ""),
             ("", ""),
         ] {
-            assert_eq!(question(body.as_bytes()), expected, "{body}");
+            assert_eq!(request_text(body.as_bytes()), expected, "{body}");
         }
     }
 
@@ -150,13 +150,13 @@ mod tests {
             r#"{{"messages":[{{"content":"{}"}}]}}"#,
             "é".repeat(100_000)
         );
-        let read = question(body.as_bytes());
+        let read = request_text(body.as_bytes());
         assert!((TEXT_BYTES_MAX..TEXT_BYTES_MAX + 4).contains(&read.len()));
         let body = format!(r#"{{"content":"{}"}}"#, "x".repeat(BODY_BYTES_MAX));
-        assert_eq!(question(body.as_bytes()), "");
+        assert_eq!(request_text(body.as_bytes()), "");
         let deep = "[".repeat(100_000);
-        assert_eq!(question(format!("{{\"content\":{deep}").as_bytes()), "");
+        assert_eq!(request_text(format!("{{\"content\":{deep}").as_bytes()), "");
         let nested = r#"{"text":"{\"text\":\"{\\\"text\\\":\\\"{}\\\"}\"}"}"#;
-        assert_eq!(question(nested.as_bytes()), "{}");
+        assert_eq!(request_text(nested.as_bytes()), "{}");
     }
 }
