@@ -123,7 +123,7 @@ impl ShipContext {
         let stream = self.streams.of(dataset);
         stream.limit.lock().on_backpressure();
         let now = (clock::now(), clock::unix_now());
-        stream.obstacle.met(node, wait, events, now);
+        stream.obstacle.note_retry(node, wait, events, now);
     }
 
     /// Waits before the next attempt, or gives up when weir is stopping.

@@ -48,7 +48,7 @@ impl ObstacleMetrics {
     }
 
     /// Notes that `events` events have to be sent again because of this condition.
-    pub(super) fn met(&self, condition: Condition, events: u64) {
+    pub(super) fn note_retry(&self, condition: Condition, events: u64) {
         self.set_up(0);
         for series in &self.conditions {
             let is_it = series.condition == condition;

@@ -55,7 +55,7 @@ impl CurrentObstacle {
     }
 
     /// Notes that `events` events have to wait. `now` is the time of both clocks.
-    pub(super) fn met(
+    pub(super) fn note_retry(
         &self,
         node: &str,
         wait: &RetryReason,
@@ -63,7 +63,7 @@ impl CurrentObstacle {
         now: (Instant, Duration),
     ) {
         let condition = wait.condition;
-        self.metrics.met(condition, events as u64);
+        self.metrics.note_retry(condition, events as u64);
         let mut inner = self.inner.lock();
         let before = inner.present.take();
         let same = before.filter(|before| before.condition == condition);
