@@ -2,9 +2,9 @@
 //!
 //! A request hands its event to the buffer of `record`, whose worker appends it to the [`spool`]; alert
 //! transitions are appended as well. The shipper, a worker with its own runtime, sends the events in the spool
-//! until each is known to be in the index. An index that is down does not affect requests; events are dropped
-//! only once the spool is full. Shipping is idempotent: each event is created under its own id and never
-//! overwritten, so sending it again creates no duplicate.
+//! until each is known to be in the index. An index that is down does not affect requests; events are dropped, and
+//! counted, only if the spool is full or the disk rejects them. Shipping is idempotent: each event is created under
+//! its own id and never overwritten, so sending it again creates no duplicate.
 
 use std::io;
 use std::path::PathBuf;
