@@ -134,7 +134,7 @@ impl YamlNode {
             NodeKind::Scalar(scalar) => scalar.stands_here = false,
             NodeKind::Sequence(items) => items.iter_mut().for_each(YamlNode::note_alias),
             NodeKind::Mapping(entries) => {
-                entries.iter_mut().for_each(|(_, value)| value.note_alias())
+                entries.iter_mut().for_each(|(_, value)| value.note_alias());
             }
             NodeKind::HashedSecret(_) | NodeKind::Null | NodeKind::Invalid => {}
         }
