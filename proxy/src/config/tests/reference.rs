@@ -103,3 +103,52 @@ fn the_reference_lists_every_key() {
     }
     assert_eq!(written.lines().count(), reference.lines().count());
 }
+
+/// What is built at start and lives as long as the process, see `app.rs`: sockets and their limits, the admin API,
+/// event sinks, the exporter of spans, notifiers and the state of alerts. A generation replaces everything else.
+const PROCESS_PARTS: [&str; 23] = [
+    "admin",
+    "alerts.alertmanager",
+    "alerts.console_url",
+    "alerts.feishu",
+    "alerts.labels",
+    "alerts.state",
+    "alerts.webhook",
+    "events.audit",
+    "events.elasticsearch",
+    "events.environment",
+    "events.file",
+    "events.spool",
+    "events.stdout",
+    "limits.buffered_bytes",
+    "limits.connections",
+    "limits.header_bytes",
+    "limits.header_timeout",
+    "limits.idle_timeout",
+    "listen",
+    "redis",
+    "shutdown",
+    "traces.headers",
+    "traces.otlp",
+];
+
+#[test]
+fn keys_of_parts_that_live_as_long_as_the_process_need_a_restart() {
+    let reference = reference();
+    let rows = reference
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `"));
+    let mut restart = 0;
+    for row in rows {
+        let (key, rest) = row.split_once("` | ").unwrap();
+        let change = rest.split(" | ").nth(1).unwrap();
+        let is_process_part = PROCESS_PARTS.iter().any(|part| {
+            let below = key.strip_prefix(part);
+            below.is_some_and(|below| below.is_empty() || below.starts_with(['.', '[']))
+        });
+        let expected = if is_process_part { "restart" } else { "reload" };
+        assert_eq!(change, expected, "{key}");
+        restart += usize::from(is_process_part);
+    }
+    assert!(restart > PROCESS_PARTS.len(), "{restart}");
+}
