@@ -1,4 +1,4 @@
-//! The text of a response, read on its way to the client.
+//! Reads the text of a response while it is delivered.
 
 use serde_json::Value;
 
@@ -6,7 +6,7 @@ use crate::content::texts::{BODY_BYTES_MAX, Named, TEXT_BYTES_MAX, Texts};
 use crate::model::response::ResponseFormat;
 use crate::model::sse::Scanner;
 
-/// How much is held of a response that is one JSON text; a longer one is not read.
+/// The longest JSON response that is read; it is held until its end.
 const JSON_BYTES_MAX: usize = BODY_BYTES_MAX / 4;
 
 /// The reader of one response.
@@ -39,8 +39,8 @@ impl ResponseText {
         match self {
             ResponseText::Json(body) => {
                 // One byte more than is read shows that it is too long.
-                let room = (JSON_BYTES_MAX + 1).saturating_sub(body.len());
-                body.extend_from_slice(&chunk[..room.min(chunk.len())]);
+                let free = (JSON_BYTES_MAX + 1).saturating_sub(body.len());
+                body.extend_from_slice(&chunk[..free.min(chunk.len())]);
             }
             ResponseText::Stream { scanner, texts } if !texts.0.is_full() => {
                 scanner.feed(chunk, |data| texts.event(data));
@@ -49,7 +49,7 @@ impl ResponseText {
         }
     }
 
-    /// The text, also of a response that was cut short; empty where there is none.
+    /// The text, even if the response was cut short; empty if there is none.
     pub(crate) fn finish(self) -> String {
         match self {
             ResponseText::Json(body) => {

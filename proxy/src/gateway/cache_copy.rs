@@ -19,7 +19,7 @@ pub(super) struct CacheCopy<'a> {
 }
 
 impl<'a> CacheCopy<'a> {
-    /// An empty copy, where request and response allow to store one; the head of the response arrived at
+    /// An empty copy, if request and response allow storing one; the head of the response arrived at
     /// `received_at` (since the Unix epoch).
     pub(super) fn of(
         pipeline: &'a RoutePipeline,

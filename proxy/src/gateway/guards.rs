@@ -26,7 +26,7 @@ use crate::route::PathPattern;
 use crate::signature::Request;
 use crate::signature::delivery::{Claim, Delivery, Fate, Repeat};
 
-/// Checks the limits by address, before anything of the body has been read.
+/// Checks the limits by address, before any of the body is read.
 pub(super) async fn admit_address(
     pipeline: &RoutePipeline,
     session: &mut Session,
@@ -62,7 +62,7 @@ fn subject<'a>(session: &'a Session, exchange: &'a Exchange) -> Subject<'a> {
     }
 }
 
-/// Reports the decision in the response headers and the exchange. Of several limits the one that is closest
+/// Reports the decision in the response headers and the exchange. Of several limits, the one that is closest
 /// to its quota is reported, or the one that rejected the request.
 fn apply_limit(
     pipeline: &RoutePipeline,
@@ -102,7 +102,7 @@ fn apply_limit(
     refusal.map_or(Ok(()), Err)
 }
 
-/// A place among the concurrent requests of the route.
+/// Acquires a permit of the route's concurrency limit.
 pub(super) fn enter(pipeline: &RoutePipeline) -> Result<Option<Permit>, Refusal> {
     let Some(concurrency) = &pipeline.concurrency else {
         return Ok(None);
@@ -116,7 +116,7 @@ pub(super) fn enter(pipeline: &RoutePipeline) -> Result<Option<Permit>, Refusal>
     }
 }
 
-/// Verifies the signature over the raw bytes. Of a platform that repeats deliveries until they are acknowledged,
+/// Verifies the signature over the raw bytes. If the platform repeats deliveries until they are acknowledged,
 /// the delivery is returned: this request then decides its outcome.
 pub(super) async fn verify(
     pipeline: &RoutePipeline,
@@ -177,8 +177,8 @@ pub(super) async fn verify(
 }
 
 /// Waits for the outcome of a delivery that another request is processing. If there is none before the platform
-/// would give up on this repeat, it is rejected with `delivery_pending`. If the delivery failed, one of the
-/// requests that wait takes it over; `None`: it was acknowledged.
+/// would give up on this redelivery, it is rejected with `delivery_pending`. If the delivery failed, one of the
+/// waiting requests takes it over. Returns `None` if it was acknowledged.
 async fn outcome_of_first(
     session: &mut Session,
     exchange: &mut Exchange,
@@ -186,7 +186,7 @@ async fn outcome_of_first(
 ) -> Result<Option<Delivery>, Stop> {
     let within = repeat.answer_within();
     let until = exchange.timing.started() + within;
-    // The wait is for the backend, and counts as its time.
+    // This is time of the backend.
     exchange.timing.enter(Stage::Backend, clock::now());
     let delivery = loop {
         let fate = tokio::select! {
@@ -214,16 +214,16 @@ fn pending(within: Duration) -> Refusal {
     Refusal::new(ErrorCode::DeliveryPending, detail).retry_after(retry_after_s(within))
 }
 
-/// What the cache has for a request.
+/// The result of a cache lookup.
 pub(super) enum Lookup {
     /// A stored response, and its age in seconds.
     Hit(Arc<Stored>, u64),
-    /// Nothing. What the backend's response may be stored as.
+    /// There is none; the decision about storing the backend's response.
     Miss(CacheDecision),
 }
 
-/// Decides what the cache may do for a buffered request, by its head and its body; `reader` reads the body on
-/// the way, if it can. `None` where the cache has no part in it.
+/// Decides from the head and body of a buffered request what the cache may do; `reader` reads the body in
+/// the same pass, if there is one. `None` if the cache is not involved.
 pub(super) fn decide(
     pipeline: &RoutePipeline,
     session: &Session,
@@ -242,8 +242,8 @@ pub(super) fn decide(
         .as_deref()
         .or(address.as_deref())
         .unwrap_or_default();
-    let (withheld, verified) = pipeline.signature_headers(exchange);
-    let filter = HeaderFilter::new(&head.headers, withheld, pipeline.backend.config());
+    let (stripped, verified) = pipeline.signature_headers(exchange);
+    let filter = HeaderFilter::new(&head.headers, stripped, pipeline.backend.config());
     let path_match = match &pipeline.config.matching.path {
         PathPattern::Exact(path) if **path == *exchange.path => PathMatch::Exact,
         PathPattern::Exact(_) | PathPattern::Prefix(_) => PathMatch::Wildcard,
@@ -266,7 +266,7 @@ pub(super) fn decide(
     })
 }
 
-/// Looks for a stored response, and records what became of it.
+/// Looks up a stored response, and records the result.
 pub(super) fn look_up(
     pipeline: &RoutePipeline,
     exchange: &mut Exchange,

@@ -80,7 +80,7 @@ fn find(generation: &Generation, exchange: &Exchange) -> Result<usize, Refusal> 
     }
 }
 
-/// Whether the path looks like one of a stricter route, which then guards it.
+/// Whether the path is a variant of a stricter route's path, which then guards it.
 fn guard(generation: &Generation, found: usize, exchange: &Exchange) -> Result<Guarded, Refusal> {
     let table = &generation.table;
     let (path, address) = (&exchange.path, exchange.client_ip);
@@ -90,7 +90,7 @@ fn guard(generation: &Generation, found: usize, exchange: &Exchange) -> Result<G
     }
 }
 
-/// The pipeline of a route, if the client's address may use it.
+/// The pipeline of a route, if it allows the client's address.
 fn enter(
     generation: &Generation,
     position: usize,
@@ -114,7 +114,7 @@ fn method_not_allowed(allow: String) -> Refusal {
     refusal
 }
 
-/// Notes what needs no validation: method, version, user agent, trace.
+/// Notes what does not need validation: method, version, user agent, trace.
 fn note_head(exchange: &mut Exchange, head: &Parts, connection: &Connection, sampling: &Sampling) {
     exchange.method = head.method.clone();
     exchange.version = head.version;
@@ -123,7 +123,7 @@ fn note_head(exchange: &mut Exchange, head: &Parts, connection: &Connection, sam
     exchange.trace = TraceContext::of_request(&head.headers, sampling, &mut random::fill);
 }
 
-/// Notes what is known of a head that is incomplete: method and path, if the request line has arrived.
+/// Notes what is known about an incomplete head: method and path, if the request line has arrived.
 pub(super) fn parse_request_line(exchange: &mut Exchange, bytes: &[u8], sampling: &Sampling) {
     let line = bytes
         .split(|byte| *byte == b'\r')
@@ -145,7 +145,7 @@ pub(super) fn parse_request_line(exchange: &mut Exchange, bytes: &[u8], sampling
     exchange.trace = TraceContext::of_request(&HeaderMap::new(), sampling, &mut random::fill);
 }
 
-/// Exactly one valid host (RFC 9112, section 3.2); HTTP/1.0 may have none.
+/// The host of a request, which must be exactly one (RFC 9112, section 3.2); HTTP/1.0 may have none.
 fn host(head: &Parts) -> Result<Option<&str>, Refusal> {
     let invalid = |what: &str| Err(Refusal::new(ErrorCode::BadRequest, what));
     let mut named = head.headers.get_all(header::HOST).iter();
@@ -206,7 +206,7 @@ fn without_port(host: &str) -> &str {
     }
 }
 
-/// The size of an HTTP/2 head, as RFC 9113, section 6.5.2, counts it.
+/// The size of an HTTP/2 head, counted as in RFC 9113, section 6.5.2.
 fn head_bytes(headers: &HeaderMap) -> usize {
     headers
         .iter()
@@ -214,8 +214,8 @@ fn head_bytes(headers: &HeaderMap) -> usize {
         .sum()
 }
 
-/// Rejects fields that RFC 9113, section 8.2.1, calls malformed and that pingora lets through: over HTTP/1
-/// they would be other fields, which is request smuggling.
+/// Rejects fields that RFC 9113, section 8.2.1, defines as malformed and that pingora accepts: over HTTP/1
+/// they would become other fields, which is request smuggling.
 fn check_fields(headers: &HeaderMap) -> Result<(), Refusal> {
     let invalid = |what: &str| Err(Refusal::new(ErrorCode::BadRequest, what));
     for (name, value) in headers {
@@ -247,7 +247,7 @@ fn canonical_path(head: &Parts, slash: EncodedSlash) -> Result<Box<str>, Refusal
         .map_err(|error| Refusal::new(ErrorCode::BadRequest, error.to_string()))
 }
 
-/// The host that the backend gets as `X-Forwarded-Host`.
+/// The host that is sent to the backend as `X-Forwarded-Host`.
 pub(super) fn forwarded_host<'a>(
     head: &'a Parts,
     exchange: &'a Exchange,
