@@ -1,4 +1,4 @@
-//! JSON and event streams, read incrementally: the pieces in which they arrive must not matter.
+//! JSON and event streams, read incrementally: the result must not depend on the pieces in which they arrive.
 
 use std::time::Instant;
 
@@ -14,7 +14,7 @@ use crate::model::request::{RequestFacts, RequestReader};
 use crate::model::response::{ResponseFacts, ResponseForm, ResponseFormat, ResponseReader};
 use crate::model::sse::Scanner;
 
-/// One path for each operation, and one for none.
+/// One path for each operation, and one without an operation.
 const PATHS: [&str; 12] = [
     "/v1/chat/completions",
     "/v1/responses",
@@ -30,7 +30,7 @@ const PATHS: [&str; 12] = [
     "/",
 ];
 
-/// What has a canonical text is JSON, and white space around it does not change the text.
+/// Input with a canonical text is valid JSON, and white space around it does not change the text.
 pub fn canonical_json(data: &[u8]) {
     let Ok(text) = canonical::text_of(data) else {
         return;
@@ -95,7 +95,7 @@ fn facts_of<'a>(
     (form, ending, is_successful, reader.finish())
 }
 
-/// A request has the same model, stream flag and text in one piece and in several: as JSON, a form or coded.
+/// A request has the same model, stream flag and text in one piece and in several: as JSON, as a form, or compressed.
 pub fn model_request(data: &[u8]) {
     let Some((&choice, data)) = data.split_first() else {
         return;
@@ -125,7 +125,7 @@ pub fn model_request(data: &[u8]) {
         reader.finish()
     };
     let (pieces, whole) = (read(size), read(data.len().max(1)));
-    // Of a damaged coding, what is decoded before the damage depends on the pieces.
+    // How much of corrupt coded data is decoded depends on the pieces.
     if !headers.contains_key(CONTENT_ENCODING) {
         assert_eq!(pieces, whole);
     }
