@@ -1,4 +1,4 @@
-//! What alerts cost: on the way of a request, and an evaluation.
+//! What alerts cost: for each request, and for an evaluation.
 
 #![expect(
     clippy::expect_used,

@@ -1,4 +1,4 @@
-//! What recording costs on the way of a request: the event, the metrics, and both with the buffer.
+//! What recording costs while a request is processed: the event, the metrics, and both with the buffer.
 
 #![expect(
     clippy::expect_used,

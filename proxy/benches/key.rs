@@ -86,7 +86,7 @@ fn keys(criterion: &mut Criterion) {
         r#"","role":"user"}],"model":"glm-4","stream":true,"temperature":0.2}"#,
     );
     let (headers, backend) = (headers(), backend());
-    let withheld: Vec<HeaderName> = headers
+    let stripped: Vec<HeaderName> = headers
         .keys()
         .filter(|name| name.as_str().starts_with("x-weir-"))
         .cloned()
@@ -98,7 +98,7 @@ fn keys(criterion: &mut Criterion) {
         ("as_sent_100k", 100_000, as_sent),
     ] {
         let body = question_body(bytes, first, last);
-        let filter = HeaderFilter::new(&headers, &withheld, &backend);
+        let filter = HeaderFilter::new(&headers, &stripped, &backend);
         let request = CacheRequest {
             method: &Method::POST,
             path: "/v1/chat/completions",
