@@ -22,6 +22,9 @@ const BEFORE_RESET: Duration = Duration::from_millis(20);
 /// How many streams of a connection may be reset for protocol errors of its client (MadeYouReset,
 /// CVE-2025-8671).
 const LOCAL_RESETS_MAX: usize = 12;
+/// How many streams that were reset within the last second are remembered. The body of a request that was rejected
+/// early may still arrive: on a remembered stream it is ignored, on a forgotten one it is a protocol error of the client.
+const RESET_STREAMS_MAX: usize = 4096;
 /// How long an idle client has to act on the GOAWAY of a drain.
 const GOAWAY_GRACE: Duration = Duration::from_millis(500);
 
@@ -128,6 +131,7 @@ impl HttpServerApp for Http2 {
         let bytes = u32::try_from(self.http.header_bytes.saturating_mul(4)).unwrap_or(u32::MAX);
         options.max_header_list_size(bytes);
         options.max_local_error_reset_streams(Some(LOCAL_RESETS_MAX));
+        options.max_concurrent_reset_streams(RESET_STREAMS_MAX);
         Some(options)
     }
 
