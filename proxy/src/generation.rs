@@ -17,10 +17,11 @@ use crate::backend::connector::Connect;
 use crate::cache::ResponseCache;
 use crate::clock;
 use crate::config::{self, Config};
+use crate::exchange::EventSampling;
 use crate::route::Table;
 use crate::route::path::EncodedSlash;
 use crate::signature::memory::Memory;
-use crate::trace::Sampling;
+use crate::trace::TraceSampling;
 
 pub mod occupancy;
 pub(crate) mod pipeline;
@@ -34,7 +35,8 @@ pub struct Generation {
     /// In the order of the routes.
     pub(crate) pipelines: Box<[Arc<RoutePipeline>]>,
     pub(crate) header_bytes: usize,
-    pub(crate) sampling: Sampling,
+    pub(crate) trace_sampling: TraceSampling,
+    pub(crate) event_sampling: EventSampling,
     pub(crate) encoded_slash: EncodedSlash,
     pub(crate) shared: Arc<GenerationSettings>,
     backends: Box<[Arc<Backend>]>,
@@ -83,7 +85,8 @@ impl Generation {
             table: table(&config.routes),
             pipelines: pipelines.collect(),
             header_bytes: config.limits.header_bytes,
-            sampling: config.sampling,
+            trace_sampling: config.trace_sampling,
+            event_sampling: config.event_sampling,
             encoded_slash: config.encoded_slash,
             shared,
             backends,

@@ -16,7 +16,6 @@ use prometheus::IntCounter;
 use self::batch::Lines;
 use self::event::Format;
 use self::file::{EventFile, Stdout};
-use self::sampling::Sampling;
 use self::sink::{Accounting, EventCounts, Sink, Written};
 use self::writer::Writer;
 use crate::clock::{self, Elapsed};
@@ -32,7 +31,7 @@ pub(crate) mod fixture;
 mod json;
 pub mod metrics;
 pub mod otlp;
-pub mod sampling;
+mod sampling;
 pub(crate) mod sink;
 mod span;
 pub mod spans;
@@ -64,8 +63,6 @@ pub struct Config {
     pub file: Option<FileConfig>,
     /// `service.environment` of events.
     pub environment: String,
-    /// Which requests leave an event.
-    pub sampling: Sampling,
 }
 
 /// The event file.
@@ -132,7 +129,7 @@ impl EventRecorder {
             None => None,
         };
         Ok(Arc::new(EventRecorder {
-            format: Format::new(&config.environment, config.sampling),
+            format: Format::new(&config.environment),
             sampled_out,
             dropped,
             first,
@@ -187,7 +184,7 @@ impl EventRecorder {
 impl Recorder for EventRecorder {
     fn record(&self, exchange: &Exchange, duration: Duration) {
         let random = || random::bits() as u64;
-        let sampling = self.format.sampling();
+        let sampling = exchange.event_sampling;
         if sampling.share < 1.0 && !sampling.samples(exchange, duration, random()) {
             self.sampled_out.inc();
             return;
