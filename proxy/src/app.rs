@@ -8,12 +8,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use pingora_runtime::Runtime;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use crate::admin::{Admin, AdminState, Readiness, ReadinessFlag, RouteSummary};
 use crate::alert::counters::CounterRegistry;
+use crate::alert::rule_set::LabelValues;
 use crate::alert::{self, Alerts};
 use crate::clock;
 use crate::config::Config;
@@ -54,6 +56,7 @@ pub struct App {
     readiness: Arc<ReadinessFlag>,
     recording: RunningRecorders,
     alerts: Arc<Alerts>,
+    installing: Mutex<()>,
     admin_server: Admin,
     _system: System,
     drain: Duration,
@@ -102,6 +105,7 @@ impl App {
         let sources = alert::Sources {
             metrics: metrics.clone(),
             counters,
+            labels: alert_labels(config),
             snapshots: recording.snapshots(&metrics, reading.clone()),
             ship: recording.ship.clone(),
             environment: config.events.environment.clone(),
@@ -151,6 +155,7 @@ impl App {
             readiness,
             recording,
             alerts,
+            installing: Mutex::default(),
             admin_server,
             _system: system,
             drain: config.drain,
@@ -159,11 +164,14 @@ impl App {
         })
     }
 
-    /// Replaces the generation that requests meet by that of `config`, which has been checked. Keys that
-    /// live as long as the process are not read.
+    /// Replaces the generation that requests meet, and the alert rules, by those of `config`, which has been
+    /// checked. Keys that need a restart are not read.
     pub fn install(&self, config: &Config) {
+        // One at a time: requests and alerts belong to the same configuration.
+        let _installing = self.installing.lock();
         let next = self.gateway.generation().next(config);
         self.gateway.install(next);
+        self.alerts.install(&config.alerts, alert_labels(config));
     }
 
     /// Stops: no new connection is taken, idle ones are closed, what runs may end within the drain
@@ -235,6 +243,15 @@ fn gateway(
     ));
     gateway::metrics::expose(&gateway, metrics)?;
     Ok(gateway)
+}
+
+/// The routes and backends of a configuration, as alerts name them.
+fn alert_labels(config: &Config) -> LabelValues {
+    let routes = config.routes.iter();
+    LabelValues::new(
+        routes.map(|route| (&*route.name, &*route.platform)),
+        config.backends.iter().map(|backend| &*backend.name),
+    )
 }
 
 fn remaining(deadline: Instant) -> Duration {

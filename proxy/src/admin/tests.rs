@@ -30,6 +30,7 @@ fn start(token: Option<&str>) -> Running {
     let sources = alert::Sources {
         metrics: metrics.clone(),
         counters: Arc::default(),
+        labels: alert::rule_set::LabelValues::default(),
         snapshots: Box::new(alert::snapshot::Snapshot::default),
         ship: None,
         instance: "test:1".to_owned(),

@@ -46,7 +46,7 @@ pub struct AlertState {
     /// The labels of the process that raised it. A firing alert keeps them when they change with a restart: under
     /// other labels its receivers would never see it resolved.
     pub identity: Arc<Identity>,
-    /// `None` when it is no longer configured.
+    /// `None` when no rule evaluates it any more.
     pub rule: Option<Arc<Rule>>,
     pub tier: Tier,
     pub sample: SampleState,
@@ -115,14 +115,15 @@ impl AlertState {
         }
     }
 
-    /// As it was when the last process ended. Without an identity it was saved by an older version.
+    /// As it was when the last process ended, without a rule yet. Without an identity it was saved by an older
+    /// version.
     #[must_use]
-    pub fn of_saved(saved: &Saved, rule: Option<Arc<Rule>>, identity: &Arc<Identity>) -> Self {
+    pub fn of_saved(saved: &Saved, identity: &Arc<Identity>) -> Self {
         let raised_by = saved.identity.clone().map(Arc::new);
         AlertState {
             key: saved.key.clone(),
             identity: raised_by.unwrap_or_else(|| identity.clone()),
-            rule,
+            rule: None,
             tier: saved.tier,
             sample: SampleState::Held,
             value: saved.value,
@@ -206,11 +207,16 @@ impl AlertState {
         }
     }
 
+    /// Whether it fires, or was resolved a short time ago.
+    #[must_use]
+    pub fn is_relevant(&self) -> bool {
+        self.tier != Tier::None || self.ended_at.is_some()
+    }
+
     /// What a restart must restore; `None` when there is nothing.
     #[must_use]
     pub fn to_save(&self) -> Option<Saved> {
-        let is_relevant = self.tier != Tier::None || self.ended_at.is_some();
-        is_relevant.then(|| Saved {
+        self.is_relevant().then(|| Saved {
             key: self.key.clone(),
             identity: Some((*self.identity).clone()),
             tier: self.tier,

@@ -46,6 +46,11 @@ impl Window {
         }
     }
 
+    /// Changes length and interval from the next [`Window::slide`] on; the counts of the window are kept.
+    pub fn resize(&mut self, length: Duration, interval: Duration) {
+        (self.length, self.interval) = (length, interval);
+    }
+
     /// Adds the counts up to `now`, and drops those older than the window.
     pub fn slide(&mut self, now: Duration, delta: Delta) {
         self.durations.add(&delta.durations);

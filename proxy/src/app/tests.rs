@@ -7,6 +7,8 @@ use flate2::read::GzDecoder;
 
 use super::*;
 
+#[path = "tests/alert_rules.rs"]
+mod alert_rules;
 #[path = "tests/catalog.rs"]
 mod catalog;
 #[path = "tests/generations.rs"]

@@ -18,7 +18,7 @@ const QUESTION: &str = r#"{"model":"m","messages":[{"role":"user","content":"hel
 const ANSWER: &str = r#"{"choices":[{"index":0,"finish_reason":"stop","message":{"role":"assistant","content":"hi"}}]}"#;
 
 /// A backend on keep-alive connections. A request for `/slow` is answered when `release` has been sent.
-struct Backend {
+pub(super) struct Backend {
     address: SocketAddr,
     connections: Arc<AtomicUsize>,
     requests: Arc<AtomicUsize>,
@@ -26,7 +26,7 @@ struct Backend {
 }
 
 impl Backend {
-    fn start() -> Self {
+    pub(super) fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let (release, released) = mpsc::sync_channel(1);
         let backend = Backend {
@@ -67,12 +67,17 @@ impl Backend {
 }
 
 /// The status and the whole text of a response.
-struct Response {
-    status: u16,
+pub(super) struct Response {
+    pub(super) status: u16,
     text: String,
 }
 
-fn send(address: SocketAddr, path: &str, fields: &[(String, String)], body: &str) -> Response {
+pub(super) fn send(
+    address: SocketAddr,
+    path: &str,
+    fields: &[(String, String)],
+    body: &str,
+) -> Response {
     let mut stream = begin(address, path, fields, body);
     finish(&mut stream)
 }
@@ -114,16 +119,18 @@ fn signed(id: &str) -> Vec<(String, String)> {
 }
 
 fn config(backend: &Backend, routes: &str) -> Config {
-    config_with(backend, routes, "{}")
+    config_with(backend, routes, "{}", "{state: ''}")
 }
 
-/// With these settings of `events`.
-fn config_with(backend: &Backend, routes: &str, events: &str) -> Config {
+/// With these settings of `events` and `alerts`. Nothing listens at the backend `closed`.
+pub(super) fn config_with(backend: &Backend, routes: &str, events: &str, alerts: &str) -> Config {
     let text = format!(
         "
 listen: [{{address: '127.0.0.1:0'}}]
 admin: {{address: '127.0.0.1:0'}}
-backends: [{{name: a, endpoints: ['http://{}']}}]
+backends:
+  - {{name: a, endpoints: ['http://{}']}}
+  - {{name: closed, endpoints: ['http://127.0.0.1:1']}}
 routes:
   - name: chat
     path: /v1/chat/completions
@@ -132,6 +139,7 @@ routes:
     cache: {{answers: true}}
 {routes}
 events: {events}
+alerts: {alerts}
 shutdown: {{drain: 10s}}
 ",
         backend.address
@@ -243,10 +251,11 @@ fn requests_succeed_while_generations_are_swapped() {
 #[test]
 fn a_swap_changes_event_sampling_for_the_next_request() {
     let backend = Backend::start();
-    let routes = "  - {name: slow, path: /slow, backend: a}\n  - {name: quick, path: /quick, backend: a}";
+    let routes =
+        "  - {name: slow, path: /slow, backend: a}\n  - {name: quick, path: /quick, backend: a}";
     let sampled = |share: &str| {
         let events = format!("{{sample: {share}, slow: 1h}}");
-        config_with(&backend, routes, &events)
+        config_with(&backend, routes, &events, "{state: ''}")
     };
     let app = App::start(&sampled("0%")).expect("weir starts");
     let address = app.addresses[0].0;
