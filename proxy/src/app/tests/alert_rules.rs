@@ -5,8 +5,7 @@ use super::*;
 use crate::alert::state::AlertState;
 use crate::alert::tier::Tier;
 
-const ROUTES: &str = "\
-  - {name: works, path: /works, backend: a}
+const ROUTES: &str = "  - {name: works, path: /works, backend: a}
   - {name: fails, path: /fails, backend: closed}";
 
 /// With these rules; every request is evaluated within moments.
