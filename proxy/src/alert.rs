@@ -19,13 +19,13 @@ use anyhow::Context as _;
 use self::counters::{CounterRegistry, Needs, Subject};
 use self::counts::Delta;
 use self::engine::{Engine, EvaluationTime};
-use self::event::Events;
-use self::identity::Identity;
+use self::event::TransitionEvents;
+use self::identity::AlertIdentity;
 use self::journal::Journal;
 use self::metrics::{AlertMetrics, AlertTiers};
 use self::notify::kind::NotifierConfig;
 use self::notify::{ConsoleLinks, Notifier};
-use self::persistence::{Loaded, PersistedState, StateWriter};
+use self::persistence::{LoadedState, PersistedState, StateWriter};
 use self::rule::Rule;
 use self::rule_set::{LabelValues, RuleSet};
 use self::snapshot::SnapshotSource;
@@ -166,7 +166,7 @@ impl Alerts {
     pub fn start(config: &Config, sources: Sources) -> anyhow::Result<Arc<Self>> {
         let metrics = AlertMetrics::register(&sources.metrics)?;
         let (state, writer) = load_state(config, &sources.metrics, &metrics)?;
-        let identity = Arc::new(Identity::new(&config.labels, &sources.instance));
+        let identity = Arc::new(AlertIdentity::new(&config.labels, &sources.instance));
         let set = config.rule_set(sources.labels);
         let mut engine = Engine::new(set, identity.clone(), &state.alerts);
         let now = clock::unix_now();
@@ -177,7 +177,7 @@ impl Alerts {
         let notifiers = Arc::new(notifiers(config, &store, &sources.metrics, &metrics)?);
         let tiers = AlertTiers::register(&sources.metrics)?;
         tiers.show(&store.alerts());
-        let events = sources.ship.map(|ship| Events {
+        let events = sources.ship.map(|ship| TransitionEvents {
             ship,
             environment: sources.environment,
         });
@@ -258,13 +258,13 @@ fn load_state(
         return Ok((PersistedState::default(), None));
     };
     match PersistedState::read(path) {
-        Loaded::State(state) => {
+        LoadedState::State(state) => {
             let (worker, writes) = (metrics.worker("alert-state")?, counts.writes("state")?);
             let writer = StateWriter::start(path.clone(), worker, writes);
             let writer = writer.context("alerts: cannot start")?;
             Ok((state, Some(writer)))
         }
-        Loaded::Foreign(error) => {
+        LoadedState::Foreign(error) => {
             let path = path.display();
             log::error!(
                 "alerts.state: {path} is not used: {error}; set it to a file of its own, or a restart forgets firing alerts and silences"

@@ -116,7 +116,7 @@ impl Recorder for SubjectCounters {
     }
 }
 
-/// Which subjects the rules need.
+/// The kinds of subjects that the rules need.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Needs {
     pub routes: bool,

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::counters::Subject;
 use super::counts::Delta;
-use super::identity::Identity;
+use super::identity::AlertIdentity;
 use super::per::Per;
 use super::rule::Rule;
 use super::rule_set::RuleSet;
@@ -20,15 +20,15 @@ use super::window::Window;
 use crate::alert::snapshot::Snapshot;
 
 /// One label value of a rule.
-struct Series {
+struct RuleSeries {
     hysteresis: Hysteresis,
     state: AlertState,
 }
 
-impl Series {
+impl RuleSeries {
     /// As the last process or an earlier rule left it.
     fn resumed(state: AlertState) -> Self {
-        Series {
+        RuleSeries {
             hysteresis: Hysteresis::resumed(state.tier, state.last_at),
             state,
         }
@@ -61,12 +61,12 @@ pub struct EvaluationTime {
 pub struct Engine {
     set: RuleSet,
     /// The labels of alerts raised from now on.
-    identity: Arc<Identity>,
+    identity: Arc<AlertIdentity>,
     /// Over all traffic.
     whole: Window,
     parts: HashMap<(Per, Arc<str>), Window>,
     /// In the order of the rules, by label value.
-    series: Vec<BTreeMap<Option<Arc<str>>, Series>>,
+    series: Vec<BTreeMap<Option<Arc<str>>, RuleSeries>>,
     /// Alerts whose rule was removed.
     orphans: Vec<AlertState>,
     events_dropped: u64,
@@ -75,10 +75,10 @@ pub struct Engine {
 impl Engine {
     /// Restores the alerts that were firing when the last process ended.
     #[must_use]
-    pub fn new(set: RuleSet, identity: Arc<Identity>, saved: &[Saved]) -> Self {
+    pub fn new(set: RuleSet, identity: Arc<AlertIdentity>, saved: &[Saved]) -> Self {
         let restored = saved.iter().map(|saved| {
             let state = AlertState::of_saved(saved, &identity);
-            Series::resumed(state)
+            RuleSeries::resumed(state)
         });
         let restored: Vec<_> = restored.collect();
         let mut engine = Engine {
@@ -107,14 +107,14 @@ impl Engine {
         let series = std::mem::take(&mut self.series).into_iter();
         let series = series.flat_map(BTreeMap::into_values);
         let orphans = std::mem::take(&mut self.orphans).into_iter();
-        let all = series.chain(orphans.map(Series::resumed)).collect();
+        let all = series.chain(orphans.map(RuleSeries::resumed)).collect();
         self.assign(all);
         self.begin(now);
         self.end_orphans(now)
     }
 
     /// Assigns each series to its rule. What is left are orphans, if there is anything to resolve or to resend.
-    fn assign(&mut self, all: Vec<Series>) {
+    fn assign(&mut self, all: Vec<RuleSeries>) {
         self.series = self.set.rules.iter().map(|_| BTreeMap::new()).collect();
         for mut series in all {
             let position = self.set.position(&series.state.key);
@@ -144,7 +144,7 @@ impl Engine {
         let identity = &self.identity;
         for (rule, series) in self.set.rules.iter().zip(&mut self.series) {
             if rule.per.is_none() {
-                series.entry(None).or_insert_with(|| Series {
+                series.entry(None).or_insert_with(|| RuleSeries {
                     hysteresis: Hysteresis::default(),
                     state: AlertState::new(rule.clone(), None, identity.clone(), now),
                 });
@@ -165,7 +165,7 @@ impl Engine {
         let mut transitions = Vec::new();
         for (rule, series) in self.set.rules.iter().zip(&mut self.series) {
             for label in label_values(rule, &self.parts, series) {
-                let series = series.entry(label.clone()).or_insert_with(|| Series {
+                let series = series.entry(label.clone()).or_insert_with(|| RuleSeries {
                     hysteresis: Hysteresis::default(),
                     state: AlertState::new(rule.clone(), label.clone(), identity.clone(), now),
                 });
@@ -268,7 +268,7 @@ fn is_gone(label: &Option<Arc<str>>, window: Option<&Window>) -> bool {
 fn label_values(
     rule: &Rule,
     parts: &HashMap<(Per, Arc<str>), Window>,
-    series: &BTreeMap<Option<Arc<str>>, Series>,
+    series: &BTreeMap<Option<Arc<str>>, RuleSeries>,
 ) -> Vec<Option<Arc<str>>> {
     let Some(per) = rule.per else {
         return vec![None];

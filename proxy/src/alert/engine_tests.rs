@@ -304,7 +304,7 @@ fn calls_of_an_unknown_model_leave_no_alert_behind() {
 
 #[test]
 fn a_firing_alert_keeps_its_identity_and_the_next_one_has_the_new_one() {
-    let who = |instance: &str| Arc::new(Identity::new(&BTreeMap::new(), instance));
+    let who = |instance: &str| Arc::new(AlertIdentity::new(&BTreeMap::new(), instance));
     let of = |saved: &Saved, identity: &str| {
         let set = rule_set(vec![rule("ErrorRate", None)]);
         Engine::new(set, who(identity), std::slice::from_ref(saved))

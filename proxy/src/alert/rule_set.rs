@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::per::Per;
 use super::rule::Rule;
-use super::state::Key;
+use super::state::AlertKey;
 use crate::exchange::{NO_PLATFORM, NO_ROUTE};
 
 /// The rules with the settings that they share.
@@ -24,7 +24,7 @@ pub struct RuleSet {
 impl RuleSet {
     /// The position of the rule that evaluates this alert; `None` when there is none any more.
     #[must_use]
-    pub fn position(&self, key: &Key) -> Option<usize> {
+    pub fn position(&self, key: &AlertKey) -> Option<usize> {
         let per = key.per();
         if let Some((per, (_, value))) = per.zip(key.label.as_ref())
             && !self.labels.contains(per, value)

@@ -18,14 +18,14 @@ pub const SLOTS_MAX: u32 = 300;
 pub struct Window {
     length: Duration,
     interval: Duration,
-    slots: VecDeque<Slot>,
+    slots: VecDeque<WindowSlot>,
     durations: Histogram,
     first_tokens: Histogram,
     counts: Counts,
 }
 
 #[derive(Debug)]
-struct Slot {
+struct WindowSlot {
     started: Duration,
     /// The time of its last counts.
     ended: Duration,
@@ -62,7 +62,7 @@ impl Window {
                 last.ended = now;
                 last.delta.add(&delta);
             }
-            _ => self.slots.push_back(Slot {
+            _ => self.slots.push_back(WindowSlot {
                 started: now,
                 ended: now,
                 delta,
