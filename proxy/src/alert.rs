@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
-use self::counters::{CounterRegistry, Needs, Subject};
+use self::counters::{CounterRegistry, MetricSubject, Needs};
 use self::counts::Delta;
 use self::engine::{Engine, EvaluationTime};
 use self::event::TransitionEvents;
@@ -281,7 +281,7 @@ struct Evaluator {
     /// back.
     started: Option<(Instant, Duration)>,
     /// Taken from the counters, and not evaluated yet.
-    unevaluated: Vec<(Subject, Delta)>,
+    unevaluated: Vec<(MetricSubject, Delta)>,
     /// The rules of the next generation.
     not_installed: Option<RuleSet>,
     engine: Engine,

@@ -15,7 +15,7 @@ use super::counts::{Counts, Delta};
 use super::histogram::AtomicHistogram;
 use super::per::Per;
 use crate::exchange::{CacheOutcome, Exchange, Recorder};
-pub use crate::record::metrics::{Subject, SubjectRecorders};
+pub use crate::record::metrics::{MetricSubject, SubjectRecorders};
 use crate::refusal::ErrorCode;
 
 /// The counters of one subject's requests.
@@ -134,11 +134,11 @@ impl Needs {
         }
     }
 
-    const fn include(self, subject: &Subject) -> bool {
+    const fn include(self, subject: &MetricSubject) -> bool {
         match subject {
-            Subject::Route { .. } => self.routes,
-            Subject::Backend(_) => self.backends,
-            Subject::Model(_) => self.models,
+            MetricSubject::Route { .. } => self.routes,
+            MetricSubject::Backend(_) => self.backends,
+            MetricSubject::Model(_) => self.models,
         }
     }
 }
@@ -150,7 +150,7 @@ pub struct CounterRegistry(Mutex<Registered>);
 #[derive(Debug, Default)]
 struct Registered {
     needs: Needs,
-    subjects: Vec<(Subject, Arc<SubjectCounters>)>,
+    subjects: Vec<(MetricSubject, Arc<SubjectCounters>)>,
 }
 
 impl CounterRegistry {
@@ -173,7 +173,7 @@ impl CounterRegistry {
 
     /// Takes the counts of each subject that is counted, since the last time.
     #[must_use]
-    pub fn take(&self) -> Vec<(Subject, Delta)> {
+    pub fn take(&self) -> Vec<(MetricSubject, Delta)> {
         let all = self.0.lock().subjects.clone().into_iter();
         all.filter_map(|(subject, counters)| Some((subject, counters.counting()?.take())))
             .collect()
@@ -181,7 +181,7 @@ impl CounterRegistry {
 }
 
 impl SubjectRecorders for CounterRegistry {
-    fn begin(&self, subject: Subject) -> Option<Arc<dyn Recorder>> {
+    fn begin(&self, subject: MetricSubject) -> Option<Arc<dyn Recorder>> {
         let mut registered = self.0.lock();
         let counters = Arc::new(SubjectCounters::default());
         counters.set_counting(registered.needs.include(&subject));
@@ -203,14 +203,14 @@ mod tests {
             needs
         };
         let registry = CounterRegistry::new(needs(Per::Model));
-        let route = Subject::Route {
+        let route = MetricSubject::Route {
             name: "chat".into(),
             platform: "api".into(),
         };
         let subjects = [
             route,
-            Subject::Backend("a".into()),
-            Subject::Model("m".into()),
+            MetricSubject::Backend("a".into()),
+            MetricSubject::Model("m".into()),
         ];
         let recorders = subjects.clone().map(|subject| registry.begin(subject));
         let record = || {

@@ -14,7 +14,7 @@ fn evaluate(engine: &mut Engine, step: u32, count: u64, failed: u64) -> Vec<(Str
         steady: now,
         wall: now,
     };
-    let subject = Subject::Route {
+    let subject = MetricSubject::Route {
         name: "chat".into(),
         platform: "api".into(),
     };

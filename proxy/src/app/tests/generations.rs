@@ -275,7 +275,7 @@ fn a_swap_changes_event_sampling_for_the_next_request() {
     assert_eq!(send(address, "/quick", &[], "").status, 200);
 
     let counted = |outcome: &str, count: u64| {
-        let text = app.metrics.render(crate::metrics::Format::Text);
+        let text = app.metrics.render(crate::metrics::ExpositionFormat::Text);
         let text = String::from_utf8(text).expect("UTF-8");
         text.contains(&format!(
             "weir_events_total{{outcome=\"{outcome}\"}} {count}\n"
