@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::exchange::EventSampling;
 use crate::route::path::EncodedSlash;
 use crate::settings::changes::Comparison;
 use crate::settings::decode::{Decode, schema_of};
@@ -58,7 +59,9 @@ pub struct Config {
     /// What is kept of prompts and answers.
     pub content: content::Mode,
     /// Which traces are recorded.
-    pub sampling: trace::Sampling,
+    pub trace_sampling: trace::TraceSampling,
+    /// Which requests have an event.
+    pub event_sampling: EventSampling,
     /// How long running requests may take after SIGTERM.
     pub drain: Duration,
 }

@@ -21,10 +21,12 @@ use crate::trace::{Recording, TraceContext};
 mod attempt;
 pub(crate) mod millis;
 mod request_id;
+mod sampling;
 mod timing;
 
 pub use attempt::{Attempt, AttemptOutcome, UpstreamNote};
 pub use request_id::RequestId;
+pub use sampling::EventSampling;
 pub use timing::{Stage, Timing};
 
 /// What the signature stage found.
@@ -218,6 +220,8 @@ pub struct Exchange {
     pub route: Option<Arc<str>>,
     pub platform: Arc<str>,
     pub trace: TraceContext,
+    /// Of the generation that the request met.
+    pub event_sampling: EventSampling,
     pub request_body_bytes: u64,
     pub response_body_bytes: u64,
     /// The status of the response; 0 until there is one.
@@ -277,6 +281,7 @@ impl Exchange {
             route: None,
             platform,
             trace: TraceContext::default(),
+            event_sampling: EventSampling::ALL,
             request_body_bytes: 0,
             response_body_bytes: 0,
             status: 0,

@@ -377,7 +377,7 @@ impl Gateway {
         let _in_flight = InUse::count(&self.in_flight);
         let mut exchange = self.begin(connection.peer, started);
         exchange.scheme = connection.scheme;
-        routing::parse_request_line(&mut exchange, bytes, &self.generation.load().sampling);
+        routing::parse_request_line(&mut exchange, bytes, &self.generation.load());
         session.close_after_response();
         let mut response = LocalResponse::Refusal(refusal);
         let outcome = local::write(session, &mut exchange, &mut response).await;

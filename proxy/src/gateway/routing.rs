@@ -18,7 +18,7 @@ use crate::refusal::{ErrorCode, Refusal};
 use crate::route::guard::Guarded;
 use crate::route::path::EncodedSlash;
 use crate::route::{Match, address, path};
-use crate::trace::{Sampling, TraceContext};
+use crate::trace::TraceContext;
 
 impl Gateway {
     /// Finds route, platform, client address and trace.
@@ -30,7 +30,7 @@ impl Gateway {
         connection: &Connection,
     ) -> Result<Arc<RoutePipeline>, Stop> {
         let head = session.head();
-        note_head(exchange, head, connection, &generation.sampling);
+        note_head(exchange, head, connection, generation);
         exchange.client_ip = address::client(
             connection.peer,
             &head.headers,
@@ -115,16 +115,21 @@ fn method_not_allowed(allow: String) -> Refusal {
 }
 
 /// Notes what does not need validation: method, version, user agent, trace.
-fn note_head(exchange: &mut Exchange, head: &Parts, connection: &Connection, sampling: &Sampling) {
+fn note_head(
+    exchange: &mut Exchange,
+    head: &Parts,
+    connection: &Connection,
+    generation: &Generation,
+) {
     exchange.method = head.method.clone();
     exchange.version = head.version;
     exchange.user_agent = head.headers.get(header::USER_AGENT).cloned();
     exchange.scheme = connection.scheme;
-    exchange.trace = TraceContext::of_request(&head.headers, sampling, &mut random::fill);
+    note_sampling(exchange, &head.headers, generation);
 }
 
 /// Notes what is known about an incomplete head: method and path, if the request line has arrived.
-pub(super) fn parse_request_line(exchange: &mut Exchange, bytes: &[u8], sampling: &Sampling) {
+pub(super) fn parse_request_line(exchange: &mut Exchange, bytes: &[u8], generation: &Generation) {
     let line = bytes
         .split(|byte| *byte == b'\r')
         .next()
@@ -142,7 +147,14 @@ pub(super) fn parse_request_line(exchange: &mut Exchange, bytes: &[u8], sampling
         let path = path::canonical(path, EncodedSlash::Keep);
         exchange.path = path.map(Into::into).unwrap_or_default();
     }
-    exchange.trace = TraceContext::of_request(&HeaderMap::new(), sampling, &mut random::fill);
+    note_sampling(exchange, &HeaderMap::new(), generation);
+}
+
+/// Notes the trace, and which sampling of events applies: that of the generation which the request met.
+fn note_sampling(exchange: &mut Exchange, headers: &HeaderMap, generation: &Generation) {
+    exchange.event_sampling = generation.event_sampling;
+    exchange.trace =
+        TraceContext::of_request(headers, &generation.trace_sampling, &mut random::fill);
 }
 
 /// The host of a request, which must be exactly one (RFC 9112, section 3.2); HTTP/1.0 may have none.

@@ -18,7 +18,7 @@ settings! {
     /// What is monitored, and who is notified.
     struct Alerts {
         /// Of every alert, beside alertname, severity, instance and the rule's own. `instance` is the host's name and the first listener's port unless it stands here.
-        labels: Entries<LabelName, LabelValue> [default "{}"] reload,
+        labels: Entries<LabelName, LabelValue> [default "{}"] restart,
         /// How often the rules are evaluated.
         evaluate_every: Time [default "15s"] reload,
         /// How far back they look.
@@ -30,7 +30,7 @@ settings! {
         /// The file in which alerts in force and silences outlive a restart; "" for none.
         state: MaybeEmptyText [default "data/alerts.json"] restart,
         /// Where the admin side is reached from outside, for links; its own address by default.
-        console_url: ServiceUrl [optional] reload,
+        console_url: ServiceUrl [optional] restart,
         ..notifiers: Notifiers
     }
 }
