@@ -12,7 +12,7 @@ use http::{HeaderName, HeaderValue, Method, Version};
 
 use crate::clock;
 use crate::content::Content;
-use crate::model::estimate::TextCount;
+use crate::model::estimate::TokenEstimator;
 use crate::model::operation::Operation;
 use crate::model::usage::Usage;
 use crate::refusal::{Blame, ErrorCode};
@@ -165,7 +165,7 @@ pub struct ModelCall {
     pub request_model: Option<Box<str>>,
     pub request_stream: bool,
     /// The text that the model was sent, for an estimate of its tokens.
-    pub request_text: TextCount,
+    pub request_text: TokenEstimator,
     pub response_model: Option<Box<str>>,
     pub finish_reasons: Vec<Box<str>>,
     pub time_to_first_chunk: Option<Duration>,

@@ -11,7 +11,7 @@
 use std::cell::Cell;
 
 use super::statefulness::Statefulness;
-use crate::model::json::{Container, End, Value, Visitor};
+use crate::model::json::{Container, DocumentEnd, JsonValue, Visitor};
 use shown::Places;
 
 mod plain;
@@ -61,7 +61,7 @@ struct Scratch {
 /// It has none.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn text_of(source: &[u8]) -> Result<Vec<u8>, NotCanonical> {
-    let (statefulness, mut visitor) = (Statefulness::new(None), crate::model::json::Unseen);
+    let (statefulness, mut visitor) = (Statefulness::new(None), crate::model::json::IgnoreAll);
     canonical(source, statefulness, &mut visitor, |text, _| text.to_vec())
 }
 
@@ -155,7 +155,7 @@ impl<V: Visitor> Reader<'_, V> {
         }
         match first {
             Some(b'{') => {
-                self.visitor.end(End::Closed);
+                self.visitor.end(DocumentEnd::Closed);
                 Ok(())
             }
             _ => Err(NotCanonical::NotAnObject),
@@ -187,7 +187,7 @@ impl<V: Visitor> Reader<'_, V> {
         self.text.len() as u32
     }
 
-    fn value(&mut self, depth: u32, at: Places<V::Place>) -> Result<(), NotCanonical> {
+    fn value(&mut self, depth: u32, at: Places<V::Position>) -> Result<(), NotCanonical> {
         match self.next_significant() {
             Some(b'"') => {
                 let start = self.text.len();
@@ -203,9 +203,9 @@ impl<V: Visitor> Reader<'_, V> {
                 self.show_number(at, start);
                 Ok(())
             }
-            Some(b't') => self.literal(b"true", Value::True, at),
-            Some(b'f') => self.literal(b"false", Value::False, at),
-            Some(b'n') => self.literal(b"null", Value::Null, at),
+            Some(b't') => self.literal(b"true", JsonValue::True, at),
+            Some(b'f') => self.literal(b"false", JsonValue::False, at),
+            Some(b'n') => self.literal(b"null", JsonValue::Null, at),
             _ => Err(NotCanonical::NotJson),
         }
     }
@@ -213,8 +213,8 @@ impl<V: Visitor> Reader<'_, V> {
     fn literal(
         &mut self,
         literal: &[u8],
-        value: Value<'_>,
-        at: Places<V::Place>,
+        value: JsonValue<'_>,
+        at: Places<V::Position>,
     ) -> Result<(), NotCanonical> {
         if !self.source[self.at..].starts_with(literal) {
             return Err(NotCanonical::NotJson);
@@ -225,7 +225,7 @@ impl<V: Visitor> Reader<'_, V> {
         Ok(())
     }
 
-    fn array(&mut self, depth: u32, at: Places<V::Place>) -> Result<(), NotCanonical> {
+    fn array(&mut self, depth: u32, at: Places<V::Position>) -> Result<(), NotCanonical> {
         if depth == DEPTH_MAX {
             return Err(NotCanonical::TooDeep);
         }
@@ -251,7 +251,7 @@ impl<V: Visitor> Reader<'_, V> {
         }
     }
 
-    fn object(&mut self, depth: u32, at: Places<V::Place>) -> Result<(), NotCanonical> {
+    fn object(&mut self, depth: u32, at: Places<V::Position>) -> Result<(), NotCanonical> {
         if depth == DEPTH_MAX {
             return Err(NotCanonical::TooDeep);
         }
@@ -293,7 +293,7 @@ impl<V: Visitor> Reader<'_, V> {
         self.note_unsorted(start, first)
     }
 
-    fn member(&mut self, depth: u32, of: Places<V::Place>) -> Result<Member, NotCanonical> {
+    fn member(&mut self, depth: u32, of: Places<V::Position>) -> Result<Member, NotCanonical> {
         if self.next_significant() != Some(b'"') {
             return Err(NotCanonical::NotJson);
         }

@@ -3,7 +3,7 @@
 //! by their ids
 //! ([reference](https://platform.openai.com/docs/api-reference/responses/create)).
 
-use crate::model::json::{Container, Place, Value, Visitor, Wants};
+use crate::model::json::{Container, Interest, JsonPosition, JsonValue, Visitor};
 use crate::model::operation::Operation;
 
 /// Finds out while the body is parsed.
@@ -39,17 +39,17 @@ pub(super) enum At {
     Item,
     ItemType,
     Prompt,
-    Nowhere,
+    Ignored,
 }
 
-impl Place for At {
+impl JsonPosition for At {
     const ROOT: Self = At::Root;
-    const NOWHERE: Self = At::Nowhere;
+    const IGNORED: Self = At::Ignored;
 
-    fn wants(self) -> Wants {
+    fn interest(self) -> Interest {
         match self {
-            At::Store | At::Id | At::Later | At::ToolType | At::ItemType => Wants::Short,
-            _ => Wants::Nothing,
+            At::Store | At::Id | At::Later | At::ToolType | At::ItemType => Interest::Short,
+            _ => Interest::Nothing,
         }
     }
 }
@@ -96,17 +96,17 @@ impl Statefulness {
             | b"assistant_id"
             | b"container" => At::Id,
             b"background" | b"deferred" => At::Later,
-            _ if self.operation != Some(Operation::Responses) => At::Nowhere,
+            _ if self.operation != Some(Operation::Responses) => At::Ignored,
             b"tools" => At::Tools,
             b"input" => At::Input,
             b"prompt" => At::Prompt,
-            _ => At::Nowhere,
+            _ => At::Ignored,
         }
     }
 }
 
 impl Visitor for Statefulness {
-    type Place = At;
+    type Position = At;
 
     fn member(&mut self, of: At, name: &[u8]) -> At {
         match (of, name) {
@@ -115,9 +115,9 @@ impl Visitor for Statefulness {
             (At::Item, b"type") => At::ItemType,
             (At::Item, b"content") => {
                 self.is_self_contained = true;
-                At::Nowhere
+                At::Ignored
             }
-            _ => At::Nowhere,
+            _ => At::Ignored,
         }
     }
 
@@ -125,7 +125,7 @@ impl Visitor for Statefulness {
         match of {
             At::Tools => At::Tool,
             At::Input => At::Item,
-            _ => At::Nowhere,
+            _ => At::Ignored,
         }
     }
 
@@ -144,17 +144,19 @@ impl Visitor for Statefulness {
         }
     }
 
-    fn value(&mut self, at: At, value: Value<'_>) {
+    fn value(&mut self, at: At, value: JsonValue<'_>) {
         match (at, value) {
-            (At::Store, Value::Null) => self.store = Store::Unspecified,
-            (At::Store, Value::False) => self.store = Store::No,
+            (At::Store, JsonValue::Null) => self.store = Store::Unspecified,
+            (At::Store, JsonValue::False) => self.store = Store::No,
             (At::Store, _) => self.store = Store::Yes,
-            (At::Id, Value::Null | Value::String(b"")) => {}
-            (At::Later, Value::Null | Value::False) => {}
+            (At::Id, JsonValue::Null | JsonValue::String(b"")) => {}
+            (At::Later, JsonValue::Null | JsonValue::False) => {}
             (At::Id | At::Later, _) => self.is_stateful = true,
-            (At::ToolType, Value::String(b"function" | b"custom")) => self.is_self_contained = true,
-            (At::ItemType, Value::String(b"item_reference")) => self.is_stateful = true,
-            (At::ItemType, Value::String(_)) => self.is_self_contained = true,
+            (At::ToolType, JsonValue::String(b"function" | b"custom")) => {
+                self.is_self_contained = true
+            }
+            (At::ItemType, JsonValue::String(b"item_reference")) => self.is_stateful = true,
+            (At::ItemType, JsonValue::String(_)) => self.is_self_contained = true,
             _ => {}
         }
     }

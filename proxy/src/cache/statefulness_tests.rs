@@ -1,9 +1,9 @@
 use super::*;
-use crate::model::json::Scanner;
+use crate::model::json::JsonScanner;
 
 fn statefulness(operation: Option<Operation>, body: &str) -> Statefulness {
     let mut statefulness = Statefulness::new(operation);
-    Scanner::new().feed(body.as_bytes(), &mut statefulness);
+    JsonScanner::new().feed(body.as_bytes(), &mut statefulness);
     statefulness
 }
 

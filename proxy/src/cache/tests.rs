@@ -1,7 +1,7 @@
 use http::{HeaderMap, HeaderValue, header};
 
 use super::*;
-use crate::model::json::Unseen;
+use crate::model::json::IgnoreAll;
 
 mod canonical;
 mod key;
@@ -68,7 +68,7 @@ impl TestRequest {
             operation: Operation::of(self.path),
             path_match: self.path_match,
         };
-        cache(1 << 20, scope).decide(&question, &mut Unseen)
+        cache(1 << 20, scope).decide(&question, &mut IgnoreAll)
     }
 
     fn key(&self, scope: Scope) -> Key {

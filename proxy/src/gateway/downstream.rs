@@ -165,7 +165,7 @@ async fn forward(
     let UpstreamResponse { head, body, .. } = response;
     // A chunk that may have to be stripped is no part of the copy before the end of the stream.
     if filter.copying.is_some() && filter.stripper.is_none() {
-        let kind = filter.usage.as_ref().map(|usage| usage.kind());
+        let kind = filter.usage.as_ref().map(|usage| usage.format());
         let ahead = match kind {
             Some(ResponseFormat::Json) if !exchange.model.request_stream => ReadAhead::ToTheEnd,
             _ => ReadAhead::Arrived,

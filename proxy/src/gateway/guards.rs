@@ -20,7 +20,7 @@ use crate::http::budgeted_reader::BudgetedReader;
 use crate::http::session::Session;
 use crate::limit::concurrency::Permit;
 use crate::limit::{self, Decision, QuotaStatus, Subject, retry_after_s};
-use crate::model::json::Unseen;
+use crate::model::json::IgnoreAll;
 use crate::refusal::{ErrorCode, Refusal};
 use crate::route::PathPattern;
 use crate::signature::Request;
@@ -261,8 +261,8 @@ pub(super) fn decide(
         path_match,
     };
     Some(match reader {
-        Some(reader) => reader.read_by(|shown| cache.decide(&request, shown)),
-        None => cache.decide(&request, &mut Unseen),
+        Some(reader) => reader.with_visitor(|visitor| cache.decide(&request, visitor)),
+        None => cache.decide(&request, &mut IgnoreAll),
     })
 }
 

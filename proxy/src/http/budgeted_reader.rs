@@ -25,13 +25,16 @@ impl BudgetedReader {
     }
 
     /// Lets somebody else read a whole body and show it.
-    pub(crate) fn read_by<T>(&mut self, show: impl FnOnce(&mut RequestVisitor<'_>) -> T) -> T {
-        self.reader.read_by(show)
+    pub(crate) fn with_visitor<T>(
+        &mut self,
+        parse: impl FnOnce(&mut RequestVisitor<'_>) -> T,
+    ) -> T {
+        self.reader.with_visitor(parse)
     }
 
     /// Whether nothing is still to be fed.
-    pub(crate) fn is_over(&self) -> bool {
-        self.reader.is_over()
+    pub(crate) fn is_complete(&self) -> bool {
+        self.reader.is_complete()
     }
 
     /// Reads the next piece.

@@ -1,9 +1,11 @@
 //! Shows the text that is parsed for its canonical form to a visitor, as
-//! [`json::Scanner`](crate::model::json::Scanner) would, so that it need not be parsed again.
+//! [`json::JsonScanner`](crate::model::json::JsonScanner) would, so that it need not be parsed again.
 
 use super::Reader;
 use crate::cache::statefulness;
-use crate::model::json::{Container, DEPTH_MAX, Place, SHORT_BYTES_MAX, Value, Visitor, Wants};
+use crate::model::json::{
+    Container, DEPTH_MAX, Interest, JsonPosition, JsonValue, SHORT_BYTES_MAX, Visitor,
+};
 
 /// The place of a value, for the visitor and for the cache itself.
 #[derive(Clone, Copy)]
@@ -12,7 +14,7 @@ pub(super) struct Places<P> {
     pub(super) statefulness: statefulness::At,
 }
 
-impl<P: Place> Places<P> {
+impl<P: JsonPosition> Places<P> {
     pub(super) const ROOT: Self = Places {
         visitor: P::ROOT,
         statefulness: statefulness::At::ROOT,
@@ -24,8 +26,8 @@ impl<P: Place> Places<P> {
         match (depth as usize) < DEPTH_MAX {
             true => self,
             false => Places {
-                visitor: P::NOWHERE,
-                statefulness: statefulness::At::NOWHERE,
+                visitor: P::IGNORED,
+                statefulness: statefulness::At::IGNORED,
             },
         }
     }
@@ -50,10 +52,10 @@ impl<V: Visitor> Reader<'_, V> {
     #[inline]
     pub(super) fn member_places(
         &mut self,
-        of: Places<V::Place>,
+        of: Places<V::Position>,
         start: usize,
         escapes: Escapes,
-    ) -> Places<V::Place> {
+    ) -> Places<V::Position> {
         let bytes = &self.text[start + 1..self.text.len() - 1];
         let name = Text { bytes, escapes };
         Places {
@@ -63,7 +65,7 @@ impl<V: Visitor> Reader<'_, V> {
     }
 
     #[inline]
-    pub(super) fn element_places(&mut self, of: Places<V::Place>) -> Places<V::Place> {
+    pub(super) fn element_places(&mut self, of: Places<V::Position>) -> Places<V::Position> {
         Places {
             visitor: element(self.visitor, of.visitor),
             statefulness: element(&mut self.statefulness, of.statefulness),
@@ -71,54 +73,54 @@ impl<V: Visitor> Reader<'_, V> {
     }
 
     #[inline]
-    pub(super) fn show_open(&mut self, at: Places<V::Place>, container: Container) {
-        if at.visitor != V::Place::NOWHERE {
+    pub(super) fn show_open(&mut self, at: Places<V::Position>, container: Container) {
+        if at.visitor != V::Position::IGNORED {
             self.visitor.open(at.visitor, container);
         }
-        if at.statefulness != statefulness::At::NOWHERE {
+        if at.statefulness != statefulness::At::IGNORED {
             self.statefulness.open(at.statefulness, container);
         }
     }
 
     #[inline]
-    pub(super) fn show_close(&mut self, at: Places<V::Place>, container: Container) {
-        if at.visitor != V::Place::NOWHERE {
+    pub(super) fn show_close(&mut self, at: Places<V::Position>, container: Container) {
+        if at.visitor != V::Position::IGNORED {
             self.visitor.close(at.visitor, container);
         }
-        if at.statefulness != statefulness::At::NOWHERE {
+        if at.statefulness != statefulness::At::IGNORED {
             self.statefulness.close(at.statefulness, container);
         }
     }
 
     #[inline]
-    pub(super) fn show_value(&mut self, at: Places<V::Place>, value: Value<'_>) {
-        if at.visitor.wants() != Wants::Nothing {
+    pub(super) fn show_value(&mut self, at: Places<V::Position>, value: JsonValue<'_>) {
+        if at.visitor.interest() != Interest::Nothing {
             self.visitor.value(at.visitor, value);
         }
-        if at.statefulness.wants() != Wants::Nothing {
+        if at.statefulness.interest() != Interest::Nothing {
             self.statefulness.value(at.statefulness, value);
         }
     }
 
     /// Shows the string that begins at `start` of the text.
     #[inline]
-    pub(super) fn show_string(&mut self, at: Places<V::Place>, start: usize, escapes: Escapes) {
+    pub(super) fn show_string(&mut self, at: Places<V::Position>, start: usize, escapes: Escapes) {
         let bytes = &self.text[start + 1..self.text.len() - 1];
         let text = Text { bytes, escapes };
         string(self.visitor, at.visitor, text);
         string(&mut self.statefulness, at.statefulness, text);
     }
 
-    pub(super) fn show_number(&mut self, at: Places<V::Place>, start: usize) {
-        let wanted =
-            at.visitor.wants() != Wants::Nothing || at.statefulness.wants() != Wants::Nothing;
+    pub(super) fn show_number(&mut self, at: Places<V::Position>, start: usize) {
+        let wanted = at.visitor.interest() != Interest::Nothing
+            || at.statefulness.interest() != Interest::Nothing;
         if wanted {
             let number = &self.source[start..self.at];
             self.show_value(
                 at,
                 match number.len() <= SHORT_BYTES_MAX {
-                    true => Value::Number(number),
-                    false => Value::Word(&number[..SHORT_BYTES_MAX]),
+                    true => JsonValue::Number(number),
+                    false => JsonValue::Word(&number[..SHORT_BYTES_MAX]),
                 },
             );
         }
@@ -126,33 +128,33 @@ impl<V: Visitor> Reader<'_, V> {
 }
 
 #[inline]
-fn member<V: Visitor>(visitor: &mut V, of: V::Place, name: Text<'_>) -> V::Place {
-    if of == V::Place::NOWHERE {
+fn member<V: Visitor>(visitor: &mut V, of: V::Position, name: Text<'_>) -> V::Position {
+    if of == V::Position::IGNORED {
         return of;
     }
     name.whole(|name| match name.len() <= SHORT_BYTES_MAX {
         true => visitor.member(of, name),
-        false => V::Place::NOWHERE,
+        false => V::Position::IGNORED,
     })
 }
 
 #[inline]
-fn element<V: Visitor>(visitor: &mut V, of: V::Place) -> V::Place {
-    match of == V::Place::NOWHERE {
+fn element<V: Visitor>(visitor: &mut V, of: V::Position) -> V::Position {
+    match of == V::Position::IGNORED {
         true => of,
         false => visitor.element(of),
     }
 }
 
 #[inline]
-fn string<V: Visitor>(visitor: &mut V, at: V::Place, text: Text<'_>) {
-    match at.wants() {
-        Wants::Nothing => {}
-        Wants::Short => text.whole(|text| {
+fn string<V: Visitor>(visitor: &mut V, at: V::Position, text: Text<'_>) {
+    match at.interest() {
+        Interest::Nothing => {}
+        Interest::Short => text.whole(|text| {
             let short = &text[..text.len().min(SHORT_BYTES_MAX)];
-            visitor.value(at, Value::String(short));
+            visitor.value(at, JsonValue::String(short));
         }),
-        Wants::Text => text.pieces(|piece| visitor.text(at, piece)),
+        Interest::Text => text.pieces(|piece| visitor.text(at, piece)),
     }
 }
 

@@ -4,7 +4,8 @@ use super::canonical::documents;
 use crate::cache::canonical;
 use crate::cache::statefulness::Statefulness;
 use crate::model::json::{
-    Container, DEPTH_MAX, End, Place, SHORT_BYTES_MAX, Scanner, Value, Visitor, Wants,
+    Container, DEPTH_MAX, DocumentEnd, Interest, JsonPosition, JsonScanner, JsonValue,
+    SHORT_BYTES_MAX, Visitor,
 };
 
 /// A place by a hash of its path.
@@ -18,22 +19,22 @@ impl At {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
         });
         match hash % 7 {
-            0 => At::NOWHERE,
+            0 => At::IGNORED,
             _ => At(hash),
         }
     }
 }
 
-impl Place for At {
+impl JsonPosition for At {
     const ROOT: Self = At(1);
-    const NOWHERE: Self = At(0);
+    const IGNORED: Self = At(0);
 
-    fn wants(self) -> Wants {
+    fn interest(self) -> Interest {
         match self.0 % 3 {
-            _ if self == At::NOWHERE => Wants::Nothing,
-            0 => Wants::Nothing,
-            1 => Wants::Short,
-            _ => Wants::Text,
+            _ if self == At::IGNORED => Interest::Nothing,
+            0 => Interest::Nothing,
+            1 => Interest::Short,
+            _ => Interest::Text,
         }
     }
 }
@@ -56,16 +57,16 @@ impl Seen {
 }
 
 impl Visitor for Seen {
-    type Place = At;
+    type Position = At;
 
     fn member(&mut self, of: At, name: &[u8]) -> At {
-        assert_ne!(of, At::NOWHERE);
+        assert_ne!(of, At::IGNORED);
         self.add(format!("member {of:?} {}", name.escape_ascii()));
         of.below(name)
     }
 
     fn element(&mut self, of: At) -> At {
-        assert_ne!(of, At::NOWHERE);
+        assert_ne!(of, At::IGNORED);
         self.add(format!("element {of:?}"));
         of.below(b"[]")
     }
@@ -78,24 +79,24 @@ impl Visitor for Seen {
         self.add(format!("close {at:?} {container:?}"));
     }
 
-    fn value(&mut self, at: At, value: Value<'_>) {
+    fn value(&mut self, at: At, value: JsonValue<'_>) {
         self.add(format!("value {at:?} {value:?}"));
     }
 
     fn text(&mut self, at: At, piece: &[u8]) {
         assert!(!piece.is_empty());
-        assert_eq!(at.wants(), Wants::Text);
+        assert_eq!(at.interest(), Interest::Text);
         self.text.extend_from_slice(piece);
     }
 
-    fn end(&mut self, _end: End) {
+    fn end(&mut self, _end: DocumentEnd) {
         self.add("end".to_owned());
     }
 }
 
 fn assert_same(source: &str) {
     let mut scanned = Seen::default();
-    Scanner::new().feed(source.as_bytes(), &mut scanned);
+    JsonScanner::new().feed(source.as_bytes(), &mut scanned);
     let mut shown = Seen::default();
     let statefulness = Statefulness::new(None);
     let read = canonical::canonical(source.as_bytes(), statefulness, &mut shown, |_, _| ());
