@@ -27,8 +27,8 @@ fn a_call_of_the_responses_api_is_stateful_unless_it_is_not_stored() {
     ] {
         assert_eq!(is_alone(Some(Responses), members), responses, "{members:?}");
         for operation in [Some(Chat), Some(Messages), Some(Embeddings), None] {
-            let said = is_alone(operation, members);
-            assert_eq!(said, others, "{members:?} {operation:?}");
+            let stateless = is_alone(operation, members);
+            assert_eq!(stateless, others, "{members:?} {operation:?}");
         }
     }
 }
@@ -79,7 +79,7 @@ fn conversations_and_deferred_work_are_stateful() {
 
 #[test]
 fn tools_of_the_provider_and_references_are_stateful() {
-    for (question, alone) in [
+    for (body, alone) in [
         (r#"{"input":"a"}"#, true),
         (r#"{"input":"a","tools":[],"prompt":null}"#, true),
         (r#"{"tools":[{"type":"function","name":"f"}]}"#, true),
@@ -116,8 +116,8 @@ fn tools_of_the_provider_and_references_are_stateful() {
         (r#"{"input":[{"id":"msg_1","type":null}]}"#, false),
         (r#"{"prompt":{"id":"pmpt_1"}}"#, false),
     ] {
-        let body = question.replacen('{', r#"{"store":false,"#, 1);
-        let seen = statefulness(Some(Operation::Responses), &body);
-        assert_eq!(seen.is_none(), alone, "{question}");
+        let body = body.replacen('{', r#"{"store":false,"#, 1);
+        let statefulness = statefulness(Some(Operation::Responses), &body);
+        assert_eq!(statefulness.is_none(), alone, "{body}");
     }
 }

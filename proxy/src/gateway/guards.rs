@@ -8,8 +8,8 @@ use http::HeaderValue;
 use super::Stop;
 use super::routing::{add_header, forwarded_host, query};
 use crate::backend::request_head::HeaderFilter;
-use crate::cache::status::Status;
-use crate::cache::{CacheDecision, CacheRequest, PathMatch, Stored};
+use crate::cache::status::CacheStatus;
+use crate::cache::{CacheDecision, CacheRequest, CachedResponse, PathMatch};
 use crate::clock;
 use crate::exchange::{
     CacheNote, CacheOutcome, CacheTier, Exchange, LimitOutcome, SignatureNote, SignatureOutcome,
@@ -217,7 +217,7 @@ fn pending(within: Duration) -> Refusal {
 /// What the cache has for a request.
 pub(super) enum Lookup {
     /// A stored response, and its age in seconds.
-    Hit(Arc<Stored>, u64),
+    Hit(Arc<CachedResponse>, u64),
     /// Nothing. What the backend's response may be stored as.
     Miss(CacheDecision),
 }
@@ -281,10 +281,10 @@ pub(super) fn look_up(
         CacheDecision::Refresh(_) | CacheDecision::Bypass => None,
     };
     let (outcome, status) = match (&hit, &decision) {
-        (Some(_), _) => (CacheOutcome::Hit, Status::Hit),
-        (None, CacheDecision::LookUp(_)) => (CacheOutcome::Miss, Status::Miss),
-        (None, CacheDecision::Refresh(_)) => (CacheOutcome::Bypass, Status::Refresh),
-        (None, CacheDecision::Bypass) => (CacheOutcome::Bypass, Status::Bypass),
+        (Some(_), _) => (CacheOutcome::Hit, CacheStatus::Hit),
+        (None, CacheDecision::LookUp(_)) => (CacheOutcome::Miss, CacheStatus::Miss),
+        (None, CacheDecision::Refresh(_)) => (CacheOutcome::Bypass, CacheStatus::Refresh),
+        (None, CacheDecision::Bypass) => (CacheOutcome::Bypass, CacheStatus::Bypass),
     };
     let age_s = hit.as_ref().map_or(0, |hit| hit.response.age_s(now));
     exchange.cache = Some(CacheNote {

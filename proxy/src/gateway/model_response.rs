@@ -8,7 +8,7 @@ use http::response::Parts;
 use crate::answer::Delivered;
 use crate::answer::filter::BodyFilter;
 use crate::answer::text::ResponseText;
-use crate::cache::Stored;
+use crate::cache::CachedResponse;
 use crate::coding::Decoder;
 use crate::exchange::Exchange;
 use crate::model::ending::Ending;
@@ -62,7 +62,7 @@ pub(super) fn record_text(exchange: &mut Exchange, filter: &mut BodyFilter<'_>) 
 }
 
 /// Records the text of a stored response as `events.content` asks.
-pub(super) fn record_stored_text(exchange: &mut Exchange, stored: &Stored) {
+pub(super) fn record_stored_text(exchange: &mut Exchange, stored: &CachedResponse) {
     let kind = match exchange.model.request_stream {
         true => ResponseFormat::Sse,
         false => ResponseFormat::Json,

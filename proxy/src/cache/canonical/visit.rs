@@ -1,33 +1,33 @@
-//! Shows the text that is parsed for its canonical form to a visitor, as
-//! [`json::JsonScanner`](crate::model::json::JsonScanner) would, so that it need not be parsed again.
+//! Passes the values of the parsed text to a visitor, as [`JsonScanner`](crate::model::json::JsonScanner) would, so that
+//! it is not parsed twice.
 
-use super::Reader;
+use super::CanonicalParser;
 use crate::cache::statefulness;
 use crate::model::json::{
     Container, DEPTH_MAX, Interest, JsonPosition, JsonValue, SHORT_BYTES_MAX, Visitor,
 };
 
-/// The place of a value, for the visitor and for the cache itself.
+/// The position of a value, for the visitor and for the cache itself.
 #[derive(Clone, Copy)]
-pub(super) struct Places<P> {
+pub(super) struct Positions<P> {
     pub(super) visitor: P,
-    pub(super) statefulness: statefulness::At,
+    pub(super) statefulness: statefulness::StatefulnessPosition,
 }
 
-impl<P: JsonPosition> Places<P> {
-    pub(super) const ROOT: Self = Places {
+impl<P: JsonPosition> Positions<P> {
+    pub(super) const ROOT: Self = Positions {
         visitor: P::ROOT,
-        statefulness: statefulness::At::ROOT,
+        statefulness: statefulness::StatefulnessPosition::ROOT,
     };
 
-    /// The place of a container at this depth.
+    /// The position of a container at this depth.
     #[inline]
     pub(super) fn within_depth(self, depth: u32) -> Self {
         match (depth as usize) < DEPTH_MAX {
             true => self,
-            false => Places {
+            false => Positions {
                 visitor: P::IGNORED,
-                statefulness: statefulness::At::IGNORED,
+                statefulness: statefulness::StatefulnessPosition::IGNORED,
             },
         }
     }
@@ -35,7 +35,7 @@ impl<P: JsonPosition> Places<P> {
 
 /// A string in the canonical text, without its quotes.
 #[derive(Clone, Copy)]
-pub(super) struct Text<'a> {
+pub(super) struct CanonicalString<'a> {
     pub(super) bytes: &'a [u8],
     pub(super) escapes: Escapes,
 }
@@ -47,53 +47,56 @@ pub(super) enum Escapes {
     Some,
 }
 
-impl<V: Visitor> Reader<'_, V> {
-    /// The place of the member whose name begins at `start` of the text.
+impl<V: Visitor> CanonicalParser<'_, V> {
+    /// The position of the member whose name begins at `start` of the text.
     #[inline]
-    pub(super) fn member_places(
+    pub(super) fn member_positions(
         &mut self,
-        of: Places<V::Position>,
+        of: Positions<V::Position>,
         start: usize,
         escapes: Escapes,
-    ) -> Places<V::Position> {
+    ) -> Positions<V::Position> {
         let bytes = &self.text[start + 1..self.text.len() - 1];
-        let name = Text { bytes, escapes };
-        Places {
+        let name = CanonicalString { bytes, escapes };
+        Positions {
             visitor: member(self.visitor, of.visitor, name),
             statefulness: member(&mut self.statefulness, of.statefulness, name),
         }
     }
 
     #[inline]
-    pub(super) fn element_places(&mut self, of: Places<V::Position>) -> Places<V::Position> {
-        Places {
+    pub(super) fn element_positions(
+        &mut self,
+        of: Positions<V::Position>,
+    ) -> Positions<V::Position> {
+        Positions {
             visitor: element(self.visitor, of.visitor),
             statefulness: element(&mut self.statefulness, of.statefulness),
         }
     }
 
     #[inline]
-    pub(super) fn show_open(&mut self, at: Places<V::Position>, container: Container) {
+    pub(super) fn visit_open(&mut self, at: Positions<V::Position>, container: Container) {
         if at.visitor != V::Position::IGNORED {
             self.visitor.open(at.visitor, container);
         }
-        if at.statefulness != statefulness::At::IGNORED {
+        if at.statefulness != statefulness::StatefulnessPosition::IGNORED {
             self.statefulness.open(at.statefulness, container);
         }
     }
 
     #[inline]
-    pub(super) fn show_close(&mut self, at: Places<V::Position>, container: Container) {
+    pub(super) fn visit_close(&mut self, at: Positions<V::Position>, container: Container) {
         if at.visitor != V::Position::IGNORED {
             self.visitor.close(at.visitor, container);
         }
-        if at.statefulness != statefulness::At::IGNORED {
+        if at.statefulness != statefulness::StatefulnessPosition::IGNORED {
             self.statefulness.close(at.statefulness, container);
         }
     }
 
     #[inline]
-    pub(super) fn show_value(&mut self, at: Places<V::Position>, value: JsonValue<'_>) {
+    pub(super) fn visit_value(&mut self, at: Positions<V::Position>, value: JsonValue<'_>) {
         if at.visitor.interest() != Interest::Nothing {
             self.visitor.value(at.visitor, value);
         }
@@ -102,21 +105,26 @@ impl<V: Visitor> Reader<'_, V> {
         }
     }
 
-    /// Shows the string that begins at `start` of the text.
+    /// Passes on the string that begins at `start` of the text.
     #[inline]
-    pub(super) fn show_string(&mut self, at: Places<V::Position>, start: usize, escapes: Escapes) {
+    pub(super) fn visit_string(
+        &mut self,
+        at: Positions<V::Position>,
+        start: usize,
+        escapes: Escapes,
+    ) {
         let bytes = &self.text[start + 1..self.text.len() - 1];
-        let text = Text { bytes, escapes };
+        let text = CanonicalString { bytes, escapes };
         string(self.visitor, at.visitor, text);
         string(&mut self.statefulness, at.statefulness, text);
     }
 
-    pub(super) fn show_number(&mut self, at: Places<V::Position>, start: usize) {
-        let wanted = at.visitor.interest() != Interest::Nothing
+    pub(super) fn visit_number(&mut self, at: Positions<V::Position>, start: usize) {
+        let is_needed = at.visitor.interest() != Interest::Nothing
             || at.statefulness.interest() != Interest::Nothing;
-        if wanted {
+        if is_needed {
             let number = &self.source[start..self.at];
-            self.show_value(
+            self.visit_value(
                 at,
                 match number.len() <= SHORT_BYTES_MAX {
                     true => JsonValue::Number(number),
@@ -128,7 +136,7 @@ impl<V: Visitor> Reader<'_, V> {
 }
 
 #[inline]
-fn member<V: Visitor>(visitor: &mut V, of: V::Position, name: Text<'_>) -> V::Position {
+fn member<V: Visitor>(visitor: &mut V, of: V::Position, name: CanonicalString<'_>) -> V::Position {
     if of == V::Position::IGNORED {
         return of;
     }
@@ -147,7 +155,7 @@ fn element<V: Visitor>(visitor: &mut V, of: V::Position) -> V::Position {
 }
 
 #[inline]
-fn string<V: Visitor>(visitor: &mut V, at: V::Position, text: Text<'_>) {
+fn string<V: Visitor>(visitor: &mut V, at: V::Position, text: CanonicalString<'_>) {
     match at.interest() {
         Interest::Nothing => {}
         Interest::Short => text.whole(|text| {
@@ -158,8 +166,8 @@ fn string<V: Visitor>(visitor: &mut V, at: V::Position, text: Text<'_>) {
     }
 }
 
-impl<'a> Text<'a> {
-    /// Passes on the text without escapes.
+impl<'a> CanonicalString<'a> {
+    /// Passes on the string without escapes.
     #[inline]
     fn whole<T>(self, take: impl FnOnce(&[u8]) -> T) -> T {
         if self.escapes == Escapes::None {
@@ -170,7 +178,7 @@ impl<'a> Text<'a> {
         take(&all)
     }
 
-    /// The text in pieces, none of them empty.
+    /// Passes on the string in non-empty pieces without escapes.
     #[inline]
     fn pieces(self, mut take: impl FnMut(&'a [u8])) {
         let mut rest = self.bytes;
@@ -181,7 +189,7 @@ impl<'a> Text<'a> {
                 if !piece.is_empty() {
                     take(piece);
                 }
-                // The byte behind a backslash is plain, also if it is a backslash.
+                // The byte after a backslash is literal, even if it is a backslash.
                 rest = &after[1..];
                 from = 1;
             }
