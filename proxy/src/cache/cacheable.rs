@@ -82,7 +82,7 @@ fn is_operation_itself(path: &str) -> bool {
         .iter()
         .any(|name| last.eq_ignore_ascii_case(name))
     {
-        // A method of Google's API, behind the name of a model.
+        // A method of Google's API, after the name of a model.
         return true;
     }
     let before = segments.next().unwrap_or_default();

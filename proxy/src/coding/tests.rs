@@ -249,7 +249,7 @@ fn random_bytes_do_not_panic() {
 
 #[test]
 fn only_decodable_codings_are_accepted_from_a_backend() {
-    for (accepted, asked) in [
+    for (accepted, sent) in [
         (&[] as &[&str], "identity"),
         (&[""], "identity"),
         (&["gzip"], "gzip"),
@@ -271,7 +271,7 @@ fn only_decodable_codings_are_accepted_from_a_backend() {
             .iter()
             .map(|value| HeaderValue::from_str(value).expect("a value"))
             .collect();
-        assert_eq!(readable(&values), asked, "{accepted:?}");
+        assert_eq!(readable(&values), sent, "{accepted:?}");
     }
 }
 

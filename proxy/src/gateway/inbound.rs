@@ -99,7 +99,7 @@ pub(super) async fn forward(
             if session.expects_continue() && session.write_continue().await.is_err() {
                 return Err(Stop::ClientLeft);
             }
-            let (pieces, body) = RequestBody::passed_through(session.announced_bytes());
+            let (pieces, body) = RequestBody::pass_through(session.announced_bytes());
             let bounds = bounds(pipeline, kind, messages_idle);
             return Ok((body, Relay::open(pieces, bounds, trailing, reader, now)));
         }

@@ -2,7 +2,7 @@
 //! it is not parsed twice.
 
 use super::CanonicalParser;
-use crate::cache::statefulness;
+use crate::cache::statefulness::StatefulnessPosition;
 use crate::model::json::{
     Container, DEPTH_MAX, Interest, JsonPosition, JsonValue, SHORT_BYTES_MAX, Visitor,
 };
@@ -11,13 +11,13 @@ use crate::model::json::{
 #[derive(Clone, Copy)]
 pub(super) struct Positions<P> {
     pub(super) visitor: P,
-    pub(super) statefulness: statefulness::StatefulnessPosition,
+    pub(super) statefulness: StatefulnessPosition,
 }
 
 impl<P: JsonPosition> Positions<P> {
     pub(super) const ROOT: Self = Positions {
         visitor: P::ROOT,
-        statefulness: statefulness::StatefulnessPosition::ROOT,
+        statefulness: StatefulnessPosition::ROOT,
     };
 
     /// The position of a container at this depth.
@@ -27,7 +27,7 @@ impl<P: JsonPosition> Positions<P> {
             true => self,
             false => Positions {
                 visitor: P::IGNORED,
-                statefulness: statefulness::StatefulnessPosition::IGNORED,
+                statefulness: StatefulnessPosition::IGNORED,
             },
         }
     }
@@ -80,7 +80,7 @@ impl<V: Visitor> CanonicalParser<'_, V> {
         if at.visitor != V::Position::IGNORED {
             self.visitor.open(at.visitor, container);
         }
-        if at.statefulness != statefulness::StatefulnessPosition::IGNORED {
+        if at.statefulness != StatefulnessPosition::IGNORED {
             self.statefulness.open(at.statefulness, container);
         }
     }
@@ -90,7 +90,7 @@ impl<V: Visitor> CanonicalParser<'_, V> {
         if at.visitor != V::Position::IGNORED {
             self.visitor.close(at.visitor, container);
         }
-        if at.statefulness != statefulness::StatefulnessPosition::IGNORED {
+        if at.statefulness != StatefulnessPosition::IGNORED {
             self.statefulness.close(at.statefulness, container);
         }
     }
