@@ -10,7 +10,7 @@ use super::tail::{Awaited, FramingEnd, Tail, Terminal};
 use super::text::ResponseText;
 use super::timeouts::ResponseTimeouts;
 use super::usage_stripper::UsageStripper;
-use crate::coding::{Decoder, Progress, StopReason};
+use crate::coding::{DecodeProgress, Decoder, StopReason};
 use crate::exchange::Exchange;
 use crate::model::ending::Ending;
 use crate::model::response::{ResponseLayout, ResponseReader};
@@ -48,7 +48,7 @@ impl BodyFilter<'_> {
                     text.feed(plain);
                 }
             });
-            if let Progress::Stopped(reason) = decoder.progress() {
+            if let DecodeProgress::Stopped(reason) = decoder.progress() {
                 self.stop_reading(reason);
             }
         }
@@ -146,7 +146,7 @@ impl BodyFilter<'_> {
 
     fn is_decoded(&self) -> bool {
         let decoder = self.decoder.as_ref();
-        decoder.is_none_or(|decoder| decoder.progress() == Progress::Whole)
+        decoder.is_none_or(|decoder| decoder.progress() == DecodeProgress::Whole)
     }
 
     fn terminal(&self) -> Terminal {

@@ -11,7 +11,7 @@ use http::{HeaderMap, header};
 
 use super::freshness::Freshness;
 use super::{BodyLength, CachedResponse, storable};
-use crate::coding::{Decoder, Progress, is_of_coded_bytes};
+use crate::coding::{DecodeProgress, Decoder, is_of_coded_bytes};
 
 /// What a piece costs besides its bytes.
 const PIECE_OVERHEAD: usize = size_of::<usize>();
@@ -131,7 +131,7 @@ impl CopyBuffer {
     #[must_use]
     pub fn stored(&mut self, stored_at: Duration) -> Option<CachedResponse> {
         let (initial_age, lifetime) = self.time.at(stored_at);
-        if lifetime.is_zero() || self.decoder.progress() != Progress::Whole {
+        if lifetime.is_zero() || self.decoder.progress() != DecodeProgress::Whole {
             return None;
         }
         let copied = self.copied.as_mut()?;
