@@ -69,11 +69,11 @@ pub(super) async fn read(
     if read.is_err() {
         // Whatever was wrong with it, the time went into waiting for the client.
         let waited = clock::now().saturating_duration_since(since);
-        exchange.timing.waited_for_client(waited);
+        exchange.timing.add_client_wait(waited);
     }
     let body = read?;
     exchange.request_body_bytes = body.bytes.len() as u64;
-    exchange.timing.waited_for_client(body.client_wait);
+    exchange.timing.add_client_wait(body.client_wait);
     Ok(InboundBody::Buffered(body))
 }
 
