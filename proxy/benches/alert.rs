@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use weir::alert::counters::{CounterRegistry, Subject, SubjectRecorders as _};
+use weir::alert::counters::{CounterRegistry, MetricSubject, SubjectRecorders as _};
 use weir::alert::engine::{Engine, EngineSettings, EvaluationTime};
 use weir::alert::snapshot::Snapshot;
 use weir::clock;
@@ -58,7 +58,7 @@ fn bench(criterion: &mut Criterion) {
     let counters = CounterRegistry::new(alerts.needs());
     let routes: Vec<_> = (0..20)
         .map(|number| {
-            let subject = Subject::Route {
+            let subject = MetricSubject::Route {
                 name: format!("route-{number}").into(),
                 platform: "api".into(),
             };

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
-use self::counters::{CounterRegistry, Needs, Subject};
+use self::counters::{CounterRegistry, MetricSubject, Needs};
 use self::counts::Delta;
 use self::engine::{Engine, EngineSettings, EvaluationTime};
 use self::event::Events;
@@ -267,7 +267,7 @@ struct Evaluator {
     /// back.
     started: Option<(Instant, Duration)>,
     /// Taken from the counters, and not evaluated yet.
-    unevaluated: Vec<(Subject, Delta)>,
+    unevaluated: Vec<(MetricSubject, Delta)>,
     engine: Engine,
     interval: Duration,
     store: Arc<AlertStore>,

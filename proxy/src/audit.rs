@@ -1,8 +1,8 @@
-//! The audit log: rejected signatures, rejected access to the admin API, and starts and stops of weir, as a hash
-//! chain of lines.
+//! The audit log: rejected signatures, rejected access to the admin API, changes through it, and starts and stops of
+//! weir, as a hash chain of lines.
 //!
-//! A side service: a request only notes its rejection under a short lock, and a worker writes. A flood of
-//! rejections is one line per scheme, address and ten seconds, with a count. Lines are only appended, and each
+//! A side service: a request only notes its rejection under a short lock, and a worker writes. A flood of rejections
+//! is aggregated into one line per scheme, address and ten seconds, with a count. The log is append-only, and each
 //! write is synced to disk. `weir audit verify` detects lines that were changed, inserted or removed, also at the
 //! end. The log contains no secrets, signatures or bodies.
 
@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 
 use prometheus::IntCounter;
 
-use self::chain::Entry;
-use self::file::Log;
+use self::chain::AuditEntry;
+use self::file::AuditLog;
 use self::flood::Floods;
 use crate::clock;
 use crate::exchange::{Exchange, Recorder};
@@ -29,11 +29,11 @@ mod file;
 mod flood;
 pub mod verify;
 
-pub use self::flood::{Action, Changed, Refused};
+pub use self::flood::{AdminChange, AuditAction, RejectedAccess};
 
-/// How often windows are closed.
+/// How often ended windows are written.
 const TICK: Duration = Duration::from_secs(1);
-/// How many lines that cannot be written are kept; beyond that the oldest are dropped and counted.
+/// How many unwritten lines are kept; beyond that the oldest are dropped and counted.
 const WAITING_MAX: usize = 1000;
 /// A disk that keeps failing is logged at most this often.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
@@ -48,15 +48,15 @@ pub struct Config {
 
 /// Counters of lines. Clones share their state.
 #[derive(Clone, Debug)]
-struct Counts {
+struct AuditCounts {
     written: IntCounter,
     dropped: IntCounter,
 }
 
-impl Counts {
+impl AuditCounts {
     fn register(metrics: &Metrics) -> prometheus::Result<Self> {
         let lines = metrics.counter(catalog::AUDIT_LINES)?;
-        Ok(Counts {
+        Ok(AuditCounts {
             written: lines.series(&["written"])?,
             dropped: lines.series(&["dropped"])?,
         })
@@ -70,25 +70,26 @@ pub struct Audit {
 }
 
 impl Audit {
-    /// Opens the log, appends that weir was started, and starts the worker.
+    /// Opens the log, logs the start of weir, and starts the worker.
     ///
     /// # Errors
     /// When the file cannot be opened or written to; the message names it.
     pub fn start(config: &Config, metrics: &Metrics) -> io::Result<Arc<Self>> {
-        let counts = Counts::register(metrics).map_err(io::Error::other)?;
+        let counts = AuditCounts::register(metrics).map_err(io::Error::other)?;
         let worker = metrics.worker("audit").map_err(io::Error::other)?;
         let with_path = |error: io::Error| {
             let path = config.path.display();
             io::Error::new(error.kind(), format!("events.audit.path: {path}: {error}"))
         };
         let now = clock::unix_now();
-        let mut log = Log::open(&config.path, config.keep, now).map_err(with_path)?;
-        log.append(&[Entry::started()], now).map_err(with_path)?;
+        let mut log = AuditLog::open(&config.path, config.keep, now).map_err(with_path)?;
+        log.append(&[AuditEntry::started()], now)
+            .map_err(with_path)?;
         counts.written.inc();
         let (on, config) = (worker.clone(), config.clone());
         let (mut open, mut waiting) = (Some(log), Vec::new());
         let run = move |shared: &SharedState<Floods>| {
-            // After a panic it is reopened: only the file shows how far it was written.
+            // The log is reopened after a panic: only the file shows which lines were written.
             let log = open.take();
             run(shared, (&config, log), &mut waiting, (&counts, &on));
         };
@@ -97,33 +98,33 @@ impl Audit {
     }
 
     /// Notes a rejection.
-    pub fn refused(&self, refused: &Refused<'_>, address: IpAddr) {
+    pub fn refused(&self, refused: &RejectedAccess<'_>, address: IpAddr) {
         let now = clock::unix_now();
         self.thread.lock().work.note(refused, address, now);
     }
 
     /// Notes a change through the admin API.
-    pub fn changed(&self, changed: Changed, address: IpAddr) {
+    pub fn changed(&self, changed: AdminChange, address: IpAddr) {
         self.thread.lock().work.note_change(changed, address);
     }
 
-    /// Writes what is left, and that weir was stopped, as far as the deadline allows.
+    /// Writes the remaining lines and logs the stop of weir, as far as the deadline allows.
     pub fn stop(&self, deadline: Instant) {
         if self.thread.stop(deadline).is_err() {
-            log::warn!("audit: the last lines could not be written in time");
+            log::warn!("audit: could not write the last lines in time");
         }
     }
 }
 
-/// Requests that were rejected for their signature.
+/// Records requests that were rejected because of their signature.
 impl Recorder for Audit {
     fn record(&self, exchange: &Exchange, _duration: Duration) {
         let Some(signature) = &exchange.signature else {
             return;
         };
         if signature.outcome.is_refusal() {
-            let refused = Refused {
-                action: Action::Signature,
+            let refused = RejectedAccess {
+                action: AuditAction::Signature,
                 scheme: signature.scheme,
                 outcome: signature.outcome.as_str(),
                 route: exchange.route.as_deref(),
@@ -134,18 +135,18 @@ impl Recorder for Audit {
     }
 }
 
-/// What waits to be written outlives a panic.
+/// Writes lines until the stop. `waiting` holds the unwritten lines and outlives a panic.
 fn run(
     shared: &SharedState<Floods>,
-    (config, mut log): (&Config, Option<Log>),
-    waiting: &mut Vec<Entry>,
-    (counts, worker): (&Counts, &Worker),
+    (config, mut log): (&Config, Option<AuditLog>),
+    waiting: &mut Vec<AuditEntry>,
+    (counts, worker): (&AuditCounts, &Worker),
 ) {
     let mut throttle = LogThrottle::every(LOG_INTERVAL);
     loop {
         let state = take(shared, waiting);
         if state == State::Stopping {
-            waiting.push(Entry::stopped());
+            waiting.push(AuditEntry::stopped());
         }
         if !waiting.is_empty() {
             worker.fault_point();
@@ -157,7 +158,10 @@ fn run(
             }
             Err(error) => {
                 if throttle.failed(clock::now()) == LogDecision::Log {
-                    log::error!("audit: {} lines wait: {error}", waiting.len());
+                    log::error!(
+                        "audit: cannot write {} lines, retrying: {error}",
+                        waiting.len()
+                    );
                 }
             }
         }
@@ -174,18 +178,18 @@ fn run(
     }
 }
 
-/// Appends to the log, and opens it first if necessary.
-fn append(config: &Config, log: &mut Option<Log>, entries: &[Entry]) -> io::Result<()> {
+/// Appends to the log, opening it first if necessary.
+fn append(config: &Config, log: &mut Option<AuditLog>, entries: &[AuditEntry]) -> io::Result<()> {
     let now = clock::unix_now();
     let log = match log {
         Some(log) => log,
-        None => log.insert(Log::open(&config.path, config.keep, now)?),
+        None => log.insert(AuditLog::open(&config.path, config.keep, now)?),
     };
     log.append(entries, now)
 }
 
-/// Waits for a tick or the stop, and takes what has to be written.
-fn take(shared: &SharedState<Floods>, waiting: &mut Vec<Entry>) -> State {
+/// Waits for a tick or the stop, and takes the entries to write.
+fn take(shared: &SharedState<Floods>, waiting: &mut Vec<AuditEntry>) -> State {
     let mut inner = shared.lock();
     shared.wait_until(&mut inner, clock::now() + TICK, |_| false);
     let over = match inner.state {

@@ -1,23 +1,23 @@
 //! Exponential backoff with jitter: how long to wait before the next attempt.
 //!
-//! Pure: there is no clock in it, and random bits are passed in.
+//! Pure: it reads no clock, and random bits are passed in.
 
 use std::time::Duration;
 
-/// The wait after so many failures in a row: it doubles from `first` up to `max`.
+/// The wait after this many consecutive failures: it doubles from `first` up to `max`.
 #[must_use]
 pub(crate) fn exponential(first: Duration, max: Duration, failures: u32) -> Duration {
     let doublings = failures.saturating_sub(1).min(16);
     first.saturating_mul(1 << doublings).min(max)
 }
 
-/// A random part of `range`, so that replicas do not retry in step. `random` are random bits.
+/// A random part of `range`, so that replicas do not retry in lockstep. `random` are random bits.
 #[must_use]
 pub(crate) fn jitter(range: Duration, random: u32) -> Duration {
     range.mul_f64(f64::from(random) / f64::from(u32::MAX))
 }
 
-/// The waits of attempts that fail one after the other.
+/// The waits between consecutive failed attempts.
 #[derive(Debug)]
 pub(crate) struct Backoff {
     first: Duration,
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn jitter_takes_away_up_to_half_of_a_wait() {
+    fn jitter_shortens_a_wait_by_up_to_half() {
         let next = |random| Backoff::new(FIRST, MAX).next_with_jitter(random);
         assert_eq!((next(0), next(u32::MAX)), (FIRST / 2, FIRST));
         let half = next(u32::MAX / 2);

@@ -75,10 +75,10 @@ impl DeadlineTimer {
     }
 }
 
-/// Waits for what another thread does: a test that checks it only once is too early on a busy machine.
+/// Waits until another thread has met a condition, since a single check would be too early on a busy machine.
 ///
 /// # Panics
-/// When it does not happen.
+/// When the condition is not met in time.
 #[cfg(test)]
 pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = now() + Duration::from_secs(60);
@@ -101,7 +101,7 @@ mod tests {
             poll_fn(|context| timer.poll_end(deadline.into_std(), context)).await;
             assert_eq!(begun.elapsed().as_secs(), ended_s);
         }
-        // A deadline that moves while it is waited for: the timer fires too early once.
+        // The deadline moves during the wait: the timer fires too early once.
         let mut first = true;
         poll_fn(|context| {
             let wait_s = if std::mem::take(&mut first) { 5 } else { 20 };

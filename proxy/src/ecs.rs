@@ -1,5 +1,4 @@
-//! What events of every kind have in common: the version of the Elastic Common Schema (ECS) that they
-//! follow, and how they write a time.
+//! The Elastic Common Schema (ECS) version and the timestamp format of all events.
 
 use std::time::Duration;
 
@@ -8,7 +7,7 @@ use jiff::fmt::temporal::DateTimePrinter;
 
 /// The ECS version of all events.
 pub(crate) const VERSION: &str = "8.17.0";
-/// The member that names the version.
+/// The JSON member with the version.
 pub(crate) const VERSION_MEMBER: &str = r#""ecs":{"version":"8.17.0"}"#;
 
 /// Appends a time since the Unix epoch as a JSON string: RFC 3339 in UTC, to the microsecond.
@@ -24,7 +23,7 @@ pub(crate) fn write_timestamp(at: Duration, out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-/// A time since the Unix epoch as events write it, without quotes.
+/// A time since the Unix epoch in the format of events, without quotes.
 pub(crate) fn timestamp(at: Duration) -> String {
     let mut quoted = Vec::new();
     write_timestamp(at, &mut quoted);

@@ -1,15 +1,15 @@
-//! Files that one process has for itself.
+//! Lock files that one process holds exclusively.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-/// Takes the lock file at `path`, which is made where there is none. It is held until the file is
-/// dropped or the process ends, however it ends (flock(2)).
+/// Locks the file at `path`, creating it if necessary. The lock is held until the file is dropped or the process ends,
+/// however it ends (flock(2)).
 ///
 /// # Errors
-/// When another process, or somebody else in this one, holds it; or when the file cannot be made.
+/// When another process, or another part of this one, holds the lock, or the file cannot be created.
 pub fn take(path: &Path) -> io::Result<File> {
     let named = |error: io::Error| {
         let message = format!("cannot open the lock {}: {error}", path.display());

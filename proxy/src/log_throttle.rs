@@ -27,7 +27,7 @@ impl LogThrottle {
         }
     }
 
-    /// Notes a failure, and decides whether it is logged.
+    /// Notes a failure and decides whether it is logged.
     pub fn failed(&mut self, now: Instant) -> LogDecision {
         let is_due = self
             .logged_at

@@ -1,8 +1,8 @@
-//! Prometheus metrics: families and their series, their catalog, and how they are exposed.
+//! Prometheus metrics: families and their series, their catalog, and their exposition.
 //!
-//! This is a leaf: it knows no part of weir. Each module registers its own series here, under a name of
-//! the [`catalog`], and keeps the handles; counting a request looks nothing up here. Labels come from the
-//! configuration or from closed sets, never from a client.
+//! This module does not depend on the request pipeline. Each module registers its own series here under a name of the
+//! [`catalog`] and keeps the handles, so that counting a request needs no lookup here. Labels come from the
+//! configuration or from closed sets, never directly from a client.
 
 use std::collections::BTreeMap;
 
@@ -13,8 +13,8 @@ use prometheus::{Encoder as _, Histogram, IntCounter, IntGauge, Registry, Result
 
 use self::catalog::Definition;
 use self::exemplar::{ExemplarHistogram, Observation};
-use self::family::{Family, Series};
-use self::process::Process;
+use self::family::{Family, MetricSeries};
+use self::process::ProcessCollector;
 use self::workers::Workers;
 use crate::worker::Worker;
 
@@ -31,30 +31,32 @@ pub(crate) use guard::InUse;
 
 /// An exposition format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub enum ExpositionFormat {
     /// Prometheus' text format 0.0.4.
     Text,
     /// OpenMetrics 1.0, with exemplars.
     OpenMetrics,
 }
 
-impl Format {
+impl ExpositionFormat {
     #[must_use]
     pub const fn content_type(self) -> &'static str {
         match self {
-            Format::Text => "text/plain; version=0.0.4; charset=utf-8",
-            Format::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            ExpositionFormat::Text => "text/plain; version=0.0.4; charset=utf-8",
+            ExpositionFormat::OpenMetrics => {
+                "application/openmetrics-text; version=1.0.0; charset=utf-8"
+            }
         }
     }
 }
 
-/// Runs before each scrape, to update what is read instead of counted.
+/// Runs before each scrape, to update metrics that are read instead of counted.
 type ScrapeHook = Box<dyn Fn() + Send + Sync>;
 
 /// All metrics of one process.
 pub struct Metrics {
     registry: Registry,
-    families: Mutex<Families>,
+    families: Mutex<RegisteredFamilies>,
     scrape_hooks: Mutex<Vec<ScrapeHook>>,
     dependency_up: Family<IntGauge>,
     workers: Workers,
@@ -65,7 +67,7 @@ type ByName<S> = BTreeMap<&'static str, Family<S>>;
 
 /// The registered families.
 #[derive(Debug, Default)]
-pub(crate) struct Families {
+pub(crate) struct RegisteredFamilies {
     counters: ByName<IntCounter>,
     gauges: ByName<IntGauge>,
     histograms: ByName<Histogram>,
@@ -79,15 +81,15 @@ impl std::fmt::Debug for Metrics {
 }
 
 impl Metrics {
-    /// The registry of a process, with what belongs to no module: the build, the process, workers and
+    /// The registry of a process, with the metrics that belong to no module: the build, the process, workers and
     /// dependencies.
     ///
     /// # Errors
     /// Only when the catalog has an invalid or a duplicate name.
     pub fn new() -> Result<Self> {
         let registry = Registry::new();
-        registry.register(Box::new(Process::new()?))?;
-        let mut families = Families::default();
+        registry.register(Box::new(ProcessCollector::new()?))?;
+        let mut families = RegisteredFamilies::default();
         let mut gauge = |definition| families.register(&registry, definition, &[]);
         let build: Family<IntGauge> = gauge(catalog::BUILD_INFO)?;
         build.series(&[env!("CARGO_PKG_VERSION")])?.set(1);
@@ -100,20 +102,20 @@ impl Metrics {
         })
     }
 
-    /// A family of counters, registered when it is new.
+    /// A family of counters, registered on first use.
     ///
     /// # Errors
-    /// Only when the catalog has an invalid or a duplicate name; so for all that register.
+    /// Only when the catalog has an invalid or a duplicate name; the same applies to all functions that register.
     pub(crate) fn counter(&self, definition: Definition) -> Result<Family<IntCounter>> {
         self.family(definition, &[])
     }
 
-    /// A family of gauges, registered when it is new.
+    /// A family of gauges, registered on first use.
     pub(crate) fn gauge(&self, definition: Definition) -> Result<Family<IntGauge>> {
         self.family(definition, &[])
     }
 
-    /// A family of histograms, registered when it is new.
+    /// A family of histograms, registered on first use.
     pub(crate) fn histogram(
         &self,
         definition: Definition,
@@ -122,7 +124,7 @@ impl Metrics {
         self.family(definition, edges)
     }
 
-    /// A family of histograms that keep exemplars, registered when it is new.
+    /// A family of histograms with exemplars, registered on first use.
     pub(crate) fn exemplar_histogram(
         &self,
         definition: Definition,
@@ -131,7 +133,7 @@ impl Metrics {
         self.family(definition, edges)
     }
 
-    fn family<S: Series>(
+    fn family<S: MetricSeries>(
         &self,
         definition: Definition,
         edges: &'static [f64],
@@ -140,7 +142,7 @@ impl Metrics {
         families.register(&self.registry, definition, edges)
     }
 
-    /// Registers a collector that makes its families at each scrape.
+    /// Registers a collector that creates its families at each scrape.
     pub(crate) fn collect(&self, collector: impl Collector + 'static) -> Result<()> {
         self.registry.register(Box::new(collector))
     }
@@ -150,7 +152,7 @@ impl Metrics {
         self.scrape_hooks.lock().push(Box::new(hook));
     }
 
-    /// Whether the last call of this service succeeded: 1 until one fails.
+    /// A gauge of whether the last call to this service succeeded: 1 until one fails.
     pub(crate) fn dependency(&self, name: &str) -> Result<IntGauge> {
         let up = self.dependency_up.series(&[name])?;
         up.set(1);
@@ -165,7 +167,7 @@ impl Metrics {
         down.flat_map(|(names, _)| names).collect()
     }
 
-    /// The counters of a worker of this name, exposed from now on. Names are weir's own.
+    /// The worker of this name, whose metrics are exposed from now on. Names are constants of weir.
     ///
     /// # Errors
     /// Only when the catalog has an invalid name.
@@ -173,18 +175,18 @@ impl Metrics {
         self.workers.worker(name)
     }
 
-    /// All workers that were made, by their names.
+    /// All workers by name.
     #[cfg(test)]
     pub(crate) fn workers(&self) -> BTreeMap<String, Worker> {
         self.workers.made()
     }
 
-    /// All metrics as they are now.
+    /// Renders the current value of all metrics.
     #[must_use]
-    pub fn render(&self, format: Format) -> Vec<u8> {
+    pub fn render(&self, format: ExpositionFormat) -> Vec<u8> {
         self.scrape_hooks.lock().iter().for_each(|hook| hook());
         let families = self.registry.gather();
-        if format == Format::OpenMetrics {
+        if format == ExpositionFormat::OpenMetrics {
             let exemplars = |name: &str, labels: &[LabelPair]| self.exemplars(name, labels);
             return open_metrics::render(&families, exemplars).into_bytes();
         }
@@ -195,7 +197,7 @@ impl Metrics {
         text
     }
 
-    /// The exemplars of one series, where its histogram keeps some.
+    /// The exemplars of one series, if its histogram has any.
     fn exemplars(&self, name: &str, labels: &[LabelPair]) -> Vec<Option<Observation>> {
         let families = self.families.lock();
         let family = families.with_exemplars.get(name);
@@ -206,8 +208,8 @@ impl Metrics {
     }
 }
 
-impl Families {
-    fn register<S: Series>(
+impl RegisteredFamilies {
+    fn register<S: MetricSeries>(
         &mut self,
         registry: &Registry,
         definition: Definition,

@@ -1,5 +1,5 @@
-//! What calls to services other than the backends have in common: the index, Alertmanager, webhooks, a
-//! collector of traces.
+//! Helpers for outbound requests to services other than backends: the index, Alertmanager, webhooks, a trace
+//! collector.
 
 use std::error::Error;
 use std::io::Read;
@@ -10,13 +10,13 @@ use reqwest::blocking::{Client, ClientBuilder};
 
 use crate::clock;
 
-/// For an answer of one of these services, which all fit into far less.
+/// The maximum size of a response; all of these services send far less.
 pub(crate) const RESPONSE_BYTES_MAX: usize = 64 * 1024;
-/// For a whole request.
+/// The timeout of a whole request.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A client that follows no redirects and uses no proxy. It has a runtime inside, so that it must be made
-/// and dropped on a thread without one.
+/// A client that follows no redirects and uses no proxy. It contains a runtime, so it must be created and dropped on a
+/// thread without one.
 pub(crate) fn client(connect_timeout: Duration) -> ClientBuilder {
     Client::builder()
         .connect_timeout(connect_timeout)
@@ -25,19 +25,19 @@ pub(crate) fn client(connect_timeout: Duration) -> ClientBuilder {
         .no_proxy()
 }
 
-/// Whether a request that got this status may succeed later: the server is overloaded, unavailable or
-/// too slow (RFC 9110, sections 15.5.9 and 15.6; RFC 8470, section 5.2; RFC 6585, section 4).
+/// Whether a request with this status may succeed later: the server is overloaded, unavailable or too slow (RFC 9110,
+/// sections 15.5.9 and 15.6; RFC 8470, section 5.2; RFC 6585, section 4).
 pub(crate) const fn is_retryable(status: u16) -> bool {
     matches!(status, 408 | 425 | 429 | 500..=599)
 }
 
-/// How long the server wants a client to wait, where it gives that in seconds.
+/// The wait that the server requests, if it is in seconds.
 pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?;
     text.trim().parse().ok().map(Duration::from_secs)
 }
 
-/// The innermost cause of an error: the errors around it repeat the address, which may be a secret.
+/// The innermost cause of an error: the outer errors repeat the URL, which may be secret.
 pub(crate) fn root_cause(error: &dyn Error) -> String {
     let mut cause = error;
     while let Some(source) = cause.source() {
@@ -55,8 +55,8 @@ pub(crate) enum ReadError {
     TimedOut,
 }
 
-/// Reads a response up to `bytes_max` and until a deadline for all of it: the timeout of a client is for each
-/// read, and a server that sends a byte a second would never end.
+/// Reads a response up to `bytes_max` and until a deadline for all of it: the timeout of a client applies to each
+/// read, so that a server that sends one byte per second would never time out.
 ///
 /// # Errors
 /// [`ReadError`].
@@ -83,7 +83,7 @@ pub(crate) fn read_until(
 mod tests {
     use super::*;
 
-    /// Gives one byte at each read, for ever.
+    /// Returns one byte per read, forever.
     struct Drip;
 
     impl Read for Drip {
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_may_pass_is_retryable() {
+    fn only_temporary_errors_are_retryable() {
         for status in [408, 425, 429, 500, 503, 599] {
             assert!(is_retryable(status), "{status}");
         }

@@ -1,5 +1,5 @@
-//! Random bits for the identifiers of requests and traces. These must be unique, not secret, so each thread
-//! has a fast generator of its own.
+//! Random bits for the identifiers of requests and traces. These must be unique but not secret, so each thread has its
+//! own fast generator.
 
 use std::cell::RefCell;
 

@@ -1,9 +1,8 @@
-//! The record stage: every finished request is recorded exactly once, whatever its outcome, in metrics, in
-//! its event and in its spans.
+//! The record stage: every finished request is recorded exactly once, whatever its outcome, in metrics, as an event
+//! and in spans.
 //!
-//! `app` assembles the list of recorders: metrics and events from here, others from the modules that they
-//! belong to. A request only formats its event and hands it to a bounded buffer; a worker
-//! writes it. No request waits for a disk.
+//! `app` assembles the list of recorders: metrics and events from here, others from their own modules. A request
+//! only formats its event and hands it to a bounded buffer; a worker writes it. No request waits for a disk.
 
 use std::cell::RefCell;
 use std::io;
@@ -13,11 +12,11 @@ use std::time::{Duration, Instant};
 
 use prometheus::IntCounter;
 
-use self::batch::Lines;
+use self::batch::BatchLines;
 use self::event::Format;
 use self::file::{EventFile, Stdout};
 use self::sampling::Sampling;
-use self::sink::{Accounting, EventCounts, Sink, Written};
+use self::sink::{Accounting, EventCounts, LineSink, WriteOutcome};
 use self::writer::Writer;
 use crate::clock::{self, Elapsed};
 use crate::exchange::{Exchange, Recorder};
@@ -57,7 +56,7 @@ impl Recorder for Recorders {
     }
 }
 
-/// The checked `events` block, as far as it concerns the event itself.
+/// The part of the checked `events` block that concerns the events themselves.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     pub stdout: bool,
@@ -77,40 +76,40 @@ pub struct FileConfig {
     pub keep: Duration,
 }
 
-/// A destination of events that another module provides. Where there is one, it accounts for them.
-pub struct Output {
-    pub(crate) sink: Box<dyn Sink>,
+/// A destination of events that another module provides. If there is one, it accounts for all events.
+pub struct EventOutput {
+    pub(crate) sink: Box<dyn LineSink>,
     pub(crate) accounting: Arc<dyn Accounting>,
 }
 
-/// The recorder of events: writes one for each finished exchange that is sampled.
+/// The recorder of events: writes one for each sampled exchange.
 #[derive(Debug)]
 pub struct EventRecorder {
     format: Format,
     sampled_out: IntCounter,
     dropped: IntCounter,
-    /// Keeps the last events.
+    /// Keeps the most recent events as well.
     first: Writer,
-    /// The standard output, when there is a file as well.
+    /// The standard output, if there is a file as well.
     second: Option<Writer>,
     output: Option<Writer>,
 }
 
 impl EventRecorder {
-    /// Opens the sinks of the configuration and starts their workers. Without a sink the last events are
-    /// kept for the admin page, and no others.
+    /// Opens the configured sinks and starts their workers. Without a sink, only the most recent events are kept, for
+    /// the admin page.
     ///
     /// # Errors
     /// When the event file cannot be opened, or a thread cannot be started.
     pub fn start(
         config: &Config,
-        output: Option<Output>,
+        output: Option<EventOutput>,
         metrics: &Metrics,
     ) -> io::Result<Arc<Self>> {
         let worker = |name| metrics.worker(name).map_err(io::Error::other);
         let counts = EventCounts::register(metrics).map_err(io::Error::other)?;
         let (sampled_out, dropped) = (counts.sampled_out.clone(), counts.dropped.clone());
-        let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
+        let mut sinks: Vec<Box<dyn LineSink>> = Vec::new();
         if let Some(file) = &config.file {
             sinks.push(Box::new(EventFile::open(file, clock::unix_now())?));
         }
@@ -120,7 +119,7 @@ impl EventRecorder {
         let mut sinks = sinks.into_iter();
         let (accounting, output): (Option<Arc<dyn Accounting>>, _) = match output {
             None => (Some(Arc::new(counts)), None),
-            Some(Output { sink, accounting }) => {
+            Some(EventOutput { sink, accounting }) => {
                 let writer = Writer::start(worker("events-spool")?, sink, Some(accounting))?;
                 (None, Some(writer))
             }
@@ -141,7 +140,7 @@ impl EventRecorder {
         }))
     }
 
-    /// Waits until every event that was recorded before is written.
+    /// Waits until all events recorded so far are written.
     ///
     /// # Errors
     /// When that takes longer than the deadline allows.
@@ -149,29 +148,28 @@ impl EventRecorder {
         self.each_writer(|writer| writer.flush(deadline))
     }
 
-    /// Writes what is left, as far as the deadline allows. What is recorded afterwards is counted as
-    /// dropped.
+    /// Writes the remaining events, as far as the deadline allows. Events recorded afterwards are counted as dropped.
     ///
     /// # Errors
-    /// When something was not written in time.
+    /// When an event was not written in time.
     pub fn stop(&self, deadline: Instant) -> Result<(), Elapsed> {
         self.each_writer(|writer| writer.stop(deadline))
     }
 
-    /// Does `end` to all writers, whatever the outcome of one.
+    /// Calls `end` for all writers, even if it fails for one.
     fn each_writer(&self, end: impl Fn(&Writer) -> Result<(), Elapsed>) -> Result<(), Elapsed> {
         let others = [&self.second, &self.output].into_iter().flatten();
         let outcomes = std::iter::once(&self.first).chain(others).map(end);
         outcomes.fold(Ok(()), Result::and)
     }
 
-    /// How many events were lost since the start, where no [`Output`] accounts for them.
+    /// How many events were dropped since the start; always 0 if an [`EventOutput`] accounts for them.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.dropped.get()
     }
 
-    /// The last events, at most 100, newest last.
+    /// The most recent events, at most 100, newest last.
     #[must_use]
     pub fn recent(&self, count: usize) -> Vec<String> {
         let lines = self.first.recent(count).into_iter();
@@ -202,8 +200,7 @@ impl Recorder for EventRecorder {
     }
 }
 
-/// Runs `write` with this thread's buffer, empty. While the thread ends it may be gone; then a new one
-/// takes its place.
+/// Runs `write` with the empty buffer of this thread, or with a new one if the thread is ending.
 fn with_buffer(write: impl Fn(&mut Vec<u8>)) {
     let with = |buffer: &mut Vec<u8>| {
         buffer.clear();
@@ -216,16 +213,16 @@ fn with_buffer(write: impl Fn(&mut Vec<u8>)) {
 }
 
 thread_local! {
-    /// The buffer that events and spans of this thread are formatted in.
+    /// The buffer in which this thread formats events and spans.
     static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// The sink of a configuration without one.
+/// The sink if none is configured.
 struct Discard;
 
-impl Sink for Discard {
-    fn write(&mut self, lines: Lines<'_>, _now: Duration) -> Written {
-        Written {
+impl LineSink for Discard {
+    fn write(&mut self, lines: BatchLines<'_>, _now: Duration) -> WriteOutcome {
+        WriteOutcome {
             lines: lines.count(),
             error: None,
         }

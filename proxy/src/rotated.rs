@@ -1,4 +1,4 @@
-//! The names of files that were rotated: `events-20261122T083000.123Z.ndjson` beside `events.ndjson`.
+//! The names of rotated files: `events-20261122T083000.123Z.ndjson` for `events.ndjson`.
 
 use std::ffi::OsString;
 use std::io;
@@ -14,9 +14,9 @@ const STAMP_SHAPE: &str = "00000000T000000.000Z";
 /// An unused name for the file at `path` when it is rotated at `now`, since the Unix epoch.
 ///
 /// # Errors
-/// When thousands of names are taken.
+/// When 10,000 names are taken.
 pub(crate) fn free_name(path: &Path, now: Duration) -> io::Result<PathBuf> {
-    // A name that is taken is another rotation of the same millisecond.
+    // A name is taken if the file was rotated twice in a millisecond.
     (0..10_000)
         .map(|later_ms| rotated_name(path, now + Duration::from_millis(later_ms)))
         .find(|path| !path.exists())
@@ -68,7 +68,7 @@ pub(crate) fn rotated_at(path: &Path, name: &std::ffi::OsStr) -> Option<String> 
     is_stamp.then(|| stamp.to_owned())
 }
 
-/// A time as it is written in names.
+/// The stamp of a time.
 pub(crate) fn stamp(since_epoch: Duration) -> String {
     i64::try_from(since_epoch.as_millis())
         .ok()

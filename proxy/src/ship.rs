@@ -1,10 +1,10 @@
 //! Ships events to Elasticsearch or OpenSearch: a spool on disk, and a shipper that empties it.
 //!
 //! A request hands its event to the buffer of `record`, whose worker appends it to the [`spool`]; alert
-//! transitions are appended as well. The shipper, a worker with a runtime of its own, sends what is in the
-//! spool until each event is known to be in the index. The index may be down for as long as the spool has
-//! room: requests do not notice. Shipping is idempotent: an event is sent with its own id and only created,
-//! never overwritten, so that it exists once however often it is sent.
+//! transitions are appended as well. The shipper, a worker with its own runtime, sends the events in the spool
+//! until each is known to be in the index. An index that is down does not affect requests; events are dropped, and
+//! counted, only if the spool is full or the disk rejects them. Shipping is idempotent: each event is created under
+//! its own id and never overwritten, so sending it again creates no duplicate.
 
 use std::io;
 use std::path::PathBuf;
@@ -14,15 +14,15 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 
 use crate::clock::Elapsed;
-use crate::record::Output;
+use crate::record::EventOutput;
 use crate::worker::Worker;
 use crate::worker::runtime::RuntimeThread;
-use context::Context;
+use context::ShipContext;
 use dataset::{Dataset, PerDataset};
 use ledger::Ledger;
 use metrics::{ObstacleMetrics, ShipperMetrics};
 use nodes::Nodes;
-use obstacle::Present;
+use obstacle::CurrentObstacle;
 use sink::SpoolSink;
 use spool::{ID_BYTES, Spool};
 
@@ -45,7 +45,7 @@ pub mod spool;
 
 pub use obstacle::Obstacle;
 
-/// How long after the deadline of a stop the end of the thread is waited for.
+/// How long a stop waits for the thread to end after the deadline.
 const STOP_GRACE: Duration = Duration::from_millis(500);
 
 /// The checked `elasticsearch` and `spool` blocks.
@@ -54,22 +54,22 @@ pub struct Config {
     pub urls: Vec<String>,
     pub username: Option<String>,
     pub password: Option<String>,
-    /// An API key as Elasticsearch encodes it; it has precedence over a user.
+    /// An encoded Elasticsearch API key; it takes precedence over the username.
     pub api_key: Option<String>,
-    /// Certificates to trust beside those of the system, in PEM.
+    /// PEM certificates to trust in addition to those of the system.
     pub ca_file: Option<PathBuf>,
-    /// The data stream of the events of requests; that of alerts is named after it.
+    /// The data stream of request events; the name of the alert data stream is derived from it.
     pub data_stream: String,
     pub retention: Duration,
-    pub batch: Batch,
-    /// Of one request.
+    pub batch: BatchLimits,
+    /// The timeout of one request to the index.
     pub timeout: Duration,
     pub spool: spool::Config,
 }
 
-/// A batch is sent when one of these is reached.
+/// The limits of a batch: it is sent when it reaches one of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Batch {
+pub struct BatchLimits {
     pub events: usize,
     pub bytes: usize,
     pub wait: Duration,
@@ -99,7 +99,7 @@ impl Config {
             ca_file: None,
             data_stream: "logs-weir.access-default".to_owned(),
             retention: Duration::from_secs(86_400),
-            batch: Batch {
+            batch: BatchLimits {
                 events: 100,
                 bytes: 100_000,
                 wait: Duration::from_millis(50),
@@ -119,15 +119,15 @@ impl Config {
 pub struct Ship {
     pub spool: Arc<Spool>,
     pub ledgers: PerDataset<Ledger>,
-    obstacles: PerDataset<Present>,
+    obstacles: PerDataset<CurrentObstacle>,
     thread: RuntimeThread,
 }
 
 impl Ship {
-    /// Opens the spool and starts the shipper's thread. What a former process left is shipped first.
+    /// Opens the spool and starts the shipper's thread. Events of the previous run are shipped first.
     ///
     /// # Errors
-    /// When the spool cannot be opened or another process has it, or a setting cannot be used.
+    /// When the spool cannot be opened, another process holds its lock, or a setting is invalid.
     pub fn start(
         config: &Config,
         metrics: ShipperMetrics,
@@ -141,18 +141,19 @@ impl Ship {
         });
         let (spool, _, found) = opened?;
         if found > 0 {
-            log::info!("spool: {found} events of the previous run wait to be shipped");
+            log::info!("spool: recovered {found} events of the previous run");
         }
         adopt_former(config, &spool, &ledgers.alert);
-        // Only what keeps events of requests from the index is exposed.
+        // Metrics expose only the obstacle of request events.
         let obstacles = PerDataset {
-            access: Present::new(metrics.obstacles),
-            alert: Present::new(ObstacleMetrics::unexposed()),
+            access: CurrentObstacle::new(metrics.obstacles),
+            alert: CurrentObstacle::new(ObstacleMetrics::unexposed()),
         };
         let observed = (metrics.bulk_duration, worker.clone());
         let thread = RuntimeThread::start(worker, |stopping| {
             let shared = (&ledgers, &obstacles);
-            let context = Context::new(config, nodes, spool.clone(), shared, observed, stopping);
+            let context =
+                ShipContext::new(config, nodes, spool.clone(), shared, observed, stopping);
             let context = Arc::new(context);
             move || shipper::run(context.clone())
         });
@@ -165,19 +166,19 @@ impl Ship {
         }))
     }
 
-    /// The spool as an output of the events of requests.
+    /// The spool as an output of request events.
     #[must_use]
-    pub fn output(&self) -> Output {
-        Output {
+    pub fn output(&self) -> EventOutput {
+        EventOutput {
             sink: Box::new(SpoolSink::new(self.spool.clone())),
             accounting: Arc::new(self.ledgers.access.clone()),
         }
     }
 
-    /// Appends an alert transition, a whole line of JSON, and syncs it to disk.
+    /// Appends an alert transition, one complete line of JSON, and syncs it to disk.
     ///
     /// # Errors
-    /// When the disk rejects it; then it is counted as dropped.
+    /// When it cannot be written, and is counted as dropped, or cannot be synced.
     pub fn append_transition(&self, id: &[u8; ID_BYTES], line: &[u8]) -> io::Result<()> {
         let ledger = &self.ledgers.alert;
         ledger.record();
@@ -189,33 +190,33 @@ impl Ship {
         outcome.and_then(|()| self.spool.sync())
     }
 
-    /// What keeps events of a dataset from the index now.
+    /// What currently keeps events of a dataset out of the index.
     #[must_use]
     pub fn obstacle(&self, dataset: Dataset) -> Option<Obstacle> {
         self.obstacles.of(dataset).get()
     }
 
-    /// Ships what can be shipped before the deadline; what is left stays in the spool for the next
-    /// start. An index that does not accept events now is not waited for.
+    /// Ships as much as possible before the deadline; the rest stays in the spool for the next start. Does not
+    /// wait for an index that accepts no events.
     ///
     /// # Errors
-    /// When its thread has not ended soon after the deadline.
+    /// When the thread has not ended shortly after the deadline.
     pub fn stop(&self, deadline: Instant) -> Result<(), Elapsed> {
         self.thread.stop(deadline, STOP_GRACE)
     }
 }
 
-/// What cannot be adopted stays where it is, and holds up no start.
+/// Migrates the alert spool of a former version. What cannot be moved stays there, and startup continues.
 fn adopt_former(config: &Config, spool: &Spool, ledger: &Ledger) {
     let directory = adopt::directory(&config.spool.path);
     match adopt::adopt(&directory, spool, ledger) {
         Ok(0) => {}
         Ok(count) => log::info!(
-            "spool: {count} alert transitions of a former version were moved here from {}",
+            "spool: moved {count} alert transitions of a former version from {}",
             directory.display()
         ),
         Err(error) => log::error!(
-            "spool: the alert transitions in {} cannot all be moved: {error}",
+            "spool: cannot move all alert transitions from {}: {error}",
             directory.display()
         ),
     }

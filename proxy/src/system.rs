@@ -1,8 +1,8 @@
-//! CPU, memory, disks and disk I/O of the container or machine, and the scheduling lag of the runtimes.
+//! Samples CPU, memory, disks and disk I/O of the container or machine, and the scheduling lag of the runtimes.
 //!
-//! If a control group limits processor or memory (a container, a systemd slice), usage is measured against that
-//! limit, otherwise against the machine. A side service: a worker reads every five seconds, and a scrape exposes
-//! the last reading. No request waits for it, even if a file system hangs.
+//! If a control group limits CPU or memory (a container, a systemd slice), usage is measured against that limit,
+//! otherwise against the machine. A side service: a worker takes a sample every five seconds, and a scrape exposes
+//! the last one. No request waits for it, even if a file system hangs.
 
 use std::io;
 use std::sync::Arc;
@@ -24,17 +24,17 @@ pub mod memory;
 pub mod metrics;
 mod sampler;
 
-/// How often everything is read.
+/// How often a sample is taken.
 const INTERVAL: Duration = Duration::from_secs(5);
-/// Processor usage is known from the second reading on: that one follows soon.
+/// CPU usage is known from the second sample on, so the second follows soon.
 const FIRST_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The last reading. What could not be read is absent.
+/// A sample. Values that could not be read are absent.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SystemSample {
-    /// Usage as a share of the processor time that may be used.
+    /// CPU usage as a share of the limit.
     pub cpu_ratio: Option<f64>,
-    /// Usage as a share of the memory that may be used, without what the kernel can reclaim at once.
+    /// Memory usage as a share of the limit, without memory that the kernel can reclaim at once.
     pub memory_ratio: Option<f64>,
     pub disks: Vec<Disk>,
     pub devices: Vec<Device>,
@@ -44,7 +44,7 @@ pub struct SystemSample {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Disk {
     pub mount: String,
-    /// `used / (used + available)`, as in df(1): what is reserved for root is neither.
+    /// `used / (used + available)`, as in df(1): space reserved for root is neither.
     pub used_ratio: f64,
 }
 
@@ -58,7 +58,7 @@ pub struct Device {
 
 #[cfg(test)]
 impl SystemSample {
-    /// A reading with every value.
+    /// A sample with every value.
     pub(crate) fn example() -> Self {
         SystemSample {
             cpu_ratio: Some(0.25),
@@ -76,17 +76,17 @@ impl SystemSample {
     }
 }
 
-/// The worker that reads. Dropping it stops the worker without waiting: it may hang in a file system.
+/// The worker that takes samples. Dropping it stops the worker without waiting, since it may hang in a file system.
 #[derive(Debug)]
 pub struct System {
     _thread: WorkerThread<()>,
 }
 
 impl System {
-    /// Starts the thread; its readings go to `last`.
+    /// Starts the worker, which stores its samples in `last`.
     ///
     /// # Errors
-    /// When the system has no thread to give.
+    /// When the thread cannot be started.
     pub fn start(last: Arc<Mutex<SystemSample>>, worker: Worker) -> io::Result<Self> {
         let theirs = worker.clone();
         let thread = WorkerThread::start(worker, (), move |shared| run(shared, &last, &theirs))?;

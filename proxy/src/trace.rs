@@ -1,8 +1,8 @@
-//! Trace context as W3C Trace Context (level 1 and 2) and W3C Baggage define it.
+//! Propagates trace context according to W3C Trace Context (levels 1 and 2) and W3C Baggage.
 //!
-//! weir continues an incoming trace: the trace id stays the same, weir's own span becomes the parent of the
-//! backend's, and the sampled and random flags are preserved. Malformed headers are dropped as the specifications
-//! require, and never make a request fail.
+//! weir continues an incoming trace: the trace id stays the same, weir's span becomes the parent of the backend's, and
+//! the sampled and random flags are preserved. Malformed headers are dropped as the specifications require, and never
+//! cause a request to fail.
 
 use http::header::HeaderName;
 use http::{HeaderMap, HeaderValue};
@@ -15,20 +15,20 @@ static BAGGAGE: HeaderName = HeaderName::from_static("baggage");
 
 /// The caller may have recorded this trace.
 pub const FLAG_SAMPLED: u8 = 0x01;
-/// At least the seven right bytes of the trace's id are random (level 2).
+/// At least the last seven bytes of the trace id are random (level 2).
 pub const FLAG_RANDOM: u8 = 0x02;
 
 /// Length of a version 00 `traceparent`.
 const PARENT_LENGTH: usize = 55;
 
-/// The trace of a request, and what is forwarded to the backend.
+/// The trace context of a request.
 #[derive(Clone, Debug, Default)]
 pub struct TraceContext {
-    /// 16 bytes; 32 lower-case hex digits when written. All zero only in a default value.
+    /// Written as 32 lower-case hex digits. All zero only in a default value.
     pub trace_id: [u8; 16],
-    /// weir's own span: the parent of its client spans, or of the backend's where those are not recorded.
+    /// weir's span: the parent of its client spans, or of the backend's if those are not recorded.
     pub span_id: [u8; 8],
-    /// The caller's span, when a valid one was given.
+    /// The caller's span, if there is a valid one.
     pub parent_id: Option<[u8; 8]>,
     /// [`FLAG_SAMPLED`] and [`FLAG_RANDOM`]; the other bits are 0, as the specification requires.
     pub flags: u8,
@@ -37,7 +37,7 @@ pub struct TraceContext {
     pub recording: Recording,
 }
 
-/// Whether weir makes spans of a request.
+/// Whether weir records spans of a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Recording {
     On,
@@ -95,14 +95,14 @@ impl TraceContext {
         context
     }
 
-    /// Reads the incoming context, or begins a trace. `random` gives random bytes for identifiers.
+    /// Reads the incoming context, or begins a trace. `random` fills identifiers with random bytes.
     ///
-    /// Without exactly one valid `traceparent` a new trace begins and `tracestate` is ignored. `baggage` is
-    /// independent of it. A new trace is not sampled: [`TraceContext::of_request`] decides that.
+    /// Without exactly one valid `traceparent` a new trace begins and `tracestate` is ignored; `baggage` is
+    /// independent of both. A new trace is not sampled here: [`TraceContext::of_request`] decides that.
     #[must_use]
     pub fn from_headers(headers: &HeaderMap, random: &mut dyn FnMut(&mut [u8])) -> Self {
         let baggage = state::baggage(headers.get_all(&BAGGAGE));
-        match only(headers).and_then(|value| Parent::parse(value.as_bytes())) {
+        match only(headers).and_then(|value| TraceParent::parse(value.as_bytes())) {
             Some(parent) => TraceContext {
                 trace_id: parent.trace_id,
                 span_id: new_span_id(random),
@@ -132,8 +132,8 @@ impl TraceContext {
         }
     }
 
-    /// Replaces `traceparent`, `tracestate` and `baggage` in the headers for the backend, whose spans get the
-    /// parent `parent`.
+    /// Replaces `traceparent`, `tracestate` and `baggage` in the headers for the backend, with `parent` as the parent
+    /// of its spans.
     pub fn write_to(&self, headers: &mut HeaderMap, parent: &[u8; 8]) {
         // The text is ASCII, so it always is a header value.
         if let Ok(value) = HeaderValue::from_bytes(&self.traceparent(parent)) {
@@ -161,23 +161,23 @@ impl TraceContext {
     }
 }
 
-/// The only `traceparent`; `None` if there are several, any of which may be the valid one.
+/// The only `traceparent`; `None` if there are several, since any of them may be the valid one.
 fn only(headers: &HeaderMap) -> Option<&HeaderValue> {
     let mut values = headers.get_all(&TRACEPARENT).iter();
     values.next().filter(|_| values.next().is_none())
 }
 
 /// The content of a valid `traceparent`.
-struct Parent {
+struct TraceParent {
     trace_id: [u8; 16],
     span_id: [u8; 8],
     flags: u8,
 }
 
-impl Parent {
-    /// Version 00 is parsed strictly, a higher one by the rules for future versions: its first four fields are
-    /// in the same place, and anything that follows is separated by another dash.
-    fn parse(value: &[u8]) -> Option<Parent> {
+impl TraceParent {
+    /// Version 00 is parsed strictly, a higher one by the rules for future versions: its first four fields are in the
+    /// same place, and anything that follows is separated by another dash.
+    fn parse(value: &[u8]) -> Option<TraceParent> {
         let text = value.trim_ascii();
         let (fields, rest) = text.split_at_checked(PARENT_LENGTH)?;
         let [version] = hex(&fields[..2])?;
@@ -192,7 +192,7 @@ impl Parent {
         let trace_id: [u8; 16] = hex(&fields[3..35])?;
         let span_id: [u8; 8] = hex(&fields[36..52])?;
         let [flags] = hex(&fields[53..])?;
-        (trace_id != [0; 16] && span_id != [0; 8]).then_some(Parent {
+        (trace_id != [0; 16] && span_id != [0; 8]).then_some(TraceParent {
             trace_id,
             span_id,
             flags: flags & (FLAG_SAMPLED | FLAG_RANDOM),
@@ -200,7 +200,7 @@ impl Parent {
     }
 }
 
-/// Lower-case hex digits only, as `traceparent` has them.
+/// Parses lower-case hex digits, as `traceparent` requires.
 fn hex<const LENGTH: usize>(digits: &[u8]) -> Option<[u8; LENGTH]> {
     let mut bytes = [0; LENGTH];
     for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
@@ -225,14 +225,14 @@ fn write_hex(target: &mut [u8], bytes: &[u8]) {
     }
 }
 
-/// A new identifier of a span.
+/// A new span id.
 pub fn new_span_id(random: &mut dyn FnMut(&mut [u8])) -> [u8; 8] {
     let mut span_id = [0; 8];
     random(&mut span_id);
     never_zero(span_id)
 }
 
-/// An identifier of zeroes is invalid; one bit of it is set.
+/// Sets one bit of an all-zero identifier, which would be invalid.
 fn never_zero<const LENGTH: usize>(mut id: [u8; LENGTH]) -> [u8; LENGTH] {
     if id == [0; LENGTH] {
         id[LENGTH - 1] = 1;

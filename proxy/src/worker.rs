@@ -1,8 +1,8 @@
 //! Supervises background workers: threads and tasks that are restarted when they panic or fail.
 //!
-//! A panic is a bug in weir, and one bug must not end a function of the process for good. Restarts are delayed
-//! (exponential backoff), counted and logged with their reason. Each worker itself takes care of the work it
-//! had not finished.
+//! A panic is a bug in weir, and one bug must not disable a function of the process permanently. Restarts are delayed
+//! (exponential backoff), counted and logged with their reason. Each worker is responsible for the work that it had
+//! not finished.
 
 use std::any::Any;
 use std::fmt::Display;
@@ -23,7 +23,7 @@ pub mod thread;
 
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const WAIT_MAX: Duration = Duration::from_secs(30);
-/// A worker that ran for so long was stable: the next wait is short again.
+/// A worker that ran for this long was stable: the backoff starts again.
 const STABLE_AFTER: Duration = Duration::from_secs(60);
 
 /// A worker: its name and its counters. Clones share their state.
@@ -33,7 +33,7 @@ pub struct Worker {
     restarts: IntCounter,
     /// 1 while it runs, 0 from a failure until it is restarted.
     up: IntGauge,
-    /// How many panics a test has ordered.
+    /// How many panics a test has requested.
     #[cfg(test)]
     faults: Arc<AtomicU32>,
 }
@@ -42,7 +42,7 @@ pub struct Worker {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pause {
     Over,
-    /// weir is stopping: the worker may do what is left, once.
+    /// weir is stopping: the worker runs once more to finish its work.
     Stopping,
 }
 
@@ -65,7 +65,7 @@ impl Worker {
     }
 
     /// Runs `run` until it succeeds. `pause` waits before a restart, for the given time or until weir stops.
-    pub fn keep<E: Display>(
+    pub fn supervise<E: Display>(
         &self,
         mut run: impl FnMut() -> Result<(), E>,
         mut pause: impl FnMut(Duration) -> Pause,
@@ -89,8 +89,8 @@ impl Worker {
         }
     }
 
-    /// As [`Worker::keep`], for a task: `run` makes a new one each time.
-    pub async fn keep_task<F>(&self, mut run: impl FnMut() -> F)
+    /// As [`Worker::supervise`], for a task: `run` creates a new one each time.
+    pub async fn supervise_task<F>(&self, mut run: impl FnMut() -> F)
     where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -114,7 +114,7 @@ impl Worker {
         self.up.set(0);
         self.restarts.inc();
         let (name, ms) = (&self.name, wait.as_millis());
-        log::error!("worker {name} has failed: {why}; it is restarted in {ms} ms");
+        log::error!("worker {name} failed: {why}; restarting it in {ms} ms");
         wait
     }
 
@@ -137,13 +137,13 @@ impl Worker {
 #[cfg(test)]
 impl Worker {
     /// A worker without exposed metrics.
-    pub(crate) fn unseen(name: &str) -> Self {
+    pub(crate) fn unexposed(name: &str) -> Self {
         let restarts = IntCounter::new("restarts", "Restarts.").expect("a counter");
         let up = IntGauge::new("up", "Up.").expect("a gauge");
         Worker::new(name, restarts, up)
     }
 
-    /// Makes the next so many calls of [`Worker::fault_point`] panic.
+    /// Makes the next `times` calls of [`Worker::fault_point`] panic.
     pub(crate) fn fail(&self, times: u32) {
         self.faults.store(times, Ordering::SeqCst);
     }
@@ -200,9 +200,9 @@ mod tests {
 
     #[test]
     fn a_worker_is_restarted_until_it_succeeds_and_once_after_the_stop() {
-        let worker = Worker::unseen("test");
+        let worker = Worker::unexposed("test");
         let (mut runs, mut pauses) = (0, Vec::new());
-        worker.keep(
+        worker.supervise(
             || {
                 runs += 1;
                 match runs {
@@ -225,16 +225,16 @@ mod tests {
             runs += 1;
             Err("never".to_owned())
         };
-        worker.keep(never, |_| Pause::Stopping);
+        worker.supervise(never, |_| Pause::Stopping);
         assert_eq!((runs, worker.seen()), (2, (6, 0)));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_task_is_restarted() {
-        let worker = Worker::unseen("task");
+        let worker = Worker::unexposed("task");
         worker.fail(3);
         worker
-            .keep_task(|| {
+            .supervise_task(|| {
                 let theirs = worker.clone();
                 async move { theirs.fault_point() }
             })

@@ -3,10 +3,10 @@
 use http::HeaderMap;
 use http::header::ACCEPT;
 
-use crate::metrics::Format;
+use crate::metrics::ExpositionFormat;
 
 /// OpenMetrics for clients that accept it and do not prefer the older format.
-pub(super) fn format(headers: &HeaderMap) -> Format {
+pub(super) fn format(headers: &HeaderMap) -> ExpositionFormat {
     let values = headers.get_all(ACCEPT).iter();
     let ranges = values.filter_map(|value| value.to_str().ok());
     let (mut text, mut open): (Option<f32>, Option<f32>) = (None, None);
@@ -29,8 +29,8 @@ pub(super) fn format(headers: &HeaderMap) -> Format {
         *place = Some(place.map_or(quality, |known| known.max(quality)));
     }
     match open {
-        Some(open) if open > 0.0 && open >= text.unwrap_or(0.0) => Format::OpenMetrics,
-        _ => Format::Text,
+        Some(open) if open > 0.0 && open >= text.unwrap_or(0.0) => ExpositionFormat::OpenMetrics,
+        _ => ExpositionFormat::Text,
     }
 }
 
@@ -43,28 +43,37 @@ mod tests {
         let prometheus = "application/openmetrics-text;version=1.0.0,\
              application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
         for (accept, format) in [
-            (prometheus, Format::OpenMetrics),
+            (prometheus, ExpositionFormat::OpenMetrics),
             (
                 "Application/OpenMetrics-Text; version=\"1.0.0\"",
-                Format::OpenMetrics,
+                ExpositionFormat::OpenMetrics,
             ),
-            ("application/openmetrics-text", Format::OpenMetrics),
-            ("application/openmetrics-text; version=0.0.1", Format::Text),
-            ("application/openmetrics-text; version=2.0.0", Format::Text),
-            ("application/openmetrics-text;q=0", Format::Text),
+            (
+                "application/openmetrics-text",
+                ExpositionFormat::OpenMetrics,
+            ),
+            (
+                "application/openmetrics-text; version=0.0.1",
+                ExpositionFormat::Text,
+            ),
+            (
+                "application/openmetrics-text; version=2.0.0",
+                ExpositionFormat::Text,
+            ),
+            ("application/openmetrics-text;q=0", ExpositionFormat::Text),
             (
                 "application/openmetrics-text;q=0.3, text/plain;q=0.9",
-                Format::Text,
+                ExpositionFormat::Text,
             ),
-            ("text/plain", Format::Text),
-            ("*/*", Format::Text),
-            ("", Format::Text),
-            (";;,=,q", Format::Text),
+            ("text/plain", ExpositionFormat::Text),
+            ("*/*", ExpositionFormat::Text),
+            ("", ExpositionFormat::Text),
+            (";;,=,q", ExpositionFormat::Text),
         ] {
             let value = http::HeaderValue::from_static(accept);
             let headers = HeaderMap::from_iter([(ACCEPT, value)]);
             assert_eq!(super::format(&headers), format, "{accept}");
         }
-        assert_eq!(super::format(&HeaderMap::new()), Format::Text);
+        assert_eq!(super::format(&HeaderMap::new()), ExpositionFormat::Text);
     }
 }

@@ -20,7 +20,7 @@ use crate::alert::silence::{SILENCES_MAX, Silence, SilenceRequest};
 use crate::alert::state::{AlertState, Transition};
 use crate::alert::store::{Silenced, timestamp};
 use crate::alert::tier::{SampleState, Tier};
-use crate::audit::Changed;
+use crate::audit::AdminChange;
 use crate::clock;
 
 /// The states of all alerts, and the last transitions.
@@ -164,7 +164,7 @@ pub(super) async fn end_silence(
 fn audit(pages: &Pages, Peer(address): Peer, action: &'static str, silence: &Silence) {
     if let Some(audit) = &pages.state.audit {
         audit.changed(
-            Changed {
+            AdminChange {
                 action,
                 what: json!(silence),
             },

@@ -16,7 +16,7 @@ use super::pages::{self, Pages};
 use super::problem::Problem;
 use super::serve::Peer;
 use super::{AdminState, alerts};
-use crate::audit::{Action, Audit, Refused};
+use crate::audit::{Audit, AuditAction, RejectedAccess};
 
 /// The largest request body.
 const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -57,8 +57,8 @@ async fn authenticate(
         Access::ForeignHost => Some("foreign_host"),
     };
     if let (Some(outcome), Some(audit)) = (outcome, audit) {
-        let refused = Refused {
-            action: Action::Admin,
+        let refused = RejectedAccess {
+            action: AuditAction::Admin,
             scheme: "admin",
             outcome,
             route: None,

@@ -14,21 +14,21 @@ use super::counts::{Counts, Delta};
 use super::histogram::AtomicHistogram;
 use super::per::Per;
 use crate::exchange::{CacheOutcome, Exchange, Recorder};
-pub use crate::record::metrics::{Subject, SubjectRecorders};
+pub use crate::record::metrics::{MetricSubject, SubjectRecorders};
 use crate::refusal::ErrorCode;
 
-impl Subject {
+impl MetricSubject {
     /// Whether it has this label value.
     #[must_use]
     pub fn is(&self, per: Per, value: &str) -> bool {
         match self {
-            Subject::Route { name, platform } => match per {
+            MetricSubject::Route { name, platform } => match per {
                 Per::Route => &**name == value,
                 Per::Platform => &**platform == value,
                 Per::Backend | Per::Model => false,
             },
-            Subject::Backend(name) => per == Per::Backend && &**name == value,
-            Subject::Model(name) => per == Per::Model && &**name == value,
+            MetricSubject::Backend(name) => per == Per::Backend && &**name == value,
+            MetricSubject::Model(name) => per == Per::Model && &**name == value,
         }
     }
 }
@@ -122,7 +122,7 @@ impl Needs {
 #[derive(Debug, Default)]
 pub struct CounterRegistry {
     needs: Needs,
-    all: Mutex<Vec<(Subject, Arc<Counters>)>>,
+    all: Mutex<Vec<(MetricSubject, Arc<Counters>)>>,
 }
 
 impl CounterRegistry {
@@ -136,14 +136,14 @@ impl CounterRegistry {
 
     /// All subjects.
     #[must_use]
-    pub fn subjects(&self) -> Vec<Subject> {
+    pub fn subjects(&self) -> Vec<MetricSubject> {
         let all = self.all.lock();
         all.iter().map(|(subject, _)| subject.clone()).collect()
     }
 
     /// Takes the counts of each subject since the last time.
     #[must_use]
-    pub fn take(&self) -> Vec<(Subject, Delta)> {
+    pub fn take(&self) -> Vec<(MetricSubject, Delta)> {
         let all = self.all.lock().clone();
         let taken = all.into_iter();
         taken
@@ -153,11 +153,11 @@ impl CounterRegistry {
 }
 
 impl SubjectRecorders for CounterRegistry {
-    fn begin(&self, subject: Subject) -> Option<Arc<dyn Recorder>> {
+    fn begin(&self, subject: MetricSubject) -> Option<Arc<dyn Recorder>> {
         let is_needed = match subject {
-            Subject::Route { .. } => self.needs.routes,
-            Subject::Backend(_) => self.needs.backends,
-            Subject::Model(_) => self.needs.models,
+            MetricSubject::Route { .. } => self.needs.routes,
+            MetricSubject::Backend(_) => self.needs.backends,
+            MetricSubject::Model(_) => self.needs.models,
         };
         is_needed.then(|| {
             let counters = Arc::new(Counters::default());
@@ -177,13 +177,13 @@ mod tests {
         let mut needs = Needs::default();
         needs.add(Some(Per::Model));
         let counters = CounterRegistry::new(needs);
-        let route = Subject::Route {
+        let route = MetricSubject::Route {
             name: "chat".into(),
             platform: "api".into(),
         };
         assert!(counters.begin(route).is_none());
-        assert!(counters.begin(Subject::Backend("a".into())).is_none());
-        assert!(counters.begin(Subject::Model("m".into())).is_some());
+        assert!(counters.begin(MetricSubject::Backend("a".into())).is_none());
+        assert!(counters.begin(MetricSubject::Model("m".into())).is_some());
         assert_eq!(counters.take().len(), 1);
     }
 

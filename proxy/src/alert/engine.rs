@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::counters::Subject;
+use super::counters::MetricSubject;
 use super::counts::Delta;
 use super::identity::Identity;
 use super::per::Per;
@@ -124,7 +124,7 @@ impl Engine {
     pub fn evaluate(
         &mut self,
         now: EvaluationTime,
-        taken: Vec<(Subject, Delta)>,
+        taken: Vec<(MetricSubject, Delta)>,
         snapshot: &Snapshot,
     ) -> Vec<Transition> {
         self.slide(now.steady, taken, snapshot);
@@ -178,7 +178,7 @@ impl Engine {
         known.chain(&self.orphans).cloned().collect()
     }
 
-    fn slide(&mut self, now: Duration, taken: Vec<(Subject, Delta)>, snapshot: &Snapshot) {
+    fn slide(&mut self, now: Duration, taken: Vec<(MetricSubject, Delta)>, snapshot: &Snapshot) {
         let mut whole = Delta::default();
         let mut parts: HashMap<(Per, Arc<str>), Delta> = HashMap::new();
         for (subject, delta) in taken {
@@ -189,13 +189,13 @@ impl Engine {
                 }
             };
             match &subject {
-                Subject::Route { name, platform } => {
+                MetricSubject::Route { name, platform } => {
                     add(Per::Route, name);
                     add(Per::Platform, platform);
                     whole.add(&delta);
                 }
-                Subject::Backend(name) => add(Per::Backend, name),
-                Subject::Model(name) => add(Per::Model, name),
+                MetricSubject::Backend(name) => add(Per::Backend, name),
+                MetricSubject::Model(name) => add(Per::Model, name),
             }
         }
         let dropped = snapshot.events_dropped.saturating_sub(self.events_dropped);

@@ -33,8 +33,8 @@ fn at(now: Duration) -> EvaluationTime {
     }
 }
 
-fn route(name: &str) -> Subject {
-    Subject::Route {
+fn route(name: &str) -> MetricSubject {
+    MetricSubject::Route {
         name: name.into(),
         platform: "api".into(),
     }
@@ -283,7 +283,7 @@ fn an_alert_of_a_removed_route_is_resolved_and_of_an_existing_one_is_kept() {
 #[test]
 fn calls_of_an_unknown_model_leave_no_alert_behind() {
     let mut engine = begin(vec![rule("ErrorRate", Some(Per::Model))], Vec::new());
-    let model = |name: &str| Subject::Model(name.into());
+    let model = |name: &str| MetricSubject::Model(name.into());
     let mut step = |taken| {
         static STEPS: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
         let step = STEPS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);

@@ -272,7 +272,7 @@ mod tests {
         let metrics = Metrics::new().expect("metrics");
         let alerts = AlertMetrics::register(&metrics).expect("metrics");
         let writes = alerts.writes("state").expect("counters");
-        let worker = Worker::unseen("alert-state");
+        let worker = Worker::unexposed("alert-state");
         // It panics before the write, and writes it after the restart.
         worker.fail(1);
         let writer = StateWriter::start(path.clone(), worker.clone(), writes).expect("a thread");

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::content::texts::{BODY_BYTES_MAX, Named, TEXT_BYTES_MAX, Texts};
+use crate::content::texts::{BODY_BYTES_MAX, KeyKind, TEXT_BYTES_MAX, TextCollector};
 use crate::model::response::ResponseFormat;
 use crate::model::sse::SseDataReader;
 
@@ -21,7 +21,7 @@ pub(crate) enum ResponseText {
 
 /// The text of a stream so far.
 #[derive(Debug)]
-pub(crate) struct StreamText(Texts);
+pub(crate) struct StreamText(TextCollector);
 
 impl ResponseText {
     pub(crate) fn new(kind: ResponseFormat) -> Self {
@@ -29,7 +29,7 @@ impl ResponseText {
             ResponseFormat::Json => ResponseText::Json(Vec::new()),
             ResponseFormat::Sse => ResponseText::Stream {
                 scanner: SseDataReader::new(),
-                texts: Box::new(StreamText(Texts::joined_by(""))),
+                texts: Box::new(StreamText(TextCollector::joined_by(""))),
             },
         }
     }
@@ -53,11 +53,11 @@ impl ResponseText {
     pub(crate) fn finish(self) -> String {
         match self {
             ResponseText::Json(body) => {
-                let mut texts = Texts::joined_by("\n");
+                let mut texts = TextCollector::joined_by("\n");
                 if body.len() <= JSON_BYTES_MAX
                     && let Ok(value) = serde_json::from_slice(&body)
                 {
-                    texts.walk(&value, Named::No, 0);
+                    texts.walk(&value, KeyKind::Other, 0);
                 }
                 texts.text
             }

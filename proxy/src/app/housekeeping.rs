@@ -13,7 +13,7 @@ use crate::listener::tls::Certificates;
 use crate::listener::tls::expiry::CertificateExpiry;
 use crate::metrics::Metrics;
 use crate::system::lag;
-use crate::system::memory::{self, Due, Level, LoadDetector};
+use crate::system::memory::{self, Due, LoadDetector, LoadLevel};
 use crate::worker::Worker;
 
 /// How often idle limit keys are forgotten and certificate files looked at.
@@ -45,7 +45,7 @@ fn watch_memory(runtime: &Runtime, gauges: Gauges) {
         loop {
             tokio::time::sleep(memory::INTERVAL).await;
             let in_flight = gauges.in_flight.get().unsigned_abs();
-            let level = Level {
+            let level = LoadLevel {
                 in_use: gauges.connections.get().unsigned_abs() + in_flight,
                 in_flight,
                 resident_bytes: memory::resident_bytes(),
@@ -82,7 +82,7 @@ pub(super) fn start(
     });
     runtime.get_handle().spawn(async move {
         worker
-            .keep_task(|| keeping.clone().run(stopping.clone()))
+            .supervise_task(|| keeping.clone().run(stopping.clone()))
             .await;
     });
     Ok(())

@@ -1,42 +1,42 @@
-//! The lines of the audit log as a hash chain.
+//! The hash chain of the lines of the audit log.
 //!
-//! A line is a JSON object whose last member is `"hash"`: SHA-256, in hex, of the line's bytes before
-//! `,"hash":`. Among those is `"previous"`, the hash of the line before (64 zeroes in the first), and
-//! `"sequence"`, one more than the line before has, from 1.
+//! A line is a JSON object whose last member is `"hash"`: the SHA-256, in hex, of the line's bytes before
+//! `,"hash":`. These include `"previous"`, the hash of the previous line (64 zeroes in the first), and
+//! `"sequence"`, which counts lines from 1.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-/// The hash before the first line.
+/// The previous hash of the first line.
 pub(super) const NO_HASH: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
 const BEFORE_HASH: &str = ",\"hash\":\"";
 const AFTER_HASH: &str = "\"}";
 
-/// The content of a line. Field names are those of the Elastic Common Schema where it has one.
+/// The content of a line, with field names of the Elastic Common Schema where they exist.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct Entry {
-    pub(super) event: Event,
+pub(super) struct AuditEntry {
+    pub(super) event: AuditEvent,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) client: Option<Client>,
+    pub(super) client: Option<AuditClient>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) refused: Option<Refusals>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) expired: Option<Expired>,
-    /// What was changed through the admin API: its new state, or its last one if it was removed.
+    pub(super) expired: Option<ExpiredFile>,
+    /// The new state of what was changed through the admin API, or its last state if it was removed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) changed: Option<serde_json::Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) service: Option<Service>,
-    /// How many bytes of an incomplete line were removed after a crash.
+    pub(super) service: Option<AuditService>,
+    /// The size of an incomplete line that was removed after a crash.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) cut_bytes: Option<u64>,
 }
 
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct Event {
+pub(super) struct AuditEvent {
     pub(super) kind: &'static str,
     pub(super) category: [&'static str; 1],
     pub(super) r#type: [&'static str; 1],
@@ -45,8 +45,8 @@ pub(super) struct Event {
 }
 
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct Client {
-    /// An address, or `others` if there were too many to keep them apart.
+pub(super) struct AuditClient {
+    /// An address, or `others` if there were too many to count separately.
     pub(super) ip: String,
 }
 
@@ -56,36 +56,36 @@ pub(super) struct Refusals {
     /// The signature scheme, or `admin` for the admin API.
     pub(super) scheme: &'static str,
     pub(super) count: u64,
-    /// How many by reason.
+    /// AuditCounts by reason.
     pub(super) outcomes: BTreeMap<&'static str, u64>,
     pub(super) first: String,
     pub(super) last: String,
-    /// The route and the id of the first request.
+    /// The route of the first request; its id is in `request_id`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) route: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) request_id: Option<String>,
 }
 
-/// A file that was removed because it had expired.
+/// An expired file that was removed.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
-pub(super) struct Expired {
+pub(super) struct ExpiredFile {
     pub(super) file: String,
-    /// The last line in it.
+    /// The sequence number of its last line.
     pub(super) last_sequence: u64,
     pub(super) last_hash: String,
 }
 
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct Service {
+pub(super) struct AuditService {
     pub(super) name: &'static str,
     pub(super) version: &'static str,
     pub(super) pid: u32,
 }
 
-impl Entry {
-    pub(super) fn of(event: Event) -> Self {
-        Entry {
+impl AuditEntry {
+    pub(super) fn of(event: AuditEvent) -> Self {
+        AuditEntry {
             event,
             client: None,
             refused: None,
@@ -97,43 +97,43 @@ impl Entry {
     }
 
     pub(super) fn started() -> Self {
-        Entry {
-            service: Some(Service {
+        AuditEntry {
+            service: Some(AuditService {
                 name: "weir",
                 version: env!("CARGO_PKG_VERSION"),
                 pid: std::process::id(),
             }),
-            ..Entry::of(Event::process("start", "weir_started"))
+            ..AuditEntry::of(AuditEvent::process("start", "weir_started"))
         }
     }
 
     pub(super) fn stopped() -> Self {
-        Entry::of(Event::process("end", "weir_stopped"))
+        AuditEntry::of(AuditEvent::process("end", "weir_stopped"))
     }
 
-    pub(super) fn expired(expired: Expired) -> Self {
-        Entry {
+    pub(super) fn expired(expired: ExpiredFile) -> Self {
+        AuditEntry {
             expired: Some(expired),
-            ..Entry::of(Event::process("deletion", "audit_file_expired"))
+            ..AuditEntry::of(AuditEvent::process("deletion", "audit_file_expired"))
         }
     }
 
     /// The head file was missing at a start.
     pub(super) fn headless() -> Self {
-        Entry::of(Event::process("change", "audit_head_missing"))
+        AuditEntry::of(AuditEvent::process("change", "audit_head_missing"))
     }
 
     pub(super) fn recovered(cut_bytes: u64) -> Self {
-        Entry {
+        AuditEntry {
             cut_bytes: Some(cut_bytes),
-            ..Entry::of(Event::process("change", "audit_line_cut"))
+            ..AuditEntry::of(AuditEvent::process("change", "audit_line_cut"))
         }
     }
 }
 
-impl Event {
+impl AuditEvent {
     pub(super) fn process(kind: &'static str, action: &'static str) -> Self {
-        Event {
+        AuditEvent {
             kind: "event",
             category: ["process"],
             r#type: [kind],
@@ -145,33 +145,33 @@ impl Event {
 
 /// The end of the chain.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
-pub(super) struct Head {
-    /// Of the last line; 0 before the first.
+pub(super) struct ChainHead {
+    /// The sequence number of the last line; 0 before the first.
     pub(super) sequence: u64,
     pub(super) hash: String,
 }
 
-impl Head {
+impl ChainHead {
     pub(super) fn start() -> Self {
-        Head {
+        ChainHead {
             sequence: 0,
             hash: NO_HASH.to_owned(),
         }
     }
 
-    /// The line of an entry after this head, with its newline; and the new head.
+    /// The line of an entry that follows this head, with its newline, and the new head.
     pub(super) fn chain(
         &self,
-        entry: &Entry,
+        entry: &AuditEntry,
         timestamp: &str,
-    ) -> serde_json::Result<(String, Head)> {
+    ) -> serde_json::Result<(String, ChainHead)> {
         #[derive(Serialize)]
         struct Line<'a> {
             sequence: u64,
             #[serde(rename = "@timestamp")]
             timestamp: &'a str,
             #[serde(flatten)]
-            entry: &'a Entry,
+            entry: &'a AuditEntry,
             previous: &'a str,
         }
         let sequence = self.sequence + 1;
@@ -187,21 +187,21 @@ impl Head {
         line.push_str(&hash);
         line.push_str(AFTER_HASH);
         line.push('\n');
-        Ok((line, Head { sequence, hash }))
+        Ok((line, ChainHead { sequence, hash }))
     }
 }
 
-/// The part of a line that verifies it.
+/// The members of a line that verify it.
 #[derive(Debug, Deserialize)]
-pub(super) struct Link {
+pub(super) struct ChainLink {
     pub(super) sequence: u64,
     pub(super) previous: String,
     pub(super) hash: String,
     #[serde(default)]
-    pub(super) expired: Option<Expired>,
+    pub(super) expired: Option<ExpiredFile>,
 }
 
-/// Why a line is invalid by itself.
+/// Why a single line is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum InvalidLine {
     #[error("this is not a complete line of an audit log")]
@@ -210,10 +210,10 @@ pub(super) enum InvalidLine {
     Changed,
 }
 
-impl Link {
+impl ChainLink {
     /// Reads a line without its newline, and verifies its own hash.
-    pub(super) fn read(line: &str) -> Result<Link, InvalidLine> {
-        let link: Link = serde_json::from_str(line).map_err(|_| InvalidLine::Malformed)?;
+    pub(super) fn read(line: &str) -> Result<ChainLink, InvalidLine> {
+        let link: ChainLink = serde_json::from_str(line).map_err(|_| InvalidLine::Malformed)?;
         let hashed = line
             .strip_suffix(AFTER_HASH)
             .and_then(|line| line.rsplit_once(BEFORE_HASH));
@@ -227,8 +227,8 @@ impl Link {
         }
     }
 
-    pub(super) fn head(&self) -> Head {
-        Head {
+    pub(super) fn head(&self) -> ChainHead {
+        ChainHead {
             sequence: self.sequence,
             hash: self.hash.clone(),
         }
@@ -245,14 +245,14 @@ mod tests {
 
     #[test]
     fn a_line_contains_the_hash_of_the_line_before() {
-        let start = Head::start();
+        let start = ChainHead::start();
         let at = "2026-11-22T08:30:00.000000Z";
-        let (first, head) = start.chain(&Entry::stopped(), at).expect("a line");
-        let (second, end) = head.chain(&Entry::recovered(7), at).expect("a line");
-        let first = Link::read(first.trim_end()).expect("whole");
+        let (first, head) = start.chain(&AuditEntry::stopped(), at).expect("a line");
+        let (second, end) = head.chain(&AuditEntry::recovered(7), at).expect("a line");
+        let first = ChainLink::read(first.trim_end()).expect("whole");
         assert_eq!((first.sequence, &*first.previous), (1, NO_HASH));
         assert_eq!(first.head(), head);
-        let link = Link::read(second.trim_end()).expect("whole");
+        let link = ChainLink::read(second.trim_end()).expect("whole");
         assert_eq!((link.sequence, &link.previous), (2, &head.hash));
         assert_eq!(link.head(), end);
         assert!(second.contains("\"cut_bytes\":7"));
@@ -260,21 +260,21 @@ mod tests {
 
     #[test]
     fn every_changed_byte_is_detected() {
-        let (line, _) = Head::start()
-            .chain(&Entry::started(), "2026-11-22T08:30:00.000000Z")
+        let (line, _) = ChainHead::start()
+            .chain(&AuditEntry::started(), "2026-11-22T08:30:00.000000Z")
             .expect("a line");
         let line = line.trim_end();
         for place in 0..line.len() {
             let mut changed = line.as_bytes().to_vec();
             changed[place] ^= 1;
             let changed = String::from_utf8(changed).expect("ASCII");
-            assert!(Link::read(&changed).is_err(), "{changed}");
+            assert!(ChainLink::read(&changed).is_err(), "{changed}");
         }
         for end in 0..line.len() {
-            assert!(Link::read(&line[..end]).is_err());
+            assert!(ChainLink::read(&line[..end]).is_err());
         }
         // A second hash at the beginning does not hide a change.
         let doubled = line.replacen("{", "{\"hash\":\"x\",", 1);
-        assert!(Link::read(&doubled).is_err());
+        assert!(ChainLink::read(&doubled).is_err());
     }
 }

@@ -1,6 +1,6 @@
 //! The files of the audit log: appended to, rotated every day, removed when they expire.
 //!
-//! A small head file beside the log has the number and hash of its last line, so that lines missing at the end
+//! A small head file next to the log contains the number and hash of its last line, so that lines missing at the end
 //! are detected as well. It is written after the lines are on disk.
 
 use std::fs::{self, File, OpenOptions};
@@ -9,27 +9,27 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::chain::{Entry, Expired, Head, Link};
+use super::chain::{AuditEntry, ChainHead, ChainLink, ExpiredFile};
 use crate::ecs;
 use crate::file_lock;
 use crate::rotated;
 
-/// A file is rotated after this time, so that old lines can be removed, or at this size.
+/// A file is rotated at this age, so that old lines can be removed, or at `ROTATE_AT_BYTES`.
 const ROTATE_AFTER: Duration = Duration::from_secs(24 * 3600);
 const ROTATE_AT_BYTES: u64 = 64 * 1024 * 1024;
-/// How often expired files are looked for.
+/// How often expired files are removed.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// The open log.
 #[derive(Debug)]
-pub(super) struct Log {
+pub(super) struct AuditLog {
     path: PathBuf,
     keep: Duration,
-    head: Head,
-    /// When the current file was begun, as far as this process knows.
+    head: ChainHead,
+    /// When the current file was started, as far as this process knows.
     begun_at: Duration,
     swept_at: Duration,
-    /// Two writers would both continue from the same line.
+    /// Prevents two processes from continuing the same chain.
     _lock: File,
 }
 
@@ -45,7 +45,7 @@ fn beside(path: &Path, end: &str) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// The files of the log at `path`, oldest first.
+/// The files of the log at `path`, from the oldest.
 ///
 /// # Errors
 /// When the directory cannot be read.
@@ -58,7 +58,7 @@ pub(super) fn files(path: &Path) -> io::Result<Vec<PathBuf>> {
             rotated::rotated_at(path, name).is_some()
         })
         .collect();
-    // Their stamps sort by time.
+    // Sorting by name sorts by time.
     files.sort();
     if path.exists() {
         files.push(path.to_owned());
@@ -66,8 +66,8 @@ pub(super) fn files(path: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// The head that was written last.
-pub(super) fn read_head(path: &Path) -> io::Result<Option<Head>> {
+/// Reads the head file.
+pub(super) fn read_head(path: &Path) -> io::Result<Option<ChainHead>> {
     match fs::read(head_path(path)) {
         Ok(bytes) => serde_json::from_slice(&bytes)
             .map(Some)
@@ -77,18 +77,18 @@ pub(super) fn read_head(path: &Path) -> io::Result<Option<Head>> {
     }
 }
 
-impl Log {
-    /// Opens the log to append after its last line. An incomplete line that a crash left is removed, and the
-    /// removal is logged in the log itself. `now` is the time since the Unix epoch.
+impl AuditLog {
+    /// Opens the log to append to it. An incomplete last line after a crash is removed, and the removal is logged in
+    /// the log itself. `now` is the time since the Unix epoch.
     ///
     /// # Errors
-    /// When a file cannot be read or written, or another process has the log.
+    /// When a file cannot be read or written, or another process holds the lock of the log.
     pub(super) fn open(path: &Path, keep: Duration, now: Duration) -> io::Result<Self> {
         fs::create_dir_all(rotated::directory(path))?;
         let lock = file_lock::take(&beside(path, ".lock"))?;
         let cut_bytes = cut_torn_line(path)?;
         let written = read_head(path).unwrap_or_else(|error| {
-            log::error!("audit: the head cannot be read: {error}");
+            log::error!("audit: cannot read the head: {error}");
             None
         });
         let mut head_is_missing = false;
@@ -98,7 +98,7 @@ impl Log {
             .find_map(|file| last_link(file).transpose());
         let last = last.transpose()?.map(|link| link.head());
         let head = match (last, written) {
-            // The head is behind after a crash between writing the line and the head.
+            // The head lags behind after a crash between the writes of a line and of the head.
             (Some(last), Some(written)) if last.sequence >= written.sequence => last,
             (Some(last), None) => {
                 head_is_missing = true;
@@ -114,9 +114,9 @@ impl Log {
                 );
                 written
             }
-            (None, None) => Head::start(),
+            (None, None) => ChainHead::start(),
         };
-        let mut log = Log {
+        let mut log = AuditLog {
             path: path.to_owned(),
             keep,
             head,
@@ -129,10 +129,10 @@ impl Log {
                 "audit: {} is missing: lines may be missing at the end of the log",
                 head_path(path).display()
             );
-            log.append(&[Entry::headless()], now)?;
+            log.append(&[AuditEntry::headless()], now)?;
         }
         if cut_bytes > 0 {
-            log.append(&[Entry::recovered(cut_bytes)], now)?;
+            log.append(&[AuditEntry::recovered(cut_bytes)], now)?;
         }
         log.sweep(now);
         Ok(log)
@@ -141,8 +141,8 @@ impl Log {
     /// Appends entries and syncs them to disk.
     ///
     /// # Errors
-    /// When that fails; then none of them counts as written, and the chain is unchanged.
-    pub(super) fn append(&mut self, entries: &[Entry], now: Duration) -> io::Result<()> {
+    /// When that fails; then none of them is written, and the chain is unchanged.
+    pub(super) fn append(&mut self, entries: &[AuditEntry], now: Duration) -> io::Result<()> {
         if entries.is_empty() {
             return Ok(());
         }
@@ -165,9 +165,9 @@ impl Log {
             return Err(error);
         }
         self.head = head;
-        // The lines are written: a head that is behind is not a fault.
+        // The lines are written: a head that lags behind is not a fault.
         if let Err(error) = self.write_head() {
-            log::warn!("audit: the head cannot be written: {error}");
+            log::warn!("audit: cannot write the head: {error}");
         }
         Ok(())
     }
@@ -200,14 +200,14 @@ impl Log {
         Ok(())
     }
 
-    /// Removes expired files; the end of each is logged in the log first.
+    /// Removes expired files after logging the last line of each in the log.
     pub(super) fn sweep(&mut self, now: Duration) {
         if now.saturating_sub(self.swept_at) < SWEEP_INTERVAL {
             return;
         }
         self.swept_at = now;
         if let Err(error) = self.remove_old(now) {
-            log::warn!("audit: old files cannot be removed: {error}");
+            log::warn!("audit: cannot remove expired files: {error}");
         }
     }
 
@@ -220,12 +220,12 @@ impl Log {
                 continue;
             }
             if let Some(last) = last_link(&file)? {
-                let expired = Expired {
+                let expired = ExpiredFile {
                     file: name.to_string_lossy().into_owned(),
                     last_sequence: last.sequence,
                     last_hash: last.hash,
                 };
-                self.append(&[Entry::expired(expired)], now)?;
+                self.append(&[AuditEntry::expired(expired)], now)?;
             }
             fs::remove_file(file)?;
         }
@@ -242,7 +242,7 @@ fn open(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-/// Removes what follows the last newline. Gives how much that was.
+/// Removes an incomplete last line. Returns its length.
 fn cut_torn_line(path: &Path) -> io::Result<u64> {
     let mut file = open(path)?;
     let length = file.metadata()?.len();
@@ -252,7 +252,7 @@ fn cut_torn_line(path: &Path) -> io::Result<u64> {
         None => tail.len(),
     } as u64;
     let is_whole = std::str::from_utf8(&tail[tail.len() - torn as usize..])
-        .is_ok_and(|line| Link::read(line).is_ok());
+        .is_ok_and(|line| ChainLink::read(line).is_ok());
     if is_whole {
         // Only its newline is missing.
         file.write_all(b"\n")?;
@@ -264,18 +264,18 @@ fn cut_torn_line(path: &Path) -> io::Result<u64> {
     Ok(torn)
 }
 
-/// The last valid line of a file; `None` if there is none: then the chain continues from the head, and
-/// `weir audit verify` reports what is wrong.
-fn last_link(path: &Path) -> io::Result<Option<Link>> {
+/// The last valid line of a file. Without one, the chain continues from the head, and `weir audit verify` reports
+/// the fault.
+fn last_link(path: &Path) -> io::Result<Option<ChainLink>> {
     let mut file = File::open(path)?;
     let length = file.metadata()?.len();
     let tail = tail(&mut file, length)?;
     let text = String::from_utf8_lossy(&tail);
     let mut lines = text.lines().rev();
-    Ok(lines.find_map(|line| Link::read(line).ok()))
+    Ok(lines.find_map(|line| ChainLink::read(line).ok()))
 }
 
-/// The end of a file: far more than a line.
+/// The end of a file, far longer than a line.
 fn tail(file: &mut File, length: u64) -> io::Result<Vec<u8>> {
     const TAIL_BYTES: u64 = 64 * 1024;
     file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))?;

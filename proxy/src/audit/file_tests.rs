@@ -1,6 +1,6 @@
 use tempfile::TempDir;
 
-use super::super::verify::{Report, verify};
+use super::super::verify::{VerifyReport, verify};
 use super::*;
 
 const NOW: Duration = Duration::from_secs(1_795_336_200);
@@ -22,16 +22,16 @@ impl Place {
         self.folder.path().join("audit.ndjson")
     }
 
-    fn open(&self, now: Duration) -> Log {
-        Log::open(&self.path(), KEEP, now).expect("a log")
+    fn open(&self, now: Duration) -> AuditLog {
+        AuditLog::open(&self.path(), KEEP, now).expect("a log")
     }
 
-    /// A log of so many lines.
+    /// A log of this many lines.
     fn filled(lines: usize) -> Self {
         let place = Place::new();
         let mut log = place.open(NOW);
         for _ in 0..lines {
-            log.append(&[Entry::stopped()], NOW).expect("written");
+            log.append(&[AuditEntry::stopped()], NOW).expect("written");
         }
         place
     }
@@ -44,7 +44,7 @@ impl Place {
         fs::write(self.path(), text).expect("written");
     }
 
-    fn report(&self) -> Report {
+    fn report(&self) -> VerifyReport {
         verify(&self.path()).expect("a log")
     }
 
@@ -67,7 +67,7 @@ fn an_intact_log_verifies_over_many_starts() {
     let place = Place::filled(5);
     for start in 1..4 {
         let mut log = place.open(NOW + Duration::from_secs(start));
-        let entries = [Entry::started(), Entry::stopped()];
+        let entries = [AuditEntry::started(), AuditEntry::stopped()];
         log.append(&entries, NOW).expect("written");
     }
     let report = place.report();
@@ -95,7 +95,7 @@ fn a_changed_or_removed_line_is_detected_anywhere() {
         place.write(&changed);
         assert!(place.faults()[0].contains("was changed"), "{line}");
     }
-    // Swapped, doubled, or put in.
+    // Swapped, duplicated, or inserted.
     let lines: Vec<_> = text.split_inclusive('\n').collect();
     for order in [[0, 2, 1, 3].as_slice(), &[0, 1, 1, 2, 3], &[3, 0, 1, 2]] {
         place.write(&order.iter().map(|at| lines[*at]).collect::<String>());
@@ -109,7 +109,7 @@ fn a_changed_or_removed_line_is_detected_anywhere() {
 fn a_rewritten_chain_does_not_match_the_head() {
     let (place, other) = (Place::filled(4), Place::filled(2));
     let mut log = other.open(NOW);
-    log.append(&[Entry::started(), Entry::started()], NOW)
+    log.append(&[AuditEntry::started(), AuditEntry::started()], NOW)
         .expect("written");
     fs::copy(other.path(), place.path()).expect("copied");
     assert!(place.faults()[0].contains("but is not in the log"));
@@ -123,16 +123,16 @@ fn missing_lines_stay_missing_after_the_next_start() {
     place.write(&without(&without(&place.text(), 3), 2));
     place
         .open(NOW)
-        .append(&[Entry::started()], NOW)
+        .append(&[AuditEntry::started()], NOW)
         .expect("written");
     let faults = place.faults();
     assert!(faults[0].contains("lines 3 to 4 are missing"), "{faults:?}");
     assert_eq!(place.report().last, 5);
-    // Also when all of them are.
+    // Also when all lines are missing.
     fs::remove_file(place.path()).expect("removed");
     place
         .open(NOW)
-        .append(&[Entry::started()], NOW)
+        .append(&[AuditEntry::started()], NOW)
         .expect("written");
     assert!(place.faults()[0].contains("begins with line 6"));
 }
@@ -143,7 +143,7 @@ fn an_incomplete_line_after_a_crash_is_removed_and_logged() {
         let place = Place::filled(2);
         let head = fs::read(head_path(&place.path())).expect("a head");
         let mut log = place.open(NOW);
-        log.append(&[Entry::started()], NOW).expect("written");
+        log.append(&[AuditEntry::started()], NOW).expect("written");
         if head_is_behind {
             fs::write(head_path(&place.path()), head).expect("written");
         }
@@ -184,7 +184,7 @@ fn a_head_missing_at_a_start_is_logged_in_the_log() {
     assert_eq!(place.faults().len(), 1);
     drop(place.open(NOW));
     assert!(place.text().contains("\"action\":\"audit_head_missing\""));
-    // Nothing at all is no log either.
+    // An empty log without a head is a fault as well.
     fs::remove_file(head_path(&place.path())).expect("removed");
     place.write("");
     assert_eq!(place.faults().len(), 1);
@@ -197,14 +197,14 @@ fn files_are_rotated_every_day_and_expired_ones_are_removed_and_logged() {
         let now = NOW + DAY * day;
         place
             .open(now)
-            .append(&[Entry::started()], now)
+            .append(&[AuditEntry::started()], now)
             .expect("written");
     }
     let report = place.report();
     assert_eq!(report.faults, []);
     assert!((30..=33).contains(&report.files), "{}", report.files);
     assert!(report.first > 1 && report.last > 35, "{report:?}");
-    // A file that somebody else removed is missing.
+    // A file that was removed in any other way is missing.
     let oldest = &files(&place.path()).expect("files")[0];
     fs::remove_file(oldest).expect("removed");
     assert!(place.faults()[0].contains("no expired file ended before it"));
@@ -217,10 +217,11 @@ fn a_failing_disk_does_not_break_the_chain() {
     let text = place.text();
     fs::remove_file(place.path()).expect("removed");
     fs::create_dir(place.path()).expect("a folder in its place");
-    log.append(&[Entry::stopped()], NOW).expect_err("a folder");
+    log.append(&[AuditEntry::stopped()], NOW)
+        .expect_err("a folder");
     fs::remove_dir(place.path()).expect("removed");
     place.write(&text);
-    log.append(&[Entry::stopped()], NOW).expect("written");
+    log.append(&[AuditEntry::stopped()], NOW).expect("written");
     assert_eq!(place.faults(), [""; 0]);
     assert_eq!(place.report().last, 2);
 }
@@ -241,7 +242,7 @@ fn a_missing_log_is_an_error_and_garbage_a_fault() {
     assert!(verify(&place.path()).is_err());
     place.write("\u{0}\u{1}\n{}\n[\n\n\"hash\":\"\"}");
     let faults = place.faults();
-    // The last for its missing end as well.
+    // Two for the last one, which also lacks a newline.
     assert_eq!(faults.len(), 7, "{faults:?}");
 }
 
@@ -249,7 +250,7 @@ fn a_missing_log_is_an_error_and_garbage_a_fault() {
 fn a_log_is_opened_by_one_process() {
     let place = Place::new();
     let log = place.open(NOW);
-    let second = Log::open(&place.path(), KEEP, NOW).expect_err("it is held");
+    let second = AuditLog::open(&place.path(), KEEP, NOW).expect_err("it is held");
     assert!(second.to_string().contains("another process"), "{second}");
     drop(log);
     place.open(NOW);

@@ -4,20 +4,20 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::chain::{Client, Entry, Event, Refusals};
+use super::chain::{AuditClient, AuditEntry, AuditEvent, Refusals};
 use crate::ecs;
 
-/// How long rejections are counted together.
+/// The length of a window in which rejections are counted together.
 const WINDOW: Duration = Duration::from_secs(10);
-/// How many addresses are kept apart at a time. A client with a whole network of addresses cannot fill the disk:
-/// the others share one line per scheme.
+/// How many addresses are counted separately at a time. Further addresses share one line per scheme, so that a
+/// client with a whole network of addresses cannot fill the disk.
 const ADDRESSES_MAX: usize = 256;
 
 /// One rejection.
 #[derive(Clone, Copy, Debug)]
-pub struct Refused<'a> {
-    pub action: Action,
-    /// Of the signature.
+pub struct RejectedAccess<'a> {
+    pub action: AuditAction,
+    /// The signature scheme, or `admin`.
     pub scheme: &'static str,
     /// The reason.
     pub outcome: &'static str,
@@ -27,40 +27,40 @@ pub struct Refused<'a> {
 
 /// A change through the admin API.
 #[derive(Clone, Debug)]
-pub struct Changed {
+pub struct AdminChange {
     pub action: &'static str,
     pub what: serde_json::Value,
 }
 
-/// What was rejected.
+/// The kind of rejection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Action {
+pub enum AuditAction {
     Signature,
     Admin,
 }
 
-impl Action {
+impl AuditAction {
     const fn as_str(self) -> &'static str {
         match self {
-            Action::Signature => "signature_refused",
-            Action::Admin => "admin_refused",
+            AuditAction::Signature => "signature_refused",
+            AuditAction::Admin => "admin_refused",
         }
     }
 }
 
-/// What was rejected, and from where; `None` stands for all further addresses.
-type Key = (Action, &'static str, Option<IpAddr>);
+/// The kind of rejection, the scheme and the address; `None` for all further addresses.
+type RejectionKey = (AuditAction, &'static str, Option<IpAddr>);
 
-/// The windows that are open.
+/// The open windows.
 #[derive(Debug, Default)]
 pub(super) struct Floods {
-    open: HashMap<Key, Window>,
-    /// Changes are written at the next tick.
-    changes: Vec<Entry>,
+    open: HashMap<RejectionKey, RejectionWindow>,
+    /// Changes to write at the next tick.
+    changes: Vec<AuditEntry>,
 }
 
 #[derive(Debug)]
-struct Window {
+struct RejectionWindow {
     first: Duration,
     last: Duration,
     outcomes: BTreeMap<&'static str, u64>,
@@ -70,29 +70,29 @@ struct Window {
 
 impl Floods {
     /// Notes a change.
-    pub(super) fn note_change(&mut self, changed: Changed, address: IpAddr) {
-        let mut entry = Entry::of(Event {
+    pub(super) fn note_change(&mut self, changed: AdminChange, address: IpAddr) {
+        let mut entry = AuditEntry::of(AuditEvent {
             kind: "event",
             category: ["configuration"],
             r#type: ["change"],
             action: changed.action,
             outcome: "success",
         });
-        entry.client = Some(Client {
+        entry.client = Some(AuditClient {
             ip: address.to_canonical().to_string(),
         });
         entry.changed = Some(changed.what);
         self.changes.push(entry);
     }
 
-    /// Counts a rejection at `now`, since the Unix epoch.
-    pub(super) fn note(&mut self, refused: &Refused<'_>, address: IpAddr, now: Duration) {
+    /// AuditCounts a rejection at `now`, since the Unix epoch.
+    pub(super) fn note(&mut self, refused: &RejectedAccess<'_>, address: IpAddr, now: Duration) {
         let address = Some(address.to_canonical());
         let mut key = (refused.action, refused.scheme, address);
         if self.open.len() >= ADDRESSES_MAX && !self.open.contains_key(&key) {
             key.2 = None;
         }
-        let window = self.open.entry(key).or_insert_with(|| Window {
+        let window = self.open.entry(key).or_insert_with(|| RejectionWindow {
             first: now,
             last: now,
             outcomes: BTreeMap::new(),
@@ -104,20 +104,20 @@ impl Floods {
     }
 
     /// Closes the windows that have ended at `now`.
-    pub(super) fn over(&mut self, now: Duration) -> Vec<Entry> {
-        let over = |window: &Window| {
-            // A clock that was set back closes it as well.
+    pub(super) fn over(&mut self, now: Duration) -> Vec<AuditEntry> {
+        let over = |window: &RejectionWindow| {
+            // A clock that was set back ends it as well.
             now >= window.first + WINDOW || now < window.first
         };
         self.close(over)
     }
 
     /// Closes all windows.
-    pub(super) fn all(&mut self) -> Vec<Entry> {
+    pub(super) fn all(&mut self) -> Vec<AuditEntry> {
         self.close(|_| true)
     }
 
-    fn close(&mut self, is_over: impl Fn(&Window) -> bool) -> Vec<Entry> {
+    fn close(&mut self, is_over: impl Fn(&RejectionWindow) -> bool) -> Vec<AuditEntry> {
         let mut closed: Vec<_> = self.open.extract_if(|_, window| is_over(window)).collect();
         closed.sort_by_key(|(_, window)| window.first);
         let refusals = closed.into_iter().map(|(key, window)| entry(key, window));
@@ -125,9 +125,9 @@ impl Floods {
     }
 }
 
-fn entry((action, scheme, address): Key, window: Window) -> Entry {
-    Entry {
-        client: Some(Client {
+fn entry((action, scheme, address): RejectionKey, window: RejectionWindow) -> AuditEntry {
+    AuditEntry {
+        client: Some(AuditClient {
             ip: address.map_or_else(|| "others".to_owned(), |address| address.to_string()),
         }),
         refused: Some(Refusals {
@@ -139,7 +139,7 @@ fn entry((action, scheme, address): Key, window: Window) -> Entry {
             route: window.route,
             request_id: window.request_id,
         }),
-        ..Entry::of(Event {
+        ..AuditEntry::of(AuditEvent {
             kind: "event",
             category: ["authentication"],
             r#type: ["denied"],
@@ -153,9 +153,9 @@ fn entry((action, scheme, address): Key, window: Window) -> Entry {
 mod tests {
     use super::*;
 
-    fn refused(outcome: &'static str) -> Refused<'static> {
-        Refused {
-            action: Action::Signature,
+    fn refused(outcome: &'static str) -> RejectedAccess<'static> {
+        RejectedAccess {
+            action: AuditAction::Signature,
             scheme: "hmac",
             outcome,
             route: Some("chat"),
@@ -167,7 +167,7 @@ mod tests {
         Duration::from_secs(1_795_336_200 + seconds)
     }
 
-    fn counts(entries: &[Entry]) -> Vec<(String, u64)> {
+    fn counts(entries: &[AuditEntry]) -> Vec<(String, u64)> {
         let counts = entries.iter().map(|entry| {
             let client = entry.client.as_ref().expect("a client");
             let refused = entry.refused.as_ref().expect("refusals");

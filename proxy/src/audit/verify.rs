@@ -1,36 +1,36 @@
-//! Verifies an audit log from its first line to its last.
+//! Verifies the hash chain of an audit log.
 
 use std::fmt;
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 
-use super::chain::{Expired, Head, Link};
+use super::chain::{ChainHead, ChainLink, ExpiredFile};
 use super::file::{files, read_head};
 
 /// Longer than any line of this log.
 const LINE_BYTES_MAX: u64 = 1024 * 1024;
-/// How many faults are reported at most.
+/// The maximum number of faults that are reported.
 const FAULTS_MAX: usize = 100;
 
 /// The result of a verification.
 #[derive(Debug, Default)]
-pub struct Report {
+pub struct VerifyReport {
     pub files: usize,
     pub lines: u64,
-    /// The number of the first line, and of the last.
+    /// The sequence numbers of the first and the last line.
     pub first: u64,
     pub last: u64,
-    /// The hash of the last line. Kept elsewhere, it shows whether the log was rewritten.
+    /// The hash of the last line. A copy kept elsewhere shows whether the log was rewritten.
     pub hash: String,
     pub faults: Vec<Fault>,
 }
 
-/// A fault, and where it is.
+/// A fault and its location.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Fault {
     pub file: PathBuf,
-    /// From 1; `None` if it concerns no line.
+    /// Counted from 1; `None` if the fault concerns no line.
     pub line: Option<u64>,
     pub what: String,
 }
@@ -49,29 +49,29 @@ impl fmt::Display for Fault {
 ///
 /// # Errors
 /// When there is no log, or it cannot be read.
-pub fn verify(path: &Path) -> io::Result<Report> {
+pub fn verify(path: &Path) -> io::Result<VerifyReport> {
     let report = verify_once(path)?;
-    // A file may have been rotated while the files were read: that is found only once, a fault always.
+    // A rotation during verification can look like a fault, but not twice.
     match report.faults.is_empty() {
         true => Ok(report),
         false => verify_once(path),
     }
 }
 
-fn verify_once(path: &Path) -> io::Result<Report> {
+fn verify_once(path: &Path) -> io::Result<VerifyReport> {
     // Read first: the log only grows, so it contains at least what the head refers to.
     let head = read_head(path);
     let files = files(path)?;
     if files.is_empty() {
         return Err(io::ErrorKind::NotFound.into());
     }
-    let mut reading = Reading {
-        report: Report {
+    let mut reading = Verification {
+        report: VerifyReport {
             files: files.len(),
-            ..Report::default()
+            ..VerifyReport::default()
         },
         before: None,
-        heads: head.as_ref().ok().cloned().flatten(),
+        recorded: head.as_ref().ok().cloned().flatten(),
         head_seen: false,
         first: None,
         expired: Vec::new(),
@@ -82,19 +82,19 @@ fn verify_once(path: &Path) -> io::Result<Report> {
     reading.finish(path, &files[0], head)
 }
 
-/// The state while lines are read.
-struct Reading {
-    report: Report,
-    before: Option<Head>,
+/// The state of a verification.
+struct Verification {
+    report: VerifyReport,
+    before: Option<ChainHead>,
     /// The content of the head file.
-    heads: Option<Head>,
+    recorded: Option<ChainHead>,
     head_seen: bool,
     /// The number of the first line, and the hash before it.
     first: Option<(u64, String)>,
-    expired: Vec<Expired>,
+    expired: Vec<ExpiredFile>,
 }
 
-impl Reading {
+impl Verification {
     fn read(&mut self, path: &Path) -> io::Result<()> {
         let mut file = BufReader::new(File::open(path)?);
         let mut number = 0;
@@ -119,7 +119,7 @@ impl Reading {
 
     fn line(&mut self, path: &Path, number: u64, text: &str) {
         self.report.lines += 1;
-        let link = match Link::read(text) {
+        let link = match ChainLink::read(text) {
             Ok(link) => link,
             Err(invalid) => {
                 self.fault(path, Some(number), invalid.to_string());
@@ -153,7 +153,7 @@ impl Reading {
             Some(_) => {}
         }
         let head = link.head();
-        self.head_seen |= self.heads.as_ref() == Some(&head);
+        self.head_seen |= self.recorded.as_ref() == Some(&head);
         self.before = Some(head);
         self.expired.extend(link.expired);
     }
@@ -162,8 +162,8 @@ impl Reading {
         mut self,
         path: &Path,
         oldest: &Path,
-        head: io::Result<Option<Head>>,
-    ) -> io::Result<Report> {
+        head: io::Result<Option<ChainHead>>,
+    ) -> io::Result<VerifyReport> {
         if let Some((sequence, previous)) = self.first.take() {
             let is_explained = sequence == 1
                 || self.expired.iter().any(|expired| {

@@ -1,7 +1,7 @@
-//! Redaction: removes keys and tokens, mail addresses, phone and identity numbers and card numbers from a text.
-//! Expect false positives: it removes too much rather than too little.
+//! Redaction: removes keys, tokens, mail addresses, and phone, identity and card numbers from a text. Expect false
+//! positives: it removes too much rather than too little.
 //!
-//! Pure. What it removes is replaced by its kind: `[key]`, `[token]`, `[mail]`, `[phone]`, `[identity]`, `[card]`.
+//! Pure. Each match is replaced by its kind: `[key]`, `[token]`, `[mail]`, `[phone]`, `[identity]` or `[card]`.
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -25,8 +25,8 @@ impl Replacer for &Pass {
     }
 }
 
-/// In the order in which they run: explicit names of secrets come before what only looks like one. Words end where
-/// ASCII ends: in Chinese, nothing separates a word from a key.
+/// In the order in which they run: explicitly named secrets come before text that only looks like one. Word
+/// boundaries are ASCII: in Chinese, nothing separates a word from a key.
 const PASSES: [(&str, Replace); 10] = [
     // PEM, RFC 7468; also a truncated one.
     (
@@ -38,9 +38,9 @@ const PASSES: [(&str, Replace); 10] = [
         r"(?-u:\b)eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)?",
         |_| "[token]".to_owned(),
     ),
-    // A user and password in an address, RFC 3986, section 3.2.1.
+    // A user and password in a URL, RFC 3986, section 3.2.1.
     (r"://[^/\s@]+@", |_| "://[key]@".to_owned()),
-    // The prefixes of the keys of providers: OpenAI, Anthropic, Stripe; AWS; GitHub; Slack; Google;
+    // Key prefixes of providers: OpenAI, Anthropic, Stripe; AWS; GitHub; Slack; Google;
     // Hugging Face; GitLab; Standard Webhooks; Alibaba Cloud, Tencent Cloud; npm; SendGrid.
     (
         r"(?x)
@@ -51,7 +51,7 @@ const PASSES: [(&str, Replace); 10] = [
         | (?-u:\b)ya29\.[\w-]{16,} | (?-u:\b)npm_[A-Za-z0-9]{20,} | (?-u:\b)SG\.[\w-]{16,}\.[\w-]{16,}",
         |_| "[key]".to_owned(),
     ),
-    // What is named as a secret.
+    // A value after the name of a secret.
     (
         r#"(?xi)
           ( (?-u:\b)[\w-]*(?:api[_\x20-]?key|access[_\x20-]?key|private[_\x20-]?key|secret|passwd|password|passphrase|pwd|token|credential)[\w-]*
@@ -69,7 +69,7 @@ const PASSES: [(&str, Replace); 10] = [
         r"(?i)(?-u:\b)(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}",
         |found| format!("{} [key]", &found[1]),
     ),
-    // Longer than any word, with letters and digits.
+    // Longer than any word, with both letters and digits.
     (r"[A-Za-z0-9_-]{32,}={0,2}", |found| mixed(&found[0])),
     (r"[A-Za-z0-9+/]{40,}={0,2}", |found| mixed(&found[0])),
     (

@@ -1,15 +1,15 @@
-//! The texts in a JSON body: what people wrote, and what models responded.
+//! Extracts the texts in a JSON body: what people wrote and what models responded.
 
 use serde_json::Value;
 
-/// How much is read of the text of a request or a response.
+/// How much of the text of a request or a response is read.
 pub(crate) const TEXT_BYTES_MAX: usize = 16 * 1024;
-/// The texts of a larger body are not read: it contains pictures or files.
+/// A larger body contains images or files and is not searched for texts.
 pub const BODY_BYTES_MAX: usize = 1024 * 1024;
-/// Platforms put JSON into strings of JSON, once.
+/// How deeply JSON in strings of JSON is parsed; platforms nest it once.
 const NESTED_MAX: usize = 2;
 
-/// Keys of texts, in the formats of models and of chat platforms.
+/// Keys of texts in the formats of model APIs and chat platforms.
 const TEXT_KEYS: [&str; 13] = [
     "content",
     "input",
@@ -28,34 +28,34 @@ const TEXT_KEYS: [&str; 13] = [
 
 /// The texts of a request, one per line; empty if there are none.
 #[must_use]
-pub fn question(body: &[u8]) -> String {
-    let mut texts = Texts::joined_by("\n");
+pub fn request_text(body: &[u8]) -> String {
+    let mut texts = TextCollector::joined_by("\n");
     if body.len() <= BODY_BYTES_MAX
         && body.trim_ascii_start().first() == Some(&b'{')
         && let Ok(value) = serde_json::from_slice(body)
     {
-        texts.walk(&value, Named::No, 0);
+        texts.walk(&value, KeyKind::Other, 0);
     }
     texts.text
 }
 
-/// Whether the nearest key is one of a text.
+/// Whether the nearest key is that of a text.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Named {
-    Yes,
-    No,
+pub(crate) enum KeyKind {
+    Text,
+    Other,
 }
 
-/// Texts that were found.
+/// Collects texts.
 #[derive(Debug)]
-pub(crate) struct Texts {
+pub(crate) struct TextCollector {
     pub(crate) text: String,
     between: &'static str,
 }
 
-impl Texts {
+impl TextCollector {
     pub(crate) fn joined_by(between: &'static str) -> Self {
-        Texts {
+        TextCollector {
             text: String::new(),
             between,
         }
@@ -73,20 +73,20 @@ impl Texts {
             self.text.push_str(self.between);
         }
         let room = TEXT_BYTES_MAX.saturating_sub(self.text.len());
-        // Whole characters, so the last one may exceed the bound.
+        // The last character is kept whole and may exceed the limit.
         self.text.push_str(&text[..text.ceil_char_boundary(room)]);
     }
 
-    /// Adds the texts in a value. The nesting of JSON itself is at most 128.
-    pub(crate) fn walk(&mut self, value: &Value, named: Named, nested: usize) {
+    /// Adds the texts in a value. serde_json limits the nesting of JSON itself to 128.
+    pub(crate) fn walk(&mut self, value: &Value, named: KeyKind, nested: usize) {
         match value {
-            Value::String(text) if named == Named::Yes => {
+            Value::String(text) if named == KeyKind::Text => {
                 let inner = match text.starts_with(['{', '[']) && nested < NESTED_MAX {
                     true => serde_json::from_str(text).ok(),
                     false => None,
                 };
                 match inner {
-                    Some(inner) => self.walk(&inner, Named::No, nested + 1),
+                    Some(inner) => self.walk(&inner, KeyKind::Other, nested + 1),
                     None => self.push(text),
                 }
             }
@@ -96,8 +96,8 @@ impl Texts {
             Value::Object(members) => {
                 for (key, value) in members {
                     let named = match TEXT_KEYS.contains(&key.as_str()) {
-                        true => Named::Yes,
-                        false => Named::No,
+                        true => KeyKind::Text,
+                        false => KeyKind::Other,
                     };
                     self.walk(value, named, nested);
                 }
@@ -140,7 +140,7 @@ mod tests {
             ("no json", ""),
             ("", ""),
         ] {
-            assert_eq!(question(body.as_bytes()), expected, "{body}");
+            assert_eq!(request_text(body.as_bytes()), expected, "{body}");
         }
     }
 
@@ -150,13 +150,13 @@ mod tests {
             r#"{{"messages":[{{"content":"{}"}}]}}"#,
             "é".repeat(100_000)
         );
-        let read = question(body.as_bytes());
+        let read = request_text(body.as_bytes());
         assert!((TEXT_BYTES_MAX..TEXT_BYTES_MAX + 4).contains(&read.len()));
         let body = format!(r#"{{"content":"{}"}}"#, "x".repeat(BODY_BYTES_MAX));
-        assert_eq!(question(body.as_bytes()), "");
+        assert_eq!(request_text(body.as_bytes()), "");
         let deep = "[".repeat(100_000);
-        assert_eq!(question(format!("{{\"content\":{deep}").as_bytes()), "");
+        assert_eq!(request_text(format!("{{\"content\":{deep}").as_bytes()), "");
         let nested = r#"{"text":"{\"text\":\"{\\\"text\\\":\\\"{}\\\"}\"}"}"#;
-        assert_eq!(question(nested.as_bytes()), "{}");
+        assert_eq!(request_text(nested.as_bytes()), "{}");
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::config;
 use crate::content::redact::redacted;
 use crate::ship::dataset::Dataset;
-use crate::ship::spool::format::{self, Version};
+use crate::ship::spool::format::{self, SegmentVersion};
 
 /// A configuration is loaded, or every message about it can be printed.
 pub fn config(data: &[u8]) {
@@ -34,7 +34,7 @@ pub fn spool(data: &[u8]) {
         return;
     };
     let number = u64::from_le_bytes(*number);
-    for version in [Version::One, Version::Two] {
+    for version in [SegmentVersion::One, SegmentVersion::Two] {
         read_segment(version, number, bytes);
     }
     if let Some((generation, next)) = format::cursor(bytes) {
@@ -48,14 +48,14 @@ pub fn spool(data: &[u8]) {
     for dataset in Dataset::ALL {
         let mut out = Vec::new();
         if format::append(&mut out, number, dataset, id, line).is_some() {
-            let entry = format::read(Version::Two, &out, number);
+            let entry = format::read(SegmentVersion::Two, &out, number);
             let read = entry.map(|entry| (entry.dataset, entry.id, entry.line, entry.bytes));
             assert_eq!(read, Some((dataset, id, line, out.len())));
         }
     }
 }
 
-fn read_segment(version: Version, number: u64, bytes: &[u8]) {
+fn read_segment(version: SegmentVersion, number: u64, bytes: &[u8]) {
     let (mut at, mut next) = (0, number);
     while let Some(length) = format::length(version, &bytes[at..], next) {
         if let Some(entry) = format::read(version, &bytes[at..], next) {

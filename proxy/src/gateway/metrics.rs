@@ -75,10 +75,10 @@ fn set(gauge: &IntGauge, value: u64) {
 mod tests {
     use super::*;
     use crate::generation::occupancy::RouteOccupancy;
-    use crate::metrics::{Format, InUse};
+    use crate::metrics::{ExpositionFormat, InUse};
 
     fn text(metrics: &Metrics) -> String {
-        String::from_utf8(metrics.render(Format::Text)).expect("UTF-8")
+        String::from_utf8(metrics.render(ExpositionFormat::Text)).expect("UTF-8")
     }
 
     fn value<'t>(text: &'t str, series: &str) -> Option<&'t str> {

@@ -149,11 +149,11 @@ fn text(headers: &HeaderMap, body: &[u8]) -> String {
         return String::new();
     };
     if decoder.is_plain() {
-        return content::question(body);
+        return content::request_text(body);
     }
     // Nothing beyond this is read.
     decoder.limit(content::BODY_BYTES_MAX as u64);
     let mut plain = Vec::new();
     decoder.feed(body, |decoded| plain.extend_from_slice(decoded));
-    content::question(&plain)
+    content::request_text(&plain)
 }

@@ -1,6 +1,6 @@
 //! The closed list of weir's metrics: their names, labels and help texts.
 //!
-//! They are a public interface: add to them, rename none.
+//! They are a public interface: add metrics, but never rename one.
 
 /// One metric as users see it.
 #[derive(Clone, Copy, Debug)]
@@ -10,18 +10,18 @@ pub struct Definition {
     pub labels: &'static [&'static str],
 }
 
-/// Bucket edges of histograms of durations, in seconds.
+/// Bucket edges of duration histograms, in seconds.
 pub const DURATION_EDGES_S: [f64; 17] = [
     0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8, 1.0, 1.5, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0,
 ];
 
-/// Bucket edges of the histogram of overhead, in seconds: 25 us to 51.2 ms, each twice the one before.
+/// Bucket edges of the overhead histogram, in seconds: 25 us to 51.2 ms, each twice the previous one.
 pub const OVERHEAD_EDGES_S: [f64; 12] = [
     0.000_025, 0.000_05, 0.000_1, 0.000_2, 0.000_4, 0.000_8, 0.001_6, 0.003_2, 0.006_4, 0.012_8,
     0.025_6, 0.051_2,
 ];
 
-/// Bucket edges of the histogram of lag, in seconds.
+/// Bucket edges of the lag histogram, in seconds.
 pub const LAG_EDGES_S: [f64; 10] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0];
 
 const fn define(

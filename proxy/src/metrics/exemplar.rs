@@ -8,8 +8,8 @@ use prometheus::core::Metric;
 use prometheus::proto::{self, MetricType};
 use prometheus::{Histogram, Opts, Result};
 
-use super::family::Series;
-use super::{ByName, Families};
+use super::family::MetricSeries;
+use super::{ByName, RegisteredFamilies};
 
 /// The span of a request, and when it ended.
 #[derive(Clone, Copy, Debug)]
@@ -28,7 +28,7 @@ pub(super) struct Observation {
 }
 
 impl Observation {
-    /// In the syntax of OpenMetrics 1.0, which puts it after the bucket.
+    /// The exemplar in the syntax of OpenMetrics 1.0, where it follows the bucket.
     pub(super) fn text(&self) -> String {
         let Exemplar {
             trace_id,
@@ -51,7 +51,7 @@ impl Observation {
 pub(crate) struct ExemplarHistogram {
     histogram: Histogram,
     edges: &'static [f64],
-    /// One more than there are edges: the last is that of `+Inf`.
+    /// One more than there are edges: the last is for `+Inf`.
     observations: Arc<Mutex<Vec<Option<Observation>>>>,
 }
 
@@ -77,7 +77,7 @@ impl Metric for ExemplarHistogram {
     }
 }
 
-impl Series for ExemplarHistogram {
+impl MetricSeries for ExemplarHistogram {
     const TYPE: MetricType = MetricType::HISTOGRAM;
 
     fn make(options: Opts, edges: &'static [f64]) -> Result<Self> {
@@ -88,7 +88,7 @@ impl Series for ExemplarHistogram {
         })
     }
 
-    fn families(families: &mut Families) -> &mut ByName<Self> {
+    fn families(families: &mut RegisteredFamilies) -> &mut ByName<Self> {
         &mut families.with_exemplars
     }
 }

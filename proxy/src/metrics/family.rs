@@ -1,7 +1,7 @@
 //! All series of one metric.
 //!
-//! The vectors of the prometheus crate find a series by a hash over its concatenated label values, so that
-//! `("ab", "c")` and `("a", "bc")` are the same. Here a series is found by the values themselves.
+//! The vectors of the prometheus crate identify a series by a hash of its concatenated label values, so that
+//! `("ab", "c")` and `("a", "bc")` are the same. Here a series is identified by the values themselves.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,50 +12,50 @@ use prometheus::proto::{LabelPair, MetricFamily, MetricType};
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntGauge, Opts, Registry, Result};
 
 use super::catalog::Definition;
-use super::{ByName, Families};
+use super::{ByName, RegisteredFamilies};
 
 /// A kind of series.
-pub(crate) trait Series: Metric + Sized + 'static {
+pub(crate) trait MetricSeries: Metric + Sized + 'static {
     const TYPE: MetricType;
 
     fn make(options: Opts, edges: &'static [f64]) -> Result<Self>;
 
     /// The registered families of this kind.
-    fn families(families: &mut Families) -> &mut ByName<Self>;
+    fn families(families: &mut RegisteredFamilies) -> &mut ByName<Self>;
 }
 
-impl Series for IntCounter {
+impl MetricSeries for IntCounter {
     const TYPE: MetricType = MetricType::COUNTER;
 
     fn make(options: Opts, _edges: &'static [f64]) -> Result<Self> {
         IntCounter::with_opts(options)
     }
 
-    fn families(families: &mut Families) -> &mut ByName<Self> {
+    fn families(families: &mut RegisteredFamilies) -> &mut ByName<Self> {
         &mut families.counters
     }
 }
 
-impl Series for IntGauge {
+impl MetricSeries for IntGauge {
     const TYPE: MetricType = MetricType::GAUGE;
 
     fn make(options: Opts, _edges: &'static [f64]) -> Result<Self> {
         IntGauge::with_opts(options)
     }
 
-    fn families(families: &mut Families) -> &mut ByName<Self> {
+    fn families(families: &mut RegisteredFamilies) -> &mut ByName<Self> {
         &mut families.gauges
     }
 }
 
-impl Series for Histogram {
+impl MetricSeries for Histogram {
     const TYPE: MetricType = MetricType::HISTOGRAM;
 
     fn make(options: Opts, edges: &'static [f64]) -> Result<Self> {
         Histogram::with_opts(HistogramOpts::from(options).buckets(edges.to_vec()))
     }
 
-    fn families(families: &mut Families) -> &mut ByName<Self> {
+    fn families(families: &mut RegisteredFamilies) -> &mut ByName<Self> {
         &mut families.histograms
     }
 }
@@ -75,8 +75,8 @@ impl<S> std::fmt::Debug for Family<S> {
     }
 }
 
-impl<S: Series> Family<S> {
-    /// Registers a family. `edges` are those of the buckets of histograms.
+impl<S: MetricSeries> Family<S> {
+    /// Registers a family. `edges` are the bucket edges of histograms.
     pub(crate) fn register(
         registry: &Registry,
         definition: Definition,
@@ -98,8 +98,7 @@ impl<S: Series> Family<S> {
         Ok(family)
     }
 
-    /// The series with these label values, made when it is new. Keep it: this is too slow to be called for
-    /// each request.
+    /// The series with these label values, created on first use. Keep the handle: this is too slow for each request.
     pub(crate) fn series(&self, values: &[&str]) -> Result<S> {
         let labels = self.definition.labels;
         if labels.len() != values.len() {
@@ -123,7 +122,7 @@ impl<S: Series> Family<S> {
     }
 }
 
-impl<S: Series> Family<S> {
+impl<S: MetricSeries> Family<S> {
     /// Every series with its label values.
     pub(crate) fn all(&self) -> Vec<(Vec<String>, S)> {
         let series = self.series.lock();
@@ -143,7 +142,7 @@ impl<S: Series> Family<S> {
     }
 }
 
-impl<S: Series> Collector for Family<S> {
+impl<S: MetricSeries> Collector for Family<S> {
     fn desc(&self) -> Vec<&Desc> {
         vec![&self.desc]
     }

@@ -1,8 +1,8 @@
-//! A gauge of what is in use now.
+//! A guard that keeps a gauge of what is in use.
 
 use prometheus::IntGauge;
 
-/// Counts one more for as long as it lives.
+/// Increments the gauge while it exists.
 #[derive(Debug)]
 pub(crate) struct InUse(IntGauge);
 

@@ -1,5 +1,5 @@
-//! The OpenMetrics text format 1.0 (openmetrics.io), which the prometheus crate does not write: with
-//! exemplars, and with family names of counters without their `_total`.
+//! Renders the OpenMetrics text format 1.0 (openmetrics.io), which the prometheus crate does not support: with
+//! exemplars, and with the family names of counters without `_total`.
 
 use std::fmt::Write as _;
 
@@ -7,8 +7,7 @@ use prometheus::proto::{Histogram, LabelPair, Metric, MetricFamily, MetricType};
 
 use super::exemplar::Observation;
 
-/// Writes all families. `exemplars` gives those of one series of a histogram, one per bucket, `+Inf`
-/// included.
+/// Renders all families. `exemplars` returns the exemplars of one histogram series, one per bucket, `+Inf` included.
 pub(super) fn render(
     families: &[MetricFamily],
     exemplars: impl Fn(&str, &[LabelPair]) -> Vec<Option<Observation>>,
@@ -78,7 +77,7 @@ fn histogram(
     sample(text, &format!("{name}_count"), metric, None, count, None);
 }
 
-/// One line.
+/// Appends one line.
 fn sample(
     text: &mut String,
     name: &str,
@@ -104,7 +103,7 @@ fn sample(
     text.push('\n');
 }
 
-/// A bucket edge in its canonical form: a whole number has a decimal point as well.
+/// A bucket edge in its canonical form: whole numbers have a decimal point as well.
 fn number(edge: f64) -> String {
     match edge.fract() == 0.0 {
         true => format!("{edge:.1}"),

@@ -1,5 +1,5 @@
-//! `process_*`: metrics of this process, read from `/proc` at each scrape (proc(5)). They are absent on a
-//! system without `/proc`.
+//! `process_*`: metrics of this process, read from `/proc` at each scrape (proc(5)). They are absent on systems
+//! without `/proc`.
 
 use std::fs;
 
@@ -9,7 +9,7 @@ use prometheus::proto::MetricFamily;
 use super::catalog::{self, Definition};
 use super::snapshot;
 
-/// Ticks a second in `/proc/*/stat`: `USER_HZ`, 100 on every Linux that Rust runs on.
+/// Ticks per second in `/proc/*/stat`: `USER_HZ`, 100 on every Linux that Rust supports.
 const TICKS_PER_S: f64 = 100.0;
 
 const DEFINITIONS: [Definition; 7] = [
@@ -24,32 +24,32 @@ const DEFINITIONS: [Definition; 7] = [
 
 /// Collects the metrics of the process.
 #[derive(Debug)]
-pub(super) struct Process {
+pub(super) struct ProcessCollector {
     descs: Vec<Desc>,
 }
 
-impl Process {
+impl ProcessCollector {
     pub(super) fn new() -> prometheus::Result<Self> {
-        Ok(Process {
+        Ok(ProcessCollector {
             descs: snapshot::descs(&DEFINITIONS)?,
         })
     }
 }
 
-impl Collector for Process {
+impl Collector for ProcessCollector {
     fn desc(&self) -> Vec<&Desc> {
         self.descs.iter().collect()
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
         let read = |path| fs::read_to_string(path).unwrap_or_default();
-        let stat = Stat::parse(&read("/proc/self/stat"));
+        let stat = ProcessStat::parse(&read("/proc/self/stat"));
         let status = read("/proc/self/status");
         let kib = |name| number_after(&status, name).map(|kib| kib * 1024.0);
         let booted_s = number_after(&read("/proc/stat"), "btime ");
         let open_fds = fs::read_dir("/proc/self/fd")
             .ok()
-            // One of them is the directory that is being read.
+            // One of them is the directory handle of this read.
             .map(|entries| entries.count().saturating_sub(1) as f64);
         let values = [
             stat.as_ref().map(|stat| stat.cpu_s),
@@ -72,17 +72,17 @@ impl Collector for Process {
 
 /// Two fields of `/proc/self/stat`.
 #[derive(Debug, PartialEq)]
-struct Stat {
+struct ProcessStat {
     cpu_s: f64,
     started_after_boot_s: f64,
 }
 
-impl Stat {
-    /// The name of the process is in parentheses and may contain anything, parentheses included: fields
-    /// are counted from the last one.
+impl ProcessStat {
+    /// The name of the process is in parentheses and may contain anything, including parentheses: fields are counted
+    /// from the last closing one.
     fn parse(text: &str) -> Option<Self> {
         let (_, fields) = text.rsplit_once(") ")?;
-        // The first is number 3 of proc(5): the state.
+        // The first remaining field is number 3 of proc(5), the state.
         let field = |number: usize| -> Option<f64> {
             fields
                 .split_ascii_whitespace()
@@ -90,7 +90,7 @@ impl Stat {
                 .parse()
                 .ok()
         };
-        Some(Stat {
+        Some(ProcessStat {
             cpu_s: (field(14)? + field(15)?) / TICKS_PER_S,
             started_after_boot_s: field(22)? / TICKS_PER_S,
         })
@@ -112,16 +112,16 @@ mod tests {
     #[test]
     fn fields_are_found_after_any_process_name() {
         let text = "7 (we) ir (x) S 1 7 7 0 -1 4194560 1 2 3 4 150 50 0 0 20 0 5 0 4200 9 8 7";
-        let stat = Stat::parse(text).expect("a stat line");
+        let stat = ProcessStat::parse(text).expect("a stat line");
         assert_eq!(
             stat,
-            Stat {
+            ProcessStat {
                 cpu_s: 2.0,
                 started_after_boot_s: 42.0
             }
         );
-        assert_eq!(Stat::parse(""), None);
-        assert_eq!(Stat::parse("7 (weir) S 1"), None);
+        assert_eq!(ProcessStat::parse(""), None);
+        assert_eq!(ProcessStat::parse("7 (weir) S 1"), None);
     }
 
     #[test]
@@ -135,7 +135,7 @@ mod tests {
     #[test]
     #[cfg(target_os = "linux")]
     fn this_process_is_measured() {
-        let families = Process::new().expect("a collector").collect();
+        let families = ProcessCollector::new().expect("a collector").collect();
         assert_eq!(families.len(), DEFINITIONS.len());
         for family in &families {
             let metric = &family.get_metric()[0];

@@ -1,4 +1,4 @@
-//! Metrics that are made from a snapshot at each scrape instead of being counted.
+//! Metrics that are created from a snapshot at each scrape instead of being counted.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,7 @@ use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricT
 
 use super::catalog::Definition;
 
-/// The descriptions that a collector gives to the registry.
+/// The descriptions of a collector for the registry.
 pub(crate) fn descs(definitions: &[Definition]) -> prometheus::Result<Vec<Desc>> {
     let desc = |definition: &Definition| {
         let labels = definition.labels.iter().map(|label| (*label).to_owned());
@@ -21,7 +21,7 @@ pub(crate) fn descs(definitions: &[Definition]) -> prometheus::Result<Vec<Desc>>
     definitions.iter().map(desc).collect()
 }
 
-/// A family with these values, each with its label values.
+/// A family with these label values and values.
 pub(crate) fn family(definition: &Definition, values: &[(&[&str], f64)]) -> MetricFamily {
     let is_counter = definition.name.ends_with("_total");
     let metrics = values.iter().map(|(labels, value)| {

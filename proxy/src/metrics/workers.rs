@@ -1,4 +1,4 @@
-//! The gauges and counters of workers, by their names.
+//! The gauges and counters of workers by name.
 
 use prometheus::{IntCounter, IntGauge, Registry, Result};
 
@@ -13,7 +13,7 @@ use std::{collections::BTreeMap, sync::Arc};
 pub(super) struct Workers {
     restarts: Family<IntCounter>,
     up: Family<IntGauge>,
-    /// Those that were made, for tests that make each of them panic.
+    /// The workers that were created, for tests that make each of them panic.
     #[cfg(test)]
     made: Arc<parking_lot::Mutex<BTreeMap<String, Worker>>>,
 }

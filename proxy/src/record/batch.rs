@@ -1,31 +1,31 @@
-//! Whole lines in one buffer, each with its id and the offset where it ends.
+//! Complete lines in one buffer, each with its id and the offset of its end.
 
 use crate::exchange::RequestId;
 
-/// Lines that wait to be written. Each ends in a newline.
+/// Lines that are waiting to be written. Each ends in a newline.
 #[derive(Debug, Default)]
-pub(crate) struct Batch {
+pub(crate) struct LineBatch {
     bytes: Vec<u8>,
-    ends: Vec<End>,
+    ends: Vec<LineEnd>,
 }
 
-/// Of one line.
+/// The id and the end of one line.
 #[derive(Clone, Copy, Debug)]
-struct End {
+struct LineEnd {
     id: RequestId,
-    /// Where the line ends in the batch, its newline included.
+    /// The offset of the end of the line in the batch, after its newline.
     at: usize,
 }
 
-/// A buffer that a burst has grown past this is freed once the lines are few again.
+/// A buffer that has grown larger during a burst is freed afterwards.
 const CAPACITY_KEPT_BYTES: usize = 512 * 1024;
 
-impl Batch {
+impl LineBatch {
     /// Appends a line with the id of its event; the newline is added here.
     pub(crate) fn push(&mut self, id: &RequestId, line: &[u8]) {
         self.bytes.extend_from_slice(line);
         self.bytes.push(b'\n');
-        self.ends.push(End {
+        self.ends.push(LineEnd {
             id: *id,
             at: self.bytes.len(),
         });
@@ -39,19 +39,19 @@ impl Batch {
         self.bytes.len()
     }
 
-    pub(crate) fn lines(&self) -> Lines<'_> {
-        Lines {
+    pub(crate) fn lines(&self) -> BatchLines<'_> {
+        BatchLines {
             bytes: &self.bytes,
             ends: &self.ends,
             offset: 0,
         }
     }
 
-    /// Removes the lines and keeps the capacity, unless it is far more than they took.
+    /// Removes the lines, and frees a buffer that is far larger than they needed.
     pub(crate) fn clear(&mut self) {
         let capacity = self.bytes.capacity();
         if capacity > CAPACITY_KEPT_BYTES && self.bytes.len() < capacity / 4 {
-            *self = Batch::default();
+            *self = LineBatch::default();
         }
         self.bytes.clear();
         self.ends.clear();
@@ -60,21 +60,21 @@ impl Batch {
 
 /// One line without its newline.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Line<'a> {
+pub(crate) struct BatchLine<'a> {
     pub(crate) id: &'a RequestId,
     pub(crate) bytes: &'a [u8],
 }
 
 /// Some consecutive lines of a batch.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Lines<'a> {
+pub(crate) struct BatchLines<'a> {
     bytes: &'a [u8],
-    /// In terms of the batch; `offset` is where `bytes` begins there.
-    ends: &'a [End],
+    /// Relative to the batch, where `bytes` begins at `offset`.
+    ends: &'a [LineEnd],
     offset: usize,
 }
 
-impl<'a> Lines<'a> {
+impl<'a> BatchLines<'a> {
     pub(crate) fn bytes(&self) -> &'a [u8] {
         self.bytes
     }
@@ -83,26 +83,26 @@ impl<'a> Lines<'a> {
         self.ends.len()
     }
 
-    /// How many bytes the leading lines that fit into `bytes_max` have, and how many lines that is.
+    /// The bytes and the number of the leading lines that fit into `bytes_max`.
     pub(crate) fn fitting(&self, bytes_max: u64) -> (usize, usize) {
-        let fits = |end: &End| (end.at - self.offset) as u64 <= bytes_max;
+        let fits = |end: &LineEnd| (end.at - self.offset) as u64 <= bytes_max;
         let count = self.ends.partition_point(fits);
         (self.bytes_of(count), count)
     }
 
     /// Splits after the first `count` lines.
-    pub(crate) fn split(self, count: usize) -> (Lines<'a>, Lines<'a>) {
+    pub(crate) fn split(self, count: usize) -> (BatchLines<'a>, BatchLines<'a>) {
         let count = count.min(self.ends.len());
         let at = self.bytes_of(count);
         let (head, tail) = self.bytes.split_at(at);
         let (head_ends, tail_ends) = self.ends.split_at(count);
         (
-            Lines {
+            BatchLines {
                 bytes: head,
                 ends: head_ends,
                 offset: self.offset,
             },
-            Lines {
+            BatchLines {
                 bytes: tail,
                 ends: tail_ends,
                 offset: self.offset + at,
@@ -111,14 +111,14 @@ impl<'a> Lines<'a> {
     }
 
     /// The last `count` lines, oldest first.
-    pub(crate) fn last(self, count: usize) -> impl Iterator<Item = Line<'a>> {
+    pub(crate) fn last(self, count: usize) -> impl Iterator<Item = BatchLine<'a>> {
         let (_, tail) = self.split(self.count().saturating_sub(count));
         let mut start = 0;
         tail.ends.iter().map(move |end| {
             let at = end.at - tail.offset;
             let bytes = &tail.bytes[start..at - 1];
             start = at;
-            Line { id: &end.id, bytes }
+            BatchLine { id: &end.id, bytes }
         })
     }
 
@@ -134,8 +134,8 @@ impl<'a> Lines<'a> {
 mod tests {
     use super::*;
 
-    fn batch(lines: &[&str]) -> Batch {
-        let mut batch = Batch::default();
+    fn batch(lines: &[&str]) -> LineBatch {
+        let mut batch = LineBatch::default();
         for (number, line) in lines.iter().enumerate() {
             let id = RequestId::fixed(&format!("{number:026}"));
             batch.push(&id, line.as_bytes());
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn the_memory_of_a_burst_is_freed() {
-        let mut batch = Batch::default();
+        let mut batch = LineBatch::default();
         let id = RequestId::fixed(&"0".repeat(26));
         batch.push(&id, &vec![b'x'; CAPACITY_KEPT_BYTES * 2]);
         batch.clear();

@@ -6,9 +6,9 @@
 
 use std::time::Duration;
 
-use super::json::Object;
+use super::json::ObjectWriter;
 use super::sampling::Sampling;
-use crate::content::{Content, KEPT_BYTES_MAX, Kept};
+use crate::content::{Content, KEPT_BYTES_MAX, RecordedText};
 use crate::ecs;
 use crate::exchange::{ClientEnd, Exchange, ModelCall, NO_ROUTE, Stage, Timing, UpstreamNote};
 use crate::model::usage::Usage;
@@ -21,11 +21,11 @@ pub(super) const PATH_BYTES_MAX: usize = 1024;
 pub(super) const USER_AGENT_BYTES_MAX: usize = 512;
 /// The longest name that DNS allows.
 const DOMAIN_BYTES_MAX: usize = 255;
-/// Of model names, finish reasons and other short texts of a client or a backend.
+/// The maximum length of model names, finish reasons and other short texts from a client or a backend.
 pub(super) const NAME_BYTES_MAX: usize = 128;
 const FINISH_REASONS_MAX: usize = 16;
 
-/// Formats events; holds what all of them have in common.
+/// Formats events; holds what they all share.
 #[derive(Debug)]
 pub struct Format {
     /// The `service` object, rendered once.
@@ -38,7 +38,7 @@ impl Format {
     #[must_use]
     pub fn new(environment: &str, sampling: Sampling) -> Self {
         let mut service = Vec::new();
-        Object::write(&mut service, |service| {
+        ObjectWriter::write(&mut service, |service| {
             service.word("name", "weir");
             service.word("version", env!("CARGO_PKG_VERSION"));
             service.text("environment", environment, NAME_BYTES_MAX);
@@ -54,7 +54,7 @@ impl Format {
 
     /// Appends the event as one JSON object, without a newline. `duration` is that of the whole request.
     pub fn append(&self, exchange: &Exchange, duration: Duration, out: &mut Vec<u8>) {
-        Object::write(out, |event| {
+        ObjectWriter::write(out, |event| {
             event.raw_with("@timestamp", |out| {
                 ecs::write_timestamp(exchange.received_at, out);
             });
@@ -100,8 +100,8 @@ impl Format {
     }
 }
 
-/// The method of a request in events and metrics: a standard one (RFC 9110, RFC 5789), otherwise `_OTHER` as
-/// in OpenTelemetry's `http.request.method`.
+/// The method of a request in events and metrics: a standard method (RFC 9110, RFC 5789) or `_OTHER`, as in
+/// OpenTelemetry's `http.request.method`.
 #[must_use]
 pub fn method_name(method: &Method) -> &'static str {
     match *method {
@@ -118,7 +118,7 @@ pub fn method_name(method: &Method) -> &'static str {
     }
 }
 
-fn event_fields(fields: &mut Object<'_>, exchange: &Exchange, duration: Duration) {
+fn event_fields(fields: &mut ObjectWriter<'_>, exchange: &Exchange, duration: Duration) {
     let outcome = if exchange.error_code.is_some() || exchange.status >= 400 {
         "failure"
     } else {
@@ -133,7 +133,7 @@ fn event_fields(fields: &mut Object<'_>, exchange: &Exchange, duration: Duration
     );
 }
 
-fn http_fields(http: &mut Object<'_>, exchange: &Exchange) {
+fn http_fields(http: &mut ObjectWriter<'_>, exchange: &Exchange) {
     http.word("version", version_name(exchange.version));
     http.object("request", |request| {
         request.word("id", exchange.id.as_str());
@@ -160,12 +160,12 @@ pub(super) fn version_name(version: Version) -> &'static str {
     }
 }
 
-/// The canonical path has no query; this makes sure that none is ever recorded.
+/// Ensures that no query is recorded, although the canonical path has none.
 fn without_query(path: &str) -> &str {
     path.split(['?', '#']).next().unwrap_or_default()
 }
 
-fn weir_fields(weir: &mut Object<'_>, exchange: &Exchange, ratio: Option<f64>) {
+fn weir_fields(weir: &mut ObjectWriter<'_>, exchange: &Exchange, ratio: Option<f64>) {
     if let Some(signature) = &exchange.signature {
         weir.object("signature", |object| {
             object.word("scheme", signature.scheme);
@@ -207,14 +207,14 @@ fn weir_fields(weir: &mut Object<'_>, exchange: &Exchange, ratio: Option<f64>) {
     }
 }
 
-fn content_fields(object: &mut Object<'_>, content: &Content) {
+fn content_fields(object: &mut ObjectWriter<'_>, content: &Content) {
     for (kept, text_key, hash_key) in [
         (&content.input, "input", "input_sha256"),
         (&content.output, "output", "output_sha256"),
     ] {
         match kept {
-            Some(Kept::Redacted(text)) => object.text(text_key, text, KEPT_BYTES_MAX),
-            Some(Kept::Hash(hash)) => {
+            Some(RecordedText::Redacted(text)) => object.text(text_key, text, KEPT_BYTES_MAX),
+            Some(RecordedText::Hash(hash)) => {
                 object.word(hash_key, &base16ct::lower::encode_string(hash));
             }
             None => {}
@@ -222,7 +222,7 @@ fn content_fields(object: &mut Object<'_>, content: &Content) {
     }
 }
 
-fn upstream_fields(object: &mut Object<'_>, upstream: &UpstreamNote) {
+fn upstream_fields(object: &mut ObjectWriter<'_>, upstream: &UpstreamNote) {
     let last = upstream.last();
     if let Some(attempt) = last {
         object.text("endpoint", &attempt.endpoint, DOMAIN_BYTES_MAX);
@@ -236,7 +236,7 @@ fn upstream_fields(object: &mut Object<'_>, upstream: &UpstreamNote) {
     }
 }
 
-fn timing_fields(object: &mut Object<'_>, timing: &Timing) {
+fn timing_fields(object: &mut ObjectWriter<'_>, timing: &Timing) {
     for stage in Stage::ALL {
         if let Some(spent) = timing.spent(stage) {
             object.millis(timing_key(stage), spent);
@@ -258,7 +258,7 @@ const fn timing_key(stage: Stage) -> &'static str {
 }
 
 /// OpenTelemetry attributes of a model call; nothing for other requests.
-fn gen_ai(event: &mut Object<'_>, model: &ModelCall) {
+fn gen_ai(event: &mut ObjectWriter<'_>, model: &ModelCall) {
     let has_response = model.response_model.is_some()
         || !model.finish_reasons.is_empty()
         || model.time_to_first_chunk.is_some();
@@ -288,7 +288,7 @@ fn gen_ai(event: &mut Object<'_>, model: &ModelCall) {
     });
 }
 
-fn usage_fields(object: &mut Object<'_>, usage: &Usage) {
+fn usage_fields(object: &mut ObjectWriter<'_>, usage: &Usage) {
     if let Some(tokens) = usage.input_tokens {
         object.integer("input_tokens", tokens);
     }
@@ -310,7 +310,7 @@ fn usage_fields(object: &mut Object<'_>, usage: &Usage) {
     }
 }
 
-fn response_fields(response: &mut Object<'_>, model: &ModelCall) {
+fn response_fields(response: &mut ObjectWriter<'_>, model: &ModelCall) {
     if let Some(name) = &model.response_model {
         response.text("model", name, NAME_BYTES_MAX);
     }

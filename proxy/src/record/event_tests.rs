@@ -23,7 +23,7 @@ fn contract() -> Value {
     let text = include_str!("../../tests/vectors/event.json");
     let mut contract: Value = serde_json::from_str(text).expect("the contract is JSON");
     let weir = contract["weir"].as_object_mut().expect("an object");
-    // Conversations are a later version's.
+    // Conversations belong to a later version.
     weir.remove("conversation").expect("the contract has it");
     contract
 }
@@ -65,7 +65,7 @@ fn a_complete_event_has_the_keys_and_types_of_the_contract() {
 fn a_complete_event_equals_the_contract() {
     let mut event = event(&filled(), Duration::from_nanos(1_204_338_000));
     let mut contract = contract();
-    // The overhead is computed and the laps of the fixture are its own.
+    // The overhead is computed, and the fixture has its own laps.
     event["weir"]["timing"] = json!(null);
     contract["weir"]["timing"] = json!(null);
     contract["service"]["version"] = json!(env!("CARGO_PKG_VERSION"));
@@ -123,24 +123,24 @@ fn an_error_code_or_a_status_of_400_is_a_failure() {
 #[test]
 fn cached_and_estimated_tokens_and_aborted_clients_are_recorded() {
     let mut exchange = filled();
-    let told = event(&exchange, Duration::ZERO);
-    assert!(told["weir"].get("client_aborted").is_none());
-    assert!(told["weir"].get("usage").is_none());
+    let recorded = event(&exchange, Duration::ZERO);
+    assert!(recorded["weir"].get("client_aborted").is_none());
+    assert!(recorded["weir"].get("usage").is_none());
     exchange.client = ClientEnd::Aborted;
     exchange.model.usage = Usage {
         cache_creation_tokens: Some(9),
         origin: Origin::Estimated,
         ..Usage::default()
     };
-    let told = event(&exchange, Duration::ZERO);
-    assert_eq!(told["weir"]["client_aborted"], true);
-    assert_eq!(told["weir"]["usage"]["estimated"], true);
+    let recorded = event(&exchange, Duration::ZERO);
+    assert_eq!(recorded["weir"]["client_aborted"], true);
+    assert_eq!(recorded["weir"]["usage"]["estimated"], true);
     let usage = serde_json::json!({"cache_creation": {"input_tokens": 9}});
-    assert_eq!(told["gen_ai"]["usage"], usage);
-    // Of nothing there is no estimate.
+    assert_eq!(recorded["gen_ai"]["usage"], usage);
+    // Without tokens there is no estimate.
     exchange.model.usage.cache_creation_tokens = None;
-    let told = event(&exchange, Duration::ZERO);
-    assert!(told["weir"].get("usage").is_none() && told["gen_ai"].get("usage").is_none());
+    let recorded = event(&exchange, Duration::ZERO);
+    assert!(recorded["weir"].get("usage").is_none() && recorded["gen_ai"].get("usage").is_none());
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn timestamps_are_utc_with_microseconds() {
             Duration::from_micros(1_795_336_200_123_456),
             "2026-11-22T08:30:00.123456Z",
         ),
-        // A clock that is beyond all calendars still leaves an event.
+        // A time beyond the calendar still produces an event.
         (Duration::MAX, "1970-01-01T00:00:00.000000Z"),
     ] {
         exchange.received_at = since_epoch;

@@ -1,7 +1,7 @@
-//! The event file: whole lines only, rotated by size; old rotated files are removed.
+//! The event file: complete lines only, rotated by size; expired rotated files are removed.
 //!
-//! Other programs (logrotate) may move or truncate the file at any time; before each write its path is
-//! checked, and the file is reopened when the path leads elsewhere.
+//! Other programs (logrotate) may move or truncate the file at any time: its path is checked before each write, and
+//! the file is reopened if the path names another file.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write};
@@ -11,18 +11,18 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::FileConfig;
-use super::batch::Lines;
-use super::sink::{Sink, Written};
+use super::batch::BatchLines;
+use super::sink::{LineSink, WriteOutcome};
 use crate::rotated::{self, directory, rotated_at, stamp};
 
-/// How often old rotated files are looked for while there are events.
+/// How often expired rotated files are removed while events are written.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// The sink that writes to a file.
 #[derive(Debug)]
 pub(super) struct EventFile {
     config: FileConfig,
-    /// `None` after an error: then the next write reopens it.
+    /// `None` after an error: the next write reopens it.
     file: Option<File>,
     swept_at: Duration,
 }
@@ -49,7 +49,7 @@ impl EventFile {
         Ok(event_file)
     }
 
-    /// The open file and its length, by its name.
+    /// The file at the path, reopened if necessary, and its length.
     fn current(&mut self) -> io::Result<(&mut File, u64)> {
         let named = fs::metadata(&self.config.path).ok();
         let is_same = match (&self.file, &named) {
@@ -70,8 +70,12 @@ impl EventFile {
         Ok((self.file.insert(file), length))
     }
 
-    /// Writes the lines into as many files as needed. Gives how many were written, and why no more.
-    fn write_rotating(&mut self, mut lines: Lines<'_>, now: Duration) -> (usize, io::Result<()>) {
+    /// Writes the lines, rotating files as needed. Returns how many were written, and the error that stopped the rest.
+    fn write_rotating(
+        &mut self,
+        mut lines: BatchLines<'_>,
+        now: Duration,
+    ) -> (usize, io::Result<()>) {
         let mut written = 0;
         while lines.count() > 0 {
             let rotate_at_bytes = self.config.rotate_at_bytes;
@@ -106,7 +110,7 @@ impl EventFile {
         Ok(())
     }
 
-    /// Removes rotated files that have expired.
+    /// Removes expired rotated files.
     fn sweep(&mut self, now: Duration) {
         self.swept_at = now;
         let oldest_kept = stamp(now.saturating_sub(self.config.keep));
@@ -123,8 +127,8 @@ impl EventFile {
     }
 }
 
-impl Sink for EventFile {
-    fn write(&mut self, lines: Lines<'_>, now: Duration) -> Written {
+impl LineSink for EventFile {
+    fn write(&mut self, lines: BatchLines<'_>, now: Duration) -> WriteOutcome {
         if now.saturating_sub(self.swept_at) >= SWEEP_INTERVAL {
             self.sweep(now);
         }
@@ -134,7 +138,7 @@ impl Sink for EventFile {
             let path = self.config.path.display();
             io::Error::new(error.kind(), format!("{path}: {error}"))
         });
-        Written { lines, error }
+        WriteOutcome { lines, error }
     }
 
     fn sync(&mut self) {
@@ -150,7 +154,7 @@ impl Sink for EventFile {
 #[derive(Debug)]
 pub(super) struct Stdout {
     file: File,
-    /// An error left an incomplete line there.
+    /// Whether an error left an incomplete line.
     is_torn: bool,
 }
 
@@ -159,30 +163,30 @@ impl Stdout {
     /// When there is no standard output to write to.
     pub(super) fn open() -> io::Result<Self> {
         Ok(Stdout {
-            // Unbuffered: whole batches are written at once.
+            // Unbuffered: each batch is written at once.
             file: File::from(io::stdout().as_fd().try_clone_to_owned()?),
             is_torn: false,
         })
     }
 }
 
-impl Sink for Stdout {
-    fn write(&mut self, lines: Lines<'_>, _now: Duration) -> Written {
+impl LineSink for Stdout {
+    fn write(&mut self, lines: BatchLines<'_>, _now: Duration) -> WriteOutcome {
         if self.is_torn && self.file.write_all(b"\n").is_ok() {
             self.is_torn = false;
         }
         let (bytes, outcome) = write_bytes(&mut self.file, lines.bytes());
         let (whole_bytes, whole) = lines.fitting(bytes as u64);
         self.is_torn |= whole_bytes < bytes;
-        Written {
+        WriteOutcome {
             lines: whole,
             error: outcome.err(),
         }
     }
 }
 
-/// Opens a file to append to it. An incomplete line that a crash left gets its newline, so that it does not
-/// damage the next line.
+/// Opens a file to append to it. An incomplete line after a crash is ended with a newline, so that it does not damage
+/// the next line.
 fn open(path: &Path) -> io::Result<File> {
     fs::create_dir_all(directory(path))?;
     let mut file = OpenOptions::new()
@@ -202,16 +206,15 @@ fn open(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Appends lines; after an error, the part of an incomplete line is removed. Gives how many lines are in the
-/// file.
-fn write_whole_lines(file: &mut File, lines: Lines<'_>) -> (usize, io::Result<()>) {
+/// Appends lines; after an error, the incomplete line is removed. Returns how many lines were written.
+fn write_whole_lines(file: &mut File, lines: BatchLines<'_>) -> (usize, io::Result<()>) {
     let (bytes, outcome) = write_bytes(file, lines.bytes());
     let (whole_bytes, whole) = lines.fitting(bytes as u64);
     if whole_bytes < bytes
         && let Err(error) = truncate_by(file, (bytes - whole_bytes) as u64)
     {
-        // The next `open` finds the missing newline and adds it.
-        log::warn!("cannot remove half an event: {error}");
+        // The next `open` adds the missing newline.
+        log::warn!("cannot remove an incomplete event: {error}");
     }
     (whole, outcome)
 }
@@ -221,7 +224,7 @@ fn truncate_by(file: &File, bytes: u64) -> io::Result<()> {
     file.set_len(file.metadata()?.len().saturating_sub(bytes))
 }
 
-/// Writes as many bytes as possible. Gives how many.
+/// Writes as many bytes as possible. Returns how many.
 fn write_bytes(target: &mut impl Write, bytes: &[u8]) -> (usize, io::Result<()>) {
     let mut written = 0;
     while written < bytes.len() {

@@ -2,7 +2,7 @@ use std::ffi::OsStr;
 
 use super::*;
 use crate::exchange::RequestId;
-use crate::record::batch::Batch;
+use crate::record::batch::LineBatch;
 
 /// 2026-11-22T08:30:00.123Z.
 const NOW: Duration = Duration::from_millis(1_795_336_200_123);
@@ -16,15 +16,15 @@ fn config(directory: &Path, rotate_at_bytes: u64) -> FileConfig {
     }
 }
 
-fn batch(lines: &[&str]) -> Batch {
-    let mut batch = Batch::default();
+fn batch(lines: &[&str]) -> LineBatch {
+    let mut batch = LineBatch::default();
     for line in lines {
         batch.push(&RequestId::new(Duration::ZERO), line.as_bytes());
     }
     batch
 }
 
-fn write(file: &mut EventFile, lines: &[&str], now: Duration) -> Written {
+fn write(file: &mut EventFile, lines: &[&str], now: Duration) -> WriteOutcome {
     file.write(batch(lines).lines(), now)
 }
 
@@ -80,7 +80,7 @@ fn a_file_is_rotated_before_it_grows_too_large() {
     let directory = tempfile::tempdir().expect("a directory");
     let config = config(directory.path(), 10);
     let mut file = EventFile::open(&config, NOW).expect("a file");
-    // Two lines of five bytes fill a file; one of eleven gets one of its own.
+    // Two lines of five bytes fill a file; one of eleven gets its own.
     let written = write(&mut file, &["1234", "5678", "9", "abcdefghij", "k"], NOW);
     assert!(written.lines == 5 && written.error.is_none(), "{written:?}");
     assert_eq!(
@@ -152,7 +152,7 @@ fn only_old_rotated_files_are_removed() {
         "{:?}",
         names(&config.path)
     );
-    // Also without a restart or a rotation.
+    // Without a restart or a rotation as well.
     write(&mut file, &["a day later"], NOW + DAY);
     assert!(!kept[0].exists() && kept[1].exists());
 }
@@ -198,7 +198,7 @@ fn an_error_loses_only_its_own_lines() {
 
 #[test]
 fn a_full_disk_loses_whole_lines_only() {
-    // A device that refuses every write for want of room.
+    // A device that fails every write with ENOSPC.
     let mut full = OpenOptions::new()
         .append(true)
         .open("/dev/full")
@@ -214,7 +214,7 @@ fn a_full_disk_loses_whole_lines_only() {
 
 #[test]
 fn the_part_of_an_incomplete_line_is_removed() {
-    /// Takes so many bytes and then has no room.
+    /// Accepts this many bytes and then is full.
     struct Small(usize, Vec<u8>);
     impl Write for Small {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

@@ -1,4 +1,4 @@
-//! Exchanges for the tests of this room.
+//! Exchanges for the tests of the record stage.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,7 +32,7 @@ pub(crate) fn plain() -> Exchange {
     )
 }
 
-/// A connection that broke, and then one whose response stalled.
+/// Two attempts: a connection that broke, then a response that stalled.
 fn upstream(exchange: &Exchange) -> UpstreamNote {
     let started = exchange.timing.started();
     let trace = &exchange.trace;

@@ -7,45 +7,49 @@ use std::time::Duration;
 
 use crate::exchange::millis;
 
-/// An object that is being written. The function that opened it closes it, so braces always balance.
+/// An object that is being written. The function that opens it also closes it, so that braces always balance.
 ///
-/// Its methods are written in line because keys are literals: then each is a few plain stores, where
-/// a call that copies any number of bytes would cost as much as the rest of an event.
-pub(super) struct Object<'a> {
+/// The methods are inlined because keys are literals: each then compiles to a few stores, whereas calls that copy a
+/// variable number of bytes would cost as much as the rest of an event.
+pub(super) struct ObjectWriter<'a> {
     out: &'a mut Vec<u8>,
     empty: bool,
 }
 
-impl<'a> Object<'a> {
+impl<'a> ObjectWriter<'a> {
     /// Writes one whole object.
-    pub(super) fn write(out: &'a mut Vec<u8>, members: impl FnOnce(&mut Object<'_>)) {
+    pub(super) fn write(out: &'a mut Vec<u8>, members: impl FnOnce(&mut ObjectWriter<'_>)) {
         out.push(b'{');
-        let mut object = Object { out, empty: true };
+        let mut object = ObjectWriter { out, empty: true };
         members(&mut object);
         object.out.push(b'}');
     }
 
     #[inline(always)]
-    pub(super) fn object(&mut self, key: &'static str, members: impl FnOnce(&mut Object<'_>)) {
+    pub(super) fn object(
+        &mut self,
+        key: &'static str,
+        members: impl FnOnce(&mut ObjectWriter<'_>),
+    ) {
         self.key(key);
-        Object::write(self.out, members);
+        ObjectWriter::write(self.out, members);
     }
 
-    /// A text of anybody's: it is escaped, and cut to `bytes_max` at the end of a character.
+    /// An untrusted text: it is escaped, and truncated to `bytes_max` at a character boundary.
     #[inline(always)]
     pub(super) fn text(&mut self, key: &'static str, value: &str, bytes_max: usize) {
         self.key(key);
         string(self.out, cut(value, bytes_max));
     }
 
-    /// Bytes that should be UTF-8: what is not becomes U+FFFD.
+    /// Bytes that should be UTF-8: invalid sequences become U+FFFD.
     #[inline(always)]
     pub(super) fn lossy(&mut self, key: &'static str, value: &[u8], bytes_max: usize) {
         self.key(key);
         lossy(self.out, value, bytes_max);
     }
 
-    /// A text of weir's own vocabulary, which needs no escape.
+    /// A text of weir's own, which needs no escaping.
     #[inline(always)]
     pub(super) fn word(&mut self, key: &'static str, value: &str) {
         self.key(key);
@@ -104,21 +108,21 @@ impl<'a> Object<'a> {
         address(self.out, value);
     }
 
-    /// A value that was rendered before.
+    /// A value that is already JSON.
     #[inline(always)]
     pub(super) fn raw(&mut self, key: &'static str, json: &[u8]) {
         self.key(key);
         self.out.extend_from_slice(json);
     }
 
-    /// A value that `write` appends unchanged.
+    /// A value that `write` appends as JSON.
     #[inline(always)]
     pub(super) fn raw_with(&mut self, key: &'static str, write: impl FnOnce(&mut Vec<u8>)) {
         self.key(key);
         write(self.out);
     }
 
-    /// Members that are always the same, rendered: `"kind":"event","type":["access"]`.
+    /// Constant members, already JSON: `"kind":"event","type":["access"]`.
     #[inline(always)]
     pub(super) fn members(&mut self, json: &'static str) {
         self.separate();
@@ -145,8 +149,8 @@ impl<'a> Object<'a> {
 const HEX: [u8; 16] = *b"0123456789abcdef";
 const REPLACEMENT: &str = "\u{fffd}";
 
-/// For each byte what follows the backslash; 0 for a byte that is not escaped. DEL is escaped too,
-/// because lines are also read on terminals.
+/// The character after the backslash for each byte; 0 for a byte that is not escaped. DEL is escaped as well because
+/// lines are also read on terminals.
 const ESCAPES: [u8; 256] = {
     let mut table = [0; 256];
     let mut control = 0;
@@ -175,7 +179,7 @@ fn string(out: &mut Vec<u8>, text: &str) {
 
 fn escape(out: &mut Vec<u8>, text: &str) {
     let bytes = text.as_bytes();
-    // Most texts need no escape. This loop has no early end so that it works on many bytes at once.
+    // Most texts need no escaping. The loop has no early exit so that it is vectorized.
     let needs_escape = bytes.iter().fold(false, |found, &byte| {
         found | (byte < 0x20) | (byte == b'"') | (byte == b'\\') | (byte == 0x7f)
     });
@@ -261,9 +265,9 @@ fn address(out: &mut Vec<u8>, address: IpAddr) {
 mod tests {
     use super::*;
 
-    fn read(members: impl FnOnce(&mut Object<'_>)) -> serde_json::Value {
+    fn read(members: impl FnOnce(&mut ObjectWriter<'_>)) -> serde_json::Value {
         let mut out = Vec::new();
-        Object::write(&mut out, members);
+        ObjectWriter::write(&mut out, members);
         serde_json::from_slice(&out)
             .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&out)))
     }
@@ -286,7 +290,7 @@ mod tests {
     #[test]
     fn a_line_has_no_control_character() {
         let mut out = Vec::new();
-        Object::write(&mut out, |object| {
+        ObjectWriter::write(&mut out, |object| {
             object.text("text", "a\nb\r\u{0}\u{1b}[31m\u{7f}", usize::MAX);
         });
         assert!(!out.iter().any(u8::is_ascii_control), "{out:?}");

@@ -1,14 +1,14 @@
 //! Counts each finished request, by route, platform, backend, model, scheme and policy.
 //!
-//! The handles of a series are resolved when its route, backend or model is first seen. Labels come from
-//! the configuration or from closed sets; the names of models are bounded (cardinality).
+//! The handles of a series are resolved when its route, backend or model is first seen. Labels come from the
+//! configuration or from closed sets; the number of model labels is bounded (cardinality).
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::{IntCounter, Result};
 
-use self::known::Known;
+use self::known::BoundedTable;
 use self::series::{BackendSeries, LimitSeries, ModelSeries, RouteSeries, SignatureSeries};
 use crate::exchange::{Exchange, NO_PLATFORM, NO_ROUTE, Recorder};
 use crate::metrics::Metrics;
@@ -20,44 +20,44 @@ mod count;
 mod known;
 mod series;
 
-/// Names of one kind beyond this are not told apart. Only models come from outside; for the others it
-/// guards against a bug.
+/// The maximum number of names of one kind; further ones are not counted. Only model names come from clients; for the
+/// others this guards against bugs.
 const NAMES_MAX: usize = 1024;
-/// How many models have a label of their own; the next ones are `other`.
+/// How many models have their own label; further ones are counted as `other`.
 const MODELS_MAX: usize = 50;
 
-/// Whose requests are counted together.
+/// The route, backend or model whose requests are counted together.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Subject {
+pub enum MetricSubject {
     Route { name: Arc<str>, platform: Arc<str> },
     Backend(Arc<str>),
     Model(Arc<str>),
 }
 
-/// Makes recorders of the requests of one subject: each series of a subject has one beside it, so that
-/// what else counts by subject needs no lookup and has the same bounds.
+/// Creates recorders of the requests of one subject. They are stored with the series of the subject, so that other
+/// counters by subject need no lookup and have the same bounds.
 pub trait SubjectRecorders: Send + Sync {
-    /// The recorder of a subject that was not known before; `None` when nobody needs it.
-    fn begin(&self, subject: Subject) -> Option<Arc<dyn Recorder>>;
+    /// The recorder of a new subject; `None` if none is needed.
+    fn begin(&self, subject: MetricSubject) -> Option<Arc<dyn Recorder>>;
 }
 
 /// No subject has a recorder.
 impl SubjectRecorders for () {
-    fn begin(&self, _subject: Subject) -> Option<Arc<dyn Recorder>> {
+    fn begin(&self, _subject: MetricSubject) -> Option<Arc<dyn Recorder>> {
         None
     }
 }
 
 /// The recorder of metrics.
 pub struct RequestMetrics {
-    families: Families,
-    routes: Known<RouteSeries>,
-    backends: Known<BackendSeries>,
-    models: Known<ModelSeries>,
-    /// Holds `other`, once it is needed.
-    other_models: Known<ModelSeries>,
-    signatures: Known<SignatureSeries>,
-    limits: Known<LimitSeries>,
+    families: RequestFamilies,
+    routes: BoundedTable<RouteSeries>,
+    backends: BoundedTable<BackendSeries>,
+    models: BoundedTable<ModelSeries>,
+    /// Holds `other` once it is needed.
+    other_models: BoundedTable<ModelSeries>,
+    signatures: BoundedTable<SignatureSeries>,
+    limits: BoundedTable<LimitSeries>,
     subjects: Arc<dyn SubjectRecorders>,
 }
 
@@ -67,9 +67,9 @@ impl std::fmt::Debug for RequestMetrics {
     }
 }
 
-/// The families whose series are made as routes, backends and models become known.
+/// The families whose series are created as routes, backends and models become known.
 #[derive(Debug)]
-struct Families {
+struct RequestFamilies {
     requests: Family<IntCounter>,
     request_duration: Family<ExemplarHistogram>,
     overhead: Family<ExemplarHistogram>,
@@ -89,11 +89,11 @@ struct Families {
     time_per_output_token: Family<ExemplarHistogram>,
 }
 
-impl Families {
+impl RequestFamilies {
     fn register(metrics: &Metrics) -> Result<Self> {
         let counter = |definition| metrics.counter(definition);
         let histogram = |definition| metrics.exemplar_histogram(definition, &DURATION_EDGES_S);
-        Ok(Families {
+        Ok(RequestFamilies {
             requests: counter(catalog::REQUESTS)?,
             request_duration: histogram(catalog::REQUEST_DURATION)?,
             overhead: metrics.exemplar_histogram(catalog::OVERHEAD, &OVERHEAD_EDGES_S)?,
@@ -116,8 +116,8 @@ impl Families {
 }
 
 impl RequestMetrics {
-    /// Metrics of these routes (name, platform) and backends (name). Their error series are there
-    /// from the start, at zero, also for requests that match no route.
+    /// Metrics of these routes (name, platform) and backends (name). Their error series, and those of requests that
+    /// match no route, exist at zero from the start.
     ///
     /// # Errors
     /// Only when the catalog has an invalid or a duplicate name.
@@ -128,13 +128,13 @@ impl RequestMetrics {
         subjects: Arc<dyn SubjectRecorders>,
     ) -> Result<Self> {
         let requests = RequestMetrics {
-            families: Families::register(metrics)?,
-            routes: Known::new(NAMES_MAX),
-            backends: Known::new(NAMES_MAX),
-            models: Known::new(MODELS_MAX),
-            other_models: Known::new(1),
-            signatures: Known::new(NAMES_MAX),
-            limits: Known::new(NAMES_MAX),
+            families: RequestFamilies::register(metrics)?,
+            routes: BoundedTable::new(NAMES_MAX),
+            backends: BoundedTable::new(NAMES_MAX),
+            models: BoundedTable::new(MODELS_MAX),
+            other_models: BoundedTable::new(1),
+            signatures: BoundedTable::new(NAMES_MAX),
+            limits: BoundedTable::new(NAMES_MAX),
             subjects,
         };
         let unmatched = (NO_ROUTE, NO_PLATFORM);
@@ -150,7 +150,7 @@ impl RequestMetrics {
     }
 
     fn route_series(&self, route: &str, platform: &str) -> Result<RouteSeries> {
-        let subject = self.subjects.begin(Subject::Route {
+        let subject = self.subjects.begin(MetricSubject::Route {
             name: route.into(),
             platform: platform.into(),
         });
@@ -158,12 +158,12 @@ impl RequestMetrics {
     }
 
     fn backend_series(&self, backend: &str) -> Result<BackendSeries> {
-        let subject = self.subjects.begin(Subject::Backend(backend.into()));
+        let subject = self.subjects.begin(MetricSubject::Backend(backend.into()));
         BackendSeries::new(&self.families, backend, subject)
     }
 
     fn model_series(&self, label: &str) -> Result<ModelSeries> {
-        let subject = self.subjects.begin(Subject::Model(label.into()));
+        let subject = self.subjects.begin(MetricSubject::Model(label.into()));
         ModelSeries::new(&self.families, label, subject)
     }
 }
@@ -177,7 +177,7 @@ impl Recorder for RequestMetrics {
     }
 }
 
-/// `None` when no spans are made of the request.
+/// `None` if the request has no spans.
 fn exemplar(exchange: &Exchange, duration: Duration) -> Option<Exemplar> {
     exchange.is_traced().then(|| Exemplar {
         trace_id: exchange.trace.trace_id,

@@ -15,7 +15,7 @@ use percent_encoding::percent_decode_str;
 use prometheus::{IntCounter, IntGauge};
 use reqwest::blocking::Client;
 
-use self::wire::{Message, Value};
+use self::wire::{AttributeValue, ProtoMessage};
 use crate::backoff::Backoff;
 use crate::clock;
 use crate::log_throttle::{LogDecision, LogThrottle};
@@ -26,18 +26,18 @@ use crate::worker::thread::{SharedState, State, WorkerThread};
 
 pub(super) mod wire;
 
-/// Spans that wait or are being sent; further ones are dropped.
+/// The maximum number of spans that are waiting or being sent; further ones are dropped.
 const WAITING_MAX: usize = 2048;
-/// With so many spans waiting, a request is sent at once.
+/// A request is sent at once when this many spans are waiting.
 const BATCH: usize = 512;
-/// A buffer that became larger is freed.
+/// A buffer that has grown larger is freed.
 const BUFFER_KEPT_BYTES: usize = 1024 * 1024;
 /// The longest time that a span waits for others.
 const BATCH_WAIT: Duration = Duration::from_secs(1);
-/// The longest that a stop waits for the collector.
+/// The longest time that a stop waits for the collector.
 const STOP_MAX: Duration = Duration::from_secs(2);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// How often a batch is sent when the collector asks for a retry.
+/// How often a batch is sent if the collector requests retries.
 const ATTEMPTS_MAX: u32 = 3;
 const BACKOFF: Duration = Duration::from_millis(500);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
@@ -47,7 +47,7 @@ const LOG_INTERVAL: Duration = Duration::from_secs(60);
 /// The checked `traces.otlp`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Config {
-    /// With the path of OTLP for traces.
+    /// With the OTLP path for traces.
     pub url: String,
     pub headers: Vec<(HeaderName, HeaderValue)>,
 }
@@ -88,29 +88,29 @@ impl SpanCounts {
 /// Exports spans to a collector.
 #[derive(Debug)]
 pub(super) struct Exporter {
-    thread: WorkerThread<Waiting>,
+    thread: WorkerThread<WaitingSpans>,
     counts: SpanCounts,
 }
 
 #[derive(Debug, Default)]
-struct Waiting {
+struct WaitingSpans {
     /// Fields `spans` of a `ScopeSpans`, one after the other.
     spans: Vec<u8>,
     count: usize,
-    /// Spans that the worker has taken and not settled yet.
+    /// Spans that the worker has taken and not yet settled.
     taken: usize,
 }
 
-/// What the worker has taken and not settled yet; it outlives a panic.
+/// Spans that the worker has taken and not yet settled; they outlive a panic.
 #[derive(Default)]
-struct Unsettled {
+struct UnsettledSpans {
     spans: Vec<u8>,
     count: usize,
     attempts: u32,
 }
 
 /// Sends batches and counts their outcomes.
-struct Sender {
+struct SpanSender {
     client: Client,
     url: String,
     resource: Vec<u8>,
@@ -120,7 +120,7 @@ struct Sender {
 /// The outcome of sending a batch.
 enum ExportOutcome {
     Accepted,
-    /// The collector may accept it later, perhaps after so long.
+    /// The collector may accept it later, after the given time if there is one.
     Retry(ExportError, Option<Duration>),
     Rejected(ExportError),
 }
@@ -132,15 +132,15 @@ enum ExportError {
     Connection(String),
     #[error("it responded with {0}")]
     Status(StatusCode),
-    #[error("the exporter panics on them")]
+    #[error("the exporter panicked repeatedly on these spans")]
     Panicking,
 }
 
 impl Exporter {
-    /// Starts the worker that sends.
+    /// Starts the worker that sends spans.
     ///
     /// # Errors
-    /// When the system has no thread to give.
+    /// When the thread cannot be started.
     pub(super) fn start(
         config: &Config,
         environment: &str,
@@ -149,11 +149,11 @@ impl Exporter {
     ) -> io::Result<Self> {
         let resource = resource(environment, std::env::var("OTEL_RESOURCE_ATTRIBUTES").ok());
         let (config, theirs) = (config.clone(), counts.clone());
-        let mut unsettled = Unsettled::default();
+        let mut unsettled = UnsettledSpans::default();
         let on = worker.clone();
-        let run = move |shared: &SharedState<Waiting>| match client(&config) {
+        let run = move |shared: &SharedState<WaitingSpans>| match client(&config) {
             Ok(client) => {
-                let sender = Sender {
+                let sender = SpanSender {
                     client,
                     url: config.url.clone(),
                     resource: resource.clone(),
@@ -165,11 +165,11 @@ impl Exporter {
                 log::error!("traces: cannot create an HTTP client for the collector: {error}");
             }
         };
-        let thread = WorkerThread::start(worker, Waiting::default(), run)?;
+        let thread = WorkerThread::start(worker, WaitingSpans::default(), run)?;
         Ok(Exporter { thread, counts })
     }
 
-    /// Hands over spans as [`super::span::Spans`] writes them. Never waits.
+    /// Hands over spans encoded by [`super::span::SpanEncoder`]. Never blocks.
     pub(super) fn take(&self, spans: &[u8], count: usize) {
         let mut inner = self.thread.lock();
         let state = inner.state;
@@ -177,7 +177,7 @@ impl Exporter {
         let is_full = waiting.count + waiting.taken + count > WAITING_MAX;
         if is_full || state != State::Running {
             drop(inner);
-            // A collector that hangs has not failed yet, but it does not keep up.
+            // A collector that hangs has not failed yet, but cannot keep up.
             self.counts.up.set(0);
             self.counts.dropped.inc_by(count as u64);
             return;
@@ -192,19 +192,24 @@ impl Exporter {
         }
     }
 
-    /// Sends what waits, as far as the deadline and [`STOP_MAX`] allow: other work before the end of the process
-    /// is more important than spans.
+    /// Sends the waiting spans, as far as the deadline and [`STOP_MAX`] allow: the rest of the shutdown is more
+    /// important than spans.
     pub(super) fn stop(&self, deadline: Instant) {
         let deadline = deadline.min(clock::now() + STOP_MAX);
         if self.thread.stop(deadline).is_err() {
-            log::warn!("traces: the last spans could not be sent in time");
+            log::warn!("traces: could not send the last spans in time");
         }
     }
 }
 
-impl Sender {
-    /// What is unsettled when it panics is sent again.
-    fn run(&self, shared: &SharedState<Waiting>, unsettled: &mut Unsettled, worker: &Worker) {
+impl SpanSender {
+    /// Sends batches until the stop. Spans that are unsettled after a panic are sent again.
+    fn run(
+        &self,
+        shared: &SharedState<WaitingSpans>,
+        unsettled: &mut UnsettledSpans,
+        worker: &Worker,
+    ) {
         let mut throttle = LogThrottle::every(LOG_INTERVAL);
         loop {
             let state = next_batch(shared, unsettled);
@@ -229,7 +234,7 @@ impl Sender {
                         self.counts.failed.inc_by(count);
                         if throttle.failed(clock::now()) == LogDecision::Log {
                             log::warn!(
-                                "traces: the collector does not accept spans, they are lost: {why}"
+                                "traces: the collector does not accept spans, which are lost: {why}"
                             );
                         }
                     }
@@ -242,8 +247,8 @@ impl Sender {
         }
     }
 
-    /// Sends a batch until it is accepted, rejected, or has been sent too often.
-    fn send(&self, shared: &SharedState<Waiting>, body: &[u8]) -> Result<(), ExportError> {
+    /// Sends a batch until it is accepted, rejected, or has been sent [`ATTEMPTS_MAX`] times.
+    fn send(&self, shared: &SharedState<WaitingSpans>, body: &[u8]) -> Result<(), ExportError> {
         let (mut attempts, mut backoff) = (1, Backoff::new(BACKOFF, BACKOFF_MAX));
         loop {
             let (why, after) = match post(&self.client, &self.url, body) {
@@ -260,8 +265,8 @@ impl Sender {
     }
 }
 
-/// Waits for a full batch, at most [`BATCH_WAIT`], and takes what is there.
-fn next_batch(shared: &SharedState<Waiting>, unsettled: &mut Unsettled) -> State {
+/// Waits for a full batch, at most [`BATCH_WAIT`], and takes the waiting spans.
+fn next_batch(shared: &SharedState<WaitingSpans>, unsettled: &mut UnsettledSpans) -> State {
     let deadline = clock::now() + BATCH_WAIT;
     let mut inner = shared.lock();
     if unsettled.count > 0 {
@@ -280,15 +285,14 @@ fn next_batch(shared: &SharedState<Waiting>, unsettled: &mut Unsettled) -> State
     state
 }
 
-/// Pauses; the stop ends the pause early.
-fn pause_until_stop(shared: &SharedState<Waiting>, pause: Duration) -> State {
+/// Pauses until the time has passed or the stop begins.
+fn pause_until_stop(shared: &SharedState<WaitingSpans>, pause: Duration) -> State {
     let mut inner = shared.lock();
     shared.wait_until(&mut inner, clock::now() + pause, |_| false);
     inner.state
 }
 
-/// The client has a runtime inside, which must not be created within another one: it is created on the thread
-/// that uses it.
+/// Creates the client, on the thread that uses it: it contains a runtime, which must not be created within another.
 fn client(config: &Config) -> reqwest::Result<Client> {
     let mut headers: HeaderMap = config.headers.iter().cloned().collect();
     let kind = HeaderValue::from_static("application/x-protobuf");
@@ -298,13 +302,13 @@ fn client(config: &Config) -> reqwest::Result<Client> {
         .build()
 }
 
-/// Sends one request. The retryable statuses are those of the OTLP specification ("OTLP/HTTP Response", "All
-/// Other Responses"), which are fewer than elsewhere.
+/// Sends one request. The retryable statuses are those of the OTLP specification ("OTLP/HTTP Response", "All Other
+/// Responses"), which has fewer than [`outbound::is_retryable`].
 fn post(client: &Client, url: &str, body: &[u8]) -> ExportOutcome {
     let deadline = clock::now() + outbound::TIMEOUT;
     let mut response = match client.post(url).body(body.to_vec()).send() {
         Ok(response) => response,
-        // The address may contain a credential: it must not be in the error.
+        // The URL may contain a credential and must not be in the error.
         Err(error) => {
             return ExportOutcome::Retry(
                 ExportError::Connection(root_cause(&error.without_url())),
@@ -314,7 +318,7 @@ fn post(client: &Client, url: &str, body: &[u8]) -> ExportOutcome {
     };
     let status = response.status();
     let after = retry_after(response.headers());
-    // It is read so that the connection can be reused.
+    // Read the response so that the connection can be reused.
     let read = read_until(&mut response, outbound::RESPONSE_BYTES_MAX, deadline);
     match status {
         status if status.is_success() && read.is_ok() => ExportOutcome::Accepted,
@@ -329,7 +333,7 @@ fn post(client: &Client, url: &str, body: &[u8]) -> ExportOutcome {
 /// An `ExportTraceServiceRequest` of one resource and one scope.
 fn request(resource: &[u8], spans: &[u8]) -> Vec<u8> {
     let mut body = Vec::with_capacity(resource.len() + spans.len() + 64);
-    Message::new(&mut body).message(1, |resource_spans| {
+    ProtoMessage::new(&mut body).message(1, |resource_spans| {
         resource_spans.bytes(1, resource);
         resource_spans.message(2, |scope_spans| {
             scope_spans.message(1, |scope| {
@@ -342,8 +346,8 @@ fn request(resource: &[u8], spans: &[u8]) -> Vec<u8> {
     body
 }
 
-/// A `Resource`: the service, and the attributes in `OTEL_RESOURCE_ATTRIBUTES` (`key=value,...` with
-/// percent-encoded values; OpenTelemetry resource specification), which have precedence.
+/// A `Resource`: the service, and the attributes in `OTEL_RESOURCE_ATTRIBUTES` (`key=value,...` with percent-encoded
+/// values; OpenTelemetry resource specification), which take precedence.
 fn resource(environment: &str, variable: Option<String>) -> Vec<u8> {
     let own = [
         ("service.name", "weir"),
@@ -361,14 +365,14 @@ fn resource(environment: &str, variable: Option<String>) -> Vec<u8> {
         .filter(|(key, _)| !key.is_empty())
         .collect();
     let mut out = Vec::new();
-    let mut message = Message::new(&mut out);
+    let mut message = ProtoMessage::new(&mut out);
     for (key, value) in own {
         if !given.iter().any(|(other, _)| *other == key) {
-            message.attribute(1, key, Value::Text(value));
+            message.attribute(1, key, AttributeValue::Text(value));
         }
     }
     for (key, value) in &given {
-        message.attribute(1, key, Value::Text(value));
+        message.attribute(1, key, AttributeValue::Text(value));
     }
     out
 }

@@ -6,7 +6,7 @@ use prost::Message as _;
 use super::*;
 use crate::metrics::Metrics;
 use crate::record::fixture::filled;
-use crate::record::span::Spans;
+use crate::record::span::SpanEncoder;
 
 fn attributes(variable: Option<&str>) -> Vec<(String, String)> {
     let resource = resource("production", variable.map(str::to_owned));
@@ -27,7 +27,7 @@ fn a_request_decodes_with_the_protobuf_library() {
     let exchange = filled();
     let mut spans = Vec::new();
     for _ in 0..3 {
-        Spans::new(Default::default()).append(&exchange, Duration::ZERO, &mut spans);
+        SpanEncoder::new(Default::default()).append(&exchange, Duration::ZERO, &mut spans);
     }
     let expected = ScopeSpans::decode(&*spans).expect("spans").spans;
     let body = request(&resource("production", None), &spans);
@@ -39,7 +39,7 @@ fn a_request_decodes_with_the_protobuf_library() {
         (&*scope.name, &*scope.version),
         ("weir", env!("CARGO_PKG_VERSION"))
     );
-    // Nothing stands there that the library does not know: it would leave it out.
+    // The library skips unknown fields: equal lengths mean that there are none.
     assert_eq!(read.encoded_len(), body.len());
 }
 
@@ -69,10 +69,10 @@ fn numbers_and_texts_of_every_length_are_encoded() {
     for length in [0, 1, 127, 128, 16_383, 16_384, 100_000] {
         let text = "x".repeat(length);
         let mut out = Vec::new();
-        Message::new(&mut out).attribute(1, &text, Value::Integer(u64::MAX >> 1));
-        Message::new(&mut out).attribute(1, "n", Value::Number(-1.5));
-        Message::new(&mut out).attribute(1, "f", Value::Flag(true));
-        Message::new(&mut out).attribute(1, "t", Value::Texts(&[&text, ""]));
+        ProtoMessage::new(&mut out).attribute(1, &text, AttributeValue::Integer(u64::MAX >> 1));
+        ProtoMessage::new(&mut out).attribute(1, "n", AttributeValue::Number(-1.5));
+        ProtoMessage::new(&mut out).attribute(1, "f", AttributeValue::Flag(true));
+        ProtoMessage::new(&mut out).attribute(1, "t", AttributeValue::Texts(&[&text, ""]));
         let read = opentelemetry_proto::tonic::resource::v1::Resource::decode(&*out);
         let read = read.expect("a message").attributes;
         assert_eq!(read[0].key, text);
@@ -93,15 +93,15 @@ fn numbers_and_texts_of_every_length_are_encoded() {
 }
 
 #[test]
-fn spans_that_wait_at_the_stop_are_counted() {
+fn spans_waiting_at_the_stop_are_counted() {
     let metrics = Metrics::new().expect("metrics");
     let counts = SpanCounts::register(&metrics).expect("counts");
     let config = Config {
         url: "http://127.0.0.1:9/v1/traces".to_owned(),
         headers: Vec::new(),
     };
-    let exporter =
-        Exporter::start(&config, "test", counts.clone(), Worker::unseen("otlp")).expect("a thread");
+    let exporter = Exporter::start(&config, "test", counts.clone(), Worker::unexposed("otlp"))
+        .expect("a thread");
     for _ in 0..WAITING_MAX {
         exporter.take(b"", 2);
     }

@@ -1,4 +1,4 @@
-//! Where lines go in the end, and how they are accounted for.
+//! The destinations of lines, and the accounting for lines.
 
 use std::fmt;
 use std::io;
@@ -6,42 +6,42 @@ use std::time::Duration;
 
 use prometheus::{IntCounter, Result};
 
-use super::batch::Lines;
+use super::batch::BatchLines;
 use crate::metrics::{Metrics, catalog};
 
 /// A destination of lines.
-pub(crate) trait Sink: Send {
-    /// Writes all lines it can. `now` is the time since the Unix epoch.
-    fn write(&mut self, lines: Lines<'_>, now: Duration) -> Written;
+pub(crate) trait LineSink: Send {
+    /// Writes as many lines as possible. `now` is the time since the Unix epoch.
+    fn write(&mut self, lines: BatchLines<'_>, now: Duration) -> WriteOutcome;
 
     /// Makes what was written durable.
     fn sync(&mut self) {}
 
-    /// How many lines of a write that panicked are known to be written. That write is given up.
+    /// Gives up a write that panicked. Returns how many of its lines are known to be written.
     fn abandon(&mut self) -> usize {
         0
     }
 }
 
-/// How much of a write succeeded.
+/// The result of a write.
 #[derive(Debug)]
-pub(crate) struct Written {
-    /// How many lines are written whole.
+pub(crate) struct WriteOutcome {
+    /// How many lines were written completely.
     pub(crate) lines: usize,
-    /// Why the rest is not.
+    /// Why the rest was not written.
     pub(crate) error: Option<io::Error>,
 }
 
-/// Accounts for lines: each that is accepted is written or dropped.
+/// Accounts for lines: each accepted line is either written or dropped.
 pub(crate) trait Accounting: Send + Sync + fmt::Debug {
-    /// A line was handed over, and is not written yet.
+    /// A line was handed over and is not written yet.
     fn accept(&self);
 
-    /// So many lines that were accepted are written, and so many dropped.
+    /// Accepted lines were written or dropped.
     fn settle(&self, written: u64, dropped: u64);
 }
 
-/// The counters of events in `weir_events_total` that need no spool.
+/// The counters of `weir_events_total` that need no spool.
 #[derive(Clone, Debug)]
 pub(crate) struct EventCounts {
     pub(crate) recorded: IntCounter,

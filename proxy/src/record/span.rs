@@ -2,12 +2,12 @@
 //! Names and attributes follow the OpenTelemetry semantic conventions for HTTP (1.42) and for generative AI
 //! (0.1); attributes of weir's own begin with `weir.`.
 //!
-//! The server span lasts as long as the request. A client span begins when an endpoint is called and
-//! ends with the last of its answer: so it has the whole of a stream. One that was given up ends with the
-//! next attempt, or with the request.
+//! The server span lasts as long as the request. A client span begins when an endpoint is called and ends with the
+//! end of its response, so that it covers a whole stream. A span of an abandoned attempt ends with the next attempt or
+//! with the request.
 //! As in events, a span contains no header but the user agent, no query and no body.
 //!
-//! They are encoded directly as `Span` of `opentelemetry/proto/trace/v1`.
+//! Spans are encoded directly as `Span` of `opentelemetry/proto/trace/v1`.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use self::attributes::{Attributes, ShortText, cut, endpoint, model, own, request};
 use super::event::{NAME_BYTES_MAX, PATH_BYTES_MAX, USER_AGENT_BYTES_MAX, method_name};
-use super::otlp::wire::{Message, Value};
+use super::otlp::wire::{AttributeValue, ProtoMessage};
 use crate::exchange::{Attempt, AttemptOutcome, Exchange, UpstreamNote};
 
 mod attributes;
@@ -40,48 +40,47 @@ mod field {
 
 /// `SpanKind`.
 #[derive(Clone, Copy)]
-enum Kind {
+enum SpanKind {
     Server = 2,
     Client = 3,
 }
 
 /// `Status.code` of a span.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Status {
+enum SpanStatus {
     Unset,
     Error,
 }
 
-/// Where a parent is: bits 8 and 9 of `Span.flags`.
+/// The parent of a span, and whether it is remote: bits 8 and 9 of `Span.flags`.
 #[derive(Clone, Copy)]
-enum Parent {
+enum SpanParent {
     None,
     Local([u8; 8]),
     Remote([u8; 8]),
 }
 
-/// Encodes spans; holds what all of them have in common.
+/// Encodes spans; holds what they all share.
 #[derive(Debug)]
-pub(super) struct Spans {
-    /// The path of each route, as the configuration has it: `http.route`.
+pub(super) struct SpanEncoder {
+    /// The configured path of each route: `http.route`.
     paths: HashMap<Arc<str>, Arc<str>>,
 }
 
-impl Spans {
+impl SpanEncoder {
     /// For routes with these names and paths.
     pub(super) fn new(paths: HashMap<Arc<str>, Arc<str>>) -> Self {
-        Spans { paths }
+        SpanEncoder { paths }
     }
 
-    /// Appends all spans of a request that took `duration` in all, each as a field of a `ScopeSpans`.
-    /// Gives how many.
+    /// Appends all spans of a request that took `duration`, each as a field of a `ScopeSpans`. Returns their number.
     pub(super) fn append(
         &self,
         exchange: &Exchange,
         duration: Duration,
         out: &mut Vec<u8>,
     ) -> usize {
-        let mut spans = Message::new(out);
+        let mut spans = ProtoMessage::new(out);
         spans.message(field::SPANS, |span| self.server(span, exchange, duration));
         let Some(upstream) = &exchange.upstream else {
             return 1;
@@ -93,7 +92,7 @@ impl Spans {
             };
             count += 1;
             spans.message(field::SPANS, |span| {
-                let parent = Parent::Local(exchange.trace.span_id);
+                let parent = SpanParent::Local(exchange.trace.span_id);
                 identity(span, exchange, span_id, parent);
                 client(span, exchange, upstream, position, duration);
             });
@@ -101,34 +100,34 @@ impl Spans {
         count
     }
 
-    fn server(&self, span: &mut Message<'_>, exchange: &Exchange, duration: Duration) {
+    fn server(&self, span: &mut ProtoMessage<'_>, exchange: &Exchange, duration: Duration) {
         let from = exchange.received_at;
         let parent = exchange
             .trace
             .parent_id
-            .map_or(Parent::None, Parent::Remote);
+            .map_or(SpanParent::None, SpanParent::Remote);
         identity(span, exchange, exchange.trace.span_id, parent);
         let path = exchange.route.as_ref();
         let path = path.and_then(|route| self.paths.get(route));
         name(span, exchange, path.map(|path| &**path));
-        life(span, Kind::Server, from, from + duration);
+        life(span, SpanKind::Server, from, from + duration);
         let status = match exchange.failed() {
-            true => Status::Error,
-            false => Status::Unset,
+            true => SpanStatus::Error,
+            false => SpanStatus::Unset,
         };
         ending(span, status);
         let mut all = Attributes(span);
         request(&mut all, exchange);
-        all.maybe("http.route", path.map(|path| Value::Text(path)));
-        all.add("url.scheme", Value::Text(exchange.scheme));
+        all.maybe("http.route", path.map(|path| AttributeValue::Text(path)));
+        all.add("url.scheme", AttributeValue::Text(exchange.scheme));
         all.text("url.path", &exchange.path, PATH_BYTES_MAX);
         let mut address = ShortText::EMPTY;
-        // An address fits, and writing to it cannot fail otherwise.
+        // Any address fits, so this cannot fail.
         let _ = write!(address, "{}", exchange.client_ip.to_canonical());
-        all.add("client.address", Value::Text(address.as_str()));
+        all.add("client.address", AttributeValue::Text(address.as_str()));
         all.maybe(
             "server.address",
-            exchange.domain.as_deref().map(Value::Text),
+            exchange.domain.as_deref().map(AttributeValue::Text),
         );
         if let Some(user_agent) = &exchange.user_agent {
             let text = String::from_utf8_lossy(user_agent.as_bytes());
@@ -139,7 +138,7 @@ impl Spans {
 }
 
 fn client(
-    span: &mut Message<'_>,
+    span: &mut ProtoMessage<'_>,
     exchange: &Exchange,
     upstream: &UpstreamNote,
     position: usize,
@@ -158,25 +157,30 @@ fn client(
     }
     let over = exchange.received_at + duration;
     let ended = attempt.ended.map_or(over, |ended| exchange.at(ended));
-    life(span, Kind::Client, exchange.at(attempt.started), ended);
+    life(span, SpanKind::Client, exchange.at(attempt.started), ended);
     let error = error_of(attempt);
     ending(
         span,
         match error {
-            Some(_) => Status::Error,
-            None => Status::Unset,
+            Some(_) => SpanStatus::Error,
+            None => SpanStatus::Unset,
         },
     );
     let mut all = Attributes(span);
     all.add(
         "http.request.method",
-        Value::Text(method_name(&exchange.method)),
+        AttributeValue::Text(method_name(&exchange.method)),
     );
-    let status = attempt.status.map(|status| Value::Integer(status.into()));
+    let status = attempt
+        .status
+        .map(|status| AttributeValue::Integer(status.into()));
     all.maybe("http.response.status_code", status);
-    all.maybe("error.type", error.as_deref().map(Value::Text));
+    all.maybe("error.type", error.as_deref().map(AttributeValue::Text));
     if position > 0 {
-        all.add("http.request.resend_count", Value::Integer(position as u64));
+        all.add(
+            "http.request.resend_count",
+            AttributeValue::Integer(position as u64),
+        );
     }
     all.text("weir.backend", &upstream.backend, NAME_BYTES_MAX);
     endpoint(&mut all, attempt, exchange);
@@ -185,7 +189,12 @@ fn client(
     }
 }
 
-fn identity(span: &mut Message<'_>, exchange: &Exchange, span_id: [u8; 8], parent: Parent) {
+fn identity(
+    span: &mut ProtoMessage<'_>,
+    exchange: &Exchange,
+    span_id: [u8; 8],
+    parent: SpanParent,
+) {
     const HAS_REMOTE: u32 = 0x100;
     const IS_REMOTE: u32 = 0x200;
     span.bytes(field::TRACE_ID, &exchange.trace.trace_id);
@@ -195,32 +204,31 @@ fn identity(span: &mut Message<'_>, exchange: &Exchange, span_id: [u8; 8], paren
         span.text(field::TRACE_STATE, state);
     }
     let remote = match parent {
-        Parent::None | Parent::Local(_) => HAS_REMOTE,
-        Parent::Remote(_) => HAS_REMOTE | IS_REMOTE,
+        SpanParent::None | SpanParent::Local(_) => HAS_REMOTE,
+        SpanParent::Remote(_) => HAS_REMOTE | IS_REMOTE,
     };
-    if let Parent::Local(parent) | Parent::Remote(parent) = parent {
+    if let SpanParent::Local(parent) | SpanParent::Remote(parent) = parent {
         span.bytes(field::PARENT_SPAN_ID, &parent);
     }
     span.fixed32(field::FLAGS, u32::from(exchange.trace.flags) | remote);
 }
 
-fn life(span: &mut Message<'_>, kind: Kind, from: Duration, to: Duration) {
+fn life(span: &mut ProtoMessage<'_>, kind: SpanKind, from: Duration, to: Duration) {
     let nanos = |at: Duration| u64::try_from(at.as_nanos()).unwrap_or(u64::MAX);
     span.integer(field::KIND, kind as u64);
     span.fixed64(field::START_NS, nanos(from));
     span.fixed64(field::END_NS, nanos(to));
 }
 
-fn ending(span: &mut Message<'_>, status: Status) {
+fn ending(span: &mut ProtoMessage<'_>, status: SpanStatus) {
     const CODE: u32 = 3;
     const ERROR: u64 = 2;
-    if status == Status::Error {
+    if status == SpanStatus::Error {
         span.message(field::STATUS, |status| status.integer(CODE, ERROR));
     }
 }
 
-/// The error of an attempt: its status if that is an error, as the conventions require, otherwise the
-/// code of its outcome.
+/// The error of an attempt: an error status, as the conventions require, otherwise the code of its outcome.
 fn error_of(attempt: &Attempt) -> Option<Cow<'static, str>> {
     if let Some(status) = attempt.status.filter(|status| *status >= 400) {
         return Some(Cow::Owned(status.to_string()));
@@ -231,8 +239,8 @@ fn error_of(attempt: &Attempt) -> Option<Cow<'static, str>> {
     }
 }
 
-/// The name of a span of HTTP: the method and, where it is known, the route.
-fn name(span: &mut Message<'_>, exchange: &Exchange, path: Option<&str>) {
+/// The name of an HTTP span: the method and, if known, the path of the route.
+fn name(span: &mut ProtoMessage<'_>, exchange: &Exchange, path: Option<&str>) {
     let method = match method_name(&exchange.method) {
         "_OTHER" => "HTTP",
         method => method,

@@ -15,11 +15,11 @@ use crate::trace::{FLAG_SAMPLED, Recording};
 
 const DURATION: Duration = Duration::from_millis(1204);
 
-/// The spans as the library that everybody uses reads them.
+/// The spans as decoded by the OpenTelemetry library.
 fn spans(exchange: &Exchange) -> Vec<Span> {
     let paths = [("feishu", "/hooks/*")].map(|(name, path)| (name.into(), path.into()));
     let mut out = Vec::new();
-    let count = Spans::new(paths.into()).append(exchange, DURATION, &mut out);
+    let count = SpanEncoder::new(paths.into()).append(exchange, DURATION, &mut out);
     let read = ScopeSpans::decode(&*out).expect("a message");
     assert_eq!(read.spans.len(), count);
     read.spans
@@ -32,7 +32,7 @@ fn status(span: &Span) -> i32 {
     span.status.as_ref().map_or(UNSET, |status| status.code)
 }
 
-/// The filled exchange with two tries, the second 100 ms after the first.
+/// The filled exchange with two attempts, the second 100 ms after the first.
 fn recorded() -> Exchange {
     let mut exchange = filled();
     exchange.trace.flags |= FLAG_SAMPLED;
@@ -80,7 +80,7 @@ fn attributes(span: &Span) -> BTreeMap<&str, String> {
     pairs.collect()
 }
 
-/// Milliseconds since the request came.
+/// Milliseconds since the request was received.
 fn offset(exchange: &Exchange, at_ns: u64) -> u128 {
     (Duration::from_nanos(at_ns) - exchange.received_at).as_millis()
 }
@@ -97,7 +97,7 @@ fn a_request_is_a_server_span_and_one_client_span_per_attempt() {
         assert_eq!(span.flags & 1, 1);
         assert_eq!(span.trace_state, "a=1,b=2");
     }
-    assert_eq!(server.kind, Kind::Server as i32);
+    assert_eq!(server.kind, SpanKind::Server as i32);
     assert_eq!(server.name, "POST /hooks/*");
     assert_eq!(server.span_id, exchange.trace.span_id);
     assert_eq!(server.parent_span_id, [7; 8]);
@@ -110,7 +110,7 @@ fn a_request_is_a_server_span_and_one_client_span_per_attempt() {
     assert_eq!(times(first), (1, 101));
     assert_eq!(times(second), (101, 1204));
     for (span, id) in [(first, 1), (second, 2)] {
-        assert_eq!(span.kind, Kind::Client as i32);
+        assert_eq!(span.kind, SpanKind::Client as i32);
         assert_eq!(span.name, "chat glm-4");
         assert_eq!(span.span_id, [id; 8]);
         assert_eq!(span.parent_span_id, server.span_id);
@@ -218,8 +218,8 @@ fn a_client_span_has_the_outcome_of_its_attempt() {
         upstream.begin_attempt(attempt);
         exchange.upstream = Some(upstream);
         let spans = spans(&exchange);
-        let told = attributes(&spans[1]);
-        let text = |key| told.get(key).cloned().unwrap_or_default();
+        let recorded = attributes(&spans[1]);
+        let text = |key| recorded.get(key).cloned().unwrap_or_default();
         let until = offset(&exchange, spans[1].end_time_unix_nano);
         let codes = (text("http.response.status_code"), text("error.type"));
         assert_eq!(status.is_none(), codes.0.is_empty());
@@ -243,7 +243,7 @@ fn an_unknown_method_is_not_in_the_span_name() {
     exchange.path = "é".repeat(2000).into();
     let spans = spans(&exchange);
     assert_eq!(spans[0].name, "HTTP");
-    let told = attributes(&spans[0]);
-    assert_eq!(told["http.request.method"], "_OTHER");
-    assert_eq!(told["url.path"].len(), PATH_BYTES_MAX);
+    let recorded = attributes(&spans[0]);
+    assert_eq!(recorded["http.request.method"], "_OTHER");
+    assert_eq!(recorded["url.path"].len(), PATH_BYTES_MAX);
 }

@@ -1,4 +1,4 @@
-//! The recorder of spans: formats those of a traced request and hands them to the exporter.
+//! The recorder of spans: encodes the spans of a traced request and hands them to the exporter.
 
 use std::collections::HashMap;
 use std::io;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::otlp::{self, Exporter, SpanCounts};
-use super::span::Spans;
+use super::span::SpanEncoder;
 use super::with_buffer;
 use crate::exchange::{Exchange, Recorder};
 use crate::metrics::Metrics;
@@ -14,15 +14,15 @@ use crate::metrics::Metrics;
 /// The recorder of spans.
 #[derive(Debug)]
 pub struct SpanRecorder {
-    spans: Spans,
+    spans: SpanEncoder,
     exporter: Exporter,
 }
 
 impl SpanRecorder {
-    /// Starts the exporter. `paths` are those of the routes, by their names.
+    /// Starts the exporter. `paths` are the paths of the routes by name.
     ///
     /// # Errors
-    /// When the system has no thread to give.
+    /// When the thread cannot be started.
     pub fn start(
         config: &otlp::Config,
         environment: &str,
@@ -32,12 +32,12 @@ impl SpanRecorder {
         let counts = SpanCounts::register(metrics).map_err(io::Error::other)?;
         let worker = metrics.worker("otlp").map_err(io::Error::other)?;
         Ok(Arc::new(SpanRecorder {
-            spans: Spans::new(paths),
+            spans: SpanEncoder::new(paths),
             exporter: Exporter::start(config, environment, counts, worker)?,
         }))
     }
 
-    /// Sends what waits, as far as the deadline allows.
+    /// Sends the waiting spans, as far as the deadline allows.
     pub fn stop(&self, deadline: Instant) {
         self.exporter.stop(deadline);
     }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::exchange::{NO_PLATFORM, RequestId};
-use crate::metrics::Format as MetricsFormat;
+use crate::metrics::ExpositionFormat;
 use crate::record::fixture::{filled, plain};
 use crate::record::metrics::RequestMetrics;
 use crate::refusal::ErrorCode;
@@ -56,10 +56,10 @@ fn every_exchange_has_one_event_and_one_count() {
         .collect();
     assert_eq!((ids.len(), text.lines().count()), (300, 300));
     assert_eq!(recorded(&metrics), (300, 0));
-    // After the stop nothing is written, and nothing is lost in silence.
+    // Events after the stop are not written, but counted as dropped.
     recorder.record(&plain(), Duration::ZERO);
     assert_eq!(recorded(&metrics), (300, 1));
-    let rendered = String::from_utf8(metrics.render(MetricsFormat::Text)).expect("UTF-8");
+    let rendered = String::from_utf8(metrics.render(ExpositionFormat::Text)).expect("UTF-8");
     assert!(rendered.contains(r#"weir_events_total{outcome="recorded"} 300"#));
     assert!(rendered.contains(r#"weir_events_total{outcome="dropped"} 1"#));
 }
@@ -96,7 +96,7 @@ fn the_duration_includes_the_time_until_the_client_left() {
 }
 
 #[test]
-fn recent_events_come_newest_last() {
+fn recent_events_are_sorted_newest_last() {
     let recorder = EventRecorder::start(&config(None), None, &metrics()).expect("a recorder");
     for second in [3, 1, 2] {
         let mut exchange = plain();
@@ -120,7 +120,7 @@ fn recent_events_come_newest_last() {
 }
 
 #[test]
-fn a_file_that_cannot_be_opened_stops_the_start() {
+fn a_file_that_cannot_be_opened_prevents_the_start() {
     let config = config(Some("/dev/null/events".into()));
     let error = EventRecorder::start(&config, None, &metrics()).expect_err("not a directory");
     assert!(error.to_string().contains("/dev/null/events"), "{error}");
@@ -128,7 +128,7 @@ fn a_file_that_cannot_be_opened_stops_the_start() {
 
 #[test]
 fn an_event_contains_only_the_listed_fields() {
-    // Invariant 4: whatever of these an exchange holds, no field of the event is made of it.
+    // Invariant 4: nothing of these headers and this query is in the event.
     let metrics = metrics();
     let requests = RequestMetrics::register(&metrics, &[], &[], Arc::new(())).expect("metrics");
     let recorder = EventRecorder::start(&config(None), None, &metrics).expect("a recorder");
@@ -140,5 +140,5 @@ fn an_event_contains_only_the_listed_fields() {
     recorder.record(&exchange, Duration::ZERO);
     let events = recorder.recent(1).concat();
     assert!(events.contains("/v1/chat") && !events.contains("hunter2"));
-    assert!(!String::from_utf8_lossy(&metrics.render(MetricsFormat::Text)).contains("hunter2"));
+    assert!(!String::from_utf8_lossy(&metrics.render(ExpositionFormat::Text)).contains("hunter2"));
 }

@@ -1,8 +1,8 @@
-//! Takes lines from requests and writes them on a worker thread.
+//! Accepts lines from requests and writes them on a worker thread.
 //!
-//! A request only copies its line into a bounded buffer; the writer swaps the buffer for an empty one,
-//! so that no request ever waits for a disk or a pipe. Under load it wakes once per [`COLLECT`]; idle it
-//! sleeps until the next line.
+//! A request only copies its line into a bounded buffer; the writer swaps the buffer for an empty one, so that no
+//! request ever waits for a disk or a pipe. Under load the writer wakes once per [`COLLECT`]; when idle it sleeps
+//! until the next line.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -13,52 +13,52 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, MutexGuard};
 
-use super::batch::{Batch, Lines};
-use super::sink::{Accounting, Sink, Written};
+use super::batch::{BatchLines, LineBatch};
+use super::sink::{Accounting, LineSink, WriteOutcome};
 use crate::clock::{self, Elapsed};
 use crate::exchange::RequestId;
 use crate::log_throttle::{LogDecision, LogThrottle};
 use crate::system::memory;
 use crate::worker::Worker;
-use crate::worker::thread::{Inner, SharedState, State, WorkerThread};
+use crate::worker::thread::{LockedState, SharedState, State, WorkerThread};
 
-/// How long lines are collected before they are written together. An event is in the file well
-/// within 200 ms of its response.
+/// How long lines are collected before they are written together. An event is in the file well within 200 ms of its
+/// response.
 pub(super) const COLLECT: Duration = Duration::from_millis(50);
-/// A buffer of this size is written at once: a larger one would not fit into the processor's cache, and
-/// each sink holds two of them.
+/// A buffer of this size is written at once: a larger one would not fit into the processor's cache, and each sink has
+/// two of them.
 const COLLECT_BYTES: usize = 512 * 1024;
-/// Of lines that are not written yet, those that the writer has taken included. What comes beyond is
-/// dropped and counted.
+/// The maximum size of unwritten lines, including those that the writer has taken. Further lines are dropped and
+/// counted.
 const PENDING_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// Lines on which the writer panics so often are given up, or it would never get past them.
+/// Lines on which the writer panics this often are dropped, otherwise it would never get past them.
 pub(crate) const ATTEMPTS_MAX: u32 = 3;
-/// How many of the last lines are kept for the admin page.
+/// How many recent lines are kept for the admin page.
 pub(super) const RECENT_MAX: usize = 100;
 /// A sink that keeps failing is logged at most this often.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
-/// A sleep without an end.
+/// The timeout of an indefinite sleep.
 const IDLE: Duration = Duration::from_secs(3600);
 
-/// The handle that requests append to. When it is dropped, the thread writes what is left and ends.
+/// The handle that requests append to. When it is dropped, the thread writes the remaining lines and ends.
 #[derive(Debug)]
 pub(crate) struct Writer {
-    thread: WorkerThread<Pending>,
+    thread: WorkerThread<PendingLines>,
     settlement: Arc<Settlement>,
 }
 
-/// What becomes of lines: the last are kept, and all are accounted for.
+/// Keeps recent lines, and accounts for all of them.
 #[derive(Debug)]
 struct Settlement {
     recent: Mutex<VecDeque<Vec<u8>>>,
-    /// Of several writers one accounts for the lines.
+    /// Set for only one of several writers of the same lines.
     accounting: Option<Arc<dyn Accounting>>,
 }
 
 #[derive(Debug)]
-struct Pending {
-    batch: Batch,
-    /// Bytes that the writer has taken and not yet written.
+struct PendingLines {
+    batch: LineBatch,
+    /// Bytes that the writer has taken but not yet written.
     taken_bytes: usize,
     writer: WriterState,
     flushes_requested: u64,
@@ -67,19 +67,19 @@ struct Pending {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum WriterState {
-    /// Waits to be woken by the next line.
+    /// The next line has to wake it.
     Asleep,
-    /// Will look at the buffer by itself.
+    /// It will check the buffer by itself.
     Awake,
 }
 
-/// What the writer has taken and not settled yet; it outlives a panic.
+/// Lines that the writer has taken and not yet settled; they outlive a panic.
 #[derive(Debug)]
-struct Unsettled {
-    batch: Batch,
+struct UnsettledLines {
+    batch: LineBatch,
     attempts: u32,
     throttle: LogThrottle,
-    /// Lines that are lost and not logged yet.
+    /// The number of lost lines that have not been logged yet.
     unreported: usize,
 }
 
@@ -87,14 +87,14 @@ impl Writer {
     /// Starts the thread of a sink.
     ///
     /// # Errors
-    /// When the system has no thread to give.
+    /// When the thread cannot be started.
     pub(crate) fn start(
         worker: Worker,
-        mut sink: Box<dyn Sink>,
+        mut sink: Box<dyn LineSink>,
         accounting: Option<Arc<dyn Accounting>>,
     ) -> io::Result<Self> {
-        let pending = Pending {
-            batch: Batch::default(),
+        let pending = PendingLines {
+            batch: LineBatch::default(),
             taken_bytes: 0,
             writer: WriterState::Awake,
             flushes_requested: 0,
@@ -106,19 +106,19 @@ impl Writer {
         });
         let theirs = settlement.clone();
         let thread = WorkerThread::spawn(worker, pending, move |worker, shared| {
-            let mut unsettled = Unsettled::new();
-            // What it has taken when it panics is written again.
+            let mut unsettled = UnsettledLines::new();
+            // Lines taken before a panic are written again.
             let run = || {
                 theirs.run(worker, shared, &mut *sink, &mut unsettled);
                 Ok::<(), Infallible>(())
             };
-            worker.keep(run, |wait| shared.pause(wait));
+            worker.supervise(run, |wait| shared.pause(wait));
             theirs.end(shared, &mut *sink, &unsettled);
         })?;
         Ok(Writer { thread, settlement })
     }
 
-    /// Hands over one line, without its newline. Never waits for the sink.
+    /// Hands over one line without its newline. Never waits for the sink.
     pub(crate) fn append(&self, id: &RequestId, line: &[u8]) {
         if let Some(accounting) = &self.settlement.accounting {
             accounting.accept();
@@ -142,7 +142,7 @@ impl Writer {
         }
     }
 
-    /// Waits until everything that was appended before is written.
+    /// Waits until all lines appended so far are written.
     pub(crate) fn flush(&self, deadline: Instant) -> Result<(), Elapsed> {
         let mut inner = self.thread.lock();
         if inner.state == State::Ended {
@@ -152,16 +152,16 @@ impl Writer {
         inner.work.writer = WriterState::Awake;
         let requested = inner.work.flushes_requested;
         self.thread.wake();
-        let is_due = |inner: &Inner<Pending>| inner.work.flushes_done < requested;
+        let is_due = |inner: &LockedState<PendingLines>| inner.work.flushes_done < requested;
         self.thread.wait_while(&mut inner, deadline, is_due)
     }
 
-    /// Writes what is left and ends the thread, as far as the deadline allows.
+    /// Writes the remaining lines and ends the thread, as far as the deadline allows.
     pub(crate) fn stop(&self, deadline: Instant) -> Result<(), Elapsed> {
         self.thread.stop(deadline)
     }
 
-    /// The last lines, oldest first; those that wait to be written are among them.
+    /// The most recent lines, oldest first, including those that are not written yet.
     pub(super) fn recent(&self, count: usize) -> Vec<Vec<u8>> {
         let recent = self.settlement.recent.lock();
         let inner = self.thread.lock();
@@ -176,9 +176,9 @@ impl Settlement {
     fn run(
         &self,
         worker: &Worker,
-        shared: &SharedState<Pending>,
-        sink: &mut dyn Sink,
-        unsettled: &mut Unsettled,
+        shared: &SharedState<PendingLines>,
+        sink: &mut dyn LineSink,
+        unsettled: &mut UnsettledLines,
     ) {
         loop {
             let turn = next_turn(shared, &mut unsettled.batch);
@@ -189,9 +189,9 @@ impl Settlement {
                 }
                 unsettled.attempts += 1;
                 let written = if unsettled.attempts > ATTEMPTS_MAX {
-                    Written {
+                    WriteOutcome {
                         lines: sink.abandon(),
-                        error: Some(io::Error::other("the writer panics on them")),
+                        error: Some(io::Error::other("the writer panicked repeatedly on them")),
                     }
                 } else {
                     worker.fault_point();
@@ -213,8 +213,14 @@ impl Settlement {
         }
     }
 
-    /// The thread ends. What it could not write, because it panicked at the stop as well, is lost and counted.
-    fn end(&self, shared: &SharedState<Pending>, sink: &mut dyn Sink, unsettled: &Unsettled) {
+    /// Runs when the thread ends. Lines that it could not write because it panicked at the stop are counted as
+    /// dropped.
+    fn end(
+        &self,
+        shared: &SharedState<PendingLines>,
+        sink: &mut dyn LineSink,
+        unsettled: &UnsettledLines,
+    ) {
         let mut inner = shared.lock();
         inner.state = State::Ended;
         let pending = &mut inner.work;
@@ -227,10 +233,10 @@ impl Settlement {
         shared.notify();
     }
 
-    fn remember(&self, lines: Lines<'_>) {
+    fn remember(&self, lines: BatchLines<'_>) {
         let mut recent = self.recent.lock();
         for line in lines.last(RECENT_MAX) {
-            // The buffer of the oldest line is reused: nothing is allocated in the long run.
+            // The buffer of the oldest line is reused to avoid allocations.
             let mut kept = if recent.len() < RECENT_MAX {
                 Vec::new()
             } else {
@@ -249,13 +255,13 @@ impl Settlement {
     }
 }
 
-/// Waits until there is something to do, and takes the lines into `batch`.
-fn next_turn(shared: &SharedState<Pending>, batch: &mut Batch) -> Turn {
+/// Waits for work, and takes the lines into `batch`.
+fn next_turn(shared: &SharedState<PendingLines>, batch: &mut LineBatch) -> Turn {
     let mut inner = shared.lock();
     if !batch.is_empty() {
         return Turn::of(&inner);
     }
-    // Whatever came while the last lines were written waits to be collected first.
+    // Lines that arrived during the last write are collected for a while first.
     collect(shared, &mut inner);
     if inner.work.batch.is_empty() && !inner.work.is_flush_due() && inner.state == State::Running {
         inner.work.writer = WriterState::Asleep;
@@ -267,16 +273,16 @@ fn next_turn(shared: &SharedState<Pending>, batch: &mut Batch) -> Turn {
     Turn::of(&inner)
 }
 
-/// Sleeps until the next line. After a while the memory of the last burst is freed.
+/// Sleeps until the next line. The memory of the last burst is freed after a while.
 fn sleep(
-    shared: &SharedState<Pending>,
-    inner: &mut MutexGuard<'_, Inner<Pending>>,
-    batch: &mut Batch,
+    shared: &SharedState<PendingLines>,
+    inner: &mut MutexGuard<'_, LockedState<PendingLines>>,
+    batch: &mut LineBatch,
 ) {
-    let is_awake = |pending: &Pending| pending.writer == WriterState::Awake;
+    let is_awake = |pending: &PendingLines| pending.writer == WriterState::Awake;
     shared.wait_until(inner, clock::now() + memory::INTERVAL, is_awake);
     if !is_awake(&inner.work) && inner.state == State::Running {
-        (inner.work.batch, *batch) = (Batch::default(), Batch::default());
+        (inner.work.batch, *batch) = (LineBatch::default(), LineBatch::default());
         MutexGuard::unlocked(inner, memory::return_unused);
     }
     while !is_awake(&inner.work) && inner.state == State::Running {
@@ -284,15 +290,18 @@ fn sleep(
     }
 }
 
-fn collect(shared: &SharedState<Pending>, inner: &mut MutexGuard<'_, Inner<Pending>>) {
-    let is_enough =
-        |pending: &Pending| pending.is_flush_due() || pending.batch.bytes_length() >= COLLECT_BYTES;
+fn collect(
+    shared: &SharedState<PendingLines>,
+    inner: &mut MutexGuard<'_, LockedState<PendingLines>>,
+) {
+    let is_enough = |pending: &PendingLines| {
+        pending.is_flush_due() || pending.batch.bytes_length() >= COLLECT_BYTES
+    };
     shared.wait_until(inner, clock::now() + COLLECT, is_enough);
 }
 
-/// Notes that a turn is done. Only a turn that began after the stop and left nothing behind ends the
-/// thread.
-fn finish(shared: &SharedState<Pending>, turn: &Turn) -> State {
+/// Notes that a turn is done. The thread ends after a turn that began after the stop, once no lines are left.
+fn finish(shared: &SharedState<PendingLines>, turn: &Turn) -> State {
     let mut inner = shared.lock();
     inner.work.taken_bytes = 0;
     inner.work.flushes_done += turn.flushes;
@@ -308,16 +317,16 @@ fn finish(shared: &SharedState<Pending>, turn: &Turn) -> State {
     state
 }
 
-impl Pending {
+impl PendingLines {
     fn is_flush_due(&self) -> bool {
         self.flushes_requested > self.flushes_done
     }
 }
 
-impl Unsettled {
+impl UnsettledLines {
     fn new() -> Self {
-        Unsettled {
-            batch: Batch::default(),
+        UnsettledLines {
+            batch: LineBatch::default(),
             attempts: 0,
             throttle: LogThrottle::every(LOG_INTERVAL),
             unreported: 0,
@@ -338,7 +347,7 @@ impl Unsettled {
     }
 }
 
-/// What one round of the writer has to do beside its lines.
+/// What one round of the writer has to do in addition to its lines.
 #[derive(Debug)]
 struct Turn {
     flushes: u64,
@@ -346,7 +355,7 @@ struct Turn {
 }
 
 impl Turn {
-    fn of(inner: &Inner<Pending>) -> Self {
+    fn of(inner: &LockedState<PendingLines>) -> Self {
         Turn {
             flushes: inner.work.flushes_requested - inner.work.flushes_done,
             state: inner.state,

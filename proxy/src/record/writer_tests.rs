@@ -22,32 +22,36 @@ fn id() -> RequestId {
 /// A sink that reports each write and waits at a gate.
 struct Gated {
     writes: SyncSender<Vec<u8>>,
-    gate: Receiver<Written>,
+    gate: Receiver<WriteOutcome>,
 }
 
-impl Sink for Gated {
-    fn write(&mut self, lines: Lines<'_>, _now: Duration) -> Written {
+impl LineSink for Gated {
+    fn write(&mut self, lines: BatchLines<'_>, _now: Duration) -> WriteOutcome {
         self.writes.send(lines.bytes().to_vec()).expect("a reader");
         self.gate.recv_timeout(SOON).expect("an open gate")
     }
 }
 
-fn gated() -> (Box<dyn Sink>, Receiver<Vec<u8>>, SyncSender<Written>) {
+fn gated() -> (
+    Box<dyn LineSink>,
+    Receiver<Vec<u8>>,
+    SyncSender<WriteOutcome>,
+) {
     let (writes, written) = sync_channel(16);
     let (open, gate) = sync_channel(16);
     (Box::new(Gated { writes, gate }), written, open)
 }
 
-fn all(lines: usize) -> Written {
-    Written { lines, error: None }
+fn all(lines: usize) -> WriteOutcome {
+    WriteOutcome { lines, error: None }
 }
 
-/// A sink that takes everything.
+/// A sink that accepts all lines.
 #[derive(Clone, Default)]
 struct Memory(Arc<Mutex<Vec<u8>>>);
 
-impl Sink for Memory {
-    fn write(&mut self, lines: Lines<'_>, _now: Duration) -> Written {
+impl LineSink for Memory {
+    fn write(&mut self, lines: BatchLines<'_>, _now: Duration) -> WriteOutcome {
         self.0.lock().extend_from_slice(lines.bytes());
         all(lines.count())
     }
@@ -58,7 +62,7 @@ fn a_flush_waits_until_all_lines_are_written() {
     let memory = Memory::default();
     let counts = counts();
     let writer = Writer::start(
-        Worker::unseen("test"),
+        Worker::unexposed("test"),
         Box::new(memory.clone()),
         Some(counts.clone()),
     )
@@ -78,11 +82,11 @@ fn a_flush_waits_until_all_lines_are_written() {
 #[test]
 fn lines_are_written_without_a_flush() {
     let (sink, written, open) = gated();
-    let writer = Writer::start(Worker::unseen("test"), sink, None).expect("a thread");
+    let writer = Writer::start(Worker::unexposed("test"), sink, None).expect("a thread");
     for text in ["first", "second"] {
         open.send(all(1)).expect("the writer");
         writer.append(&id(), text.as_bytes());
-        // Also the second wakes a writer that has gone to sleep or is about to.
+        // The second line also wakes a writer that is asleep or about to sleep.
         let bytes = written.recv_timeout(SOON).expect("a write");
         assert_eq!(bytes, format!("{text}\n").into_bytes());
     }
@@ -92,7 +96,7 @@ fn lines_are_written_without_a_flush() {
 fn lines_of_many_threads_are_written_whole() {
     let memory = Memory::default();
     let writer =
-        Writer::start(Worker::unseen("test"), Box::new(memory.clone()), None).expect("a thread");
+        Writer::start(Worker::unexposed("test"), Box::new(memory.clone()), None).expect("a thread");
     std::thread::scope(|scope| {
         for thread in 0..4 {
             let writer = &writer;
@@ -114,11 +118,11 @@ fn a_hung_sink_drops_lines_and_never_blocks() {
     let (sink, written, open) = gated();
     let counts = counts();
     let writer =
-        Writer::start(Worker::unseen("test"), sink, Some(counts.clone())).expect("a thread");
+        Writer::start(Worker::unexposed("test"), sink, Some(counts.clone())).expect("a thread");
     let line = vec![b'x'; 1024 * 1024 - 1];
     writer.append(&id(), &line);
     written.recv_timeout(SOON).expect("a write that hangs");
-    // One MiB is in the writer's hand, so seven more have room.
+    // The writer has taken one MiB, so there is room for seven more.
     for _ in 0..10 {
         writer.append(&id(), &line);
     }
@@ -143,8 +147,8 @@ fn lines_that_fail_are_counted_as_dropped() {
     let (sink, written, open) = gated();
     let counts = counts();
     let writer =
-        Writer::start(Worker::unseen("test"), sink, Some(counts.clone())).expect("a thread");
-    open.send(Written {
+        Writer::start(Worker::unexposed("test"), sink, Some(counts.clone())).expect("a thread");
+    open.send(WriteOutcome {
         lines: 0,
         error: Some(io::ErrorKind::StorageFull.into()),
     })
@@ -163,7 +167,7 @@ fn a_stop_writes_what_is_left_and_ends_the_thread() {
     let memory = Memory::default();
     let counts = counts();
     let writer = Writer::start(
-        Worker::unseen("test"),
+        Worker::unexposed("test"),
         Box::new(memory.clone()),
         Some(counts.clone()),
     )
@@ -173,7 +177,7 @@ fn a_stop_writes_what_is_left_and_ends_the_thread() {
     assert_eq!(*memory.0.lock(), b"last words\n");
     writer.append(&id(), b"too late");
     assert_eq!((counts.recorded.get(), counts.dropped.get()), (1, 1));
-    // Again and afterwards nobody waits for a thread that is gone.
+    // Further calls do not wait for a thread that has ended.
     assert_eq!(writer.stop(soon()), Ok(()));
     assert_eq!(writer.flush(soon()), Ok(()));
 }
@@ -182,7 +186,7 @@ fn a_stop_writes_what_is_left_and_ends_the_thread() {
 fn a_dropped_writer_ends_its_thread() {
     let memory = Memory::default();
     let writer =
-        Writer::start(Worker::unseen("test"), Box::new(memory.clone()), None).expect("a thread");
+        Writer::start(Worker::unexposed("test"), Box::new(memory.clone()), None).expect("a thread");
     writer.append(&id(), b"left");
     drop(writer);
     clock::eventually("the line", || *memory.0.lock() == b"left\n");
@@ -191,7 +195,7 @@ fn a_dropped_writer_ends_its_thread() {
 #[test]
 fn the_last_lines_are_kept_written_or_not() {
     let (sink, written, open) = gated();
-    let writer = Writer::start(Worker::unseen("test"), sink, None).expect("a thread");
+    let writer = Writer::start(Worker::unexposed("test"), sink, None).expect("a thread");
     for number in 0..150 {
         writer.append(&id(), number.to_string().as_bytes());
     }
@@ -216,7 +220,7 @@ fn the_last_lines_are_kept_written_or_not() {
 
 #[test]
 fn a_panic_of_the_writer_loses_no_line() {
-    let worker = Worker::unseen("events");
+    let worker = Worker::unexposed("events");
     let (memory, counts) = (Memory::default(), counts());
     let sink = Box::new(memory.clone());
     let accounting: Option<Arc<dyn Accounting>> = Some(counts.clone());
@@ -230,7 +234,7 @@ fn a_panic_of_the_writer_loses_no_line() {
         assert_eq!(worker.seen(), ((round + 1) * 2, 1));
         assert_eq!(writer.recent(3).len(), 3);
     }
-    // The stop does not wait for the pause before a new start.
+    // The stop does not wait for the pause before a restart.
     worker.fail(1);
     writer.append(&id(), b"last");
     assert_eq!(writer.stop(soon()), Ok(()));

@@ -1,5 +1,5 @@
-//! Adopts the spool that alert transitions had of their own in former versions: what is in it moves to
-//! the one spool, so that no transition is lost over an upgrade.
+//! Migrates the separate alert spool of former versions into the shared spool, so that an upgrade loses no
+//! transition.
 
 use std::fs;
 use std::io;
@@ -8,23 +8,23 @@ use std::time::Duration;
 
 use super::dataset::{Dataset, PerDataset};
 use super::ledger::Ledger;
-use super::spool::{self, Next, Spool, Spooled};
+use super::spool::{self, Spool, SpoolRead, Spooled};
 
 const EVENTS_MAX: usize = 100;
 const BYTES_MAX: usize = 1024 * 1024;
 
-/// Where that spool was.
+/// The directory of the former alert spool.
 pub(super) fn directory(spool: &Path) -> PathBuf {
     let mut path = spool.as_os_str().to_owned();
     path.push("-alerts");
     PathBuf::from(path)
 }
 
-/// Moves the events of the spool in `directory` to `into`, and removes what is empty then. Gives how many
-/// were moved. What does not fit stays for the next start.
+/// Moves the events of the spool in `directory` to `into` and removes the emptied spool. Returns how many were
+/// moved. Events that do not fit stay until the next start.
 ///
 /// # Errors
-/// When that spool cannot be opened or read, or `into` does not accept its events.
+/// When the former spool cannot be opened or read, or `into` rejects an event.
 pub(super) fn adopt(directory: &Path, into: &Spool, ledger: &Ledger) -> io::Result<u64> {
     if !directory.is_dir() {
         return Ok(0);
@@ -38,7 +38,7 @@ pub(super) fn adopt(directory: &Path, into: &Spool, ledger: &Ledger) -> io::Resu
     let mut moved = 0;
     loop {
         match from.read(&mut reader, EVENTS_MAX, BYTES_MAX) {
-            Next::Events(events) => {
+            SpoolRead::Events(events) => {
                 let (count, outcome) = append(&events, into, ledger);
                 into.sync()?;
                 for event in events.iter().take(count) {
@@ -50,7 +50,7 @@ pub(super) fn adopt(directory: &Path, into: &Spool, ledger: &Ledger) -> io::Resu
                 }
                 outcome?;
             }
-            Next::Lost(first, end) => {
+            SpoolRead::Lost(first, end) => {
                 log::error!(
                     "spool: {} events in {} can no longer be read",
                     end - first,
@@ -58,8 +58,8 @@ pub(super) fn adopt(directory: &Path, into: &Spool, ledger: &Ledger) -> io::Resu
                 );
                 from.acknowledge(first, end);
             }
-            Next::Failed(error) => return Err(error),
-            Next::Empty => break,
+            SpoolRead::Failed(error) => return Err(error),
+            SpoolRead::Empty => break,
         }
     }
     from.sync()?;
@@ -67,7 +67,7 @@ pub(super) fn adopt(directory: &Path, into: &Spool, ledger: &Ledger) -> io::Resu
     for name in ["cursor", "lock"] {
         fs::remove_file(directory.join(name))?;
     }
-    // A dead-letter file, or a damaged segment, stays.
+    // Fails if a dead-letter file or a damaged segment is left, which stays.
     let _ = fs::remove_dir(directory);
     Ok(moved)
 }
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn the_old_spool_of_alerts_moves_to_the_one_spool() {
+    fn the_former_alert_spool_is_migrated() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("spool");
         let old = directory(&path);
@@ -122,7 +122,7 @@ mod tests {
         assert_eq!((counts.recovered, counts.spooled), (250, 250));
         assert!(counts.is_balanced());
         assert_eq!(ledgers.access.counts(), Default::default());
-        let Next::Events(events) = spool.read(&mut reader, 1000, 1 << 20) else {
+        let SpoolRead::Events(events) = spool.read(&mut reader, 1000, 1 << 20) else {
             panic!("events");
         };
         assert!(events.iter().all(|event| event.dataset == Dataset::Alert));
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_and_what_is_no_event_stays() {
+    fn events_that_do_not_fit_and_other_files_stay() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("spool");
         let old = directory(&path);

@@ -1,4 +1,4 @@
-//! A bulk request and what its response means for each event. Pure functions.
+//! Formats bulk requests and parses their responses into an outcome for each event. Pure functions.
 //!
 //! In Elasticsearch's bulk API, data streams accept only `create`, each item has a status of its own, and items are
 //! in the order of the request. Every event has its own id, so that sending it again creates no duplicate
@@ -13,19 +13,19 @@ use serde::Deserialize;
 use super::condition::{self, Condition};
 use super::spool::Spooled;
 
-/// How much of a reason is logged and kept.
+/// How much of a reason is logged and written to the dead-letter file.
 const REASON_CHARACTERS_MAX: usize = 300;
 
 /// The outcome of one event.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Item {
+pub(super) enum ItemOutcome {
     Indexed,
-    /// The index could not map it, and keeps it in its failure store (Elasticsearch 8.19 and newer).
+    /// The index could not map it and put it into its failure store (Elasticsearch 8.19 and newer).
     FailureStore,
     /// It is in the index already.
     Duplicate,
-    /// It has to be sent again later: the problem is with the index, not with the event.
-    Retry(Wait),
+    /// It has to be sent again later: the problem is the index, not the event.
+    Retry(RetryReason),
     /// It will never be accepted.
     Rejected {
         status: u16,
@@ -33,33 +33,33 @@ pub(super) enum Item {
     },
 }
 
-/// x.
+/// Why events have to be sent again.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Wait {
+pub(super) struct RetryReason {
     pub(super) condition: Condition,
     /// For humans.
     pub(super) message: String,
 }
 
-/// What a response means for the events of its request.
+/// The outcome of a bulk request.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// One for each event, in their order.
-    Items(Vec<Item>),
+pub(super) enum BulkVerdict {
+    /// One for each event, in the order of the request.
+    Items(Vec<ItemOutcome>),
     /// Nothing was accepted: the same request has to be sent again later, perhaps to another node.
-    Retry(Wait),
-    /// The request is too large, or one of its events cannot be parsed: smaller requests find out which.
+    Retry(RetryReason),
+    /// The request is too large, or one of its events cannot be parsed: it is split to isolate that event.
     Split { status: u16, reason: String },
 }
 
-impl Verdict {
+impl BulkVerdict {
     pub(super) fn retry(condition: Condition, message: String) -> Self {
-        Verdict::Retry(Wait { condition, message })
+        BulkVerdict::Retry(RetryReason { condition, message })
     }
 }
 
-/// The body: an action and a line for each event, compressed with gzip at its fastest level. `index_member`
-/// names the data stream in each action, where that is not the one of the path.
+/// The body: an action and a line for each event, compressed with gzip at its fastest level. `index_member` names
+/// the data stream in each action, unless it is the one in the path.
 pub(super) fn body(events: &[Spooled], index_member: &str) -> Vec<u8> {
     let bytes: usize = events.iter().map(|event| event.line.len() + 64).sum();
     let mut body = GzEncoder::new(Vec::with_capacity(bytes / 5), Compression::fast());
@@ -83,44 +83,44 @@ pub(super) fn body(events: &[Spooled], index_member: &str) -> Vec<u8> {
 
 #[derive(Deserialize)]
 struct BulkResponse {
-    items: Vec<Action>,
+    items: Vec<BulkAction>,
 }
 
 #[derive(Deserialize)]
-struct Action {
-    create: Outcome,
+struct BulkAction {
+    create: CreateResult,
 }
 
 #[derive(Deserialize)]
-struct Outcome {
+struct CreateResult {
     status: u16,
-    error: Option<Cause>,
+    error: Option<ErrorCause>,
     failure_store: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Cause {
+struct ErrorCause {
     r#type: String,
     reason: Option<String>,
 }
 
-/// The response to a request that was rejected as a whole. AWS, or a proxy, may send less.
+/// The response to a request that was rejected as a whole. AWS and proxies may send less.
 #[derive(Deserialize)]
-struct Rejection {
-    error: Cause,
+struct ErrorResponse {
+    error: ErrorCause,
 }
 
-/// What the response to a request with so many events means.
-pub(super) fn verdict(status: u16, body: &[u8], events: usize) -> Verdict {
+/// The outcome of a request with this many events.
+pub(super) fn verdict(status: u16, body: &[u8], events: usize) -> BulkVerdict {
     if !(200..=299).contains(&status) {
         return whole(status, body);
     }
-    let unreadable = |message| Verdict::retry(Condition::Unreadable, message);
+    let unreadable = |message| BulkVerdict::retry(Condition::Unreadable, message);
     match serde_json::from_slice::<BulkResponse>(body) {
         Ok(response) if response.items.len() == events => {
             let items = response.items.into_iter();
-            Verdict::Items(items.map(|action| item(action.create)).collect())
+            BulkVerdict::Items(items.map(|action| item(action.create)).collect())
         }
         Ok(response) => {
             let count = response.items.len();
@@ -132,11 +132,11 @@ pub(super) fn verdict(status: u16, body: &[u8], events: usize) -> Verdict {
     }
 }
 
-fn whole(status: u16, body: &[u8]) -> Verdict {
-    let rejection = serde_json::from_slice::<Rejection>(body);
+fn whole(status: u16, body: &[u8]) -> BulkVerdict {
+    let rejection = serde_json::from_slice::<ErrorResponse>(body);
     let (is_read, cause) = match rejection {
         Ok(rejection) => (true, rejection.error),
-        Err(_) => (false, Cause::default()),
+        Err(_) => (false, ErrorCause::default()),
     };
     let reason = cause.reason.as_deref().unwrap_or_default();
     if let Some(condition) = condition::of(status, &cause.r#type, reason) {
@@ -145,15 +145,15 @@ fn whole(status: u16, body: &[u8]) -> Verdict {
             condition,
             &excerpt(body),
         );
-        return Verdict::retry(condition, message);
+        return BulkVerdict::retry(condition, message);
     }
     match (status, is_read) {
-        // A proxy before the index may reject a large request by itself.
-        (413, _) | (400, true) => Verdict::Split {
+        // A proxy in front of the index may reject a large request itself.
+        (413, _) | (400, true) => BulkVerdict::Split {
             status,
             reason: excerpt(body),
         },
-        _ => Verdict::retry(
+        _ => BulkVerdict::retry(
             Condition::Unreadable,
             explained(
                 format!("it responded with {status}"),
@@ -164,16 +164,16 @@ fn whole(status: u16, body: &[u8]) -> Verdict {
     }
 }
 
-fn item(outcome: Outcome) -> Item {
-    let Outcome {
+fn item(outcome: CreateResult) -> ItemOutcome {
+    let CreateResult {
         status,
         error,
         failure_store,
     } = outcome;
     match (status, failure_store.as_deref()) {
-        (200..=299, Some("used")) => return Item::FailureStore,
-        (200..=299, _) => return Item::Indexed,
-        (409, _) => return Item::Duplicate,
+        (200..=299, Some("used")) => return ItemOutcome::FailureStore,
+        (200..=299, _) => return ItemOutcome::Indexed,
+        (409, _) => return ItemOutcome::Duplicate,
         _ => {}
     }
     let cause = error.unwrap_or_default();
@@ -182,7 +182,7 @@ fn item(outcome: Outcome) -> Item {
     let reason: String = reason.chars().take(REASON_CHARACTERS_MAX).collect();
     let reason = format!("{}: {reason}", cause.r#type);
     match condition {
-        Some(condition) => Item::Retry(Wait {
+        Some(condition) => ItemOutcome::Retry(RetryReason {
             condition,
             message: explained(
                 format!("it responded with {status} for an event"),
@@ -190,7 +190,7 @@ fn item(outcome: Outcome) -> Item {
                 &reason,
             ),
         }),
-        None => Item::Rejected { status, reason },
+        None => ItemOutcome::Rejected { status, reason },
     }
 }
 
@@ -250,21 +250,21 @@ mod tests {
     fn outcomes(items: &str) -> Vec<String> {
         let body = format!(r#"{{"took":1,"errors":true,"items":[{items}]}}"#);
         let count = items.matches("\"create\"").count();
-        let Verdict::Items(items) = verdict(200, body.as_bytes(), count) else {
+        let BulkVerdict::Items(items) = verdict(200, body.as_bytes(), count) else {
             panic!("items");
         };
         let outcomes = items.into_iter().map(|item| match item {
-            Item::Indexed => "indexed".to_owned(),
-            Item::FailureStore => "failure_store".to_owned(),
-            Item::Duplicate => "duplicate".to_owned(),
-            Item::Retry(wait) => wait.condition.as_str().to_owned(),
-            Item::Rejected { status, reason } => format!("{status} {reason}"),
+            ItemOutcome::Indexed => "indexed".to_owned(),
+            ItemOutcome::FailureStore => "failure_store".to_owned(),
+            ItemOutcome::Duplicate => "duplicate".to_owned(),
+            ItemOutcome::Retry(wait) => wait.condition.as_str().to_owned(),
+            ItemOutcome::Rejected { status, reason } => format!("{status} {reason}"),
         });
         outcomes.collect()
     }
 
     #[test]
-    fn every_item_has_an_outcome_of_its_own() {
+    fn every_item_has_its_own_outcome() {
         let outcomes = outcomes(
             r#"{"create":{"_id":"a","status":201}},
             {"create":{"_id":"a","status":201,"failure_store":"used"}},
@@ -294,8 +294,8 @@ mod tests {
 
     fn condition_of(status: u16, body: &[u8]) -> Option<Condition> {
         match verdict(status, body, 1) {
-            Verdict::Retry(wait) => Some(wait.condition),
-            Verdict::Items(_) | Verdict::Split { .. } => None,
+            BulkVerdict::Retry(wait) => Some(wait.condition),
+            BulkVerdict::Items(_) | BulkVerdict::Split { .. } => None,
         }
     }
 
@@ -308,7 +308,7 @@ mod tests {
             (200, b"", 1),
             (200, b"<html>", 1),
             (302, b"", 1),
-            // Plain HTTP to a TLS listener: no index sends that for a document.
+            // Plain HTTP to a TLS listener: not the response of an index to a document.
             (
                 400,
                 b"<html>The plain HTTP request was sent to HTTPS port</html>",
@@ -322,7 +322,7 @@ mod tests {
         ] {
             let verdict = verdict(status, body, events);
             assert!(
-                matches!(verdict, Verdict::Retry(_)),
+                matches!(verdict, BulkVerdict::Retry(_)),
                 "{status}: {verdict:?}"
             );
         }
@@ -382,7 +382,10 @@ mod tests {
         let body = br#"{"error":{"type":"x_content_parse_exception","reason":"x"},"status":400}"#;
         for (status, body) in [(400, &body[..]), (413, b"too large")] {
             let reason = String::from_utf8_lossy(body).into_owned();
-            assert_eq!(verdict(status, body, 9), Verdict::Split { status, reason });
+            assert_eq!(
+                verdict(status, body, 9),
+                BulkVerdict::Split { status, reason }
+            );
         }
     }
 }

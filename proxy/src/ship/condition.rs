@@ -1,19 +1,20 @@
-//! Why the index does not accept events now, for reasons other than the events themselves. Pure functions.
+//! Classifies errors of the index that are not caused by the events themselves. Pure functions.
 //!
 //! A response about the cluster or the credential is retried until the condition ends, whether it is the response
-//! to the whole request or the status of one item inside a 200. What concerns one document is a dead letter, or it
-//! would hold up all others. Statuses, types and texts are those of Elasticsearch (`RestStatus`, `ShardLimitValidator`,
-//! `ClusterBlocks`, `IngestService`, `MetadataCreateIndexService`) and of OpenSearch, which kept them.
+//! to the whole request or the status of one item inside a 200. A document with an error of its own becomes a dead
+//! letter, otherwise it would block all others. Statuses, types and texts are those of Elasticsearch (`RestStatus`,
+//! `ShardLimitValidator`, `ClusterBlocks`, `IngestService`, `MetadataCreateIndexService`) and of OpenSearch, which
+//! kept them.
 //!
-//! The reason of an error may repeat text of a document, which a client controls. So a text is trusted only if its
-//! type is not one of documents, and only at its beginning.
+//! The reason of an error may quote a document, whose text a client controls. A reason is therefore matched only if
+//! the type of the error is not one that concerns documents, and only at its beginning.
 
-/// A reason to wait. A closed set: the label of metrics.
+/// Why events are retried. A closed set: it is a label of metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Condition {
-    /// No connection, no answer in time, or one that is cut short.
+    /// No connection, no response in time, or a truncated one.
     Unreachable,
-    /// A response that is not that of an index.
+    /// A response that no index sends.
     Unreadable,
     /// 401: the credential was rejected.
     Unauthenticated,
@@ -21,13 +22,13 @@ pub enum Condition {
     Forbidden,
     /// A block: the index or the cluster is read-only, or may not create indices.
     Blocked,
-    /// The flood stage of a disk: a block that ends when there is space again.
+    /// The disk is past its flood-stage watermark: the block ends when there is space again.
     DiskFull,
     /// The index does not exist and may not be created, is closed, or has no template.
     IndexMissing,
     /// The cluster has reached its shard limit.
     ShardLimit,
-    /// The pipeline that the index names does not exist.
+    /// The ingest pipeline of the index does not exist.
     PipelineMissing,
     /// The index cannot be created from its templates.
     Template,
@@ -35,12 +36,12 @@ pub enum Condition {
     TimedOut,
     /// 429: the index signals backpressure.
     Overloaded,
-    /// Any other status of 500 or more: shards or a master that are unavailable.
+    /// Any other status of 500 or more: shards or the master are unavailable.
     Unavailable,
 }
 
 impl Condition {
-    /// All of them.
+    /// All conditions, in order.
     pub const ALL: [Condition; 13] = [
         Condition::Unreachable,
         Condition::Unreadable,
@@ -77,7 +78,7 @@ impl Condition {
         }
     }
 
-    /// What an operator can do about it; empty if it passes by itself.
+    /// What an operator can do about it; empty if it is transient.
     #[must_use]
     pub(super) const fn advice(self) -> &'static str {
         match self {
@@ -103,7 +104,7 @@ impl Condition {
     }
 }
 
-/// The condition behind a status and its error; `None` if they concern the document, or the request itself.
+/// The condition for a status and its error; `None` if the document or the request itself is at fault.
 pub(super) fn of(status: u16, kind: &str, reason: &str) -> Option<Condition> {
     if let Some(block) = block(kind, reason) {
         return Some(block);
@@ -120,7 +121,7 @@ pub(super) fn of(status: u16, kind: &str, reason: &str) -> Option<Condition> {
     }
 }
 
-/// A block has a type of its own, with a status that depends on its kind: 403, 429 or 503.
+/// A block has its own error types; its status depends on its kind: 403, 429 or 503.
 fn block(kind: &str, reason: &str) -> Option<Condition> {
     if !matches!(
         kind,
@@ -135,7 +136,7 @@ fn block(kind: &str, reason: &str) -> Option<Condition> {
     })
 }
 
-/// Of the errors with status 400, those that do not concern the document.
+/// The errors with status 400 that do not concern the document.
 fn of_bad_request(kind: &str, reason: &str) -> Option<Condition> {
     match kind {
         "security_exception" => Some(Condition::Forbidden),
@@ -162,7 +163,7 @@ fn of_argument(reason: &str) -> Option<Condition> {
         && reason
             .trim_end_matches(['.', ' '])
             .ends_with("does not exist");
-    // Elasticsearch, if the name is an alias, or if the data stream has lost its template.
+    // Elasticsearch: the name is an alias, or the data stream has lost its template.
     let is_index = reason.starts_with("no write index is defined for alias [")
         || reason.starts_with("no matching index template found for data stream [");
     let is_template = reason.starts_with("unknown setting [");

@@ -1,4 +1,4 @@
-//! What all deliveries share.
+//! The state that all deliveries share.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,12 +7,12 @@ use parking_lot::Mutex;
 use prometheus::Histogram;
 
 use super::Config;
-use super::bulk::Wait;
+use super::bulk::RetryReason;
 use super::dataset::{Dataset, PerDataset};
 use super::dead_letter::DeadLetters;
 use super::ledger::{Ledger, Settled};
 use super::nodes::Nodes;
-use super::obstacle::Present;
+use super::obstacle::CurrentObstacle;
 use super::pace::ConcurrencyLimit;
 use super::spool::{Spool, Spooled};
 use crate::clock;
@@ -22,19 +22,19 @@ use crate::worker::runtime::StopSignal;
 
 /// A failure that lasts is logged at most this often.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
-/// What is read of the response to a bulk request.
+/// The members of a bulk response that are requested.
 const FILTER: &str = "filter_path=errors,took,items.*.status,items.*.failure_store,items.*.error.type,items.*.error.reason";
 
 /// How the delivery of a batch ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Delivered {
+pub(super) enum DeliveryOutcome {
     All,
-    /// weir is stopping, and the index does not accept events now: what is left stays in the spool.
+    /// weir is stopping and the index accepts no events: the rest stays in the spool.
     GaveUp,
 }
 
-/// What all deliveries share.
-pub(super) struct Context {
+/// The state that all deliveries share.
+pub(super) struct ShipContext {
     pub(super) spool: Arc<Spool>,
     pub(super) nodes: Nodes,
     pub(super) dead_letters: DeadLetters,
@@ -42,38 +42,38 @@ pub(super) struct Context {
     pub(super) bulk_path: String,
     pub(super) worker: Worker,
     pub(super) config: Config,
-    pub(super) streams: PerDataset<Stream>,
-    /// Of failures of weir's own disk.
+    pub(super) streams: PerDataset<StreamState>,
+    /// Throttles logs of failures of weir's own disk.
     disk_throttle: Mutex<LogThrottle>,
     pub(super) stopping: StopSignal,
 }
 
-/// The state of one data stream: a problem with one does not hold up the other.
-pub(super) struct Stream {
-    /// What names it in a bulk request.
+/// The state of one data stream: a problem with one does not block the other.
+pub(super) struct StreamState {
+    /// Its `_index` member in the actions of a bulk request; empty if the path names it.
     pub(super) index_member: String,
     pub(super) limit: Mutex<ConcurrencyLimit>,
     ledger: Ledger,
-    obstacle: Present,
+    obstacle: CurrentObstacle,
 }
 
-impl Context {
+impl ShipContext {
     pub(super) fn new(
         config: &Config,
         nodes: Nodes,
         spool: Arc<Spool>,
-        (ledgers, obstacles): (&PerDataset<Ledger>, &PerDataset<Present>),
+        (ledgers, obstacles): (&PerDataset<Ledger>, &PerDataset<CurrentObstacle>),
         (bulk_duration, worker): (Histogram, Worker),
         stopping: StopSignal,
     ) -> Self {
-        Context {
+        ShipContext {
             dead_letters: DeadLetters::new(spool.directory()),
             spool,
             nodes,
             bulk_duration,
             bulk_path: format!("/{}/_bulk?{FILTER}", config.data_stream),
             worker,
-            streams: PerDataset::make(|dataset| Stream {
+            streams: PerDataset::make(|dataset| StreamState {
                 index_member: dataset.index_member(&config.data_stream),
                 limit: Mutex::new(ConcurrencyLimit::new()),
                 ledger: ledgers.of(dataset).clone(),
@@ -85,7 +85,7 @@ impl Context {
         }
     }
 
-    /// Settles an event once: what is sent again after a panic may have been settled before.
+    /// Settles an event. Counts it once, even if it is settled again after a panic.
     pub(super) fn settle(&self, event: &Spooled, how: Settled) {
         self.settle_range(event.number, event.number + 1, how);
     }
@@ -112,24 +112,30 @@ impl Context {
         stream.obstacle.clear(node);
     }
 
-    /// So many events have to be sent again.
-    pub(super) fn on_backpressure(&self, dataset: Dataset, node: &str, wait: &Wait, events: usize) {
+    /// Notes that `events` events have to be sent again.
+    pub(super) fn on_backpressure(
+        &self,
+        dataset: Dataset,
+        node: &str,
+        wait: &RetryReason,
+        events: usize,
+    ) {
         let stream = self.streams.of(dataset);
         stream.limit.lock().on_backpressure();
         let now = (clock::now(), clock::unix_now());
-        stream.obstacle.met(node, wait, events, now);
+        stream.obstacle.note_retry(node, wait, events, now);
     }
 
-    /// Waits before the next attempt. There is none when weir is stopping.
-    pub(super) async fn wait_unless_stopping(&self, wait: Duration) -> Delivered {
+    /// Waits before the next attempt, or gives up when weir is stopping.
+    pub(super) async fn wait_unless_stopping(&self, wait: Duration) -> DeliveryOutcome {
         let mut stopping = self.stopping.clone();
         tokio::select! {
-            () = tokio::time::sleep(wait) => Delivered::All,
-            _ = stopping.wait_for(Option::is_some) => Delivered::GaveUp,
+            () = tokio::time::sleep(wait) => DeliveryOutcome::All,
+            _ = stopping.wait_for(Option::is_some) => DeliveryOutcome::GaveUp,
         }
     }
 
-    /// Something of weir's own fails. It is logged from time to time, and tried again.
+    /// Logs a failure of weir's own disk, rate-limited. The operation is retried.
     pub(super) fn log_failure(&self, what: &str, error: &std::io::Error) {
         if self.disk_throttle.lock().failed(clock::now()) == LogDecision::Log {
             log::error!("{what}: {error}");

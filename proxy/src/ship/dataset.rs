@@ -1,20 +1,20 @@
-//! What is shipped: each dataset goes to a data stream of its own, through the same spool.
+//! The datasets that are shipped: each goes to its own data stream, through the same spool.
 
 use serde_json::json;
 
-/// Where an event comes from (`event.dataset`).
+/// The dataset of an event (`event.dataset`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dataset {
-    /// `weir.access`: the events of requests.
+    /// `weir.access`: request events.
     Access = 0,
-    /// `weir.alert`: the transitions of alerts.
+    /// `weir.alert`: alert transitions.
     Alert = 1,
 }
 
 impl Dataset {
     pub const ALL: [Dataset; 2] = [Dataset::Access, Dataset::Alert];
 
-    /// As a segment of the spool has it.
+    /// Its encoding in a segment of the spool.
     pub(super) const fn byte(self) -> u8 {
         self as u8
     }
@@ -23,8 +23,8 @@ impl Dataset {
         Self::ALL.into_iter().find(|dataset| dataset.byte() == byte)
     }
 
-    /// The data stream of this dataset, where `access` is that of requests: of the alerts beside
-    /// `logs-weir.access-default` it is `logs-weir.alert-default`.
+    /// The data stream of this dataset; `access` is that of requests. For `logs-weir.access-default`, alerts go to
+    /// `logs-weir.alert-default`.
     #[must_use]
     pub fn data_stream(self, access: &str) -> String {
         match self {
@@ -38,7 +38,7 @@ impl Dataset {
         }
     }
 
-    /// The fields of its documents: the body of a component template.
+    /// The mappings of its documents: the body of a component template.
     pub(super) const fn mappings(self) -> &'static str {
         match self {
             Dataset::Access => include_str!("../../../deploy/elasticsearch/mappings.json"),
@@ -46,7 +46,7 @@ impl Dataset {
         }
     }
 
-    /// What names its index in a line of a bulk request whose path names that of requests.
+    /// The member that names its data stream in an action of a bulk request; empty for the one in the path.
     pub(super) fn index_member(self, access: &str) -> String {
         match self {
             Dataset::Access => String::new(),
@@ -55,7 +55,7 @@ impl Dataset {
     }
 }
 
-/// Something of each dataset.
+/// One value per dataset.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PerDataset<T> {
     pub access: T,
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn alerts_have_the_data_stream_beside_that_of_requests() {
+    fn the_alert_data_stream_is_derived_from_that_of_requests() {
         for (access, alert) in [
             ("logs-weir.access-default", "logs-weir.alert-default"),
             ("logs-weir.access-a-b", "logs-weir.alert-a-b"),
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_and_datasets_are_the_same_list() {
+    fn datasets_are_encoded_as_bytes() {
         for dataset in Dataset::ALL {
             assert_eq!(Dataset::from_byte(dataset.byte()), Some(dataset));
         }

@@ -1,4 +1,4 @@
-//! The dead-letter file: events that the index rejects for good, each with the reason.
+//! The dead-letter file: events that the index permanently rejected, each with the reason.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::spool::Spooled;
 
-/// A larger file is renamed, and replaces the one that was renamed before.
+/// A larger file is rotated; the rotated file replaces the previous one.
 const BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// The dead-letter file.
@@ -19,10 +19,10 @@ pub(super) struct DeadLetters {
 }
 
 #[derive(Serialize)]
-struct Letter<'a> {
+struct DeadLetter<'a> {
     status: u16,
     reason: &'a str,
-    /// The event itself; as text if it is not even JSON.
+    /// The event itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     event: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -50,7 +50,7 @@ impl DeadLetters {
             let text = raw
                 .is_none()
                 .then(|| String::from_utf8_lossy(&event.line).into_owned());
-            let letter = Letter {
+            let letter = DeadLetter {
                 status,
                 reason,
                 event: raw,
@@ -67,7 +67,7 @@ impl DeadLetters {
         let before = file.metadata()?.len();
         let written = file.write_all(&lines).and_then(|()| file.sync_data());
         if written.is_err() {
-            // They will be rejected and written again: nothing of this attempt may remain.
+            // The events will be rejected and written again: remove what this attempt wrote.
             file.set_len(before)?;
         }
         written

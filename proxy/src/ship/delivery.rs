@@ -1,4 +1,4 @@
-//! The delivery of one batch: sent until each of its events is settled.
+//! Delivers one batch: sends it until each of its events is settled.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,9 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use elasticsearch::http::Method;
 
-use super::bulk::{self, Item, Verdict, Wait};
+use super::bulk::{self, BulkVerdict, ItemOutcome, RetryReason};
 use super::condition::Condition;
-use super::context::{Context, Delivered};
+use super::context::{DeliveryOutcome, ShipContext};
 use super::dataset::Dataset;
 use super::ledger::Settled;
 use super::nodes::{Node, Payload};
@@ -19,8 +19,8 @@ use crate::{clock, random};
 /// The wait after a rejected credential.
 const REJECTED_CREDENTIAL_WAIT: Duration = Duration::from_secs(10);
 
-/// What to do after a request.
-enum Then {
+/// The next action after a request.
+enum NextAction {
     Send(Vec<Spooled>),
     /// Send the same events again after the backoff, or after this wait.
     Wait(Vec<Spooled>, Option<Duration>),
@@ -29,28 +29,28 @@ enum Then {
 
 /// Delivers a batch of a dataset.
 pub(super) async fn deliver(
-    context: Arc<Context>,
+    context: Arc<ShipContext>,
     dataset: Dataset,
     batch: Vec<Spooled>,
-) -> Delivered {
+) -> DeliveryOutcome {
     let mut backoff = pace::backoff();
     let mut parts = vec![batch];
     while let Some(events) = parts.pop() {
         let mut events = events;
         loop {
             match send(&context, dataset, events, &mut parts).await {
-                Then::Done => break,
-                Then::Send(smaller) => events = smaller,
-                Then::Wait(again, wait) => {
+                NextAction::Done => break,
+                NextAction::Send(smaller) => events = smaller,
+                NextAction::Wait(again, wait) => {
                     let wait =
                         wait.unwrap_or_else(|| backoff.next_with_jitter(random::bits() as u32));
-                    if context.wait_unless_stopping(wait).await == Delivered::GaveUp {
-                        return Delivered::GaveUp;
+                    if context.wait_unless_stopping(wait).await == DeliveryOutcome::GaveUp {
+                        return DeliveryOutcome::GaveUp;
                     }
                     events = match dataset {
                         Dataset::Access => again,
-                        // They may wait for their data stream alone, and must not keep events of requests that
-                        // are indexed on the disk.
+                        // Alerts may wait for their own data stream only, and must not keep segments of indexed
+                        // request events on disk.
                         Dataset::Alert => context.spool.move_to_end(dataset, again),
                     };
                     if events.is_empty() {
@@ -61,18 +61,18 @@ pub(super) async fn deliver(
         }
         backoff.reset();
     }
-    Delivered::All
+    DeliveryOutcome::All
 }
 
-/// Sends events once, and settles those that the response settles.
+/// Sends events once, and settles those with a final outcome.
 async fn send(
-    context: &Context,
+    context: &ShipContext,
     dataset: Dataset,
     events: Vec<Spooled>,
     parts: &mut Vec<Vec<Spooled>>,
-) -> Then {
+) -> NextAction {
     let Some(node) = context.nodes.pick(clock::now()) else {
-        return Then::Wait(events, None);
+        return NextAction::Wait(events, None);
     };
     let begun = clock::now();
     let body = Payload::Lines(Bytes::from(bulk::body(
@@ -86,31 +86,31 @@ async fn send(
     context.worker.fault_point();
     let verdict = match response {
         Ok(response) => bulk::verdict(response.status, &response.body, events.len()),
-        Err(error) => Verdict::retry(Condition::Unreachable, error.to_string()),
+        Err(error) => BulkVerdict::retry(Condition::Unreachable, error.to_string()),
     };
     match verdict {
-        Verdict::Items(items) => {
+        BulkVerdict::Items(items) => {
             node.succeeded();
             settle(context, dataset, node, events, items)
         }
-        Verdict::Retry(wait) => {
+        BulkVerdict::Retry(wait) => {
             node.failed(clock::now());
             context.on_backpressure(dataset, &node.name, &wait, events.len());
-            Then::Wait(events, pause(wait.condition))
+            NextAction::Wait(events, pause(wait.condition))
         }
-        Verdict::Split { status, reason } if events.len() == 1 => {
-            let items = vec![Item::Rejected { status, reason }];
+        BulkVerdict::Split { status, reason } if events.len() == 1 => {
+            let items = vec![ItemOutcome::Rejected { status, reason }];
             settle(context, dataset, node, events, items)
         }
-        Verdict::Split { .. } => {
+        BulkVerdict::Split { .. } => {
             let mut events = events;
             parts.push(events.split_off(events.len() / 2));
-            Then::Send(events)
+            NextAction::Send(events)
         }
     }
 }
 
-/// A client without a valid credential tries seldom: some servers lock out those that try often.
+/// A rejected credential is retried rarely: some servers lock out clients that retry often.
 const fn pause(condition: Condition) -> Option<Duration> {
     match condition {
         Condition::Unauthenticated | Condition::Forbidden => Some(REJECTED_CREDENTIAL_WAIT),
@@ -118,27 +118,27 @@ const fn pause(condition: Condition) -> Option<Duration> {
     }
 }
 
-/// Settles each event by its item. What has to be sent again is given back.
+/// Settles each event by its item. Returns the events that have to be sent again.
 fn settle(
-    context: &Context,
+    context: &ShipContext,
     dataset: Dataset,
     node: &Node,
     events: Vec<Spooled>,
-    items: Vec<Item>,
-) -> Then {
+    items: Vec<ItemOutcome>,
+) -> NextAction {
     let mut again = Vec::new();
-    let mut obstacle: Option<Wait> = None;
+    let mut obstacle: Option<RetryReason> = None;
     let mut rejected = Vec::new();
     for (event, item) in events.into_iter().zip(items) {
         match item {
-            Item::Indexed => context.settle(&event, Settled::Indexed),
-            Item::FailureStore => context.settle(&event, Settled::FailureStore),
-            Item::Duplicate => context.settle(&event, Settled::Duplicate),
-            Item::Retry(wait) => {
+            ItemOutcome::Indexed => context.settle(&event, Settled::Indexed),
+            ItemOutcome::FailureStore => context.settle(&event, Settled::FailureStore),
+            ItemOutcome::Duplicate => context.settle(&event, Settled::Duplicate),
+            ItemOutcome::Retry(wait) => {
                 obstacle.get_or_insert(wait);
                 again.push(event);
             }
-            Item::Rejected { status, reason } => rejected.push((event, status, reason)),
+            ItemOutcome::Rejected { status, reason } => rejected.push((event, status, reason)),
         }
     }
     if !rejected.is_empty() {
@@ -150,7 +150,7 @@ fn settle(
                 let (_, status, reason) = &rejected[0];
                 let count = rejected.len();
                 log::error!(
-                    "events: {} rejects {count} for good, the first with {status}, {reason}; they are in {}",
+                    "events: {} permanently rejected {count}, the first with {status}, {reason}; they are in {}",
                     node.name,
                     context
                         .spool
@@ -162,20 +162,20 @@ fn settle(
                     .iter()
                     .for_each(|(event, _, _)| context.settle(event, Settled::DeadLetter));
             }
-            // Not written, so not settled: it is sent, and rejected, once more.
+            // Not written, so not settled: the events are sent, and rejected, again.
             Err(error) => {
                 log::error!("events: cannot write the dead-letter file: {error}");
                 again.extend(rejected.into_iter().map(|(event, _, _)| event));
                 if obstacle.is_none() {
-                    return Then::Wait(again, None);
+                    return NextAction::Wait(again, None);
                 }
             }
         }
     }
     let Some(wait) = obstacle else {
         context.on_success(dataset, &node.name);
-        return Then::Done;
+        return NextAction::Done;
     };
     context.on_backpressure(dataset, &node.name, &wait, again.len());
-    Then::Wait(again, pause(wait.condition))
+    NextAction::Wait(again, pause(wait.condition))
 }

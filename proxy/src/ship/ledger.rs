@@ -1,4 +1,4 @@
-//! The ledger: what became of every event, counted under one lock, so that it balances at every moment.
+//! The ledger: accounts for every event under one lock, so that it balances at any moment.
 //!
 //! recorded + recovered = indexed + failure store + duplicate + dead letter + dropped + spooled + in the channel.
 
@@ -6,29 +6,29 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-/// How many events there are of each kind.
+/// Events by state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Handed over by this process.
+pub struct LedgerCounts {
+    /// Recorded by this process.
     pub recorded: u64,
-    /// Found in the spool at the start.
+    /// Found in the spool at startup.
     pub recovered: u64,
     pub indexed: u64,
-    /// In the failure store of the index, which could not map them.
+    /// In the failure store of the index because it could not map them.
     pub failure_store: u64,
-    /// In the index already: sent again because the first response was lost.
+    /// Already in the index: sent again because the first response was lost.
     pub duplicate: u64,
-    /// Rejected by the index for good, and written to the dead-letter file.
+    /// Permanently rejected by the index, and written to the dead-letter file.
     pub dead_letter: u64,
     pub dropped: u64,
-    /// Now in the spool, and not known to be in the index.
+    /// Currently in the spool and not known to be in the index.
     pub spooled: u64,
-    /// Now on its way to the spool.
+    /// Currently on the way to the spool.
     pub in_channel: u64,
 }
 
-impl Counts {
-    /// Whether what came in is what went out and what is there.
+impl LedgerCounts {
+    /// Whether every event that came in is accounted for.
     #[must_use]
     pub fn is_balanced(&self) -> bool {
         let came = self.recorded + self.recovered;
@@ -51,7 +51,7 @@ pub enum Settled {
 
 /// The ledger of one dataset. Clones share their state.
 #[derive(Clone, Debug, Default)]
-pub struct Ledger(Arc<Mutex<Counts>>);
+pub struct Ledger(Arc<Mutex<LedgerCounts>>);
 
 impl Ledger {
     /// An event was handed to the channel.
@@ -82,14 +82,14 @@ impl Ledger {
         counts.in_channel += events;
     }
 
-    /// Events that another spool had are on their way to this one.
+    /// Events of another spool are on the way to this one.
     pub fn adopt(&self, events: u64) {
         let mut counts = self.0.lock();
         counts.recovered += events;
         counts.in_channel += events;
     }
 
-    /// As if events had not been adopted: they stay where they were.
+    /// Reverts [`Ledger::adopt`] for events that stay in the other spool.
     pub fn disown(&self, events: u64) {
         let mut counts = self.0.lock();
         counts.recovered = counts.recovered.saturating_sub(events);
@@ -116,9 +116,9 @@ impl Ledger {
         } += events;
     }
 
-    /// All of it at one moment.
+    /// A consistent snapshot.
     #[must_use]
-    pub fn counts(&self) -> Counts {
+    pub fn counts(&self) -> LedgerCounts {
         *self.0.lock()
     }
 }

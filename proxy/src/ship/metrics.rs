@@ -1,5 +1,5 @@
-//! The metrics of shipping. Counts are those of the ledger of requests' events, all of one moment, so that a
-//! scrape balances.
+//! The metrics of shipping. Counts are a consistent snapshot of the ledger of request events, so that every scrape
+//! balances.
 
 use std::sync::Arc;
 
@@ -11,31 +11,31 @@ use crate::clock;
 use crate::metrics::catalog::{self, DURATION_EDGES_S};
 use crate::metrics::{Metrics, family::Family};
 
-/// What the shipper itself observes. Clones share their state.
+/// Metrics that the shipper updates itself. Clones share their state.
 #[derive(Clone, Debug)]
 pub struct ShipperMetrics {
     pub(super) bulk_duration: Histogram,
     pub(super) obstacles: ObstacleMetrics,
 }
 
-/// What keeps events from the index. Clones share their state.
+/// Metrics of the obstacle that keeps events out of the index. Clones share their state.
 #[derive(Clone, Debug)]
 pub(super) struct ObstacleMetrics {
-    conditions: Vec<Series>,
+    conditions: Vec<ConditionSeries>,
     /// Whether the last request succeeded.
     up: Option<IntGauge>,
 }
 
-/// Of one condition.
+/// The series of one condition.
 #[derive(Clone, Debug)]
-struct Series {
+struct ConditionSeries {
     condition: Condition,
     retried: IntCounter,
     present: IntGauge,
 }
 
 impl ObstacleMetrics {
-    /// Those that nothing exposes.
+    /// Metrics that are not exposed.
     pub(super) fn unexposed() -> Self {
         ObstacleMetrics {
             conditions: Vec::new(),
@@ -47,8 +47,8 @@ impl ObstacleMetrics {
         self.up.iter().for_each(|gauge| gauge.set(up));
     }
 
-    /// So many events have to be sent again for this condition.
-    pub(super) fn met(&self, condition: Condition, events: u64) {
+    /// Notes that `events` events have to be sent again because of this condition.
+    pub(super) fn note_retry(&self, condition: Condition, events: u64) {
         self.set_up(0);
         for series in &self.conditions {
             let is_it = series.condition == condition;
@@ -59,7 +59,7 @@ impl ObstacleMetrics {
         }
     }
 
-    /// All events are accepted.
+    /// Notes that all events of a request were accepted.
     pub(super) fn clear(&self) {
         self.set_up(1);
         let conditions = self.conditions.iter();
@@ -67,7 +67,7 @@ impl ObstacleMetrics {
     }
 }
 
-/// What is read from a shipper at each scrape.
+/// Metrics that are read from the shipper at each scrape.
 #[derive(Debug)]
 pub struct ShipMetrics {
     recorded: IntCounter,
@@ -87,7 +87,7 @@ pub struct ShipMetrics {
 }
 
 impl ShipMetrics {
-    /// Registers all of them. They are at zero where nothing is shipped.
+    /// Registers all of them. They stay at zero if nothing is shipped.
     ///
     /// # Errors
     /// Only when the catalog has an invalid or a duplicate name.
@@ -112,13 +112,13 @@ impl ShipMetrics {
         })
     }
 
-    /// What a shipper observes by itself: exposed from its start on.
+    /// The metrics that the shipper updates itself, exposed from now on.
     ///
     /// # Errors
     /// Only when the catalog has an invalid name.
     pub fn shipper(&self, metrics: &Metrics) -> Result<ShipperMetrics> {
         let obstacles = Condition::ALL.map(|condition| {
-            Ok(Series {
+            Ok(ConditionSeries {
                 condition,
                 retried: self.retried.series(&[condition.as_str()])?,
                 present: self.blocked.series(&[condition.as_str()])?,
@@ -133,13 +133,13 @@ impl ShipMetrics {
         })
     }
 
-    /// Exposes this shipper.
+    /// Exposes the counts of this shipper.
     pub fn expose(self, ship: &Arc<Ship>, metrics: &Metrics) {
         let ship = ship.clone();
         metrics.on_scrape(move || self.read(&ship));
     }
 
-    /// Takes over the counts of the ledger.
+    /// Copies the counts of the ledger.
     fn read(&self, ship: &Ship) {
         let counts = ship.ledgers.access.counts();
         for (counter, count) in [

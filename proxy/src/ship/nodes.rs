@@ -1,7 +1,7 @@
-//! The nodes of the index, and which of them gets a request.
+//! The nodes of the index, and the choice of a node for each request.
 //!
-//! Requests are sent with the transport of the official client; the node is chosen here, because a node that
-//! fails must be avoided for a while.
+//! Requests are sent with the transport of the official client; the node is chosen here because a failing node
+//! must be avoided for a while.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -21,14 +21,14 @@ use crate::backoff::Backoff;
 use crate::outbound::root_cause;
 use crate::random;
 
-/// The response of a node.
+/// A response of a node.
 #[derive(Debug)]
 pub(super) struct NodeResponse {
     pub(super) status: u16,
     pub(super) body: Bytes,
 }
 
-/// Why there is no response of a node.
+/// Why a node did not respond.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NodeError {
     #[error("it did not respond in time")]
@@ -59,13 +59,13 @@ pub(super) struct Node {
     /// The address in the configuration, for messages.
     pub(super) name: String,
     transport: Transport,
-    health: Mutex<Health>,
+    health: Mutex<NodeHealth>,
 }
 
 #[derive(Debug)]
-struct Health {
+struct NodeHealth {
     backoff: Backoff,
-    /// Until then it is used only if there is no other.
+    /// Until then it is used only if no other node is available.
     retry_at: Option<Instant>,
 }
 
@@ -100,7 +100,7 @@ impl Nodes {
             Ok(Node {
                 name: name.clone(),
                 transport: builder.build().context("events.elasticsearch")?,
-                health: Mutex::new(Health {
+                health: Mutex::new(NodeHealth {
                     backoff: pace::backoff(),
                     retry_at: None,
                 }),
@@ -113,7 +113,7 @@ impl Nodes {
         })
     }
 
-    /// The next node in turn that is not avoided; if all are, the one that is avoided for the shortest time.
+    /// The next node in turn that is not avoided; if all are, the one whose wait ends first.
     pub(super) fn pick(&self, now: Instant) -> Option<&Node> {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
         let count = self.nodes.len();

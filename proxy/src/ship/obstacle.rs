@@ -1,11 +1,11 @@
-//! What keeps events from the index now, for the log, metrics and `/api/status`.
+//! The obstacle that currently keeps events out of the index, for the log, metrics and `/api/status`.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::bulk::Wait;
+use super::bulk::RetryReason;
 use super::condition::Condition;
 use super::metrics::ObstacleMetrics;
 use crate::log_throttle::{LogDecision, LogThrottle};
@@ -13,11 +13,11 @@ use crate::log_throttle::{LogDecision, LogThrottle};
 /// An obstacle that lasts is logged at most this often.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Why the index accepts nothing, or not all.
+/// Why the index rejects some or all events.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Obstacle {
     pub condition: Condition,
-    /// The last message of the index.
+    /// The latest message of the index.
     pub message: String,
     /// The node it came from.
     pub node: String,
@@ -27,22 +27,22 @@ pub struct Obstacle {
 
 /// The obstacle of one data stream. Clones share their state.
 #[derive(Clone, Debug)]
-pub(super) struct Present {
-    inner: Arc<Mutex<Inner>>,
+pub(super) struct CurrentObstacle {
+    inner: Arc<Mutex<ObstacleState>>,
     metrics: ObstacleMetrics,
 }
 
 #[derive(Debug)]
-struct Inner {
+struct ObstacleState {
     present: Option<Obstacle>,
     /// One for each condition: conditions that alternate must not fill the log.
     throttles: [LogThrottle; Condition::ALL.len()],
 }
 
-impl Present {
+impl CurrentObstacle {
     pub(super) fn new(metrics: ObstacleMetrics) -> Self {
-        Present {
-            inner: Arc::new(Mutex::new(Inner {
+        CurrentObstacle {
+            inner: Arc::new(Mutex::new(ObstacleState {
                 present: None,
                 throttles: Condition::ALL.map(|_| LogThrottle::every(LOG_INTERVAL)),
             })),
@@ -54,10 +54,16 @@ impl Present {
         self.inner.lock().present.clone()
     }
 
-    /// Notes that so many events have to wait; `now` is by both clocks.
-    pub(super) fn met(&self, node: &str, wait: &Wait, events: usize, now: (Instant, Duration)) {
+    /// Notes that `events` events have to wait. `now` is the time of both clocks.
+    pub(super) fn note_retry(
+        &self,
+        node: &str,
+        wait: &RetryReason,
+        events: usize,
+        now: (Instant, Duration),
+    ) {
         let condition = wait.condition;
-        self.metrics.met(condition, events as u64);
+        self.metrics.note_retry(condition, events as u64);
         let mut inner = self.inner.lock();
         let before = inner.present.take();
         let same = before.filter(|before| before.condition == condition);
@@ -79,7 +85,7 @@ impl Present {
         }
     }
 
-    /// All events of a request were accepted.
+    /// Notes that all events of a request were accepted.
     pub(super) fn clear(&self, node: &str) {
         self.metrics.clear();
         let mut inner = self.inner.lock();

@@ -1,4 +1,4 @@
-//! How many requests at once (AIMD), and how long to wait between attempts. Pure: no clock, no randomness.
+//! The limit of concurrent requests (AIMD), and the backoff between attempts. Pure: no clock, no randomness.
 
 use std::time::Duration;
 
@@ -7,12 +7,12 @@ use crate::backoff::Backoff;
 /// The most concurrent requests: each holds a batch in memory.
 const LIMIT_MAX: usize = 4;
 
-/// The limit of concurrent requests by AIMD (additive increase, multiplicative decrease): one more after a
-/// round of successes, half of them on backpressure.
+/// The AIMD (additive increase, multiplicative decrease) limit of concurrent requests: it grows by one after a
+/// round of successes and halves on backpressure.
 #[derive(Debug)]
 pub(super) struct ConcurrencyLimit {
     limit: usize,
-    /// Since the limit last changed.
+    /// Successes since the limit last changed.
     successes: usize,
 }
 

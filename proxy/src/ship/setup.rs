@@ -1,8 +1,8 @@
 //! The set-up of the data streams: templates and retention.
 //!
-//! It depends on the server: index lifecycle management on Elasticsearch, or its data stream lifecycle if that is
-//! missing (serverless); index state management on OpenSearch. All requests are idempotent and are sent at every
-//! start.
+//! Retention depends on the server: index lifecycle management on Elasticsearch, or its data stream lifecycle where
+//! that is missing (serverless); index state management on OpenSearch. All requests are idempotent and are sent at
+//! every start.
 
 use std::time::Duration;
 
@@ -12,13 +12,13 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Config;
-use super::bulk::{self, Wait};
+use super::bulk::{self, RetryReason};
 use super::condition::{self, Condition};
 use super::dataset::Dataset;
 use super::nodes::{Node, NodeError, Nodes, Payload};
 use crate::outbound::is_retryable;
 
-/// Above the built-in template of Elasticsearch for `logs-*-*` (100).
+/// Above the built-in Elasticsearch template for `logs-*-*` (100).
 const PRIORITY: u32 = 500;
 const REASON_CHARACTERS_MAX: usize = 200;
 
@@ -26,15 +26,15 @@ const REASON_CHARACTERS_MAX: usize = 200;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum SetUp {
     Done,
-    /// The server rejects it, and would reject it again.
+    /// The server permanently rejects it.
     Rejected(String),
-    Unavailable(Wait),
+    Unavailable(RetryReason),
 }
 
 fn unreachable(error: &NodeError) -> SetUp {
     let message = error.to_string();
     let condition = Condition::Unreachable;
-    SetUp::Unavailable(Wait { condition, message })
+    SetUp::Unavailable(RetryReason { condition, message })
 }
 
 /// The product of the server.
@@ -57,14 +57,14 @@ enum Retention {
 
 /// One request of the set-up.
 #[derive(Debug, PartialEq)]
-struct Step {
+struct SetUpRequest {
     path: String,
     body: Value,
 }
 
-/// Sends all of it to one node.
+/// Sends all requests to one node.
 pub(super) async fn set_up(nodes: &Nodes, node: &Node, config: &Config, dataset: Dataset) -> SetUp {
-    let stream = &DataStream::new(config, dataset);
+    let stream = &DataStreamSpec::new(config, dataset);
     let server = match query_server(nodes, node).await {
         Ok(server) => server,
         Err(set_up) => return set_up,
@@ -79,7 +79,7 @@ pub(super) async fn set_up(nodes: &Nodes, node: &Node, config: &Config, dataset:
             SetUp::Done => Retention::Elsewhere,
             SetUp::Rejected(why) => {
                 log::warn!(
-                    "events: {} never deletes them: it has no index state management ({why})",
+                    "events: {} has no index state management and never deletes them ({why})",
                     node.name
                 );
                 Retention::Elsewhere
@@ -97,12 +97,12 @@ pub(super) async fn set_up(nodes: &Nodes, node: &Node, config: &Config, dataset:
 }
 
 #[derive(Deserialize)]
-struct Root {
-    version: Version,
+struct RootResponse {
+    version: ServerVersion,
 }
 
 #[derive(Deserialize)]
-struct Version {
+struct ServerVersion {
     distribution: Option<String>,
 }
 
@@ -117,7 +117,7 @@ async fn query_server(nodes: &Nodes, node: &Node) -> Result<Server, SetUp> {
 
 /// OpenSearch identifies itself; any other server is treated as Elasticsearch.
 fn server_of(body: &[u8]) -> Server {
-    let root: Option<Root> = serde_json::from_slice(body).ok();
+    let root: Option<RootResponse> = serde_json::from_slice(body).ok();
     let distribution = root.and_then(|root| root.version.distribution);
     match distribution.as_deref() {
         Some("opensearch") => Server::OpenSearch,
@@ -125,7 +125,7 @@ fn server_of(body: &[u8]) -> Server {
     }
 }
 
-async fn put(nodes: &Nodes, node: &Node, step: Step) -> SetUp {
+async fn put(nodes: &Nodes, node: &Node, step: SetUpRequest) -> SetUp {
     let body = Payload::Json(Bytes::from(step.body.to_string()));
     match nodes.send(node, Method::Put, &step.path, body).await {
         Ok(response) => match outcome_of(response.status, &response.body) {
@@ -138,22 +138,22 @@ async fn put(nodes: &Nodes, node: &Node, step: Step) -> SetUp {
 
 /// An existing policy of index state management.
 #[derive(Deserialize)]
-struct Existing {
+struct ExistingPolicy {
     #[serde(rename = "_seq_no")]
     sequence: u64,
     #[serde(rename = "_primary_term")]
     term: u64,
-    policy: Described,
+    policy: PolicyDescription,
 }
 
 #[derive(Deserialize)]
-struct Described {
+struct PolicyDescription {
     description: String,
 }
 
 /// Index state management replaces a policy only if the request has the numbers of the existing one (OpenSearch
 /// documentation, "ISM API", "Update policy"). An identical policy is not replaced.
-async fn put_state_policy(nodes: &Nodes, node: &Node, stream: &DataStream) -> SetUp {
+async fn put_state_policy(nodes: &Nodes, node: &Node, stream: &DataStreamSpec) -> SetUp {
     let mut step = state_policy(stream);
     let body = Payload::Json(Bytes::from(step.body.to_string()));
     let response = match nodes.send(node, Method::Put, &step.path, body).await {
@@ -170,7 +170,7 @@ async fn put_state_policy(nodes: &Nodes, node: &Node, stream: &DataStream) -> Se
         Ok(response) => response,
         Err(error) => return unreachable(&error),
     };
-    let Ok(existing) = serde_json::from_slice::<Existing>(&response.body) else {
+    let Ok(existing) = serde_json::from_slice::<ExistingPolicy>(&response.body) else {
         return outcome_of(response.status, &response.body);
     };
     if step.body["policy"]["description"] == existing.policy.description {
@@ -185,7 +185,7 @@ async fn put_state_policy(nodes: &Nodes, node: &Node, stream: &DataStream) -> Se
 fn outcome_of(status: u16, body: &[u8]) -> SetUp {
     let text = String::from_utf8_lossy(body);
     let text: String = text.chars().take(REASON_CHARACTERS_MAX).collect();
-    // 409: another weir was faster.
+    // 409: another instance of weir was faster.
     if matches!(status, 200..=299 | 409) {
         return SetUp::Done;
     }
@@ -195,19 +195,19 @@ fn outcome_of(status: u16, body: &[u8]) -> SetUp {
         return SetUp::Rejected(format!("{status} {text}"));
     };
     let message = bulk::explained(format!("it responded with {status}"), condition, &text);
-    SetUp::Unavailable(Wait { condition, message })
+    SetUp::Unavailable(RetryReason { condition, message })
 }
 
-/// What is set up.
-struct DataStream {
+/// The data stream to set up.
+struct DataStreamSpec {
     name: String,
     mappings: &'static str,
     retention: Duration,
 }
 
-impl DataStream {
+impl DataStreamSpec {
     fn new(config: &Config, dataset: Dataset) -> Self {
-        DataStream {
+        DataStreamSpec {
             name: dataset.data_stream(&config.data_stream),
             mappings: dataset.mappings(),
             retention: config.retention,
@@ -225,7 +225,7 @@ impl DataStream {
     }
 }
 
-/// In the format of both servers: in days if it is whole days, otherwise in hours.
+/// The time format of both servers: whole days, otherwise hours, rounded up.
 fn age(time: Duration) -> String {
     let hours = time.as_secs().div_ceil(3600).max(1);
     if hours.is_multiple_of(24) {
@@ -235,10 +235,10 @@ fn age(time: Duration) -> String {
     }
 }
 
-fn lifecycle_policy(stream: &DataStream) -> Step {
+fn lifecycle_policy(stream: &DataStreamSpec) -> SetUpRequest {
     let retention = age(stream.retention);
     let rollover = json!({"max_age": "1d", "max_primary_shard_size": "50gb"});
-    Step {
+    SetUpRequest {
         path: format!("/_ilm/policy/{}", stream.dataset()),
         body: json!({"policy": {"phases": {
             "hot": {"min_age": "0ms", "actions": {"rollover": rollover}},
@@ -247,12 +247,12 @@ fn lifecycle_policy(stream: &DataStream) -> Step {
     }
 }
 
-fn state_policy(stream: &DataStream) -> Step {
+fn state_policy(stream: &DataStreamSpec) -> SetUpRequest {
     let retention = age(stream.retention);
     let rollover = json!({"min_index_age": "1d", "min_primary_shard_size": "30gb"});
-    // Counted from the rollover, as in Elasticsearch: an index is kept for the retention after its last event.
+    // Counted from the rollover, as in Elasticsearch: retention begins with the last event of an index.
     let to_delete = json!({"state_name": "delete", "conditions": {"min_rollover_age": retention}});
-    Step {
+    SetUpRequest {
         path: format!("/_plugins/_ism/policies/{}", stream.dataset()),
         body: json!({"policy": {
             "description": format!("{} for {retention}", stream.name),
@@ -267,7 +267,7 @@ fn state_policy(stream: &DataStream) -> Step {
 }
 
 /// The component templates, and the index template that joins them.
-fn templates(stream: &DataStream, retention: Retention) -> Vec<Step> {
+fn templates(stream: &DataStreamSpec, retention: Retention) -> Vec<SetUpRequest> {
     let name = stream.dataset();
     let mappings = serde_json::from_str(stream.mappings).unwrap_or_default();
     let mut settings =
@@ -286,15 +286,15 @@ fn templates(stream: &DataStream, retention: Retention) -> Vec<Step> {
         template["template"] = json!({"lifecycle": {"data_retention": age(stream.retention)}});
     }
     vec![
-        Step {
+        SetUpRequest {
             path: format!("/_component_template/{name}-mappings"),
             body: mappings,
         },
-        Step {
+        SetUpRequest {
             path: format!("/_component_template/{name}-settings"),
             body: json!({"template": {"settings": settings}, "_meta": {"managed_by": "weir"}}),
         },
-        Step {
+        SetUpRequest {
             path: format!("/_index_template/{name}"),
             body: template,
         },

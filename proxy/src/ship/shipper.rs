@@ -1,7 +1,7 @@
 //! The shipper: reads events from the spool in batches and delivers them to the index.
 //!
-//! Each data stream has its own batches and its own limit of concurrent requests (AIMD), so that one
-//! that accepts nothing does not hold up the other.
+//! Each data stream has its own batches and its own limit of concurrent requests (AIMD), so that one that accepts
+//! no events does not block the other.
 
 use std::convert::Infallible;
 use std::pin::pin;
@@ -11,45 +11,45 @@ use std::time::{Duration, Instant};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::MissedTickBehavior;
 
-use super::Batch;
-use super::context::{Context, Delivered};
+use super::BatchLimits;
+use super::context::{DeliveryOutcome, ShipContext};
 use super::dataset::{Dataset, PerDataset};
 use super::delivery;
 use super::ledger::Settled;
 use super::pace;
 use super::setup::{self, SetUp};
-use super::spool::{Next, Reader, Spooled};
+use super::spool::{SpoolRead, SpoolReader, Spooled};
 use crate::{clock, random};
 
 const DISK: &str = "spool: cannot sync to disk";
-/// The longest time between two looks into the spool.
+/// The longest time between two reads of the spool.
 const IDLE: Duration = Duration::from_secs(1);
-/// A stopping weir does not wait for an index that has accepted nothing for so long.
+/// A stop does not wait for an index that has settled no event for this long.
 const STANDSTILL_MAX: Duration = Duration::from_secs(2);
 
-/// Events of one data stream that wait to be sent together.
+/// The events of one data stream that are waiting to be sent.
 #[derive(Default)]
-struct Waiting {
+struct StreamQueue {
     events: Vec<Spooled>,
     bytes: usize,
     since: Option<Instant>,
     /// Batches that are being delivered.
     in_flight: usize,
-    /// Whether batches may be sent: from the set-up of the data stream on, until one is given up.
+    /// Whether batches may be sent: once the data stream is set up, until a delivery gives up.
     is_open: bool,
 }
 
-impl Waiting {
-    /// When it has to be sent at the latest.
-    fn due_at(&self, batch: &Batch) -> Option<Instant> {
+impl StreamQueue {
+    /// The latest time to send it.
+    fn due_at(&self, batch: &BatchLimits) -> Option<Instant> {
         self.since.map(|since| since + batch.wait)
     }
 
-    fn is_full(&self, batch: &Batch) -> bool {
+    fn is_full(&self, batch: &BatchLimits) -> bool {
         self.events.len() >= batch.events || self.bytes >= batch.bytes
     }
 
-    fn is_due(&self, batch: &Batch, now: Instant) -> bool {
+    fn is_due(&self, batch: &BatchLimits, now: Instant) -> bool {
         self.is_full(batch) || self.due_at(batch).is_some_and(|due| due <= now)
     }
 
@@ -59,8 +59,8 @@ impl Waiting {
         self.events.push(event);
     }
 
-    /// Takes one batch: what waits may be more, of a data stream that accepts nothing.
-    fn take(&mut self, batch: &Batch) -> Vec<Spooled> {
+    /// Takes one batch; more may be waiting if the data stream accepts no events.
+    fn take(&mut self, batch: &BatchLimits) -> Vec<Spooled> {
         let mut bytes = 0;
         let fits = |event: &&Spooled| {
             let has_room = bytes < batch.bytes;
@@ -84,23 +84,27 @@ impl Waiting {
     }
 }
 
-/// Reads from the spool, as long as events of requests do not fill a batch. The transitions of alerts are
-/// few, and the spool bounds them.
-fn fill(waiting: &mut PerDataset<Waiting>, context: &Context, reader: &mut Reader, now: Instant) {
+/// Reads from the spool until request events fill a batch. Alert transitions are few, and the spool bounds them.
+fn fill(
+    waiting: &mut PerDataset<StreamQueue>,
+    context: &ShipContext,
+    reader: &mut SpoolReader,
+    now: Instant,
+) {
     let batch = &context.config.batch;
     while !waiting.access.is_full(batch) {
         let events_max = batch.events - waiting.access.events.len();
         let bytes_max = batch.bytes - waiting.access.bytes;
         match context.spool.read(reader, events_max, bytes_max) {
-            Next::Empty => return,
-            Next::Failed(error) => {
-                return context.log_failure("spool: it cannot be read now", &error);
+            SpoolRead::Empty => return,
+            SpoolRead::Failed(error) => {
+                return context.log_failure("spool: cannot be read now", &error);
             }
-            Next::Lost(from, to) => {
+            SpoolRead::Lost(from, to) => {
                 log::error!("spool: events {from} to {} can no longer be read", to - 1);
                 context.settle_range(from, to, Settled::Lost);
             }
-            Next::Events(events) => {
+            SpoolRead::Events(events) => {
                 for event in events {
                     waiting.of_mut(event.dataset).push(event, now);
                 }
@@ -109,12 +113,12 @@ fn fill(waiting: &mut PerDataset<Waiting>, context: &Context, reader: &mut Reade
     }
 }
 
-/// Ships what is in the spool until weir stops, and then what can be shipped before the deadline.
-pub(super) async fn run(context: Arc<Context>) -> Result<(), Infallible> {
+/// Ships the events in the spool until weir stops, then as many as possible before the deadline.
+pub(super) async fn run(context: Arc<ShipContext>) -> Result<(), Infallible> {
     let mut reader = context.spool.reader();
     let mut syncing = tokio::spawn(sync(context.clone()));
     let shipping = async {
-        if set_up(&context, Dataset::Access).await == Delivered::All {
+        if set_up(&context, Dataset::Access).await == DeliveryOutcome::All {
             ship(&context, &mut reader).await;
         }
     };
@@ -132,8 +136,8 @@ pub(super) async fn run(context: Arc<Context>) -> Result<(), Infallible> {
     Ok(())
 }
 
-/// Ends when weir is stopping and nothing has been settled for a while.
-async fn standstill(context: &Context) {
+/// Returns when weir is stopping and no event has been settled for a while.
+async fn standstill(context: &ShipContext) {
     let mut stopping = context.stopping.clone();
     let mut before = None;
     // The sender lives as long as the shipper is needed.
@@ -148,21 +152,21 @@ async fn standstill(context: &Context) {
     }
 }
 
-/// Sends the index its templates before the first event, so that no event creates an index without them.
-async fn set_up(context: &Context, dataset: Dataset) -> Delivered {
+/// Sets up the templates before the first event, so that no event creates an index without them.
+async fn set_up(context: &ShipContext, dataset: Dataset) -> DeliveryOutcome {
     let mut backoff = pace::backoff();
     loop {
         let Some(node) = context.nodes.pick(clock::now()) else {
-            return Delivered::GaveUp;
+            return DeliveryOutcome::GaveUp;
         };
         match setup::set_up(&context.nodes, node, &context.config, dataset).await {
-            SetUp::Done => return Delivered::All,
+            SetUp::Done => return DeliveryOutcome::All,
             SetUp::Rejected(why) => {
                 log::error!(
-                    "events: {} rejects the set-up of the index: {why}; events are shipped all the same",
+                    "events: {} rejects the set-up of the index: {why}; events are shipped anyway",
                     node.name
                 );
-                return Delivered::All;
+                return DeliveryOutcome::All;
             }
             SetUp::Unavailable(wait) => {
                 node.failed(clock::now());
@@ -170,17 +174,17 @@ async fn set_up(context: &Context, dataset: Dataset) -> Delivered {
             }
         }
         let wait = backoff.next_with_jitter(random::bits() as u32);
-        if context.wait_unless_stopping(wait).await == Delivered::GaveUp {
-            return Delivered::GaveUp;
+        if context.wait_unless_stopping(wait).await == DeliveryOutcome::GaveUp {
+            return DeliveryOutcome::GaveUp;
         }
     }
 }
 
-async fn ship(context: &Arc<Context>, reader: &mut Reader) {
+async fn ship(context: &Arc<ShipContext>, reader: &mut SpoolReader) {
     context.worker.fault_point();
     let batch = &context.config.batch;
     let mut stopping = context.stopping.clone();
-    let mut waiting = PerDataset::<Waiting>::default();
+    let mut waiting = PerDataset::<StreamQueue>::default();
     waiting.access.is_open = true;
     // Only alerts wait for the set-up of their data stream.
     let mut alert_set_up = pin!(set_up(context, Dataset::Alert));
@@ -189,7 +193,7 @@ async fn ship(context: &Arc<Context>, reader: &mut Reader) {
     loop {
         let now = clock::now();
         let stops_at = context.stops_at();
-        let has_slot = |dataset: Dataset, waiting: &Waiting| {
+        let has_slot = |dataset: Dataset, waiting: &StreamQueue| {
             let limit = context.streams.of(dataset).limit.lock().limit();
             waiting.is_open && waiting.in_flight < limit
         };
@@ -223,15 +227,15 @@ async fn ship(context: &Arc<Context>, reader: &mut Reader) {
         let until = until.unwrap_or(now + IDLE).min(now + IDLE);
         tokio::select! {
             Some(ended) = deliveries.join_next(), if !deliveries.is_empty() => match ended {
-                Ok((dataset, Delivered::All)) => waiting.of_mut(dataset).in_flight -= 1,
-                Ok((Dataset::Access, Delivered::GaveUp)) => return,
-                Ok((Dataset::Alert, Delivered::GaveUp)) => waiting.alert.is_open = false,
-                // Nothing holds its events any more: after the restart they are read again.
+                Ok((dataset, DeliveryOutcome::All)) => waiting.of_mut(dataset).in_flight -= 1,
+                Ok((Dataset::Access, DeliveryOutcome::GaveUp)) => return,
+                Ok((Dataset::Alert, DeliveryOutcome::GaveUp)) => waiting.alert.is_open = false,
+                // Its events are read from the spool again after the restart.
                 Err(error) => resume_panic(error),
             },
             ended = &mut alert_set_up, if !is_alert_set_up => {
                 is_alert_set_up = true;
-                waiting.alert.is_open = ended == Delivered::All;
+                waiting.alert.is_open = ended == DeliveryOutcome::All;
             }
             () = context.spool.arrived.notified(), if has_slot => {}
             () = tokio::time::sleep_until(until.into()) => {}
@@ -240,15 +244,15 @@ async fn ship(context: &Arc<Context>, reader: &mut Reader) {
     }
 }
 
-/// A panic of a task is one of the shipper.
+/// Propagates a panic of a task to the shipper.
 fn resume_panic(error: JoinError) {
     if let Ok(panic) = error.try_into_panic() {
         std::panic::resume_unwind(panic);
     }
 }
 
-/// Syncs the spool to disk from time to time.
-async fn sync(context: Arc<Context>) {
+/// Syncs the spool to disk periodically.
+async fn sync(context: Arc<ShipContext>) {
     let mut tick = tokio::time::interval(context.spool.sync_interval());
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {

@@ -1,4 +1,4 @@
-//! Events on their way to the spool, where the shipper reads them: the output that `record` writes to.
+//! The output that `record` writes to: appends request events to the spool, from which the shipper reads them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,13 +6,13 @@ use std::time::Duration;
 use super::dataset::Dataset;
 use super::ledger::Ledger;
 use super::spool::Spool;
-use crate::record::batch::Lines;
-use crate::record::sink::{Accounting, Sink, Written};
+use crate::record::batch::BatchLines;
+use crate::record::sink::{Accounting, LineSink, WriteOutcome};
 
 /// The sink that appends to the spool.
 pub(super) struct SpoolSink {
     spool: Arc<Spool>,
-    /// How many events the spool had got before the write that is under way, or that panicked.
+    /// How many events had been appended before the write that is in progress or panicked.
     begun: Option<u64>,
 }
 
@@ -22,10 +22,9 @@ impl SpoolSink {
     }
 }
 
-impl Sink for SpoolSink {
-    fn write(&mut self, lines: Lines<'_>, _now: Duration) -> Written {
-        // Nothing else appends events of requests: what was added since are these lines, from a write that
-        // panicked.
+impl LineSink for SpoolSink {
+    fn write(&mut self, lines: BatchLines<'_>, _now: Duration) -> WriteOutcome {
+        // Nothing else appends request events: those added since are these lines, from a write that panicked.
         let appended = || self.spool.appended(Dataset::Access);
         let begun = *self.begun.get_or_insert_with(appended);
         let before = appended_since(&self.spool, begun);
@@ -34,7 +33,7 @@ impl Sink for SpoolSink {
             .map(|line| (line.id.as_bytes(), line.bytes));
         let (appended, outcome) = self.spool.append(Dataset::Access, events);
         self.begun = None;
-        Written {
+        WriteOutcome {
             lines: before + appended,
             error: outcome.err(),
         }
@@ -62,7 +61,7 @@ impl Accounting for Ledger {
         self.record();
     }
 
-    /// The spool accounts for what it takes.
+    /// The spool itself accounts for the lines that it accepts.
     fn settle(&self, _written: u64, dropped: u64) {
         if dropped > 0 {
             self.drop_from_channel(dropped);

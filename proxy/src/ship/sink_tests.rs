@@ -1,13 +1,13 @@
 use super::*;
 use crate::clock;
 use crate::exchange::RequestId;
-use crate::record::batch::Batch;
+use crate::record::batch::LineBatch;
 use crate::record::writer::{ATTEMPTS_MAX, Writer};
 use crate::ship::dataset::PerDataset;
-use crate::ship::spool::{self, Next, Reader};
+use crate::ship::spool::{self, SpoolRead, SpoolReader};
 use crate::worker::Worker;
 
-fn spool(folder: &std::path::Path) -> (Ledger, Arc<Spool>, Reader) {
+fn spool(folder: &std::path::Path) -> (Ledger, Arc<Spool>, SpoolReader) {
     let ledgers = PerDataset::<Ledger>::default();
     let config = spool::Config {
         path: folder.join("spool"),
@@ -27,18 +27,18 @@ fn a_write_that_panicked_half_way_is_continued() {
     let folder = tempfile::tempdir().expect("a folder");
     let (ledger, spool, mut reader) = spool(folder.path());
     let mut sink = SpoolSink::new(spool.clone());
-    let mut batch = Batch::default();
+    let mut batch = LineBatch::default();
     for number in 0..4 {
         ledger.record();
         batch.push(&id(number), b"{}");
     }
-    // As if a write of all four had panicked behind the second.
+    // As if a write of all four had panicked after the second.
     sink.begun = Some(spool.appended(Dataset::Access));
     let two = batch.lines().split(2).0.last(2);
     let two = two.map(|line| (line.id.as_bytes(), line.bytes));
     assert_eq!(spool.append(Dataset::Access, two).0, 2);
     assert_eq!(sink.write(batch.lines(), Duration::ZERO).lines, 4);
-    let Next::Events(events) = spool.read(&mut reader, 9, 9999) else {
+    let SpoolRead::Events(events) = spool.read(&mut reader, 9, 9999) else {
         panic!("events");
     };
     let ids: Vec<_> = events.iter().map(|event| event.id[25] - b'0').collect();
@@ -52,7 +52,7 @@ fn lines_that_make_the_writer_panic_are_dropped_and_the_ledger_balances() {
     let folder = tempfile::tempdir().expect("a folder");
     let (ledger, spool, _) = spool(folder.path());
     let soon = || clock::now() + Duration::from_secs(10);
-    let worker = Worker::unseen("events-spool");
+    let worker = Worker::unexposed("events-spool");
     let sink = Box::new(SpoolSink::new(spool.clone()));
     let accounting = Some(Arc::new(ledger.clone()) as Arc<dyn Accounting>);
     let writer = Writer::start(worker.clone(), sink, accounting).expect("a thread");
@@ -66,7 +66,7 @@ fn lines_that_make_the_writer_panic_are_dropped_and_the_ledger_balances() {
     assert_eq!(writer.flush(soon()), Ok(()));
     assert_eq!(ledger.counts().spooled, 1);
     assert_eq!(spool.appended(Dataset::Access), 1);
-    // It panics at the end as well: nobody waits for it, and what it had is counted.
+    // If it panics at the stop as well, its lines are counted as dropped and the stop does not wait for it.
     worker.fail(u32::MAX);
     writer.append(&id(3), b"{}");
     assert_eq!(writer.stop(soon()), Ok(()));

@@ -1,10 +1,9 @@
-//! The spool (write-ahead log) of events that are not in the index yet: segments on disk, in the order in
-//! which events were recorded.
+//! The spool (write-ahead log) of events that are not in the index yet: segments on disk, in the order in which
+//! events were recorded.
 //!
-//! The writers of events and of alert transitions append, the shipper reads and acknowledges. No request
-//! waits for it. The format is described in `spool/format.rs`. A kill at any instant loses nothing that is
-//! older than `sync`; what was acknowledged after the last `sync` is sent again and found to be a duplicate
-//! (idempotency).
+//! The writers of events and of alert transitions append, the shipper reads and acknowledges. No request waits for
+//! it. The format is described in `spool/format.rs`. A kill at any moment loses no event older than `sync`; events
+//! acknowledged after the last sync are sent again and recognized as duplicates (idempotency).
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -19,7 +18,7 @@ use super::dataset::{Dataset, PerDataset};
 use super::ledger::Ledger;
 use crate::file_lock;
 use acks::Acks;
-use inner::{Inner, Unsynced};
+use inner::{SpoolState, Unsynced};
 use recovery::Segment;
 
 mod acks;
@@ -32,30 +31,29 @@ mod recovery;
 mod tests;
 
 pub use format::ID_BYTES;
-pub use reader::{Next, Reader};
+pub use reader::{SpoolRead, SpoolReader};
 
 /// The checked `spool` block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     pub path: PathBuf,
-    /// The most that events of requests may take.
+    /// The maximum size of request events.
     pub bytes_max: u64,
-    /// The longest time until an event is safe on the disk.
+    /// The longest time until an event is durable.
     pub sync: Duration,
 }
 
-/// Segments are a sixteenth of the room, within these bounds.
+/// A segment takes a sixteenth of `bytes_max`, within these bounds.
 const SEGMENT_BYTES_MIN: u64 = 64 * 1024;
 const SEGMENT_BYTES_MAX: u64 = 32 * 1024 * 1024;
 
-/// The most that alert transitions may take, beside `bytes_max`: events of requests never keep them out,
-/// nor they events.
+/// The maximum size of alert transitions, in addition to `bytes_max`: neither dataset takes the room of the other.
 const ALERT_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
-/// An event out of the spool.
+/// An event read from the spool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spooled {
-    /// Counted from the first event that the spool ever held.
+    /// Its position, counted from the first event that the spool ever held.
     pub number: u64,
     pub dataset: Dataset,
     /// Its ULID.
@@ -67,10 +65,10 @@ pub struct Spooled {
 /// The spool of one process.
 #[derive(Debug)]
 pub struct Spool {
-    /// Held over writes: who locks it may wait for the disk.
-    inner: Mutex<Inner>,
-    /// Held for a moment only.
-    shown: Mutex<Shown>,
+    /// Held during writes: locking it may wait for the disk.
+    inner: Mutex<SpoolState>,
+    /// Held only briefly.
+    gauges: Mutex<SpoolGauges>,
     config: Config,
     segment_bytes: u64,
     /// Notified when there is something to read.
@@ -79,17 +77,17 @@ pub struct Spool {
     _lock: File,
 }
 
-/// What metrics and alerts see of it.
+/// The state that metrics and alerts read.
 #[derive(Debug, Default)]
-struct Shown {
+struct SpoolGauges {
     bytes: PerDataset<u64>,
     oldest_at: Option<Duration>,
 }
 
-/// Opens the file of the cursor; what is there and is no file is moved aside.
+/// Opens the cursor file; anything else at its path is moved aside.
 fn open_cursor(path: &Path) -> io::Result<File> {
     if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
-        recovery::set_aside(path, &io::Error::other("it is no file"));
+        recovery::set_aside(path, &io::Error::other("it is not a file"));
     }
     OpenOptions::new()
         .read(true)
@@ -100,15 +98,14 @@ fn open_cursor(path: &Path) -> io::Result<File> {
 }
 
 impl Spool {
-    /// Opens the directory and recovers what is in it. Gives the spool, a reader, and how many events there
-    /// are.
+    /// Opens the directory and recovers its events. Returns the spool, a reader, and the number of events.
     ///
     /// # Errors
-    /// When the directory cannot be made or read, or another process has it.
+    /// When the directory cannot be created or read, or another process holds its lock.
     pub fn open(
         config: &Config,
         ledgers: &PerDataset<Ledger>,
-    ) -> io::Result<(Arc<Self>, Reader, u64)> {
+    ) -> io::Result<(Arc<Self>, SpoolReader, u64)> {
         let directory = &config.path;
         fs::create_dir_all(directory)?;
         let lock = file_lock::take(&directory.join("lock"))?;
@@ -122,15 +119,15 @@ impl Spool {
         ledgers.access.recover(count.saturating_sub(alerts));
         ledgers.alert.recover(alerts);
         let mut acks = Acks::new(found.next);
-        // What was between two segments is lost: nothing will acknowledge it.
+        // Events between two segments are lost: nothing will acknowledge them.
         let mut behind = found.next;
         for segment in &found.segments {
             acks.done(behind, segment.first);
             behind = segment.end;
         }
-        let reader = Reader::at(acks.next());
+        let reader = SpoolReader::at(acks.next());
         let spool = Spool {
-            inner: Mutex::new(Inner {
+            inner: Mutex::new(SpoolState {
                 segments: found.segments,
                 active: None,
                 end,
@@ -144,28 +141,28 @@ impl Spool {
                 unsynced: Unsynced::Nothing,
                 buffer: Vec::new(),
             }),
-            shown: Mutex::default(),
+            gauges: Mutex::default(),
             segment_bytes: (config.bytes_max / 16).clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX),
             config: config.clone(),
             arrived: Notify::new(),
             ledgers: ledgers.clone(),
             _lock: lock,
         };
-        spool.show(&spool.inner.lock());
+        spool.publish(&spool.inner.lock());
         Ok((Arc::new(spool), reader, count))
     }
 
-    /// Acknowledges the events from `first` up to before `end`, and removes the segments that are done. Gives
-    /// how many of them were not acknowledged before.
+    /// Acknowledges the events `first..end`, and removes the segments that are done. Returns how many of them were
+    /// not acknowledged before.
     pub fn acknowledge(&self, first: u64, end: u64) -> PerDataset<u64> {
         let mut inner = self.inner.lock();
         let news = inner.settle(first, end);
         self.remove_done(&mut inner);
-        self.show(&inner);
+        self.publish(&inner);
         news
     }
 
-    fn remove_done(&self, inner: &mut Inner) {
+    fn remove_done(&self, inner: &mut SpoolState) {
         let next = inner.acks.next();
         let is_full = |last: &Segment| last.bytes >= self.segment_bytes;
         while let Some(oldest) = inner.segments.front() {
@@ -186,10 +183,10 @@ impl Spool {
         }
     }
 
-    /// Syncs to disk what was appended, and what was acknowledged.
+    /// Syncs appended events and the cursor to disk.
     ///
     /// # Errors
-    /// When the disk rejects it; the next call tries again.
+    /// When the disk rejects it; the next call retries.
     pub fn sync(&self) -> io::Result<()> {
         let (active, cursor) = {
             let mut inner = self.inner.lock();
@@ -214,41 +211,41 @@ impl Spool {
         *self.inner.lock().appended.of(dataset)
     }
 
-    /// A reader of what is not acknowledged.
+    /// A reader that starts at the first event that is not acknowledged.
     #[must_use]
-    pub fn reader(&self) -> Reader {
-        Reader::at(self.inner.lock().acks.next())
+    pub fn reader(&self) -> SpoolReader {
+        SpoolReader::at(self.inner.lock().acks.next())
     }
 
-    /// What segments take on disk, as of the last write that ended: this waits for none.
+    /// The size of the segments on disk, as of the last completed write. Never waits for the disk.
     #[must_use]
     pub fn bytes(&self) -> PerDataset<u64> {
-        self.shown.lock().bytes.clone()
+        self.gauges.lock().bytes.clone()
     }
 
-    /// When the oldest event that is not acknowledged was recorded, to a second; `None` when all are. As of the
-    /// last write that ended: this waits for none.
+    /// When the oldest unacknowledged event was recorded, to the second; `None` if all are acknowledged. As of the
+    /// last completed write. Never waits for the disk.
     #[must_use]
     pub fn oldest_at(&self) -> Option<Duration> {
-        self.shown.lock().oldest_at
+        self.gauges.lock().oldest_at
     }
 
     /// Publishes the state to readers that must not wait for the disk.
-    fn show(&self, inner: &Inner) {
+    fn publish(&self, inner: &SpoolState) {
         let oldest = inner.marks.front().map(|(_, at)| *at);
-        *self.shown.lock() = Shown {
+        *self.gauges.lock() = SpoolGauges {
             bytes: inner.bytes(),
             oldest_at: oldest.filter(|_| inner.acks.next() < inner.end),
         };
     }
 
-    /// How often [`Spool::sync`] has to be called.
+    /// How often to call [`Spool::sync`].
     #[must_use]
     pub fn sync_interval(&self) -> Duration {
         self.config.sync
     }
 
-    /// Where other files that belong to the spool may be put.
+    /// The directory of the spool, for other files that belong to it.
     #[must_use]
     pub fn directory(&self) -> &std::path::Path {
         &self.config.path

@@ -1,5 +1,5 @@
-//! Limits and usage of the control group of this process (kernel documentation,
-//! admin-guide/cgroup-v2 and cgroup-v1). Both versions may be mounted at once, a controller in either.
+//! Limits and usage of the control group of this process (kernel documentation, admin-guide/cgroup-v2 and
+//! cgroup-v1). Both versions may be mounted at once, with each controller in one of them.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::Device;
 use super::machine::read;
 
-/// The groups of one process.
+/// The control groups of one process.
 #[derive(Debug, Default)]
 pub(super) struct Cgroups {
     unified: Option<Cgroup>,
@@ -17,33 +17,33 @@ pub(super) struct Cgroups {
     blkio: Option<Cgroup>,
 }
 
-/// The directories of a group and its parents.
+/// The directory of a group below the mount point of its hierarchy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Cgroup {
     /// Where the hierarchy is mounted.
     top: PathBuf,
-    /// Below it; empty for the top itself.
+    /// The path of the group below `top`; empty for the root group.
     below: PathBuf,
 }
 
-/// Processor time.
+/// CPU time.
 #[derive(Debug, PartialEq)]
 pub(super) struct CpuUsage {
-    /// How many may be used.
+    /// The limit, in processors.
     pub(super) processors: f64,
-    /// By all processes of the group, since it was made.
+    /// CPU time of all processes of the group since its creation.
     pub(super) used: Duration,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct MemoryUsage {
     pub(super) limit_bytes: u64,
-    /// Without files that the kernel can drop at once: the working set in Kubernetes.
+    /// Without page cache that the kernel can drop at once: the working set in Kubernetes.
     pub(super) used_bytes: u64,
 }
 
 impl Cgroup {
-    /// The group and all above it, nearest first.
+    /// The group and its ancestors, nearest first.
     fn levels(&self) -> impl Iterator<Item = PathBuf> {
         let below: Vec<_> = self.below.ancestors().map(Path::to_owned).collect();
         below
@@ -70,7 +70,7 @@ impl Cgroups {
         Self::find(&read("/proc/self/cgroup"), &read("/proc/self/mountinfo"))
     }
 
-    /// `groups` and `mounts` are as proc(5) has `/proc/self/cgroup` and `/proc/self/mountinfo`.
+    /// Parses `/proc/self/cgroup` and `/proc/self/mountinfo` (proc(5)).
     fn find(groups: &str, mounts: &str) -> Self {
         let mut found = Cgroups::default();
         for line in groups.lines() {
@@ -97,7 +97,7 @@ impl Cgroups {
         found
     }
 
-    /// The lowest limit of processor time below `processors`, and the usage at that level.
+    /// The lowest CPU limit below `processors`, and the usage at that level.
     pub(super) fn cpu(&self, processors: usize) -> Option<CpuUsage> {
         let v2 = self.unified.iter().flat_map(Cgroup::levels);
         let v2 = v2.filter_map(|level| {
@@ -123,7 +123,7 @@ impl Cgroups {
             .min_by(|one, other| one.processors.total_cmp(&other.processors))
     }
 
-    /// The lowest limit of memory below that of the machine, and the usage at that level.
+    /// The lowest memory limit below the memory of the machine, and the usage at that level.
     pub(super) fn memory(&self, machine_bytes: u64) -> Option<MemoryUsage> {
         let v2 = self.unified.iter().flat_map(Cgroup::levels);
         let v2 =
@@ -138,7 +138,7 @@ impl Cgroups {
             .min_by_key(|memory| memory.limit_bytes)
     }
 
-    /// What this group has read from and written to block devices.
+    /// The block device I/O of this group.
     pub(super) fn devices(&self) -> Vec<Device> {
         let own = |group: &Option<Cgroup>, file: &str| {
             let level = group.as_ref().and_then(|group| group.levels().next());
@@ -160,7 +160,7 @@ impl Cgroups {
     }
 }
 
-/// Where the group `path` of a hierarchy is mounted: version 1 with this controller, else version 2.
+/// The mounted group `path` of the hierarchy of this controller (version 1), or of version 2 without one.
 fn group(mounts: &str, controller: Option<&str>, path: &str) -> Option<Cgroup> {
     mounts.lines().find_map(|line| {
         let (mount, kind) = line.split_once(" - ")?;
@@ -174,8 +174,8 @@ fn group(mounts: &str, controller: Option<&str>, path: &str) -> Option<Cgroup> {
                 name == "cgroup" && options.split(',').any(|option| option == controller)
             }
         };
-        // In a container the mount shows the container's own group as its root. A path that is not
-        // below it (`/../x` in a namespace) leads nowhere: then the root is the nearest there is.
+        // In a container the root of the mount is the container's own group. A path that is not below it (`/../x` in
+        // a namespace) does not exist there: then the root is used.
         let below = Path::new(path).strip_prefix(root).unwrap_or(Path::new(""));
         let top = PathBuf::from(top);
         let is_there = top.join(below).is_dir();
@@ -195,7 +195,7 @@ fn quota(text: &str) -> Option<f64> {
 }
 
 fn memory(level: &Path, limit: &str, usage: &str, droppable: &str) -> Option<MemoryUsage> {
-    // `max` is no number, and no limit.
+    // `max` is not a number: there is no limit.
     let limit_bytes = number(level.join(limit))?;
     let usage = number(level.join(usage))?;
     let droppable = field(&read(level.join("memory.stat")), droppable).unwrap_or(0);

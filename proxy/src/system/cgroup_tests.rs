@@ -4,7 +4,7 @@ use super::*;
 
 const GIB: u64 = 1 << 30;
 
-/// Writes files below a fresh folder that stands for `/sys/fs/cgroup`.
+/// Writes files to a new folder that replaces `/sys/fs/cgroup`.
 fn tree(files: &[(&str, &str)]) -> TempDir {
     let folder = TempDir::new().expect("a folder");
     for (path, text) in files {
@@ -21,7 +21,7 @@ fn unified(folder: &TempDir, root: &str) -> String {
 }
 
 #[test]
-fn a_container_of_version_2_sees_its_own_limits() {
+fn the_limits_of_a_container_of_version_2_are_read() {
     let folder = tree(&[
         ("cpu.max", "50000 100000\n"),
         ("cpu.stat", "usage_usec 1500000\nuser_usec 1\n"),
@@ -58,7 +58,7 @@ fn a_container_of_version_2_sees_its_own_limits() {
 }
 
 #[test]
-fn without_a_limit_there_is_none() {
+fn absent_limits_are_none() {
     let folder = tree(&[
         ("a/cpu.max", "max 100000\n"),
         ("a/cpu.stat", "usage_usec 1\n"),
@@ -92,7 +92,7 @@ fn the_lowest_limit_of_all_levels_applies() {
     assert_eq!((cpu.processors, cpu.used), (1.0, Duration::from_micros(7)));
     let memory = cgroups.memory(GIB).expect("a limit");
     assert_eq!((memory.limit_bytes, memory.used_bytes), (1000, 500));
-    // More than the machine has is no limit.
+    // A limit above the capacity of the machine does not apply.
     assert_eq!(cgroups.cpu(1), None);
     assert_eq!(cgroups.memory(1000), None);
 }
@@ -130,15 +130,15 @@ fn version_1_has_one_hierarchy_per_controller() {
     let memory = cgroups.memory(GIB).expect("a limit");
     assert_eq!((memory.limit_bytes, memory.used_bytes), (1000, 800));
     let devices = cgroups.devices();
-    let told: Vec<_> = devices
+    let found: Vec<_> = devices
         .iter()
         .map(|device| (&*device.name, device.read_bytes, device.written_bytes))
         .collect();
-    assert_eq!(told, [("8:77", 1, 2), ("9:77", 4, 0)]);
+    assert_eq!(found, [("8:77", 1, 2), ("9:77", 4, 0)]);
 }
 
 #[test]
-fn a_path_of_another_namespace_leads_to_the_top() {
+fn a_path_of_another_namespace_falls_back_to_the_root() {
     let folder = tree(&[("memory.max", "1000\n"), ("memory.current", "10\n")]);
     let cgroups = Cgroups::find("0::/../other\n", &unified(&folder, "/"));
     assert_eq!(

@@ -1,4 +1,4 @@
-//! The scheduling lag of a runtime: the first sign of something that blocks it, or of too few processors.
+//! The scheduling lag of a runtime: the first sign of blocking calls or of too few processors.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::metrics::catalog::{LAG_EDGES_S, RUNTIME_LAG};
 /// How often the lag is measured.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Registers the histogram of the lag.
+/// Registers the lag histogram.
 ///
 /// # Errors
 /// Only when the catalog has an invalid or a duplicate name.
@@ -19,8 +19,7 @@ pub fn register(metrics: &Metrics) -> Result<Histogram> {
     metrics.histogram(RUNTIME_LAG, &LAG_EDGES_S)?.series(&[])
 }
 
-/// Observes how late a timer of this runtime fires, for ever. Timers have a resolution of one millisecond: up to
-/// that is not lag.
+/// Observes forever how late a timer of this runtime fires. Up to a millisecond is timer resolution, not lag.
 pub async fn watch(lag: Histogram) {
     loop {
         let due = clock::now() + INTERVAL;

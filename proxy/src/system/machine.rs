@@ -7,19 +7,19 @@ use sysinfo::{CpuRefreshKind, DiskRefreshKind, Disks, MemoryRefreshKind, Refresh
 
 use super::{Device, Disk};
 
-/// Bytes of a sector in `/proc/diskstats`, whatever the device's own are (kernel documentation,
+/// Bytes of a sector in `/proc/diskstats`, regardless of the sector size of the device (kernel documentation,
 /// admin-guide/iostats).
 const SECTOR_BYTES: u64 = 512;
-/// More file systems than anyone can keep apart.
+/// The maximum number of file systems, which bounds the labels.
 const DISKS_MAX: usize = 64;
 const DEVICES_MAX: usize = 64;
 
-/// The readings of the whole machine.
+/// Reads the whole machine.
 pub(super) struct Machine {
     /// `None` on a system that the library does not support.
     system: Option<sysinfo::System>,
     disks: Option<Disks>,
-    /// Processor usage is known from the second refresh on.
+    /// CPU usage is known from the second refresh on.
     refreshes: u64,
 }
 
@@ -65,8 +65,8 @@ impl Machine {
         used_ratio(system.total_memory(), system.available_memory())
     }
 
-    /// The writable file systems. One that is mounted several times (such as files of the host in a container) is
-    /// reported once, by its shortest path.
+    /// The writable file systems. One with several mount points (such as host files in a container) is reported once,
+    /// by its shortest path.
     pub(super) fn disks(&self) -> Vec<Disk> {
         let mut shortest: BTreeMap<(u64, u64), Disk> = BTreeMap::new();
         for (place, disk) in self.disks.iter().flatten().enumerate() {
@@ -90,7 +90,7 @@ impl Machine {
     }
 }
 
-/// The share of a file system in use, without what is reserved for root (statvfs(3)).
+/// The share of a file system in use, without space reserved for root (statvfs(3)).
 fn space_ratio(mount: &Path) -> Option<f64> {
     let space = rustix::fs::statvfs(mount).ok()?;
     let used = space.f_blocks.saturating_sub(space.f_bfree);
@@ -101,13 +101,13 @@ fn used_ratio(total: u64, available: u64) -> Option<f64> {
     (total > 0).then(|| 1.0 - available.min(total) as f64 / total as f64)
 }
 
-/// The content of a file of the system; empty if there is none.
+/// The content of a file; empty if it cannot be read.
 pub(super) fn read(path: impl AsRef<Path>) -> String {
     std::fs::read_to_string(path).unwrap_or_default()
 }
 
-/// The whole devices in `/proc/diskstats`: no partitions (their bytes are counted for their device), no devices in
-/// memory, and none that was never used.
+/// The devices in `/proc/diskstats`, without partitions (their bytes are counted for their device), memory devices,
+/// and devices that were never used.
 pub(super) fn devices(diskstats: &str) -> Vec<Device> {
     let all = diskstats.lines().filter_map(|line| {
         let mut fields = line.split_ascii_whitespace().skip(2);
@@ -142,7 +142,7 @@ fn is_numbered(name: &str, kind: &str) -> bool {
     })
 }
 
-/// `sda1` of `sda`, `nvme0n1p2` of `nvme0n1`: a device whose own name ends in a digit has a `p` between.
+/// Whether `name` is a partition of `device`: `sda1` of `sda`, or, with a `p` after a digit, `nvme0n1p2` of `nvme0n1`.
 fn is_partition(name: &str, device: &str) -> bool {
     if device.ends_with(|last: char| last.is_ascii_digit()) {
         is_numbered(name, &format!("{device}p"))
@@ -168,7 +168,7 @@ mod tests {
 ";
 
     #[test]
-    fn whole_devices_that_were_used_are_listed() {
+    fn used_devices_are_listed_without_partitions() {
         let device = |name: &str, read: u64, written: u64| Device {
             name: name.to_owned(),
             read_bytes: read * 512,
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_share_of_nothing_is_none() {
+    fn the_used_share_of_an_empty_file_system_is_none() {
         assert_eq!(used_ratio(0, 0), None);
         assert_eq!(used_ratio(100, 40), Some(0.6));
         assert_eq!(used_ratio(100, 400), Some(0.0));

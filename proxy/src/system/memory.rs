@@ -1,22 +1,22 @@
-//! Returns memory that is no longer used to the system.
+//! Returns unused memory to the operating system.
 //!
-//! mimalloc keeps freed memory for the next load, in each thread until that thread allocates much again. An idle
-//! process never does, and would keep its peak for ever.
+//! mimalloc keeps freed memory for later allocations, in each thread until that thread allocates again. An idle
+//! process does not, and would stay at its peak forever.
 
 use std::time::Duration;
 
-/// How often it is checked whether memory can be returned.
+/// How often to check whether memory can be returned.
 pub const INTERVAL: Duration = Duration::from_secs(2);
-/// The least drop in usage after which memory is returned.
+/// The minimum drop in usage after which memory is returned.
 const LEVEL_MIN: u64 = 32;
-/// How often memory is returned after a load: other threads free theirs a moment later.
+/// How often memory is returned after a load, since other threads free their memory a moment later.
 const ROUNDS: u32 = 2;
-/// The least growth that counts, in addition to a twentieth of what there was.
+/// The minimum growth that counts, in addition to a twentieth of the resident memory.
 const GROWTH_MIN_BYTES: u64 = 1 << 20;
 
 /// The usage at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Level {
+pub struct LoadLevel {
     /// Connections and requests together.
     pub in_use: u64,
     /// Requests in flight.
@@ -36,15 +36,15 @@ pub enum Due {
 pub struct LoadDetector {
     /// The peak usage since memory was returned.
     peak: u64,
-    /// What was resident after that; 0 before the first check.
+    /// The resident memory after that; 0 before the first check.
     resident_bytes: u64,
     rounds_left: u32,
 }
 
 impl LoadDetector {
-    /// Checks the usage now. A steady load keeps its memory: returning it would cost a page fault for each page
-    /// that is used again.
-    pub fn check(&mut self, level: Level) -> Due {
+    /// Checks the current usage. A steady load keeps its memory: returning it would cost a page fault for each page
+    /// that is reused.
+    pub fn check(&mut self, level: LoadLevel) -> Due {
         let fallen = self.peak.saturating_sub(level.in_use);
         let grown_to = self.resident_bytes + self.resident_bytes / 20 + GROWTH_MIN_BYTES;
         let quiet = level.in_flight == 0 && self.resident_bytes > 0;
@@ -63,24 +63,24 @@ impl LoadDetector {
         Due::Now
     }
 
-    /// Notes what is resident after memory was returned.
+    /// Notes the resident memory after memory was returned.
     pub fn returned(&mut self, resident_bytes: u64) {
         self.resident_bytes = resident_bytes;
     }
 }
 
-/// Returns what this thread has freed, and what all threads have freed to the shared heap.
+/// Returns the memory that this thread has freed, and that all threads have freed to the shared heap.
 ///
-/// mimalloc has no safe call for it, but does so by itself before it reports that memory is exhausted; and no
-/// system has as much memory as is requested here.
+/// mimalloc has no safe API for this, but does it before it fails an allocation, and no system can satisfy the
+/// allocation that is attempted here.
 pub fn return_unused() {
     let mut nothing: Vec<u8> = Vec::new();
     let _ = nothing.try_reserve_exact(isize::MAX as usize / 2);
     std::hint::black_box(&nothing);
 }
 
-/// Disables huge pages. mimalloc requests them if the system offers them: then the first kilobyte of a
-/// connection can cost two megabytes, on one machine and not on another.
+/// Disables huge pages. mimalloc uses them where the system offers them, and then the first kilobyte of a connection
+/// can take two megabytes, depending on the machine.
 pub fn disable_huge_pages() {
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
@@ -88,7 +88,7 @@ pub fn disable_huge_pages() {
     }
 }
 
-/// Bytes of this process that are resident; 0 where the system does not say (proc(5), `statm`).
+/// The resident memory of this process; 0 if it is unknown (proc(5), `statm`).
 #[must_use]
 pub fn resident_bytes() -> u64 {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
@@ -102,8 +102,8 @@ mod tests {
 
     const MIB: u64 = 1 << 20;
 
-    fn level(in_use: u64, in_flight: u64, resident_mib: u64) -> Level {
-        Level {
+    fn level(in_use: u64, in_flight: u64, resident_mib: u64) -> LoadLevel {
+        LoadLevel {
             in_use,
             in_flight,
             resident_bytes: resident_mib * MIB,

@@ -1,4 +1,4 @@
-//! The metrics of the system: its last reading, at each scrape.
+//! The metrics of the system: each scrape exposes the last sample.
 
 use std::sync::Arc;
 
@@ -17,33 +17,33 @@ const DEFINITIONS: [Definition; 4] = [
     catalog::DISK_IO,
 ];
 
-/// Registers the metrics of the reading that is returned: the worker that reads the system writes to it.
+/// Registers the metrics of the returned sample, which the sampling worker updates.
 ///
 /// # Errors
 /// When they are registered already.
 pub fn register(metrics: &Metrics) -> prometheus::Result<Arc<Mutex<SystemSample>>> {
     let last = Arc::default();
-    metrics.collect(Readings::new(Arc::clone(&last))?)?;
+    metrics.collect(SystemCollector::new(Arc::clone(&last))?)?;
     Ok(last)
 }
 
-/// Exposes the last reading.
+/// Exposes the last sample.
 #[derive(Debug)]
-struct Readings {
+struct SystemCollector {
     descs: Vec<Desc>,
     last: Arc<Mutex<SystemSample>>,
 }
 
-impl Readings {
+impl SystemCollector {
     fn new(last: Arc<Mutex<SystemSample>>) -> prometheus::Result<Self> {
-        Ok(Readings {
+        Ok(SystemCollector {
             descs: snapshot::descs(&DEFINITIONS)?,
             last,
         })
     }
 }
 
-impl Collector for Readings {
+impl Collector for SystemCollector {
     fn desc(&self) -> Vec<&Desc> {
         self.descs.iter().collect()
     }
@@ -62,7 +62,7 @@ impl Collector for Readings {
         let disks: Vec<_> = disks
             .map(|(labels, disk)| (&labels[..], disk.used_ratio))
             .collect();
-        let ways: Vec<([&str; 2], f64)> = reading
+        let transfers: Vec<([&str; 2], f64)> = reading
             .devices
             .iter()
             .flat_map(|device| {
@@ -72,12 +72,15 @@ impl Collector for Readings {
                 ]
             })
             .collect();
-        let ways: Vec<_> = ways
+        let transfers: Vec<_> = transfers
             .iter()
             .map(|(labels, bytes)| (&labels[..], *bytes))
             .collect();
-        for (definition, values) in [(&catalog::DISK_USAGE, disks), (&catalog::DISK_IO, ways)] {
-            // A family without series is none: promtool rejects it.
+        for (definition, values) in [
+            (&catalog::DISK_USAGE, disks),
+            (&catalog::DISK_IO, transfers),
+        ] {
+            // promtool rejects a family without series.
             if !values.is_empty() {
                 families.push(snapshot::family(definition, &values));
             }
@@ -91,9 +94,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_read_is_shown_and_nothing_else() {
+    fn only_available_values_are_exposed() {
         let last = Arc::new(Mutex::new(SystemSample::default()));
-        let readings = Readings::new(last.clone()).expect("a collector");
+        let readings = SystemCollector::new(last.clone()).expect("a collector");
         assert!(readings.collect().is_empty());
         *last.lock() = SystemSample {
             memory_ratio: None,

@@ -1,4 +1,4 @@
-//! Takes readings: a share of time needs the reading before it.
+//! Takes samples. CPU usage is computed from two consecutive ones.
 
 use std::time::{Duration, Instant};
 
@@ -6,11 +6,11 @@ use super::SystemSample;
 use super::cgroup::Cgroups;
 use super::machine::Machine;
 
-/// Takes readings.
+/// Takes samples.
 pub(super) struct Sampler {
     cgroups: Cgroups,
     machine: Machine,
-    /// When the control group's processor time was read last, and what it was.
+    /// The previous CPU time of the control group, and when it was read.
     cpu_before: Option<(Instant, Duration)>,
 }
 
@@ -55,7 +55,7 @@ fn machine_devices() -> Vec<super::Device> {
     super::machine::devices(&super::machine::read("/proc/diskstats"))
 }
 
-/// The usage of so many processors between two readings, as a share.
+/// The usage of `processors` between two samples, as a share.
 fn share(before: (Instant, Duration), now: (Instant, Duration), processors: f64) -> Option<f64> {
     let passed = now.0.saturating_duration_since(before.0).as_secs_f64();
     let used = now.1.saturating_sub(before.1).as_secs_f64();

@@ -1,4 +1,4 @@
-//! What the specification's cases leave out: flags, identifiers, limits, and baggage.
+//! Cases that the specification's test suite does not cover: flags, identifiers, limits and baggage.
 
 use super::*;
 
@@ -31,12 +31,12 @@ fn flags_and_identifiers_follow_the_rules() {
         "00",
         "00-12345678901234567890123456789012-1234567890123456\u{7f}01",
     ] {
-        assert!(Parent::parse(bad.as_bytes()).is_none(), "{bad}");
+        assert!(TraceParent::parse(bad.as_bytes()).is_none(), "{bad}");
     }
     let new = TraceContext::from_headers(&HeaderMap::new(), &mut random);
     assert_eq!((new.flags, new.parent_id), (FLAG_RANDOM, None));
     let zeroes = TraceContext::from_headers(&HeaderMap::new(), &mut |bytes| bytes.fill(0));
-    assert!(Parent::parse(&zeroes.traceparent(&zeroes.span_id)).is_some());
+    assert!(TraceParent::parse(&zeroes.traceparent(&zeroes.span_id)).is_some());
 }
 
 #[test]

@@ -3,20 +3,19 @@
 use http::HeaderValue;
 use http::header::GetAll;
 
-/// Members of a `tracestate`; a longer one is invalid.
+/// The maximum number of members of a `tracestate`; a longer one is invalid.
 const STATE_MEMBERS_MAX: usize = 32;
-/// Bytes of a `tracestate` key, and of a value.
+/// The maximum length of a `tracestate` key or value.
 const STATE_PART_BYTES_MAX: usize = 256;
-/// What every participant must forward of `baggage` (W3C Baggage, section 3.3.2); weir forwards that much and drops
-/// a longer one.
+/// The limits up to which `baggage` must be forwarded (W3C Baggage, section 3.3.2); weir drops larger ones.
 const BAGGAGE_BYTES_MAX: usize = 8192;
 const BAGGAGE_MEMBERS_MAX: usize = 64;
 
 /// The incoming `tracestate` as one line, or `None` if there is none or it is malformed.
 ///
-/// The grammar is that of level 2, whose keys may have several `@`; it accepts all of level 1. Of
-/// equal keys the first, which is the newest, stays; empty members and spaces around members are removed. A
-/// valid list is forwarded in full, whatever its length: 512 characters are the minimum.
+/// The grammar is that of level 2, whose keys may have several `@`; it accepts all of level 1. Of equal keys the
+/// first, which is the newest, is kept; empty members and whitespace around members are removed. A valid list is
+/// forwarded completely, whatever its length: the specification requires at least 512 characters.
 pub(super) fn tracestate(lines: GetAll<'_, HeaderValue>) -> Option<HeaderValue> {
     let mut members: [&[u8]; STATE_MEMBERS_MAX] = [&[]; STATE_MEMBERS_MAX];
     let mut kept = 0;
@@ -38,8 +37,8 @@ pub(super) fn tracestate(lines: GetAll<'_, HeaderValue>) -> Option<HeaderValue> 
     joined(lines, &members[..kept])
 }
 
-/// The incoming `baggage` as one line, or `None` if there is none or it is too long. Its members are opaque: only
-/// what is invalid in a header is rejected.
+/// The incoming `baggage` as one line, or `None` if there is none, it is too long or not ASCII. Its members are not
+/// parsed.
 pub(super) fn baggage(lines: GetAll<'_, HeaderValue>) -> Option<HeaderValue> {
     let mut members: [&[u8]; BAGGAGE_MEMBERS_MAX] = [&[]; BAGGAGE_MEMBERS_MAX];
     let mut kept = 0;
@@ -63,7 +62,7 @@ fn list(line: &HeaderValue) -> impl Iterator<Item = &[u8]> {
         .filter(|member| !member.is_empty())
 }
 
-/// One line of all members; without a copy if that is what the client sent.
+/// All members as one line, without a copy if the client sent exactly that.
 fn joined(lines: GetAll<'_, HeaderValue>, members: &[&[u8]]) -> Option<HeaderValue> {
     let first = lines.iter().next().filter(|_| !members.is_empty())?;
     let length = members.iter().map(|member| member.len() + 1).sum::<usize>() - 1;
@@ -73,7 +72,7 @@ fn joined(lines: GetAll<'_, HeaderValue>, members: &[&[u8]]) -> Option<HeaderVal
     HeaderValue::from_bytes(&members.join(&b',')).ok()
 }
 
-/// The key of a member that is valid as a whole.
+/// The key of a member; `None` if the member is invalid.
 fn valid_key(member: &[u8]) -> Option<&[u8]> {
     let equals = memchr::memchr(b'=', member)?;
     let (key, value) = (&member[..equals], &member[equals + 1..]);
@@ -84,7 +83,7 @@ fn valid_key(member: &[u8]) -> Option<&[u8]> {
                 || byte.is_ascii_digit()
                 || matches!(byte, b'_' | b'-' | b'*' | b'/' | b'@')
         });
-    // The member is trimmed, so its value ends with no space.
+    // The member is trimmed, so its value does not end with a space.
     let value_fits = (1..=STATE_PART_BYTES_MAX).contains(&value.len())
         && value
             .iter()

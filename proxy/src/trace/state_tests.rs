@@ -4,7 +4,7 @@ use super::*;
 
 const STATE_PARENT: &str = "00-12345678901234567890123456789012-1234567890123456-00";
 
-/// A request's `tracestate` lines, and the one that must go out.
+/// The `tracestate` lines of a request, and the expected outgoing one.
 type Row<'a> = (&'a [&'a str], Option<&'a str>);
 
 const STATES: &[(&str, &[Row<'static>])] = &[

@@ -1,6 +1,6 @@
-//! The rules of W3C Trace Context, by the cases of the specification's own test suite
-//! (github.com/w3c/trace-context, test/test.py): the same 41 names, each with the headers that come
-//! in and what must go out.
+//! The rules of W3C Trace Context, with the cases of the specification's own test suite
+//! (github.com/w3c/trace-context, test/test.py): the same 41 names, each with the incoming headers and the expected
+//! outgoing ones.
 
 use super::*;
 
@@ -22,7 +22,7 @@ enum Trace {
     Restarts,
 }
 
-/// What comes in, and what must go out.
+/// Incoming headers and the expected outcome.
 struct Request {
     headers: Vec<(String, String)>,
     trace: Trace,
@@ -31,7 +31,7 @@ struct Request {
 
 type Case = (&'static str, Vec<Request>);
 
-/// Requests with nothing but a `traceparent`; TRACE stands for the trace's id.
+/// Requests with only a `traceparent`; TRACE is replaced by the trace id.
 const PARENTS: &[(&str, Trace, &[&str])] = &[
     (
         "traceparent_included_tracestate_missing",
@@ -253,7 +253,7 @@ fn header_map(headers: &[(String, String)]) -> HeaderMap {
     map
 }
 
-/// Fresh bytes that differ at every call and can be repeated.
+/// Deterministic bytes that differ at every call.
 fn counting() -> impl FnMut(&mut [u8]) {
     let mut next = 0u64;
     move |bytes| {
@@ -272,7 +272,7 @@ fn all_cases_of_the_specification_hold() {
         .chain(header_cases())
         .chain(state_cases::all());
     for (name, requests) in cases {
-        assert!(names.insert(name), "{name} stands twice");
+        assert!(names.insert(name), "{name} is listed twice");
         let mut spans = std::collections::HashSet::new();
         for (index, request) in requests.iter().enumerate() {
             let mut headers = header_map(&request.headers);
@@ -284,7 +284,7 @@ fn all_cases_of_the_specification_hold() {
             let sent = sent[0].to_str().expect("ASCII");
             assert_eq!(sent.len(), PARENT_LENGTH, "{name} {index}: {sent}");
             assert!(
-                Parent::parse(sent.as_bytes()).is_some(),
+                TraceParent::parse(sent.as_bytes()).is_some(),
                 "{name} {index}: {sent}"
             );
             let continues = &sent[3..35] == TRACE;

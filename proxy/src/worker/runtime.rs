@@ -1,5 +1,5 @@
-//! Worker threads that run async code: each has a runtime of its own, is restarted with a new one when it
-//! panics or fails, and learns of the stop through a channel.
+//! Worker threads that run async code: each has its own runtime, is restarted with a new one when it panics or fails,
+//! and is notified of the stop through a channel.
 
 use std::fmt;
 use std::future::Future;
@@ -13,10 +13,10 @@ use super::Worker;
 use super::thread::WorkerThread;
 use crate::clock::Elapsed;
 
-/// How long work that was handed to other threads may take when a runtime ends: a disk may hang.
+/// How long a runtime waits for blocking tasks when it ends, since a disk may hang.
 const SHUTDOWN_MAX: Duration = Duration::from_millis(100);
 
-/// Until when the thread may continue; `None` as long as it is not stopping.
+/// The deadline of the stop; `None` until the stop begins.
 pub type StopSignal = watch::Receiver<Option<Instant>>;
 
 /// The handle of the thread. Dropping it stops the thread without waiting for its end.
@@ -27,10 +27,10 @@ pub struct RuntimeThread {
 }
 
 impl RuntimeThread {
-    /// Starts a thread that runs what `make` gives to its end, again after a panic or an error.
+    /// Starts a thread that runs the future from `make` to completion, again after a panic or an error.
     ///
     /// # Errors
-    /// When the system has no thread or no runtime to give.
+    /// When the thread or the runtime cannot be created.
     pub fn start<R, F, E>(worker: Worker, make: impl FnOnce(StopSignal) -> R) -> io::Result<Self>
     where
         R: FnMut() -> F + Send + 'static,
@@ -38,7 +38,7 @@ impl RuntimeThread {
         E: fmt::Display,
     {
         let (stop, stopping) = watch::channel(None);
-        // A runtime that cannot be made is an error at the start, and not only a failing worker.
+        // Created here so that a failure is an error at startup, and not only a failing worker.
         let mut first = Some(runtime()?);
         let mut run = make(stopping);
         let thread = WorkerThread::spawn(worker, (), move |worker, shared| {
@@ -51,12 +51,12 @@ impl RuntimeThread {
                 runtime.shutdown_timeout(SHUTDOWN_MAX);
                 outcome.map_err(RunError::Failed)
             };
-            worker.keep(run, |wait| shared.pause(wait));
+            worker.supervise(run, |wait| shared.pause(wait));
         })?;
         Ok(RuntimeThread { stop, thread })
     }
 
-    /// Lets the thread do what is left until the deadline, and waits a little longer for its end.
+    /// Lets the thread finish its work until the deadline, and waits until `grace` after it for the thread to end.
     ///
     /// # Errors
     /// [`Elapsed`] when it has not ended `grace` after the deadline.
@@ -77,7 +77,7 @@ impl Drop for RuntimeThread {
 /// Why a run ended.
 #[derive(Debug, thiserror::Error)]
 enum RunError<E> {
-    #[error("it has no runtime: {0}")]
+    #[error("cannot create a runtime: {0}")]
     NoRuntime(io::Error),
     #[error("{0}")]
     Failed(E),

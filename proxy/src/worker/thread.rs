@@ -1,5 +1,5 @@
-//! Worker threads: started with the state that they share with others, woken when there is work,
-//! restarted when they panic, and stopped within a deadline. The shared state outlives a panic.
+//! Worker threads with shared state: woken when there is work, restarted when they panic, and stopped within a
+//! deadline. The shared state outlives a panic.
 
 use std::convert::Infallible;
 use std::io;
@@ -19,17 +19,17 @@ pub struct WorkerThread<T> {
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// What the thread and its handle share.
+/// The state that the thread shares with its handle.
 #[derive(Debug)]
 pub struct SharedState<T> {
-    inner: Mutex<Inner<T>>,
-    /// Wakes the thread, and those that wait for it.
+    inner: Mutex<LockedState<T>>,
+    /// Wakes the thread and those that wait for it.
     changed: Condvar,
 }
 
 /// The shared state, locked.
 #[derive(Debug)]
-pub struct Inner<T> {
+pub struct LockedState<T> {
     pub work: T,
     pub state: State,
 }
@@ -37,17 +37,17 @@ pub struct Inner<T> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     Running,
-    /// The thread does what is left and ends.
+    /// The thread finishes its work and ends.
     Stopping,
     Ended,
 }
 
 impl<T: Send + 'static> WorkerThread<T> {
-    /// Starts a thread that does `run` until its state is [`State::Stopping`]. After a panic it is run again, so
-    /// that what it holds beside the shared state has to fit a new beginning.
+    /// Starts a thread that calls `run`, which returns once the state is [`State::Stopping`]. `run` is called again
+    /// after a panic, so anything that it captures must be valid for another run.
     ///
     /// # Errors
-    /// When the system has no thread to give.
+    /// When the thread cannot be started.
     pub fn start(
         worker: Worker,
         work: T,
@@ -58,15 +58,14 @@ impl<T: Send + 'static> WorkerThread<T> {
                 run(shared);
                 Ok::<(), Infallible>(())
             };
-            worker.keep(run, |wait| shared.pause(wait));
+            worker.supervise(run, |wait| shared.pause(wait));
         })
     }
 
-    /// Starts a thread that does `body` once; it is for `body` to restart what panics in it
-    /// ([`Worker::keep`]).
+    /// Starts a thread that calls `body` once. `body` itself restarts what panics in it ([`Worker::supervise`]).
     ///
     /// # Errors
-    /// When the system has no thread to give.
+    /// When the thread cannot be started.
     pub fn spawn(
         worker: Worker,
         work: T,
@@ -74,7 +73,7 @@ impl<T: Send + 'static> WorkerThread<T> {
     ) -> io::Result<Self> {
         let state = State::Running;
         let shared = Arc::new(SharedState {
-            inner: Mutex::new(Inner { work, state }),
+            inner: Mutex::new(LockedState { work, state }),
             changed: Condvar::new(),
         });
         let ends = EndOnDrop(shared.clone());
@@ -89,8 +88,8 @@ impl<T: Send + 'static> WorkerThread<T> {
 }
 
 impl<T> WorkerThread<T> {
-    /// Locks the shared state. Hold it for a moment only: the thread waits for it, and others do.
-    pub fn lock(&self) -> MutexGuard<'_, Inner<T>> {
+    /// Locks the shared state. Hold the lock only briefly: the thread and others wait for it.
+    pub fn lock(&self) -> MutexGuard<'_, LockedState<T>> {
         self.shared.lock()
     }
 
@@ -99,15 +98,15 @@ impl<T> WorkerThread<T> {
         self.shared.notify();
     }
 
-    /// Waits as long as `condition` holds, until the deadline at most.
+    /// Waits while `condition` holds, at most until the deadline.
     ///
     /// # Errors
-    /// [`Elapsed`] when it holds at the deadline.
+    /// [`Elapsed`] when it still holds at the deadline.
     pub fn wait_while(
         &self,
-        inner: &mut MutexGuard<'_, Inner<T>>,
+        inner: &mut MutexGuard<'_, LockedState<T>>,
         deadline: Instant,
-        condition: impl Fn(&Inner<T>) -> bool,
+        condition: impl Fn(&LockedState<T>) -> bool,
     ) -> Result<(), Elapsed> {
         while condition(inner) {
             if self.shared.changed.wait_until(inner, deadline).timed_out() {
@@ -117,7 +116,7 @@ impl<T> WorkerThread<T> {
         Ok(())
     }
 
-    /// Lets the thread do what is left, and waits for its end.
+    /// Lets the thread finish its work, and waits for it to end.
     ///
     /// # Errors
     /// [`Elapsed`] when it has not ended by the deadline.
@@ -127,7 +126,7 @@ impl<T> WorkerThread<T> {
         self.wait_while(&mut inner, deadline, |inner| inner.state != State::Ended)?;
         drop(inner);
         if let Some(thread) = self.thread.lock().take() {
-            // It has nothing left to do; a panic in it has been logged.
+            // The thread has finished; a panic has been logged.
             drop(thread.join());
         }
         Ok(())
@@ -141,11 +140,11 @@ impl<T> Drop for WorkerThread<T> {
 }
 
 impl<T> SharedState<T> {
-    pub fn lock(&self) -> MutexGuard<'_, Inner<T>> {
+    pub fn lock(&self) -> MutexGuard<'_, LockedState<T>> {
         self.inner.lock()
     }
 
-    /// Wakes all that wait for a change.
+    /// Wakes everyone who waits for a change.
     pub fn notify(&self) {
         self.changed.notify_all();
     }
@@ -153,7 +152,7 @@ impl<T> SharedState<T> {
     /// Waits until `ready` or the stop, at most until the deadline.
     pub fn wait_until(
         &self,
-        inner: &mut MutexGuard<'_, Inner<T>>,
+        inner: &mut MutexGuard<'_, LockedState<T>>,
         deadline: Instant,
         ready: impl Fn(&T) -> bool,
     ) {
@@ -164,7 +163,7 @@ impl<T> SharedState<T> {
         }
     }
 
-    /// The pause before a restart: it ends early at the stop.
+    /// The pause before a restart, which the stop ends early.
     pub fn pause(&self, wait: Duration) -> Pause {
         let mut inner = self.lock();
         self.wait_until(&mut inner, clock::now() + wait, |_| false);
@@ -184,7 +183,7 @@ impl<T> SharedState<T> {
     }
 }
 
-/// Notes the end of the thread, even if it panics: nothing may wait for it then.
+/// Notes the end of the thread, even after a panic, so that nothing waits for it.
 struct EndOnDrop<T>(Arc<SharedState<T>>);
 
 impl<T> Drop for EndOnDrop<T> {
@@ -213,9 +212,9 @@ mod tests {
     }
 
     #[test]
-    fn work_left_at_the_stop_is_done() {
-        let thread =
-            WorkerThread::start(Worker::unseen("sum"), (Vec::new(), 0), add_up).expect("a thread");
+    fn work_left_at_the_stop_is_finished() {
+        let thread = WorkerThread::start(Worker::unexposed("sum"), (Vec::new(), 0), add_up)
+            .expect("a thread");
         for number in 1..=100 {
             thread.lock().work.0.push(number);
             thread.wake();
@@ -227,7 +226,7 @@ mod tests {
 
     #[test]
     fn a_thread_that_panics_is_restarted_and_keeps_its_shared_state() {
-        let worker = Worker::unseen("sum");
+        let worker = Worker::unexposed("sum");
         let theirs = worker.clone();
         let run = move |shared: &SharedState<(Vec<u64>, u64)>| {
             theirs.fault_point();
@@ -241,7 +240,7 @@ mod tests {
             std::thread::yield_now();
         }
         assert_eq!(worker.seen(), (2, 1));
-        // The stop does not wait for the pause before a new start.
+        // The stop does not wait for the pause before a restart.
         worker.fail(1);
         thread.lock().work.0.push(4);
         assert_eq!(thread.stop(clock::now() + LONG), Ok(()));
@@ -252,7 +251,7 @@ mod tests {
     fn a_stop_waits_for_a_hung_thread_until_the_deadline_and_not_for_one_that_panicked() {
         let (end, wait) = std::sync::mpsc::sync_channel::<()>(1);
         let hung = WorkerThread::start(
-            Worker::unseen("hung"),
+            Worker::unexposed("hung"),
             (),
             move |_| while wait.recv().is_ok() {},
         )
@@ -260,7 +259,7 @@ mod tests {
         assert_eq!(hung.stop(clock::now() + LONG / 6000), Err(Elapsed));
         drop(end);
         assert_eq!(hung.stop(clock::now() + LONG), Ok(()));
-        let gone = WorkerThread::start(Worker::unseen("gone"), (), |_| panic!("on purpose"))
+        let gone = WorkerThread::start(Worker::unexposed("gone"), (), |_| panic!("on purpose"))
             .expect("a thread");
         assert_eq!(gone.stop(clock::now() + LONG), Ok(()));
     }

@@ -292,7 +292,7 @@ fn a_critical_alert_that_was_resolved_unsent_is_resolved_when_a_warning_follows(
 
 fn context(store: &Arc<AlertStore>, counts: &NotifierCounts) -> NotifierContext {
     NotifierContext {
-        worker: Worker::unseen("test"),
+        worker: Worker::unexposed("test"),
         store: store.clone(),
         counts: counts.clone(),
         retry_max: RETRY_MAX,

@@ -11,7 +11,7 @@ use crate::gateway::Gateway;
 use crate::http::budget::Budget;
 use crate::http::connections::metrics::ConnectionCounts;
 use crate::listener::tls::expiry::CertificateExpiry;
-use crate::metrics::{Format, Metrics, catalog};
+use crate::metrics::{ExpositionFormat, Metrics, catalog};
 use crate::record::fixture::filled;
 use crate::record::metrics::RequestMetrics;
 use crate::record::{EventRecorder, otlp, spans::SpanRecorder};
@@ -75,7 +75,7 @@ fn all(folder: &std::path::Path) -> Metrics {
 fn the_catalog_lists_what_is_exposed() {
     let folder = tempfile::tempdir().expect("a folder");
     let metrics = all(folder.path());
-    let text = String::from_utf8(metrics.render(Format::Text)).expect("UTF-8");
+    let text = String::from_utf8(metrics.render(ExpositionFormat::Text)).expect("UTF-8");
     let mut exposed = BTreeSet::new();
     for line in text.lines().filter_map(|line| line.strip_prefix("# HELP ")) {
         let (name, help) = line.split_once(' ').expect("a help text");

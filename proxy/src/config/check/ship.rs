@@ -6,7 +6,7 @@ use crate::config::raw::events::Events;
 use crate::settings::decode::Setting;
 use crate::settings::diagnostic::Diagnostics;
 use crate::settings::values::Secret;
-use crate::ship::{Batch, Config, spool};
+use crate::ship::{BatchLimits, Config, spool};
 
 /// What is shipped where; `Some(None)` when nothing is. A spool alone is warned of.
 pub(super) fn check(events: &Events, diagnostics: &mut Diagnostics) -> Option<Option<Config>> {
@@ -49,7 +49,7 @@ pub(super) fn check(events: &Events, diagnostics: &mut Diagnostics) -> Option<Op
         ca_file: raw.ca_file.value().map(|text| PathBuf::from(&text.0)),
         data_stream: raw.data_stream.value()?.0.clone(),
         retention: raw.retention.get()?.0,
-        batch: Batch {
+        batch: BatchLimits {
             events: usize::try_from(batch.events.get()?.0)
                 .unwrap_or(usize::MAX)
                 .max(1),

@@ -1,11 +1,10 @@
-//! Which numbers are personal: cards, identity numbers, phones.
+//! Detects personal numbers: card, identity and phone numbers.
 
-/// An identity card of Hong Kong has six, and a check digit.
+/// The fewest digits of a personal number: a Hong Kong identity card has six and a check digit.
 const DIGITS_MIN: usize = 6;
 /// The most digits of a personal number; a card has up to 19.
 const DIGITS_MAX: usize = 21;
-/// How many pieces of a run are matched together: the digits of a card may each be followed by two
-/// separators.
+/// How many pieces of a run are matched together: each digit of a card may be followed by two separators.
 const PIECES_MAX: usize = 40;
 
 /// A run of digits with spaces, hyphens and parentheses, with personal numbers replaced.
@@ -30,18 +29,18 @@ pub(super) fn redacted(run: &str) -> String {
     out
 }
 
-/// What stands between the pieces of a number.
+/// Whether a character separates the pieces of a number.
 fn is_separator(character: char) -> bool {
     digit(character).is_none() && !character.is_alphabetic()
 }
 
-/// What is not part of a number that ends before it: a bracket may be.
+/// Whether a character after a number is not part of it; a closing bracket may be.
 fn is_behind(character: char) -> bool {
     is_separator(character) && !matches!(character, ')' | '）')
 }
 
-/// The longest number that begins with the first piece, in pieces: a card in groups of four is no row of
-/// short numbers.
+/// The longest number that begins with the first piece, in pieces: a card in groups of four is not a series of short
+/// numbers.
 fn longest(pieces: &[&str]) -> Option<(usize, &'static str)> {
     let (mut text, mut digits) = (String::new(), 0);
     let mut found = None;
@@ -93,7 +92,7 @@ fn kind(text: &str) -> Option<&'static str> {
     // With an area code: 010-12345678, 0755-1234567; (555) 123-4567, 555-123-4567, 555.123.4567.
     let is_landline = matches!(*digits, [0, 1..=9, ..]) && (10..=12).contains(&digits.len());
     let is_american = separators && matches!(&*shape(text), "3-3-4" | "1-3-3-4");
-    // Without anything between the digits: ten in America and India, eleven in Russia.
+    // Without separators: ten digits in America and India, eleven in Russia.
     let is_bare = matches!(
         (&*digits, separators),
         ([2..=9, ..], false) if digits.len() == 10
@@ -101,8 +100,9 @@ fn kind(text: &str) -> Option<&'static str> {
     (is_landline || is_american || is_bare).then_some("[phone]")
 }
 
-/// Card numbers are written without separators, in groups of the same length except the last, or as 4-6-5 and
-/// 4-6-4 (as on the specimens of card networks; ISO/IEC 7812 does not define it). Two phone numbers are not.
+/// Whether digits are grouped like a card number: without separators, in groups of equal length except the last, or
+/// as 4-6-5 and 4-6-4 (as on the specimens of card networks; ISO/IEC 7812 does not define it). Two phone numbers
+/// are not.
 fn is_grouped_as_card(text: &str) -> bool {
     let shape = shape(text);
     let lengths: Vec<&str> = shape.split('-').collect();
@@ -134,8 +134,8 @@ fn digit(character: char) -> Option<u8> {
     u8::try_from(value).ok()
 }
 
-/// Resident identity number of China (GB 11643): 17 digits and one that checks them, `X` for ten; or the
-/// 15 digits that were given out before 1999.
+/// Resident identity numbers of China (GB 11643): 17 digits and a check digit, `X` for ten; or 15 digits, as issued
+/// before 1999.
 fn is_chinese_identity(digits: &[u8], letters: &str) -> bool {
     const WEIGHTS: [u32; 17] = [7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2];
     const CHECKS: &[u8; 11] = b"10X98765432";
@@ -159,8 +159,7 @@ fn is_chinese_identity(digits: &[u8], letters: &str) -> bool {
     is_date(&digits[10..12], &digits[12..14]) && CHECKS[(sum % 11) as usize] == check
 }
 
-/// Passports of China (`E12345678`), identity cards of Hong Kong (`A123456(7)`) and Taiwan
-/// (`A123456789`).
+/// Passports of China (`E12345678`), identity cards of Hong Kong (`A123456(7)`) and Taiwan (`A123456789`).
 fn is_document(text: &str, digits: &[u8], letters: &str) -> bool {
     if !text.starts_with(|first: char| first.is_ascii_uppercase()) {
         return false;

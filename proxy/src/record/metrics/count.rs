@@ -1,4 +1,4 @@
-//! What one exchange adds to which series.
+//! Adds one exchange to the series that it belongs to.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::exchange::{Exchange, NO_PLATFORM, NO_ROUTE, SignatureOutcome, Stage, 
 use crate::metrics::exemplar::Exemplar;
 use crate::record::event::method_name;
 
-/// Of the label of a model.
+/// The maximum length of the label of a model.
 const MODEL_LABEL_CHARACTERS_MAX: usize = 64;
 
 impl RequestMetrics {
@@ -134,7 +134,7 @@ impl RequestMetrics {
         if self.models.with(&label, count).is_some() {
             return;
         }
-        // A name gets a label only after a success: otherwise clients could use up all labels with made-up names.
+        // A name gets a label only after a success, so that clients cannot exhaust the labels with invented names.
         if outcome == CallOutcome::Success
             && self
                 .models
@@ -149,7 +149,7 @@ impl RequestMetrics {
     }
 }
 
-/// The note of a backend that was called.
+/// The upstream note, if a backend was called.
 fn called(exchange: &Exchange) -> Option<&UpstreamNote> {
     let upstream = exchange.upstream.as_ref();
     upstream.filter(|upstream| !upstream.attempts().is_empty())
@@ -159,8 +159,8 @@ fn position(outcome: SignatureOutcome) -> usize {
     outcome as usize
 }
 
-/// The time of a streamed response after its first token, divided by the tokens that followed; only where
-/// the backend reports how many there were.
+/// The time of a streamed response after its first token, divided by the number of later tokens; only if the backend
+/// reports their number.
 fn time_per_output_token(exchange: &Exchange) -> Option<Duration> {
     if exchange.model.usage.is_estimated() {
         return None;

@@ -1,4 +1,4 @@
-//! A bounded table that every request reads and that hardly ever grows.
+//! A bounded table that every request reads and that rarely grows.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,22 +7,22 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 /// Entries by name. Reading takes no lock; growing copies the table.
-pub(super) struct Known<V> {
+pub(super) struct BoundedTable<V> {
     entries: ArcSwap<HashMap<Box<str>, Arc<V>>>,
     growing: Mutex<()>,
     entries_max: usize,
 }
 
-impl<V> std::fmt::Debug for Known<V> {
+impl<V> std::fmt::Debug for BoundedTable<V> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let entries = self.entries.load();
         formatter.debug_set().entries(entries.keys()).finish()
     }
 }
 
-impl<V> Known<V> {
+impl<V> BoundedTable<V> {
     pub(super) fn new(entries_max: usize) -> Self {
-        Known {
+        BoundedTable {
             entries: ArcSwap::default(),
             growing: Mutex::new(()),
             entries_max,
@@ -34,7 +34,7 @@ impl<V> Known<V> {
         self.entries.load().get(name).map(|entry| found(entry))
     }
 
-    /// Makes an entry when there is none, unless the table is full.
+    /// Adds an entry if there is none, unless the table is full.
     pub(super) fn add<E>(&self, name: &str, make: impl FnOnce() -> Result<V, E>) -> Result<(), E> {
         let _growing = self.growing.lock();
         let entries = self.entries.load();
@@ -47,7 +47,7 @@ impl<V> Known<V> {
         Ok(())
     }
 
-    /// As [`Known::with`], after making the entry when there is none.
+    /// As [`BoundedTable::with`], after adding the entry if there is none.
     pub(super) fn with_or_add<E>(
         &self,
         name: &str,
@@ -57,7 +57,7 @@ impl<V> Known<V> {
         if self.with(name, &found).is_some() {
             return;
         }
-        // A full table leaves the name out: that is the bound on the labels.
+        // A full table does not count the name, which bounds the labels.
         if self.add(name, make).is_ok() {
             self.with(name, found);
         }
@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn names_are_added_up_to_the_bound() {
-        let known: Known<AtomicUsize> = Known::new(2);
+        let known: BoundedTable<AtomicUsize> = BoundedTable::new(2);
         for name in ["a", "b", "a", "c", "a"] {
             known.with_or_add(
                 name,
@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn an_entry_that_cannot_be_made_is_absent() {
-        let known: Known<()> = Known::new(2);
+        let known: BoundedTable<()> = BoundedTable::new(2);
         assert!(known.add("a", || Err("broken")).is_err());
         assert_eq!(known.with("a", |()| ()), None);
     }

@@ -1,4 +1,4 @@
-//! Series that were resolved once, so that a request only adds to them.
+//! Series that are resolved once, so that a request only increments them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,8 +6,8 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 use prometheus::{IntCounter, Result};
 
-use super::known::Known;
-use super::{Families, NAMES_MAX};
+use super::known::BoundedTable;
+use super::{NAMES_MAX, RequestFamilies};
 use crate::exchange::{
     AttemptOutcome, CacheOutcome, CacheTier, LimitOutcome, Recorder, SignatureOutcome,
 };
@@ -16,12 +16,12 @@ use crate::metrics::family::Family;
 use crate::model::usage::{Origin, Usage};
 use crate::refusal::ErrorCode;
 
-/// What is counted by route.
+/// The series of one route.
 pub(super) struct RouteSeries {
     pub(super) duration: ExemplarHistogram,
     pub(super) overhead: ExemplarHistogram,
     pub(super) failed: IntCounter,
-    /// In the order of [`ErrorCode::ALL`].
+    /// Indexed by [`ErrorCode`].
     pub(super) errors: Vec<IntCounter>,
     requests: RwLock<HashMap<(&'static str, u16), IntCounter>>,
     cache_lookups: RwLock<Vec<((CacheTier, CacheOutcome), IntCounter)>>,
@@ -36,7 +36,7 @@ const FIRST_SERIES: (&str, u16) = ("POST", 200);
 
 impl RouteSeries {
     pub(super) fn new(
-        families: &Families,
+        families: &RequestFamilies,
         name: &str,
         platform: &str,
         subject: Option<Arc<dyn Recorder>>,
@@ -44,7 +44,7 @@ impl RouteSeries {
         let errors = ErrorCode::ALL
             .iter()
             .map(|code| families.errors.series(&[name, platform, code.as_str()]));
-        // So that dashboards can list routes and platforms before the first request.
+        // Lets dashboards list routes and platforms before the first request.
         let (method, status) = FIRST_SERIES;
         let labels = [name, platform, method, &status.to_string()];
         let first = families.requests.series(&labels)?;
@@ -61,8 +61,13 @@ impl RouteSeries {
         })
     }
 
-    pub(super) fn count_request(&self, families: &Families, method: &'static str, status: u16) {
-        // A backend may send any three digits; what is not an HTTP status shares one label.
+    pub(super) fn count_request(
+        &self,
+        families: &RequestFamilies,
+        method: &'static str,
+        status: u16,
+    ) {
+        // A backend may send any three digits; invalid statuses share one label.
         let status = if (100..600).contains(&status) {
             status
         } else {
@@ -83,7 +88,12 @@ impl RouteSeries {
         }
     }
 
-    pub(super) fn count_lookup(&self, families: &Families, tier: CacheTier, outcome: CacheOutcome) {
+    pub(super) fn count_lookup(
+        &self,
+        families: &RequestFamilies,
+        tier: CacheTier,
+        outcome: CacheOutcome,
+    ) {
         let key = (tier, outcome);
         let counted = self
             .cache_lookups
@@ -105,9 +115,9 @@ impl RouteSeries {
     }
 }
 
-/// What is counted by backend.
+/// The series of one backend.
 pub(super) struct BackendSeries {
-    /// In the order of [`AttemptOutcome::ALL`].
+    /// Indexed by [`AttemptOutcome`].
     attempts: Vec<IntCounter>,
     pub(super) duration: ExemplarHistogram,
     /// What else records the requests of this subject.
@@ -116,7 +126,7 @@ pub(super) struct BackendSeries {
 
 impl BackendSeries {
     pub(super) fn new(
-        families: &Families,
+        families: &RequestFamilies,
         name: &str,
         subject: Option<Arc<dyn Recorder>>,
     ) -> Result<Self> {
@@ -137,11 +147,11 @@ impl BackendSeries {
     }
 }
 
-/// What is counted by signature scheme, in the order of [`SignatureOutcome::ALL`].
+/// The series of one signature scheme, indexed by [`SignatureOutcome`].
 pub(super) struct SignatureSeries(pub(super) Vec<IntCounter>);
 
 impl SignatureSeries {
-    pub(super) fn new(families: &Families, scheme: &str) -> Result<Self> {
+    pub(super) fn new(families: &RequestFamilies, scheme: &str) -> Result<Self> {
         let outcomes = SignatureOutcome::ALL.iter().map(|outcome| {
             families
                 .signature_checks
@@ -151,14 +161,14 @@ impl SignatureSeries {
     }
 }
 
-/// What is counted by rate limit.
+/// The series of one rate limit policy.
 pub(super) struct LimitSeries {
     admitted: IntCounter,
     limited: IntCounter,
 }
 
 impl LimitSeries {
-    pub(super) fn new(families: &Families, policy: &str) -> Result<Self> {
+    pub(super) fn new(families: &RequestFamilies, policy: &str) -> Result<Self> {
         let series = |outcome: LimitOutcome| {
             families
                 .rate_limit_decisions
@@ -178,29 +188,29 @@ impl LimitSeries {
     }
 }
 
-/// What is counted by model.
+/// The series of one model.
 pub(super) struct ModelSeries {
-    tokens: Tokens,
+    tokens: TokenCounters,
     pub(super) time_to_first_token: ExemplarHistogram,
     pub(super) time_per_output_token: ExemplarHistogram,
     /// What else records the requests of this subject.
     pub(super) subject: Option<Arc<dyn Recorder>>,
-    calls: Known<CallSeries>,
+    calls: BoundedTable<CallSeries>,
     label: String,
 }
 
 impl ModelSeries {
     pub(super) fn new(
-        families: &Families,
+        families: &RequestFamilies,
         label: &str,
         subject: Option<Arc<dyn Recorder>>,
     ) -> Result<Self> {
         Ok(ModelSeries {
-            tokens: Tokens::new(families, label)?,
+            tokens: TokenCounters::new(families, label)?,
             time_to_first_token: families.time_to_first_token.series(&[label])?,
             time_per_output_token: families.time_per_output_token.series(&[label])?,
             subject,
-            calls: Known::new(NAMES_MAX),
+            calls: BoundedTable::new(NAMES_MAX),
             label: label.to_owned(),
         })
     }
@@ -209,7 +219,12 @@ impl ModelSeries {
         self.tokens.count(usage);
     }
 
-    pub(super) fn count_call(&self, families: &Families, backend: &str, outcome: CallOutcome) {
+    pub(super) fn count_call(
+        &self,
+        families: &RequestFamilies,
+        backend: &str,
+        outcome: CallOutcome,
+    ) {
         self.calls.with_or_add(
             backend,
             || CallSeries::new(families, &self.label, backend),
@@ -219,15 +234,15 @@ impl ModelSeries {
 }
 
 /// The tokens of one model.
-struct Tokens {
+struct TokenCounters {
     reported: [IntCounter; 2],
     estimated: [IntCounter; 2],
     cached: [IntCounter; 2],
     reasoning: IntCounter,
 }
 
-impl Tokens {
-    fn new(families: &Families, model: &str) -> Result<Self> {
+impl TokenCounters {
+    fn new(families: &RequestFamilies, model: &str) -> Result<Self> {
         let pair = |family: &Family<IntCounter>, [first, second]: [&str; 2]| -> Result<_> {
             Ok([
                 family.series(&[model, first])?,
@@ -235,7 +250,7 @@ impl Tokens {
             ])
         };
         let directions = ["input", "output"];
-        Ok(Tokens {
+        Ok(TokenCounters {
             reported: pair(&families.tokens, directions)?,
             estimated: pair(&families.estimated_tokens, directions)?,
             cached: pair(&families.cached_tokens, ["read", "creation"])?,
@@ -257,7 +272,7 @@ impl Tokens {
             (&self.reasoning, usage.reasoning_tokens),
         ] {
             if let Some(tokens) = tokens {
-                // A counter saturates: one that wraps around would look like a restart.
+                // Saturates: a wrapped counter would look like a restart.
                 counter.inc_by(tokens.min(u64::MAX - counter.get()));
             }
         }
@@ -277,7 +292,7 @@ struct CallSeries {
 }
 
 impl CallSeries {
-    fn new(families: &Families, model: &str, backend: &str) -> Result<Self> {
+    fn new(families: &RequestFamilies, model: &str, backend: &str) -> Result<Self> {
         let series = |outcome| families.model_calls.series(&[model, backend, outcome]);
         Ok(CallSeries {
             success: series("success")?,
@@ -300,8 +315,9 @@ mod tests {
 
     #[test]
     fn token_counters_saturate() {
-        let families = Families::register(&Metrics::new().expect("metrics")).expect("families");
-        let tokens = Tokens::new(&families, "m").expect("series");
+        let families =
+            RequestFamilies::register(&Metrics::new().expect("metrics")).expect("families");
+        let tokens = TokenCounters::new(&families, "m").expect("series");
         let usage = Usage {
             input_tokens: Some(u64::MAX - 1),
             ..Usage::default()

@@ -2,7 +2,7 @@ use http::Method;
 
 use super::*;
 use crate::exchange::AttemptOutcome;
-use crate::metrics::Format;
+use crate::metrics::ExpositionFormat;
 use crate::record::fixture::{filled, plain};
 use crate::refusal::ErrorCode;
 
@@ -35,7 +35,7 @@ fn metrics() -> Counted {
 }
 
 fn text(metrics: &Counted) -> String {
-    String::from_utf8(metrics.all.render(Format::Text)).expect("UTF-8")
+    String::from_utf8(metrics.all.render(ExpositionFormat::Text)).expect("UTF-8")
 }
 
 /// The value of a series in the text.
@@ -44,7 +44,7 @@ fn value<'t>(text: &'t str, series: &str) -> Option<&'t str> {
         .find_map(|line| line.strip_prefix(series)?.strip_prefix(' '))
 }
 
-/// What the contract's event adds.
+/// The series that the contract's event increments.
 const COUNTED: &[(&str, &str)] = &[
     (
         r#"weir_requests_total{code="504",method="POST",platform="feishu",route="feishu"}"#,
@@ -207,7 +207,7 @@ fn open_metrics_has_exemplars_of_traced_requests() {
     exchange.trace.recording = crate::trace::Recording::On;
     metrics.count(&exchange, Duration::from_millis(1204));
     metrics.count(&exchange, Duration::from_secs(3600));
-    let text = String::from_utf8(metrics.all.render(Format::OpenMetrics)).expect("UTF-8");
+    let text = String::from_utf8(metrics.all.render(ExpositionFormat::OpenMetrics)).expect("UTF-8");
     assert!(text.ends_with("\n# EOF\n"));
     let lines = |start: &str| -> Vec<&str> {
         text.lines()

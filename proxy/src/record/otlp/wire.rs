@@ -1,12 +1,12 @@
-//! The wire format of Protocol Buffers (protobuf.dev, "Encoding"), as far as spans need it: fields are appended
-//! to a buffer directly.
+//! The subset of the Protocol Buffers wire format (protobuf.dev, "Encoding") that spans need: fields are appended
+//! directly to a buffer.
 
 /// A message that is being written.
-pub(in crate::record) struct Message<'a>(&'a mut Vec<u8>);
+pub(in crate::record) struct ProtoMessage<'a>(&'a mut Vec<u8>);
 
 /// How a field's value is written.
 #[derive(Clone, Copy)]
-enum Wire {
+enum WireType {
     Varint = 0,
     Fixed64 = 1,
     Bytes = 2,
@@ -15,7 +15,7 @@ enum Wire {
 
 /// A value of an attribute: OpenTelemetry's `AnyValue`.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::record) enum Value<'a> {
+pub(in crate::record) enum AttributeValue<'a> {
     Text(&'a str),
     Flag(bool),
     Integer(u64),
@@ -23,13 +23,13 @@ pub(in crate::record) enum Value<'a> {
     Texts(&'a [&'a str]),
 }
 
-impl<'a> Message<'a> {
-    /// The message that `out` is filled with.
+impl<'a> ProtoMessage<'a> {
+    /// A message that is written to `out`.
     pub(in crate::record) fn new(out: &'a mut Vec<u8>) -> Self {
-        Message(out)
+        ProtoMessage(out)
     }
 
-    fn key(&mut self, field: u32, wire: Wire) {
+    fn key(&mut self, field: u32, wire: WireType) {
         self.varint(u64::from(field << 3) | wire as u64);
     }
 
@@ -42,22 +42,22 @@ impl<'a> Message<'a> {
     }
 
     pub(in crate::record) fn integer(&mut self, field: u32, value: u64) {
-        self.key(field, Wire::Varint);
+        self.key(field, WireType::Varint);
         self.varint(value);
     }
 
     pub(in crate::record) fn fixed64(&mut self, field: u32, value: u64) {
-        self.key(field, Wire::Fixed64);
+        self.key(field, WireType::Fixed64);
         self.0.extend_from_slice(&value.to_le_bytes());
     }
 
     pub(in crate::record) fn fixed32(&mut self, field: u32, value: u32) {
-        self.key(field, Wire::Fixed32);
+        self.key(field, WireType::Fixed32);
         self.0.extend_from_slice(&value.to_le_bytes());
     }
 
     pub(in crate::record) fn bytes(&mut self, field: u32, value: &[u8]) {
-        self.key(field, Wire::Bytes);
+        self.key(field, WireType::Bytes);
         self.varint(value.len() as u64);
         self.0.extend_from_slice(value);
     }
@@ -66,16 +66,20 @@ impl<'a> Message<'a> {
         self.bytes(field, value.as_bytes());
     }
 
-    /// Fields that have been written already.
+    /// Fields that are already encoded.
     pub(in crate::record) fn raw(&mut self, fields: &[u8]) {
         self.0.extend_from_slice(fields);
     }
 
-    /// A nested message. Its length precedes it, and is known only when it is complete.
-    pub(in crate::record) fn message(&mut self, field: u32, write: impl FnOnce(&mut Message<'_>)) {
-        self.key(field, Wire::Bytes);
+    /// A nested message. Its length prefix is known only when it is complete, and is then rotated into place.
+    pub(in crate::record) fn message(
+        &mut self,
+        field: u32,
+        write: impl FnOnce(&mut ProtoMessage<'_>),
+    ) {
+        self.key(field, WireType::Bytes);
         let start = self.0.len();
-        write(&mut Message(self.0));
+        write(&mut ProtoMessage(self.0));
         let end = self.0.len();
         self.varint((end - start) as u64);
         let length_bytes = self.0.len() - end;
@@ -83,20 +87,25 @@ impl<'a> Message<'a> {
     }
 
     /// An attribute: OpenTelemetry's `KeyValue`.
-    pub(in crate::record) fn attribute(&mut self, field: u32, key: &str, value: Value<'_>) {
+    pub(in crate::record) fn attribute(
+        &mut self,
+        field: u32,
+        key: &str,
+        value: AttributeValue<'_>,
+    ) {
         self.message(field, |pair| {
             pair.text(1, key);
             pair.message(2, |any| any.value(value));
         });
     }
 
-    fn value(&mut self, value: Value<'_>) {
+    fn value(&mut self, value: AttributeValue<'_>) {
         match value {
-            Value::Text(text) => self.text(1, text),
-            Value::Flag(flag) => self.integer(2, flag.into()),
-            Value::Integer(number) => self.integer(3, number),
-            Value::Number(number) => self.fixed64(4, number.to_bits()),
-            Value::Texts(texts) => self.message(5, |array| {
+            AttributeValue::Text(text) => self.text(1, text),
+            AttributeValue::Flag(flag) => self.integer(2, flag.into()),
+            AttributeValue::Integer(number) => self.integer(3, number),
+            AttributeValue::Number(number) => self.fixed64(4, number.to_bits()),
+            AttributeValue::Texts(texts) => self.message(5, |array| {
                 for text in texts {
                     array.message(1, |any| any.text(1, text));
                 }

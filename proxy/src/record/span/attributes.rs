@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::event::{NAME_BYTES_MAX, PATH_BYTES_MAX, method_name, version_name};
-use super::super::otlp::wire::{Message, Value};
+use super::super::otlp::wire::{AttributeValue, ProtoMessage};
 use crate::exchange::{Attempt, ClientEnd, Exchange, Stage};
 use crate::model::usage::Usage;
 
@@ -14,34 +14,40 @@ const FINISH_REASONS_MAX: usize = 16;
 pub(super) fn request(all: &mut Attributes<'_, '_>, exchange: &Exchange) {
     all.add(
         "http.request.method",
-        Value::Text(method_name(&exchange.method)),
+        AttributeValue::Text(method_name(&exchange.method)),
     );
     all.add(
         "network.protocol.version",
-        Value::Text(version_name(exchange.version)),
+        AttributeValue::Text(version_name(exchange.version)),
     );
     all.add(
         "http.response.status_code",
-        Value::Integer(exchange.status.into()),
+        AttributeValue::Integer(exchange.status.into()),
     );
     all.add(
         "http.request.body.size",
-        Value::Integer(exchange.request_body_bytes),
+        AttributeValue::Integer(exchange.request_body_bytes),
     );
     all.add(
         "http.response.body.size",
-        Value::Integer(exchange.response_body_bytes),
+        AttributeValue::Integer(exchange.response_body_bytes),
     );
     if let Some(code) = exchange.error_code {
-        all.add("error.type", Value::Text(code.as_str()));
+        all.add("error.type", AttributeValue::Text(code.as_str()));
     } else if exchange.failed() {
-        all.add("error.type", Value::Text(&exchange.status.to_string()));
+        all.add(
+            "error.type",
+            AttributeValue::Text(&exchange.status.to_string()),
+        );
     }
 }
 
 /// The decisions of weir's stages, named as in the event.
 pub(super) fn own(all: &mut Attributes<'_, '_>, exchange: &Exchange) {
-    all.add("weir.request.id", Value::Text(exchange.id.as_str()));
+    all.add(
+        "weir.request.id",
+        AttributeValue::Text(exchange.id.as_str()),
+    );
     all.text("weir.platform", &exchange.platform, NAME_BYTES_MAX);
     if let Some(route) = &exchange.route {
         all.text("weir.route", route, NAME_BYTES_MAX);
@@ -50,25 +56,31 @@ pub(super) fn own(all: &mut Attributes<'_, '_>, exchange: &Exchange) {
         all.text("weir.client.key", key, NAME_BYTES_MAX);
     }
     if let Some(signature) = &exchange.signature {
-        all.add("weir.signature.scheme", Value::Text(signature.scheme));
+        all.add(
+            "weir.signature.scheme",
+            AttributeValue::Text(signature.scheme),
+        );
         all.add(
             "weir.signature.outcome",
-            Value::Text(signature.outcome.as_str()),
+            AttributeValue::Text(signature.outcome.as_str()),
         );
     }
     if let Some(limit) = &exchange.limit {
         all.text("weir.rate_limit.policy", &limit.policy, NAME_BYTES_MAX);
         all.add(
             "weir.rate_limit.outcome",
-            Value::Text(limit.outcome.as_str()),
+            AttributeValue::Text(limit.outcome.as_str()),
         );
     }
     if let Some(cache) = &exchange.cache {
-        all.add("weir.cache.outcome", Value::Text(cache.outcome.as_str()));
-        all.add("weir.cache.tier", Value::Text(cache.tier.as_str()));
+        all.add(
+            "weir.cache.outcome",
+            AttributeValue::Text(cache.outcome.as_str()),
+        );
+        all.add("weir.cache.tier", AttributeValue::Text(cache.tier.as_str()));
     }
     if exchange.client == ClientEnd::Aborted {
-        all.add("weir.client_aborted", Value::Flag(true));
+        all.add("weir.client_aborted", AttributeValue::Flag(true));
     }
     for stage in Stage::ALL {
         if let Some(spent) = exchange.timing.spent(stage) {
@@ -93,11 +105,14 @@ const fn timing_key(stage: Stage) -> &'static str {
     }
 }
 
-/// Where a request went: `server.address`, `server.port`, and the whole address without its query.
+/// The endpoint of an attempt: `server.address`, `server.port`, and the full URL without its query.
 pub(super) fn endpoint(all: &mut Attributes<'_, '_>, attempt: &Attempt, exchange: &Exchange) {
     let endpoint = &attempt.endpoint;
     let path = cut(&exchange.path, PATH_BYTES_MAX);
-    all.add("url.full", Value::Text(&format!("{endpoint}{path}")));
+    all.add(
+        "url.full",
+        AttributeValue::Text(&format!("{endpoint}{path}")),
+    );
     // `scheme://host:port`, as the configuration was checked.
     let Some((scheme, authority)) = endpoint.split_once("://") else {
         return;
@@ -108,8 +123,11 @@ pub(super) fn endpoint(all: &mut Attributes<'_, '_>, attempt: &Attempt, exchange
     };
     let default_port = if scheme == "https" { 443 } else { 80 };
     let host = host.trim_matches(['[', ']']);
-    all.add("server.address", Value::Text(host));
-    all.add("server.port", Value::Integer(port.unwrap_or(default_port)));
+    all.add("server.address", AttributeValue::Text(host));
+    all.add(
+        "server.port",
+        AttributeValue::Integer(port.unwrap_or(default_port)),
+    );
 }
 
 /// OpenTelemetry attributes of a model call; nothing for other requests.
@@ -118,15 +136,21 @@ pub(super) fn model(all: &mut Attributes<'_, '_>, exchange: &Exchange) {
     let Some(operation) = model.operation else {
         return;
     };
-    let short = |text| Value::Text(cut(text, NAME_BYTES_MAX));
-    all.add("gen_ai.operation.name", Value::Text(operation.name()));
-    // Whose model it is weir cannot know; the format is OpenAI's, which is what the conventions ask for.
-    all.add("gen_ai.provider.name", Value::Text("openai"));
+    let short = |text| AttributeValue::Text(cut(text, NAME_BYTES_MAX));
+    all.add(
+        "gen_ai.operation.name",
+        AttributeValue::Text(operation.name()),
+    );
+    // The provider of the model is unknown; for the OpenAI format, the conventions require `openai`.
+    all.add("gen_ai.provider.name", AttributeValue::Text("openai"));
     all.maybe(
         "gen_ai.request.model",
         model.request_model.as_deref().map(short),
     );
-    all.add("gen_ai.request.stream", Value::Flag(model.request_stream));
+    all.add(
+        "gen_ai.request.stream",
+        AttributeValue::Flag(model.request_stream),
+    );
     all.maybe(
         "gen_ai.response.model",
         model.response_model.as_deref().map(short),
@@ -134,10 +158,13 @@ pub(super) fn model(all: &mut Attributes<'_, '_>, exchange: &Exchange) {
     if !model.finish_reasons.is_empty() {
         let reasons = model.finish_reasons.iter().take(FINISH_REASONS_MAX);
         let reasons: Vec<&str> = reasons.map(|reason| cut(reason, NAME_BYTES_MAX)).collect();
-        all.add("gen_ai.response.finish_reasons", Value::Texts(&reasons));
+        all.add(
+            "gen_ai.response.finish_reasons",
+            AttributeValue::Texts(&reasons),
+        );
     }
     let first = model.time_to_first_chunk;
-    let first = first.map(|time| Value::Number(time.as_secs_f64()));
+    let first = first.map(|time| AttributeValue::Number(time.as_secs_f64()));
     all.maybe("gen_ai.response.time_to_first_chunk", first);
     tokens(all, &model.usage);
 }
@@ -159,28 +186,28 @@ fn tokens(all: &mut Attributes<'_, '_>, usage: &Usage) {
             usage.reasoning_tokens,
         ),
     ] {
-        all.maybe(key, tokens.map(Value::Integer));
+        all.maybe(key, tokens.map(AttributeValue::Integer));
     }
     if usage.is_estimated() {
-        all.add("weir.usage.estimated", Value::Flag(true));
+        all.add("weir.usage.estimated", AttributeValue::Flag(true));
     }
 }
 
-pub(super) struct Attributes<'s, 'm>(pub(super) &'s mut Message<'m>);
+pub(super) struct Attributes<'s, 'm>(pub(super) &'s mut ProtoMessage<'m>);
 
 impl Attributes<'_, '_> {
-    pub(super) fn add(&mut self, key: &'static str, value: Value<'_>) {
+    pub(super) fn add(&mut self, key: &'static str, value: AttributeValue<'_>) {
         self.0.attribute(ATTRIBUTES, key, value);
     }
 
-    pub(super) fn maybe(&mut self, key: &'static str, value: Option<Value<'_>>) {
+    pub(super) fn maybe(&mut self, key: &'static str, value: Option<AttributeValue<'_>>) {
         if let Some(value) = value {
             self.add(key, value);
         }
     }
 
     pub(super) fn text(&mut self, key: &'static str, text: &str, bytes_max: usize) {
-        self.add(key, Value::Text(cut(text, bytes_max)));
+        self.add(key, AttributeValue::Text(cut(text, bytes_max)));
     }
 }
 
@@ -214,11 +241,11 @@ impl std::fmt::Write for ShortText {
     }
 }
 
-fn millis(duration: Duration) -> Value<'static> {
-    Value::Number(duration.as_nanos() as f64 / 1e6)
+fn millis(duration: Duration) -> AttributeValue<'static> {
+    AttributeValue::Number(duration.as_nanos() as f64 / 1e6)
 }
 
-/// At most so many bytes of a text, whole characters.
+/// Truncates a text to at most `bytes_max` at a character boundary.
 pub(super) fn cut(text: &str, bytes_max: usize) -> &str {
     &text[..text.floor_char_boundary(bytes_max)]
 }

@@ -208,7 +208,7 @@ fn errors_of_a_document_are_not_retried() {
 }
 
 #[test]
-fn a_text_that_a_client_controls_holds_up_nothing() {
+fn text_controlled_by_a_client_is_not_taken_for_a_condition() {
     for text in [
         "pipeline with id [x] does not exist",
         "Validation Failed: 1: this action would add [2] shards, 1/1 maximum normal shards open;",

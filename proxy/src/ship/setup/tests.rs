@@ -1,10 +1,10 @@
 use super::*;
 
-fn stream() -> DataStream {
+fn stream() -> DataStreamSpec {
     let mut config = Config::fixture();
     config.data_stream = "logs-weir.access-default".to_owned();
     config.retention = Duration::from_secs(30 * 86_400);
-    DataStream::new(&config, Dataset::Access)
+    DataStreamSpec::new(&config, Dataset::Access)
 }
 
 #[test]
@@ -92,20 +92,20 @@ fn every_field_of_an_event_has_a_mapping() {
     }
     let event = include_str!("../../../tests/vectors/event.json");
     let event: Value = serde_json::from_str(event).expect("an event");
-    // What stands in an event only when it is asked for.
-    let asked_for = json!({"weir": {"sampling_ratio": 0.1, "content": {
+    // Fields that only some settings add.
+    let optional = json!({"weir": {"sampling_ratio": 0.1, "content": {
         "input": "", "output": "", "input_sha256": "", "output_sha256": ""
     }}});
     let mappings: Value = serde_json::from_str(stream().mappings).expect("mappings");
     let mut out = Vec::new();
-    for event in [&event, &asked_for] {
+    for event in [&event, &optional] {
         missing(event, &mappings["template"]["mappings"], "", &mut out);
     }
     assert_eq!(out, Vec::<String>::new());
 }
 
 #[test]
-fn times_are_days_or_hours() {
+fn times_are_written_in_days_or_hours() {
     assert_eq!(age(Duration::from_secs(86_400)), "1d");
     assert_eq!(age(Duration::from_secs(90_000)), "25h");
     assert_eq!(age(Duration::from_secs(1)), "1h");

@@ -1,12 +1,12 @@
-//! Which events are settled: all before a number, and some after it.
+//! Tracks which events are settled: all before a number, and ranges after it.
 
 use std::collections::BTreeMap;
 
-/// Batches are settled in any order; the cursor is at the first event that is not settled.
+/// Settled events. Batches are settled in any order; the cursor is at the first event that is not settled.
 #[derive(Debug, Default)]
 pub(super) struct Acks {
     next: u64,
-    /// Ranges after `next` that are done: from the first number to the one after the last. None touches another.
+    /// Ranges after `next` that are done, as `start..end`. No two of them touch.
     done: BTreeMap<u64, u64>,
 }
 
@@ -23,7 +23,7 @@ impl Acks {
         self.next
     }
 
-    /// The events from `first` up to before `end` are done. Gives how many of them were not before.
+    /// Marks the events `first..end` as done. Returns how many of them were not done before.
     pub(super) fn done(&mut self, first: u64, end: u64) -> u64 {
         let first = first.max(self.next);
         if end <= first {
@@ -51,7 +51,7 @@ impl Acks {
         news
     }
 
-    /// The first range that begins after `first`, and at `to` at the latest.
+    /// The first range that begins after `first` and no later than `to`.
     fn next_range(&self, first: u64, to: u64) -> Option<(u64, u64)> {
         let behind = self.done.range(first.saturating_add(1)..);
         let range = behind.map(|(from, to)| (*from, *to)).next();
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn each_event_is_new_once_in_any_order() {
+    fn each_event_is_counted_once_in_any_order() {
         let mut bits = 7_u64;
         let mut dice = |below: u64| {
             // Knuth's constants; the upper bits are the random ones.

@@ -1,4 +1,4 @@
-//! Appending events: each call is one write for each segment that it reaches.
+//! Appends events: each call makes one write per segment.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -6,19 +6,19 @@ use std::iter::Peekable;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
-use super::inner::{Inner, Unsynced};
+use super::inner::{SpoolState, Unsynced};
 use super::recovery::Segment;
 use super::{ALERT_BYTES_MAX, ID_BYTES, Spool, Spooled, format, recovery};
 use crate::ship::dataset::Dataset;
 
-/// A buffer that became larger is freed.
+/// A buffer that has grown larger is freed.
 const BUFFER_KEPT_BYTES: usize = 4 * 1024 * 1024;
 /// Characters of a ULID that stay the same for 1,024 ms: ten hold 48 bits of milliseconds.
 const SECOND_CHARACTERS: usize = 8;
 
 impl Spool {
-    /// Appends events of a dataset; each is a whole line of JSON with its id. Gives how many of them are in
-    /// the spool now, from the first on, and why no more.
+    /// Appends events of a dataset, each a complete line of JSON with its id. Returns how many of them, from the
+    /// first on, are in the spool, and the error that stopped the rest.
     pub fn append<'l>(
         &self,
         dataset: Dataset,
@@ -26,7 +26,7 @@ impl Spool {
     ) -> (usize, io::Result<()>) {
         let mut inner = self.inner.lock();
         let outcome = self.append_locked(&mut inner, dataset, events);
-        self.show(&inner);
+        self.publish(&inner);
         drop(inner);
         if outcome.0 > 0 {
             self.arrived.notify_one();
@@ -34,8 +34,8 @@ impl Spool {
         outcome
     }
 
-    /// Moves events to the end of the spool where newer segments follow theirs: an event that waits for long
-    /// must not keep old segments on disk. Gives back those that were not moved; the others are read again.
+    /// Moves events to the end of the spool if newer segments follow theirs: an event that waits for a long time
+    /// must not keep old segments on disk. Returns the events that were not moved; the others are read again.
     pub fn move_to_end(&self, dataset: Dataset, events: Vec<Spooled>) -> Vec<Spooled> {
         let mut inner = self.inner.lock();
         let last = inner.segments.back().map_or(0, |last| last.first);
@@ -47,7 +47,7 @@ impl Spool {
         let lines = events.iter().map(|event| (&event.id, &event.line[..]));
         let (moved, outcome) = self.append_locked(&mut inner, dataset, lines);
         if let Err(error) = outcome {
-            log::warn!("spool: events that wait cannot be moved to its end: {error}");
+            log::warn!("spool: cannot move waiting events to its end: {error}");
         }
         let mut events = events;
         let rest = events.split_off(moved);
@@ -56,7 +56,7 @@ impl Spool {
             inner.settle(event.number, event.number + 1);
         }
         self.remove_done(&mut inner);
-        self.show(&inner);
+        self.publish(&inner);
         drop(inner);
         self.arrived.notify_one();
         rest
@@ -64,7 +64,7 @@ impl Spool {
 
     fn append_locked<'l>(
         &self,
-        inner: &mut Inner,
+        inner: &mut SpoolState,
         dataset: Dataset,
         events: impl Iterator<Item = (&'l [u8; ID_BYTES], &'l [u8])>,
     ) -> (usize, io::Result<()>) {
@@ -83,7 +83,7 @@ impl Spool {
     /// Appends as many as fit into one segment, in one write.
     fn append_to_segment<'l>(
         &self,
-        inner: &mut Inner,
+        inner: &mut SpoolState,
         dataset: Dataset,
         events: &mut Peekable<impl Iterator<Item = (&'l [u8; ID_BYTES], &'l [u8])>>,
     ) -> io::Result<usize> {
@@ -100,7 +100,7 @@ impl Spool {
     fn append_with<'l>(
         &self,
         bytes: &mut Vec<u8>,
-        inner: &mut Inner,
+        inner: &mut SpoolState,
         dataset: Dataset,
         events: &mut Peekable<impl Iterator<Item = (&'l [u8; ID_BYTES], &'l [u8])>>,
     ) -> io::Result<usize> {
@@ -154,7 +154,7 @@ impl Spool {
             return Err(error);
         }
         inner.unsynced = Unsynced::Events;
-        // Counted before the shipper can see it, or it could be settled before it is there.
+        // Counted before the shipper can read them, so that no event is settled before it is counted.
         self.ledgers.of(dataset).spool(count as u64);
         inner.note_appended(dataset, count as u64);
         let end = inner.end;
@@ -171,8 +171,8 @@ impl Spool {
         Ok(count)
     }
 
-    /// How many bytes more of a dataset there may be.
-    fn room(&self, inner: &Inner, dataset: Dataset) -> u64 {
+    /// How many more bytes of a dataset fit.
+    fn room(&self, inner: &SpoolState, dataset: Dataset) -> u64 {
         let bytes = inner.bytes();
         match dataset {
             Dataset::Access => self.config.bytes_max.saturating_sub(bytes.access),
@@ -183,8 +183,8 @@ impl Spool {
         }
     }
 
-    /// Makes the file of the next segment.
-    fn begin_segment(&self, inner: &mut Inner) -> io::Result<Arc<File>> {
+    /// Creates the file of the next segment.
+    fn begin_segment(&self, inner: &mut SpoolState) -> io::Result<Arc<File>> {
         inner.sync_active()?;
         let first = inner.end;
         let path = recovery::segment_path(&self.config.path, first);
@@ -199,7 +199,7 @@ impl Spool {
         inner.segments.push_back(Segment {
             first,
             end: first,
-            version: format::Version::Two,
+            version: format::SegmentVersion::Two,
             bytes: 0,
             alert_bytes: 0,
             path,

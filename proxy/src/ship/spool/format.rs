@@ -8,21 +8,21 @@
 //! ```
 //!
 //! `length` is that of dataset, id and line together. The checksum is CRC-32 (ISO-HDLC) over the event's
-//! number as a u64 and all that follows the checksum, so that an event at the place of another does not
-//! match. All numbers are little-endian. The first event that does not match ends the segment: after a kill
-//! that is the torn tail.
+//! number as a u64 and everything after the checksum, so that an event at a wrong position does not match. All
+//! numbers are little-endian. The first event that does not match ends the segment: after a kill this is the torn
+//! tail.
 //!
-//! Segments of version 1, `weirseg1`, have no datasets: all of their events are those of requests. They are
-//! read, and no longer written.
+//! Segments of version 1, `weirseg1`, have no datasets: all of their events are request events. They are read but
+//! no longer written.
 //!
-//! The cursor is a file of two slots of 32 bytes, written in turn, so that one of them is always whole:
+//! The cursor is a file of two slots of 32 bytes, written alternately, so that one of them is always valid:
 //!
 //! ```text
 //! "weircur1"  generation: u64  next: u64  checksum: u32  zero: u32
 //! ```
 //!
-//! `next` is the first event that is not known to be in the index; of two whole slots the one with the
-//! higher generation counts.
+//! `next` is the first event that is not known to be in the index; of two valid slots, the one with the higher
+//! generation applies.
 
 use std::time::Duration;
 
@@ -34,58 +34,58 @@ pub(super) const HEADER_BYTES: usize = 16;
 pub(super) const PREFIX_BYTES: usize = 8;
 /// The length of an event's id, a ULID as text.
 pub const ID_BYTES: usize = 26;
-/// No event has a higher number: at a million a second that is the end of 292,000 years.
+/// No event has a higher number: at a million events per second, it is reached after 292,000 years.
 pub(super) const NUMBER_MAX: u64 = u64::MAX / 2;
 pub(crate) const SLOT_BYTES: usize = 32;
-/// A longer event means that its length is damaged.
+/// A greater length is damaged.
 pub(crate) const EVENT_BYTES_MAX: usize = 1024 * 1024;
 
 /// The version of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Version {
+pub(crate) enum SegmentVersion {
     /// Without datasets.
     One,
     Two,
 }
 
-impl Version {
+impl SegmentVersion {
     const fn magic(self) -> &'static [u8; 8] {
         match self {
-            Version::One => b"weirseg1",
-            Version::Two => b"weirseg2",
+            SegmentVersion::One => b"weirseg1",
+            SegmentVersion::Two => b"weirseg2",
         }
     }
 }
 
 /// An event in a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Entry<'a> {
+pub(crate) struct SpoolEntry<'a> {
     pub(crate) dataset: Dataset,
     pub(crate) id: &'a [u8; ID_BYTES],
     pub(crate) line: &'a [u8],
-    /// The length of all of it, prefix included.
+    /// The total length, prefix included.
     pub(crate) bytes: usize,
 }
 
 /// The header of a new segment whose first event has this number.
 pub(super) fn header(first: u64) -> [u8; HEADER_BYTES] {
-    header_of(Version::Two, first)
+    header_of(SegmentVersion::Two, first)
 }
 
-pub(super) fn header_of(version: Version, first: u64) -> [u8; HEADER_BYTES] {
+pub(super) fn header_of(version: SegmentVersion, first: u64) -> [u8; HEADER_BYTES] {
     let mut header = [0; HEADER_BYTES];
     header[..8].copy_from_slice(version.magic());
     header[8..].copy_from_slice(&first.to_le_bytes());
     header
 }
 
-/// The version of the segment that `bytes` begin, where its first event has this number.
-pub(super) fn version(bytes: &[u8], first: u64) -> Option<Version> {
-    let mut versions = [Version::One, Version::Two].into_iter();
+/// The version of the segment that begins with `bytes` and whose first event has this number.
+pub(super) fn version(bytes: &[u8], first: u64) -> Option<SegmentVersion> {
+    let mut versions = [SegmentVersion::One, SegmentVersion::Two].into_iter();
     versions.find(|version| bytes.starts_with(&header_of(*version, first)))
 }
 
-/// Appends an event; one that is too long is left out, and gives `None`.
+/// Appends an event; `None` if it is too long.
 pub(crate) fn append(
     out: &mut Vec<u8>,
     number: u64,
@@ -109,8 +109,8 @@ pub(crate) fn append(
     Some(())
 }
 
-/// The event with this number at the start of `bytes`, if it is there whole.
-pub(crate) fn read(version: Version, bytes: &[u8], number: u64) -> Option<Entry<'_>> {
+/// The event with this number at the start of `bytes`, if it is complete and undamaged.
+pub(crate) fn read(version: SegmentVersion, bytes: &[u8], number: u64) -> Option<SpoolEntry<'_>> {
     let (length, rest) = bytes.split_first_chunk()?;
     let (sum, rest) = rest.split_first_chunk()?;
     let length = u32::from_le_bytes(*length) as usize;
@@ -122,14 +122,14 @@ pub(crate) fn read(version: Version, bytes: &[u8], number: u64) -> Option<Entry<
         return None;
     }
     let (dataset, rest) = match version {
-        Version::One => (Dataset::Access, content),
-        Version::Two => {
+        SegmentVersion::One => (Dataset::Access, content),
+        SegmentVersion::Two => {
             let (byte, rest) = content.split_first()?;
             (Dataset::from_byte(*byte)?, rest)
         }
     };
     let (id, line) = rest.split_first_chunk::<ID_BYTES>()?;
-    Some(Entry {
+    Some(SpoolEntry {
         dataset,
         id,
         line,
@@ -137,9 +137,9 @@ pub(crate) fn read(version: Version, bytes: &[u8], number: u64) -> Option<Entry<
     })
 }
 
-/// The length of an event that does not match its checksum, where the next one follows whole: only this
-/// event is damaged, and not its length.
-pub(crate) fn damaged(version: Version, bytes: &[u8], number: u64) -> Option<usize> {
+/// The length of an event that does not match its checksum, if the next one is intact: then only this event is
+/// damaged, and not its length.
+pub(crate) fn damaged(version: SegmentVersion, bytes: &[u8], number: u64) -> Option<usize> {
     let length = u32::from_le_bytes(*bytes.first_chunk()?) as usize;
     let whole = PREFIX_BYTES.checked_add(length)?;
     read(version, bytes.get(whole..)?, number.checked_add(1)?)?;
@@ -147,7 +147,7 @@ pub(crate) fn damaged(version: Version, bytes: &[u8], number: u64) -> Option<usi
 }
 
 /// The length of the event with this number at the start of `bytes`, damaged or not.
-pub(crate) fn length(version: Version, bytes: &[u8], number: u64) -> Option<usize> {
+pub(crate) fn length(version: SegmentVersion, bytes: &[u8], number: u64) -> Option<usize> {
     let entry = read(version, bytes, number).map(|entry| entry.bytes);
     entry.or_else(|| damaged(version, bytes, number))
 }
@@ -170,7 +170,7 @@ pub(crate) fn slot(generation: u64, next: u64) -> [u8; SLOT_BYTES] {
     slot
 }
 
-/// Generation and next event of the newest whole slot, if there is one.
+/// The generation and next event of the newest valid slot.
 pub(crate) fn cursor(bytes: &[u8]) -> Option<(u64, u64)> {
     let slots = bytes.chunks_exact(SLOT_BYTES).take(2);
     let whole = slots.filter_map(|bytes| {
@@ -182,7 +182,7 @@ pub(crate) fn cursor(bytes: &[u8]) -> Option<(u64, u64)> {
     whole.max()
 }
 
-/// When the event with this id was recorded, since the Unix epoch; zero for what is no ULID.
+/// When the event with this id was recorded, since the Unix epoch; zero if it is not a ULID.
 pub(super) fn recorded_at(id: &[u8; ID_BYTES]) -> Duration {
     let text = std::str::from_utf8(id).unwrap_or_default();
     let ulid = ulid::Ulid::from_string(text);
@@ -201,20 +201,28 @@ mod tests {
     fn a_whole_event_is_read_and_a_damaged_one_is_not() {
         let mut bytes = Vec::new();
         append(&mut bytes, 42, Dataset::Alert, ID, b"{\"a\":1}").expect("short");
-        let whole = read(Version::Two, &bytes, 42).expect("whole");
+        let whole = read(SegmentVersion::Two, &bytes, 42).expect("whole");
         assert_eq!(whole.dataset, Dataset::Alert);
         assert_eq!((whole.id, whole.line), (ID, &b"{\"a\":1}"[..]));
         assert_eq!(whole.bytes, bytes.len());
-        assert_eq!(read(Version::Two, &bytes, 43), None, "the place of another");
+        assert_eq!(
+            read(SegmentVersion::Two, &bytes, 43),
+            None,
+            "the place of another"
+        );
         for length in 0..bytes.len() {
-            assert_eq!(read(Version::Two, &bytes[..length], 42), None, "{length}");
+            assert_eq!(
+                read(SegmentVersion::Two, &bytes[..length], 42),
+                None,
+                "{length}"
+            );
         }
         for place in 0..bytes.len() {
             for bit in 0..8 {
                 let mut damaged = bytes.clone();
                 damaged[place] ^= 1 << bit;
                 assert_eq!(
-                    read(Version::Two, &damaged, 42),
+                    read(SegmentVersion::Two, &damaged, 42),
                     None,
                     "bit {bit} of byte {place}"
                 );
@@ -225,21 +233,24 @@ mod tests {
     }
 
     #[test]
-    fn a_segment_of_version_1_has_events_of_requests() {
+    fn a_segment_of_version_1_has_request_events() {
         let content = [&ID[..], b"{}"].concat();
         let mut bytes = (content.len() as u32).to_le_bytes().to_vec();
         bytes.extend_from_slice(&checksum(7, &content).to_le_bytes());
         bytes.extend_from_slice(&content);
-        let entry = read(Version::One, &bytes, 7).expect("whole");
+        let entry = read(SegmentVersion::One, &bytes, 7).expect("whole");
         assert_eq!((entry.dataset, entry.id), (Dataset::Access, ID));
         assert_eq!((entry.line, entry.bytes), (&b"{}"[..], bytes.len()));
-        assert_eq!(version(&header_of(Version::One, 7), 7), Some(Version::One));
-        assert_eq!(version(&header(7), 7), Some(Version::Two));
+        assert_eq!(
+            version(&header_of(SegmentVersion::One, 7), 7),
+            Some(SegmentVersion::One)
+        );
+        assert_eq!(version(&header(7), 7), Some(SegmentVersion::Two));
         assert_eq!(version(&header(7), 8), None);
     }
 
     #[test]
-    fn the_newer_whole_slot_counts() {
+    fn the_newer_valid_slot_applies() {
         let both = [slot(4, 100), slot(5, 120)].concat();
         assert_eq!(cursor(&both), Some((5, 120)));
         let mut torn = both.clone();

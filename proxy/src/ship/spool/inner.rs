@@ -13,14 +13,14 @@ use super::{format, recovery};
 use crate::ship::dataset::{Dataset, PerDataset};
 
 #[derive(Debug)]
-pub(super) struct Inner {
+pub(super) struct SpoolState {
     pub(super) segments: VecDeque<Segment>,
     /// The file of the last segment; `None` before the first event and after a failure.
     pub(super) active: Option<Arc<File>>,
     /// The number of the next event.
     pub(super) end: u64,
     pub(super) acks: Acks,
-    /// The numbers of the alert transitions among the events that are not settled: they are few.
+    /// The numbers of the unsettled alert transitions, which are few.
     pub(super) alerts: BTreeSet<u64>,
     /// How many events were appended since the spool was opened.
     pub(super) appended: PerDataset<u64>,
@@ -30,19 +30,19 @@ pub(super) struct Inner {
     /// The cursor on disk.
     pub(super) saved: u64,
     pub(super) unsynced: Unsynced,
-    /// Where the next write is put together; it is reused.
+    /// The buffer for the next write; it is reused.
     pub(super) buffer: Vec<u8>,
 }
 
-/// Whether the last segment has data that is not synced yet.
+/// Whether the last segment has unsynced data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unsynced {
     Nothing,
     Events,
 }
 
-impl Inner {
-    /// What segments take on the disk.
+impl SpoolState {
+    /// The size of the segments on disk.
     pub(super) fn bytes(&self) -> PerDataset<u64> {
         let alert = self.segments.iter().map(|segment| segment.alert_bytes);
         let alert = alert.sum();
@@ -53,7 +53,7 @@ impl Inner {
         }
     }
 
-    /// Settles the events from `first` up to before `end`. Gives how many of them were not settled before.
+    /// Settles the events `first..end`. Returns how many of them were not settled before.
     pub(super) fn settle(&mut self, first: u64, end: u64) -> PerDataset<u64> {
         let news = self.acks.done(first, end);
         let mut alert = 0;
@@ -67,7 +67,7 @@ impl Inner {
         }
     }
 
-    /// Notes that so many events of a dataset were appended.
+    /// Notes that `count` events of a dataset were appended.
     pub(super) fn note_appended(&mut self, dataset: Dataset, count: u64) {
         if dataset == Dataset::Alert {
             self.alerts.extend(self.end..self.end + count);
@@ -76,8 +76,8 @@ impl Inner {
         self.end += count;
     }
 
-    /// A write failed: part of it may be on disk. It is truncated, and its numbers are not used again, so that
-    /// the next write cannot be taken for it.
+    /// Gives up a failed write, part of which may be on disk: truncates it and does not reuse its numbers, so that
+    /// the next write cannot be confused with it.
     pub(super) fn give_up(&mut self, file: &File, at: u64, events: u64) {
         self.active = None;
         if let Err(error) = file.set_len(at) {
@@ -100,7 +100,7 @@ impl Inner {
         Ok(())
     }
 
-    /// Writes the next slot of the cursor, if it has moved. Gives the file to sync.
+    /// Writes the next slot of the cursor if it has moved. Returns the file to sync.
     pub(super) fn write_cursor(&mut self) -> io::Result<Option<File>> {
         let next = self.acks.next();
         if next == self.saved {

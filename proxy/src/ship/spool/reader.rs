@@ -1,4 +1,4 @@
-//! Reads events in order, for the shipper.
+//! Reads events in order for the shipper.
 
 use std::fs::File;
 use std::io;
@@ -10,49 +10,49 @@ use super::{Spool, Spooled, format};
 
 /// How much is read at once: a few hundred events.
 const READ_BYTES: usize = 256 * 1024;
-/// Of one event with its prefix.
+/// The maximum length of one event with its prefix.
 const LONGEST_BYTES: usize = format::EVENT_BYTES_MAX + format::PREFIX_BYTES;
 
 /// The outcome of a read.
 #[derive(Debug)]
-pub enum Next {
+pub enum SpoolRead {
     Events(Vec<Spooled>),
-    /// Events from the first number up to before the second can no longer be read.
+    /// The events from the first number up to, but not including, the second can no longer be read.
     Lost(u64, u64),
-    /// Events cannot be read now, but perhaps later: no file can be opened, for example.
+    /// Events cannot be read now, but perhaps later, for example because no file can be opened.
     Failed(io::Error),
     /// Nothing more for now.
     Empty,
 }
 
-/// What a segment has at a moment.
+/// A snapshot of a segment.
 #[derive(Clone, Copy)]
 struct Extent {
-    version: format::Version,
+    version: format::SegmentVersion,
     first: u64,
     end: u64,
     bytes: u64,
 }
 
-/// Where the shipper reads.
+/// The position of the shipper.
 #[derive(Debug)]
-pub struct Reader {
+pub struct SpoolReader {
     number: u64,
     /// The file it is in, and how far it has been read.
     open: Option<(u64, File, u64)>,
 }
 
-impl Reader {
+impl SpoolReader {
     pub(super) fn at(number: u64) -> Self {
-        Reader { number, open: None }
+        SpoolReader { number, open: None }
     }
 }
 
 impl Spool {
     /// The segment that `reader` continues in, and its file.
-    fn segment_of(&self, reader: &mut Reader) -> Option<(Extent, PathBuf)> {
+    fn segment_of(&self, reader: &mut SpoolReader) -> Option<(Extent, PathBuf)> {
         let inner = self.inner.lock();
-        // A removed file takes space on disk as long as it is open.
+        // A removed file takes space on disk while it is open.
         reader.open.take_if(|(open, ..)| {
             let is_it = |segment: &Segment| segment.first.cmp(open);
             inner.segments.binary_search_by(is_it).is_err()
@@ -71,10 +71,10 @@ impl Spool {
         Some((extent, segment.path.clone()))
     }
 
-    /// The next events of `reader`: at most so many, and about so many bytes.
-    pub fn read(&self, reader: &mut Reader, events_max: usize, bytes_max: usize) -> Next {
+    /// The next events of `reader`: at most `events_max`, and about `bytes_max` bytes.
+    pub fn read(&self, reader: &mut SpoolReader, events_max: usize, bytes_max: usize) -> SpoolRead {
         let Some((segment, path)) = self.segment_of(reader) else {
-            return Next::Empty;
+            return SpoolRead::Empty;
         };
         let Extent {
             version,
@@ -82,7 +82,7 @@ impl Spool {
             end,
             bytes,
         } = segment;
-        // What was between two segments was acknowledged at the start.
+        // Missing events between two segments were acknowledged at startup.
         reader.number = reader.number.max(first);
         let mut offset = match &reader.open {
             Some((open, _, offset)) if *open == first => *offset,
@@ -95,7 +95,7 @@ impl Spool {
             },
         };
         let Some((_, file, _)) = &reader.open else {
-            return Next::Empty;
+            return SpoolRead::Empty;
         };
         let mut read = read_at(file, offset, bytes, READ_BYTES.min(bytes_max));
         let is_short = |buffer: &Vec<u8>| format::read(version, buffer, reader.number).is_none();
@@ -130,7 +130,7 @@ impl Spool {
                         *read = offset + bytes as u64;
                     }
                     reader.number += 1;
-                    return Next::Lost(reader.number - 1, reader.number);
+                    return SpoolRead::Lost(reader.number - 1, reader.number);
                 }
                 None => break,
             }
@@ -138,17 +138,17 @@ impl Spool {
         if let Some((_, _, read)) = &mut reader.open {
             *read = offset;
         }
-        Next::Events(taken)
+        SpoolRead::Events(taken)
     }
 
     /// Skips the events of a newly opened segment that are before the reader's number.
     fn skip_to(
         &self,
-        reader: &mut Reader,
+        reader: &mut SpoolReader,
         segment: Extent,
         events_max: usize,
         bytes_max: usize,
-    ) -> Next {
+    ) -> SpoolRead {
         let Extent {
             version,
             end,
@@ -157,7 +157,7 @@ impl Spool {
         } = segment;
         let wanted = reader.number;
         let Some((first, file, offset)) = &mut reader.open else {
-            return Next::Empty;
+            return SpoolRead::Empty;
         };
         let mut number = *first;
         while number < wanted {
@@ -181,21 +181,20 @@ impl Spool {
         self.read(reader, events_max, bytes_max)
     }
 
-    /// A file that is missing or shorter than before has lost its events; any other error may pass.
-    fn failed(&self, reader: &mut Reader, end: u64, error: io::Error) -> Next {
+    /// A file that is missing or shorter than before has lost its events; any other error may be temporary.
+    fn failed(&self, reader: &mut SpoolReader, end: u64, error: io::Error) -> SpoolRead {
         use io::ErrorKind::{NotADirectory, NotFound, UnexpectedEof};
         match error.kind() {
             NotFound | NotADirectory | UnexpectedEof => self.lost(reader, end),
             _ => {
                 reader.open = None;
-                Next::Failed(error)
+                SpoolRead::Failed(error)
             }
         }
     }
 
-    /// The rest of a segment is damaged. New events go into a new segment, or they would follow what cannot
-    /// be read.
-    fn lost(&self, reader: &mut Reader, end: u64) -> Next {
+    /// The rest of a segment is damaged. New events go into a new segment: after the damage they could not be read.
+    fn lost(&self, reader: &mut SpoolReader, end: u64) -> SpoolRead {
         let from = std::mem::replace(&mut reader.number, end);
         reader.open = None;
         let mut inner = self.inner.lock();
@@ -204,9 +203,9 @@ impl Spool {
             let events = inner.segments.back().map_or(end, |last| last.end);
             inner.active = None;
             reader.number = events;
-            return Next::Lost(from, events);
+            return SpoolRead::Lost(from, events);
         }
-        Next::Lost(from, end)
+        SpoolRead::Lost(from, end)
     }
 }
 

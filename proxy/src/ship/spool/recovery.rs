@@ -1,7 +1,7 @@
-//! Recovers the directory of the spool at a start, in whatever state a kill left it.
+//! Recovers the directory of the spool at startup, whatever state a kill left it in.
 //!
-//! Nothing that is found prevents the start: a torn tail is truncated, acknowledged segments are removed, and
-//! a segment that cannot be read at all is moved aside.
+//! No content of the directory prevents the start: a torn tail is truncated, acknowledged segments are removed, and
+//! an unreadable segment is moved aside.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fs::{self, File, OpenOptions};
@@ -9,37 +9,37 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::format::{self, Version};
+use super::format::{self, SegmentVersion};
 use crate::ship::dataset::Dataset;
 
 /// How many names are tried for a file that is moved aside.
 const ASIDE_MAX: usize = 1000;
 
-/// One segment: the events from `first` up to before `end`.
+/// One segment: the events `first..end`.
 #[derive(Debug)]
 pub(super) struct Segment {
     pub(super) first: u64,
     pub(super) end: u64,
-    pub(super) version: Version,
+    pub(super) version: SegmentVersion,
     /// The length of the valid part of the file.
     pub(super) bytes: u64,
-    /// Of these, those of alert transitions.
+    /// The share of alert transitions in `bytes`.
     pub(super) alert_bytes: u64,
     pub(super) path: PathBuf,
 }
 
 /// The content of the directory.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(super) struct RecoveredSpool {
     /// In order, without overlaps.
     pub(super) segments: VecDeque<Segment>,
     /// The first event that is not known to be in the index.
     pub(super) next: u64,
-    /// Of the cursor.
+    /// The generation of the cursor.
     pub(super) generation: u64,
     /// The numbers of the alert transitions that are not known to be in the index.
     pub(super) alerts: BTreeSet<u64>,
-    /// When events were recorded: numbers and times, about one a second.
+    /// When events were recorded: numbers and times, about one per second.
     pub(super) marks: VecDeque<(u64, Duration)>,
 }
 
@@ -55,14 +55,14 @@ pub(super) fn cursor_path(directory: &Path) -> PathBuf {
 ///
 /// # Errors
 /// When the directory itself cannot be read.
-pub(super) fn recover(directory: &Path) -> io::Result<Found> {
+pub(super) fn recover(directory: &Path) -> io::Result<RecoveredSpool> {
     let cursor = fs::read(cursor_path(directory)).unwrap_or_default();
     let (generation, acknowledged) = format::cursor(&cursor).unwrap_or((0, 0));
     let mut firsts: Vec<u64> = fs::read_dir(directory)?
         .filter_map(|entry| number_of(&entry.ok()?.path()))
         .collect();
     firsts.sort_unstable();
-    let mut found = Found {
+    let mut found = RecoveredSpool {
         segments: VecDeque::new(),
         next: acknowledged,
         generation,
@@ -107,22 +107,22 @@ fn number_of(path: &Path) -> Option<u64> {
 }
 
 /// Reads a whole segment, and truncates it where it is damaged.
-fn read_segment(path: &Path, first: u64, found: &mut Found) -> io::Result<Segment> {
+fn read_segment(path: &Path, first: u64, found: &mut RecoveredSpool) -> io::Result<Segment> {
     let mut bytes = Vec::new();
     // Opening or reading a pipe would block.
     if !fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("it is no file"));
+        return Err(io::Error::other("it is not a file"));
     }
     File::open(path)?.read_to_end(&mut bytes)?;
     let version = format::version(&bytes, first);
     if version.is_none() {
-        // A kill between making the file and its first write leaves less than a header.
+        // A kill between the creation of the file and its first write leaves less than a header.
         if bytes.len() >= format::HEADER_BYTES {
-            return Err(io::Error::other("it has no header of a segment"));
+            return Err(io::Error::other("it has no segment header"));
         }
         bytes.clear();
     }
-    let version = version.unwrap_or(Version::Two);
+    let version = version.unwrap_or(SegmentVersion::Two);
     let (mut end, mut alert_bytes) = (first, 0);
     let mut good = bytes.len().min(format::HEADER_BYTES);
     loop {
@@ -135,7 +135,7 @@ fn read_segment(path: &Path, first: u64, found: &mut Found) -> io::Result<Segmen
             }
             good += entry.bytes;
         } else if let Some(length) = format::damaged(version, rest, end) {
-            // It stays: the reader finds and counts it.
+            // The reader detects and counts it.
             good += length;
         } else {
             break;
@@ -145,7 +145,7 @@ fn read_segment(path: &Path, first: u64, found: &mut Found) -> io::Result<Segmen
     if good < bytes.len() {
         let cut = bytes.len() - good;
         log::warn!(
-            "spool: {cut} bytes at the end of {} are damaged and are removed",
+            "spool: removing {cut} damaged bytes at the end of {}",
             path.display()
         );
         OpenOptions::new()
@@ -163,7 +163,7 @@ fn read_segment(path: &Path, first: u64, found: &mut Found) -> io::Result<Segmen
     })
 }
 
-/// Notes when an event was recorded, at most once a second.
+/// Notes when an event was recorded, at most once per second.
 pub(super) fn mark(marks: &mut VecDeque<(u64, Duration)>, number: u64, at: Duration) {
     let due = marks
         .back()
@@ -188,7 +188,7 @@ pub(super) fn set_aside(path: &Path, why: &io::Error) {
         return;
     };
     log::error!(
-        "spool: {} cannot be read ({why}) and is moved to {}",
+        "spool: {} cannot be read ({why}); moving it to {}",
         path.display(),
         aside.display()
     );

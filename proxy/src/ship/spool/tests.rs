@@ -55,11 +55,11 @@ fn append(spool: &Spool, events: &[([u8; 26], Vec<u8>)]) -> usize {
     count
 }
 
-fn drain(spool: &Spool, reader: &mut Reader) -> Vec<Event> {
+fn drain(spool: &Spool, reader: &mut SpoolReader) -> Vec<Event> {
     let mut all = Vec::new();
     loop {
         match spool.read(reader, 7, 4_000) {
-            Next::Events(events) => {
+            SpoolRead::Events(events) => {
                 assert!(!events.is_empty());
                 all.extend(
                     events
@@ -67,7 +67,7 @@ fn drain(spool: &Spool, reader: &mut Reader) -> Vec<Event> {
                         .map(|e| (e.number, e.id, e.line.into_vec())),
                 );
             }
-            Next::Empty => return all,
+            SpoolRead::Empty => return all,
             other => panic!("{other:?}"),
         }
     }
@@ -90,7 +90,10 @@ fn events_are_read_in_order_and_removed_when_acknowledged() {
     let mut dice = Dice(7);
     let (spool, mut reader, found) = Spool::open(&config, &PerDataset::default()).expect("open");
     assert_eq!(found, 0);
-    assert!(matches!(spool.read(&mut reader, 10, 1_000), Next::Empty));
+    assert!(matches!(
+        spool.read(&mut reader, 10, 1_000),
+        SpoolRead::Empty
+    ));
     let events: Vec<_> = (0..5_000).map(|serial| event(serial, &mut dice)).collect();
     for batch in events.chunks(37) {
         assert_eq!(append(&spool, batch), batch.len());
@@ -181,7 +184,7 @@ fn a_temporary_read_error_loses_nothing() {
     for _ in 0..3 {
         assert!(matches!(
             spool.read(&mut reader, 10, 1_000),
-            Next::Failed(_)
+            SpoolRead::Failed(_)
         ));
     }
     fs::remove_dir(&path).expect("removed");
@@ -221,7 +224,7 @@ fn lengths(directory: &Path) -> BTreeMap<PathBuf, u64> {
         .collect()
 }
 
-/// What a kill leaves of the files: all that was synced, and of the rest any part.
+/// Simulates a kill: keeps everything that was synced and any part of the rest.
 fn kill(directory: &Path, synced: &BTreeMap<PathBuf, u64>, dice: &mut Dice) {
     for path in segments(directory) {
         let length = fs::metadata(&path).expect("metadata").len();
@@ -253,7 +256,7 @@ fn no_kill_loses_synced_events_or_prevents_a_start() {
         let config = config(directory.path(), 2 << 20);
         let mut dice = Dice(seed * 7_919);
         let mut serial = 0;
-        // What must come again: appended, synced, not acknowledged.
+        // What must be read again: appended, synced, not acknowledged.
         let mut owed: BTreeSet<[u8; 26]> = BTreeSet::new();
         let mut ever: BTreeMap<[u8; 26], Vec<u8>> = BTreeMap::new();
         for _ in 0..6 {
@@ -271,7 +274,7 @@ fn no_kill_loses_synced_events_or_prevents_a_start() {
                 );
             }
             assert!(read.windows(2).all(|pair| pair[0].0 < pair[1].0));
-            // What a start has read was on the disk.
+            // Events read at startup were on disk.
             owed.extend(there);
             let mut synced = lengths(directory.path());
             let mut unacknowledged: Vec<Event> = read;

@@ -25,7 +25,7 @@ fn promtool_accepts_the_scrape() {
     exchange.error_code = None;
     metrics.count(&exchange, Duration::from_millis(7));
     let mut stdin = child.stdin.take().expect("its input");
-    std::io::Write::write_all(&mut stdin, &metrics.all.render(Format::Text))
+    std::io::Write::write_all(&mut stdin, &metrics.all.render(ExpositionFormat::Text))
         .expect("all of it read");
     drop(stdin);
     let output = child.wait_with_output().expect("an end");

@@ -1,7 +1,7 @@
 //! Damage to files of the spool.
 
 use super::*;
-use crate::ship::spool::format::Version;
+use crate::ship::spool::format::SegmentVersion;
 
 #[test]
 fn an_unreadable_segment_is_moved_aside_and_the_rest_is_read() {
@@ -14,7 +14,7 @@ fn an_unreadable_segment_is_moved_aside_and_the_rest_is_read() {
     drop(spool);
     let paths = segments(directory.path());
     assert!(paths.len() >= 4, "{paths:?}");
-    // No segment at all, an empty one, one that is a folder, and a cursor of nonsense.
+    // An invalid segment, an empty one, a directory in place of one, and an invalid cursor.
     fs::write(&paths[1], b"weirsegX0000000000000000").expect("write");
     fs::write(config.path.join("00000000000000009999.seg"), b"").expect("write");
     fs::create_dir(config.path.join("00000000000000019999.seg")).expect("a folder");
@@ -27,7 +27,7 @@ fn an_unreadable_segment_is_moved_aside_and_the_rest_is_read() {
     for (number, id, _) in &read {
         assert_eq!(*id, events[*number as usize].0);
     }
-    // What is missing in the middle does not hold the cursor back.
+    // Missing events in the middle do not hold back the cursor.
     spool.acknowledge(0, read[0].0);
     for (number, _, _) in &read {
         spool.acknowledge(*number, number + 1);
@@ -51,10 +51,10 @@ fn damage_while_reading_is_reported_as_lost() {
     let (mut got, mut lost) = (0, 0);
     loop {
         match spool.read(&mut reader, 1_000, 1 << 20) {
-            Next::Events(events) => got += events.len() as u64,
-            Next::Lost(from, to) => lost += to - from,
-            Next::Empty => break,
-            Next::Failed(error) => panic!("{error}"),
+            SpoolRead::Events(events) => got += events.len() as u64,
+            SpoolRead::Lost(from, to) => lost += to - from,
+            SpoolRead::Empty => break,
+            SpoolRead::Failed(error) => panic!("{error}"),
         }
     }
     assert!(lost > 0 && got > 100, "{got} and {lost}");
@@ -72,11 +72,11 @@ fn events_after_damage_are_read() {
     append(&spool, &events);
     let path = segments(directory.path()).remove(0);
     let mut bytes = fs::read(&path).expect("read");
-    // What tells the length of the first, so that nothing is found behind it.
+    // Damage the length of the first event, so that nothing after it is found.
     bytes[16] ^= 1;
     fs::write(&path, bytes).expect("write");
     let lost = spool.read(&mut reader, 100, 1 << 20);
-    assert!(matches!(lost, Next::Lost(0, 20)), "{lost:?}");
+    assert!(matches!(lost, SpoolRead::Lost(0, 20)), "{lost:?}");
     append(&spool, &later);
     assert_eq!(drain(&spool, &mut reader).len(), 10);
 }
@@ -93,8 +93,9 @@ fn a_damaged_event_loses_no_other() {
         append(&spool, &events);
         let path = segments(directory.path()).remove(0);
         let mut bytes = fs::read(&path).expect("read");
-        let length =
-            |from, number| format::length(Version::Two, &bytes[from..], number).expect("an event");
+        let length = |from, number| {
+            format::length(SegmentVersion::Two, &bytes[from..], number).expect("an event")
+        };
         let end = (0..15).fold(format::HEADER_BYTES, |from, number| {
             from + length(from, number)
         });
@@ -109,10 +110,10 @@ fn a_damaged_event_loses_no_other() {
         let (mut got, mut lost) = (0, Vec::new());
         loop {
             match spool.read(&mut reader, 7, 4_000) {
-                Next::Events(events) => got += events.len(),
-                Next::Lost(from, to) => lost.push(to - from),
-                Next::Empty => break,
-                Next::Failed(error) => panic!("{error}"),
+                SpoolRead::Events(events) => got += events.len(),
+                SpoolRead::Lost(from, to) => lost.push(to - from),
+                SpoolRead::Empty => break,
+                SpoolRead::Failed(error) => panic!("{error}"),
             }
         }
         assert_eq!((got, lost), (29, vec![1]));
@@ -143,7 +144,7 @@ fn no_content_of_the_directory_prevents_a_start() {
         let found = drain(&spool, &mut reader);
         assert_eq!(found.last().expect("an event").1, events[0].0);
         drop(spool);
-        // A cursor that checks out and leaves no number for the next event.
+        // A cursor with a valid checksum that leaves no number for the next event.
         fs::write(at("cursor"), format::slot(9, u64::MAX)).expect("written");
     }
 }

@@ -1,4 +1,4 @@
-//! Events of requests and alert transitions in one spool.
+//! Request events and alert transitions in one spool.
 
 use super::*;
 
@@ -8,7 +8,7 @@ fn append_to(spool: &Spool, dataset: Dataset, events: &[([u8; 26], Vec<u8>)]) ->
 }
 
 #[test]
-fn datasets_are_told_apart_over_a_restart_and_counted_in_ledgers_of_their_own() {
+fn datasets_are_distinguished_after_a_restart_and_counted_in_their_own_ledgers() {
     let directory = TempDir::new().expect("a directory");
     let config = config(directory.path(), 1 << 20);
     let mut dice = Dice(41);
@@ -32,7 +32,7 @@ fn datasets_are_told_apart_over_a_restart_and_counted_in_ledgers_of_their_own() 
         (recovered(Dataset::Access), recovered(Dataset::Alert)),
         (22, 8)
     );
-    let Next::Events(events) = spool.read(&mut reader, 100, 1 << 20) else {
+    let SpoolRead::Events(events) = spool.read(&mut reader, 100, 1 << 20) else {
         panic!("events");
     };
     for event in &events {
@@ -94,7 +94,7 @@ fn neither_dataset_takes_the_room_of_the_other() {
 }
 
 #[test]
-fn a_transition_that_waits_moves_on_and_keeps_no_segment() {
+fn a_waiting_transition_is_moved_and_keeps_no_old_segment() {
     let directory = TempDir::new().expect("a directory");
     let config = config(directory.path(), 1 << 20);
     let mut dice = Dice(53);
@@ -103,8 +103,8 @@ fn a_transition_that_waits_moves_on_and_keeps_no_segment() {
     ledgers.alert.record();
     let transition = event(0, &mut dice);
     append_to(&spool, Dataset::Alert, std::slice::from_ref(&transition));
-    let read = |reader: &mut Reader| match spool.read(reader, 100, 1 << 20) {
-        Next::Events(events) => events,
+    let read = |reader: &mut SpoolReader| match spool.read(reader, 100, 1 << 20) {
+        SpoolRead::Events(events) => events,
         other => panic!("{other:?}"),
     };
     let waiting = read(&mut reader);
