@@ -73,7 +73,7 @@ impl<'a> RequestHead<'a> {
                 _ if ignored.contains(name) || !(request.is_forwarded)(name) => {}
                 header::ACCEPT => head.keyed.extend(accepted(request, value)),
                 header::CONTENT_TYPE if accept::is_json(value) => {
-                    head.keyed.push(KeyedHeader::JsonType)
+                    head.keyed.push(KeyedHeader::JsonType);
                 }
                 _ => head
                     .keyed

@@ -135,7 +135,7 @@ impl Visitor for Statefulness {
     fn open(&mut self, at: StatefulnessPosition, _container: Container) {
         match at {
             StatefulnessPosition::Tool | StatefulnessPosition::Item => {
-                self.is_self_contained = false
+                self.is_self_contained = false;
             }
             StatefulnessPosition::Store => self.store = StoreMember::Yes,
             StatefulnessPosition::Id
@@ -159,13 +159,13 @@ impl Visitor for Statefulness {
             (StatefulnessPosition::Id, JsonValue::Null | JsonValue::String(b"")) => {}
             (StatefulnessPosition::Deferred, JsonValue::Null | JsonValue::False) => {}
             (StatefulnessPosition::Id | StatefulnessPosition::Deferred, _) => {
-                self.is_stateful = true
+                self.is_stateful = true;
             }
             (StatefulnessPosition::ToolType, JsonValue::String(b"function" | b"custom")) => {
-                self.is_self_contained = true
+                self.is_self_contained = true;
             }
             (StatefulnessPosition::ItemType, JsonValue::String(b"item_reference")) => {
-                self.is_stateful = true
+                self.is_stateful = true;
             }
             (StatefulnessPosition::ItemType, JsonValue::String(_)) => self.is_self_contained = true,
             _ => {}

@@ -246,7 +246,7 @@ impl Visitor for RequestVisitor<'_> {
             (RequestPosition::Stream, JsonValue::False) => self.parsed.stream = false,
             (RequestPosition::IncludeUsage, JsonValue::True) => self.parsed.include_usage = true,
             (RequestPosition::Texts, JsonValue::Number(_)) => {
-                self.parsed.text.begin(TextPart::Token)
+                self.parsed.text.begin(TextPart::Token);
             }
             (RequestPosition::RawJson, JsonValue::Number(written)) => self.parsed.text.add(written),
             _ => {}

@@ -296,7 +296,7 @@ impl Facts {
 
     /// The current document ends, and takes effect.
     fn document_ended(&mut self) {
-        let mut document = std::mem::replace(&mut self.document, Document::default());
+        let mut document = std::mem::take(&mut self.document);
         self.is_known |= document.is_known(self.layout);
         self.has_events |= document.kind != DocumentType::KeepAlive;
         if !self.is_like_ollama && !self.is_known {

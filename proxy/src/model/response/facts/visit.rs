@@ -124,13 +124,13 @@ impl Visitor for Facts {
             (ResponsePosition::Done, JsonValue::False) => document.done = Some(false),
             (ResponsePosition::Error, _) => document.is_error |= is_set(value),
             (ResponsePosition::BaseStatus, JsonValue::Number(status)) => {
-                document.is_error |= status != b"0"
+                document.is_error |= status != b"0";
             }
             (ResponsePosition::Blocked, JsonValue::String(_)) => {
-                document.gemini = Some(MayBeLast::Yes)
+                document.gemini = Some(MayBeLast::Yes);
             }
             (ResponsePosition::Document, JsonValue::Word(b"DONE")) => {
-                document.has_done_marker = true
+                document.has_done_marker = true;
             }
             (ResponsePosition::Document, _) => self.has_events = true,
             _ => {}
