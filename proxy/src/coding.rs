@@ -129,7 +129,7 @@ impl Decoder {
         }))))
     }
 
-    /// DecodeBounds the decoded bytes, those of all codings together.
+    /// Limits the decoded bytes of all codings together.
     pub fn limit(&mut self, decoded_max: u64) {
         if let Some(chain) = &mut self.0 {
             chain.bounds.decoded_max = decoded_max;

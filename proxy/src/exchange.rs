@@ -306,8 +306,8 @@ impl Exchange {
         self.received_at + now.saturating_duration_since(self.timing.started())
     }
 
-    /// From the head of the request to its end. The stages of a finished request cover all of its time; one whose client
-    /// left is dropped within a stage, so its end is read from the clock.
+    /// From the head of the request to its end. The stages of a finished request cover all of its time; one whose
+    /// client left is dropped within a stage, so its end is read from the clock.
     pub(crate) fn duration(&self, now: impl FnOnce() -> Instant) -> Duration {
         match self.error_code {
             Some(ErrorCode::ClientClosed) => now().saturating_duration_since(self.timing.started()),

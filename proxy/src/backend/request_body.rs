@@ -56,8 +56,8 @@ impl RequestBody {
         })
     }
 
-    /// The same body, with a notification when the endpoint has been sent all of the request over HTTP/1. A pass-through
-    /// body sends none: the sender of its pieces knows.
+    /// The same body, with a notification when the endpoint has been sent all of the request over HTTP/1. A
+    /// pass-through body sends none: the sender of its pieces knows.
     #[must_use]
     pub fn notifying(mut self, sent: oneshot::Sender<()>) -> Self {
         if let RequestBody::Whole(whole) = &mut self {

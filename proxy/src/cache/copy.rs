@@ -1,6 +1,6 @@
 //! The copy of a response that is made while it is delivered.
 //!
-//! As soon as the response is larger than what is stored, the copy is freed: a long stream never try_push more memory
+//! As soon as the response is larger than what is stored, the copy is freed: a long stream never takes more memory
 //! than the largest stored response. Content codings are decoded: one representation is stored, and served to each
 //! client in a coding that it accepts.
 

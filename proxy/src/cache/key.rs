@@ -58,7 +58,7 @@ pub(super) fn of(
 struct KeyPrefix(Vec<u8>);
 
 impl KeyPrefix {
-    /// Adds a part with its length before it. No part of a request prefix has 4 GiB.
+    /// Adds a part with its length before it. No part of a request head has 4 GiB.
     #[inline]
     fn add(&mut self, part: &[u8]) {
         self.0.extend_from_slice(&(part.len() as u32).to_le_bytes());

@@ -1,6 +1,6 @@
-//! Detects whether the response to a request depends on more than the request: on state of the backend, on deferred work,
-//! and, in OpenAI's Responses API, on tools of the provider and on items and prompts that are referenced by their ids
-//! ([reference](https://platform.openai.com/docs/api-reference/responses/create)).
+//! Detects whether the response to a request depends on more than the request: on state of the backend, on deferred
+//! work, and, in OpenAI's Responses API, on tools of the provider and on items and prompts that are referenced by
+//! their ids ([reference](https://platform.openai.com/docs/api-reference/responses/create)).
 
 use crate::model::json::{Container, Interest, JsonPosition, JsonValue, Visitor};
 use crate::model::operation::Operation;

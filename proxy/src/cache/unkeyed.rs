@@ -108,7 +108,7 @@ fn is_of_the_client_or_trace(name: &str) -> bool {
     )
 }
 
-/// NameTable with a known prefix; most names are ruled out by their first letters.
+/// Names with a known prefix; most names are ruled out by their first letters.
 fn is_of_a_known_family(name: &str) -> bool {
     match name.as_bytes() {
         [b'x', b'-', b'b' | b'd' | b'f' | b'i' | b's', ..] => {

@@ -1,8 +1,8 @@
 //! Reads the response of a model call: model, finish reasons, token usage, when content arrived, how it ended, and
 //! whether it is complete and successful, so that it may be stored.
 //!
-//! Supported are the formats of `response/position.rs`, as JSON, as an event stream, as lines of JSON, and as a streamed
-//! array. The content is not stored, and events and bodies may have any size.
+//! Supported are the formats of `response/position.rs`, as JSON, as an event stream, as lines of JSON, and as a
+//! streamed array. The content is not stored, and events and bodies may have any size.
 
 use std::time::Instant;
 
@@ -251,8 +251,8 @@ impl ResponseReader {
     }
 
     /// Whether it is a complete and successful response to its operation: a stream with finish reasons and terminal
-    /// event, or a complete JSON text with all that the operation requires, without an error. Only such a response may be
-    /// stored.
+    /// event, or a complete JSON text with all that the operation requires, without an error. Only such a response
+    /// may be stored.
     #[must_use]
     pub fn is_successful(&self) -> bool {
         let facts = &self.facts;

@@ -1,5 +1,5 @@
-//! Passes the values of the parsed text to a visitor, as [`JsonScanner`](crate::model::json::JsonScanner) would, so that
-//! it is not parsed twice.
+//! Passes the values of the parsed text to a visitor, as [`JsonScanner`](crate::model::json::JsonScanner) would, so
+//! that it is not parsed twice.
 
 use super::CanonicalParser;
 use crate::cache::statefulness::StatefulnessPosition;

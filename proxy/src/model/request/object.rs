@@ -112,7 +112,7 @@ enum MessageMember {
     At(RequestPosition),
 }
 
-/// The place of a value in a request.
+/// The position of a value in a request.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum RequestPosition {
     Request,

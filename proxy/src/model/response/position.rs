@@ -1,8 +1,8 @@
 //! The positions of the relevant values in a response, for all formats at once: the same path means the same in all of
 //! them, except for a few that the `type` of the document distinguishes.
 //!
-//! The formats: OpenAI's [chat] and [responses], Anthropic's [messages], [Gemini]'s, [Ollama]'s and [Cohere]'s, with the
-//! extensions of compatible providers (Groq, OpenRouter, DeepSeek, Moonshot, Mistral).
+//! The formats: OpenAI's [chat] and [responses], Anthropic's [messages], [Gemini]'s, [Ollama]'s and [Cohere]'s,
+//! with the extensions of compatible providers (Groq, OpenRouter, DeepSeek, Moonshot, Mistral).
 //!
 //! [chat]: https://platform.openai.com/docs/api-reference/chat/object
 //! [responses]: https://platform.openai.com/docs/api-reference/responses/object

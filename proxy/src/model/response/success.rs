@@ -1,5 +1,5 @@
-//! Detects failure and pending work in a JSON response to an unknown operation, which must not be stored. The heuristics
-//! cover the conventions of many services.
+//! Detects failure and pending work in a JSON response to an unknown operation, which must not be stored. The
+//! heuristics cover the conventions of many services.
 
 use crate::model::json::{Interest, JsonPosition, JsonScanner, JsonValue, Visitor};
 
