@@ -212,7 +212,7 @@ impl ResponseCache {
             return CacheDecision::Bypass;
         }
         let head = RequestHead::read(request, &self.ignored);
-        if head.asks_part || head.is_encoded || head.directive == RequestDirective::NoStore {
+        if head.is_range_request || head.is_encoded || head.directive == RequestDirective::NoStore {
             return CacheDecision::Bypass;
         }
         let key = |body: &[u8], statefulness: Statefulness| {

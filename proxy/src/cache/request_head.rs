@@ -14,8 +14,8 @@ const HEADERS_USUAL: usize = 16;
 /// What the head of a request means for the cache.
 pub(super) struct RequestHead<'a> {
     pub(super) directive: RequestDirective,
-    /// Whether a part of the response is requested.
-    pub(super) asks_part: bool,
+    /// Whether a part of the response is requested (`Range`).
+    pub(super) is_range_request: bool,
     /// Whether the body has a content coding.
     pub(super) is_encoded: bool,
     /// In the order of their names; the values of one name in their own order.
@@ -50,7 +50,7 @@ impl<'a> RequestHead<'a> {
     pub(super) fn read(request: &CacheRequest<'a>, ignored: &[HeaderName]) -> Self {
         let mut head = RequestHead {
             directive: RequestDirective::None,
-            asks_part: false,
+            is_range_request: false,
             is_encoded: false,
             keyed: SmallVec::new(),
         };
@@ -58,7 +58,7 @@ impl<'a> RequestHead<'a> {
         let mut pragma = None;
         for (name, value) in request.headers {
             match *name {
-                header::RANGE => head.asks_part = true,
+                header::RANGE => head.is_range_request = true,
                 header::CONTENT_ENCODING => {
                     head.is_encoded |= !value.as_bytes().eq_ignore_ascii_case(b"identity");
                 }
