@@ -15,7 +15,7 @@ use weir::backend::{self, request_head::HeaderFilter};
 use weir::cache::copy::CopyBuffer;
 use weir::cache::{CacheDecision, CacheRequest, Config, PathMatch, ResponseCache, Scope};
 use weir::limit::{self, By, Limits, Subject};
-use weir::model::json::Unseen;
+use weir::model::json::IgnoreAll;
 use weir::model::operation::Operation;
 use weir::model::request::RequestReader;
 
@@ -112,17 +112,17 @@ fn keys(criterion: &mut Criterion) {
             path_match: PathMatch::Exact,
         };
         group.bench_function(name, |bencher| {
-            bencher.iter(|| cache.decide(black_box(&request), &mut Unseen));
+            bencher.iter(|| cache.decide(black_box(&request), &mut IgnoreAll));
         });
         group.bench_function(format!("{name}_with_model"), |bencher| {
             bencher.iter(|| {
                 let path = black_box(request.path);
                 let mut reader = RequestReader::of(Operation::Chat, path, &headers);
-                let decision = reader.read_by(|shown| cache.decide(&request, shown));
+                let decision = reader.with_visitor(|visitor| cache.decide(&request, visitor));
                 (decision, reader.finish())
             });
         });
-        if let CacheDecision::LookUp(key) = cache.decide(&request, &mut Unseen) {
+        if let CacheDecision::LookUp(key) = cache.decide(&request, &mut IgnoreAll) {
             let mut copy = CopyBuffer::new(200, &HeaderMap::new(), 1_000);
             copy.push([b'x'; 600]);
             if let Some(stored) = copy.finish(Duration::ZERO) {

@@ -36,7 +36,7 @@ use prometheus::IntGauge;
 use crate::answer::ResponseOutcome;
 use crate::answer::local::{self, LocalResponse};
 use crate::backend::loops::LoopToken;
-use crate::cache::Stored;
+use crate::cache::CachedResponse;
 use crate::clock;
 use crate::exchange::{Exchange, NO_PLATFORM, Recorder, Stage};
 use crate::generation::Generation;
@@ -114,7 +114,7 @@ struct Prepared {
 enum ResponseSource {
     Upstream(Upstream),
     /// The cache; with the age of the response in seconds.
-    Stored(Arc<Stored>, u64),
+    Stored(Arc<CachedResponse>, u64),
     Local(LocalResponse),
 }
 

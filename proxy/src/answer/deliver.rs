@@ -127,7 +127,7 @@ async fn forward_body(
         let begun = std::mem::replace(&mut now, clock::now());
         let writing = now.saturating_duration_since(begun);
         if writing > IMMEDIATE_WRITE_MAX {
-            exchange.timing.waited_for_client(writing);
+            exchange.timing.add_client_wait(writing);
         }
         if written.is_err() {
             drain(exchange, body, filter, tail).await;

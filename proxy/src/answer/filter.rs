@@ -10,10 +10,10 @@ use super::tail::{Awaited, FramingEnd, Tail, Terminal};
 use super::text::ResponseText;
 use super::timeouts::ResponseTimeouts;
 use super::usage_stripper::UsageStripper;
-use crate::coding::{Decoder, Progress, StopReason};
+use crate::coding::{DecodeProgress, Decoder, StopReason};
 use crate::exchange::Exchange;
 use crate::model::ending::Ending;
-use crate::model::response::{ResponseForm, ResponseReader};
+use crate::model::response::{ResponseLayout, ResponseReader};
 use crate::refusal::ErrorCode;
 
 /// Reads, changes and copies the body of one response.
@@ -48,7 +48,7 @@ impl BodyFilter<'_> {
                     text.feed(plain);
                 }
             });
-            if let Progress::Stopped(reason) = decoder.progress() {
+            if let DecodeProgress::Stopped(reason) = decoder.progress() {
                 self.stop_reading(reason);
             }
         }
@@ -101,13 +101,13 @@ impl BodyFilter<'_> {
             return false;
         }
         match self.form() {
-            ResponseForm::Events => copying.ends_with_any(&[b"\n\n", b"\n\r\n", b"\r\r"]),
-            ResponseForm::Lines => copying.ends_with_any(&[b"\n"]),
+            ResponseLayout::Events => copying.ends_with_any(&[b"\n\n", b"\n\r\n", b"\r\r"]),
+            ResponseLayout::Lines => copying.ends_with_any(&[b"\n"]),
             // Whether an array is complete is only known at the end of its framing.
-            ResponseForm::Array
-            | ResponseForm::Text
-            | ResponseForm::Unseen
-            | ResponseForm::Other => false,
+            ResponseLayout::Array
+            | ResponseLayout::Text
+            | ResponseLayout::Undetermined
+            | ResponseLayout::Other => false,
         }
     }
 
@@ -146,7 +146,7 @@ impl BodyFilter<'_> {
 
     fn is_decoded(&self) -> bool {
         let decoder = self.decoder.as_ref();
-        decoder.is_none_or(|decoder| decoder.progress() == Progress::Whole)
+        decoder.is_none_or(|decoder| decoder.progress() == DecodeProgress::Whole)
     }
 
     fn terminal(&self) -> Terminal {
@@ -158,10 +158,10 @@ impl BodyFilter<'_> {
     }
 
     /// The form of the response, if it is read.
-    pub(super) fn form(&self) -> ResponseForm {
+    pub(super) fn form(&self) -> ResponseLayout {
         self.usage
             .as_ref()
-            .map_or(ResponseForm::Other, |usage| usage.form())
+            .map_or(ResponseLayout::Other, |usage| usage.layout())
     }
 
     /// What is still expected, if the terminal event has arrived by `now`.
@@ -200,8 +200,8 @@ impl BodyFilter<'_> {
         let is_whole = match (framing, self.form()) {
             // Only the end of the framing would have shown that nothing follows.
             (FramingEnd::GivenUp, _) if self.terminal() == Terminal::Guessed => false,
-            (_, ResponseForm::Events) => self.is_copy_whole(),
-            (FramingEnd::GivenUp, ResponseForm::Lines) => self.is_copy_whole(),
+            (_, ResponseLayout::Events) => self.is_copy_whole(),
+            (FramingEnd::GivenUp, ResponseLayout::Lines) => self.is_copy_whole(),
             (FramingEnd::Arrived | FramingEnd::GivenUp, _) => true,
         };
         match is_whole {

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::content::texts::{BODY_BYTES_MAX, KeyKind, TEXT_BYTES_MAX, TextCollector};
 use crate::model::response::ResponseFormat;
-use crate::model::sse::Scanner;
+use crate::model::sse::SseDataReader;
 
 /// The longest JSON response that is read; it is held until its end.
 const JSON_BYTES_MAX: usize = BODY_BYTES_MAX / 4;
@@ -14,7 +14,7 @@ const JSON_BYTES_MAX: usize = BODY_BYTES_MAX / 4;
 pub(crate) enum ResponseText {
     Json(Vec<u8>),
     Stream {
-        scanner: Scanner,
+        scanner: SseDataReader,
         texts: Box<StreamText>,
     },
 }
@@ -28,7 +28,7 @@ impl ResponseText {
         match kind {
             ResponseFormat::Json => ResponseText::Json(Vec::new()),
             ResponseFormat::Sse => ResponseText::Stream {
-                scanner: Scanner::new(),
+                scanner: SseDataReader::new(),
                 texts: Box::new(StreamText(TextCollector::joined_by(""))),
             },
         }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use memchr::memchr2;
 
-use crate::model::usage_chunk::{Looks, UsageChunk};
+use crate::model::usage_chunk::{UsageChunk, UsageChunkMatch};
 
 /// An event that is larger than this is not the chunk.
 const HELD_BYTES_MAX: usize = 64 * 1024;
@@ -129,7 +129,7 @@ impl UsageStripper {
             }
             let (read, looks) = self.read_line(&piece[at..]);
             at += read;
-            if looks == Looks::Otherwise || self.held.len() + at - from > HELD_BYTES_MAX {
+            if looks == UsageChunkMatch::Excluded || self.held.len() + at - from > HELD_BYTES_MAX {
                 self.release(&mut forwarded);
             }
         }
@@ -155,7 +155,7 @@ impl UsageStripper {
     }
 
     fn is_chunk(&self) -> bool {
-        self.event == EventState::Held && self.data == DataLine::Some && self.look.is_whole()
+        self.event == EventState::Held && self.data == DataLine::Some && self.look.is_usage_chunk()
     }
 
     /// Forwards the held event, if there is one: it is not the chunk.
@@ -183,9 +183,9 @@ impl UsageStripper {
     }
 
     /// Continues reading a line. Returns how many bytes were read, and what the event looks like then.
-    fn read_line(&mut self, rest: &[u8]) -> (usize, Looks) {
+    fn read_line(&mut self, rest: &[u8]) -> (usize, UsageChunkMatch) {
         let first = rest.first().copied().unwrap_or(b'\n');
-        let mut looks = Looks::LikeUsage;
+        let mut looks = UsageChunkMatch::Possible;
         let (line, read) = match self.line {
             LineState::Name(4) if first == b':' || is_line_end(first) => {
                 if std::mem::replace(&mut self.data, DataLine::Some) == DataLine::Some {

@@ -40,7 +40,7 @@ pub(super) fn ask(
     if !exchange.model.request_stream || !may_ask(pipeline, session, exchange) {
         return UsageAsked::No;
     }
-    match ask_usage::with_usage_asked(&body.bytes) {
+    match ask_usage::with_usage_requested(&body.bytes) {
         Some(changed) => {
             body.bytes = changed;
             UsageAsked::Yes

@@ -7,7 +7,7 @@ use http::response::Parts;
 
 use crate::answer::copying::{CopyStored, ResponseCopy};
 use crate::cache::copy::CopyBuffer;
-use crate::cache::{CacheDecision, Key, ResponseCache};
+use crate::cache::{CacheDecision, CacheKey, ResponseCache};
 use crate::exchange::Exchange;
 use crate::generation::pipeline::RoutePipeline;
 
@@ -15,7 +15,7 @@ use crate::generation::pipeline::RoutePipeline;
 pub(super) struct CacheCopy<'a> {
     buffer: CopyBuffer,
     cache: &'a ResponseCache,
-    key: Key,
+    key: CacheKey,
 }
 
 impl<'a> CacheCopy<'a> {

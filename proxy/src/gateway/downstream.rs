@@ -20,8 +20,8 @@ use crate::answer::stored::{self, StoredResponse};
 use crate::answer::timeouts::ResponseTimeouts;
 use crate::answer::usage_stripper::{self, UsageStripper};
 use crate::backend::response::UpstreamResponse;
-use crate::cache::status::Status;
-use crate::cache::{CacheDecision, Stored};
+use crate::cache::status::CacheStatus;
+use crate::cache::{CacheDecision, CachedResponse};
 use crate::clock;
 use crate::coding::Decoder;
 use crate::exchange::Exchange;
@@ -69,7 +69,7 @@ pub(super) async fn deliver(
 pub(super) async fn deliver_stored(
     session: &mut Session,
     exchange: &mut Exchange,
-    stored: &Stored,
+    stored: &CachedResponse,
     age_s: u64,
 ) -> ResponseOutcome {
     model_response::record_stored_text(exchange, stored);
@@ -165,7 +165,7 @@ async fn forward(
     let UpstreamResponse { head, body, .. } = response;
     // A chunk that may have to be stripped is not part of the copy before the end of the stream.
     if filter.copying.is_some() && filter.stripper.is_none() {
-        let kind = filter.usage.as_ref().map(|usage| usage.kind());
+        let kind = filter.usage.as_ref().map(|usage| usage.format());
         let ahead = match kind {
             Some(ResponseFormat::Json) if !exchange.model.request_stream => ReadAhead::ToTheEnd,
             _ => ReadAhead::Arrived,
@@ -186,8 +186,8 @@ async fn forward(
 /// Replaces the `Cache-Status` of a response that has been stored.
 fn note_stored(exchange: &mut Exchange, stored: CopyStored, decision: CacheDecision) {
     let status = match (stored, decision) {
-        (CopyStored::Yes, CacheDecision::LookUp(_)) => Status::MissStored,
-        (CopyStored::Yes, CacheDecision::Refresh(_)) => Status::RefreshStored,
+        (CopyStored::Yes, CacheDecision::LookUp(_)) => CacheStatus::MissStored,
+        (CopyStored::Yes, CacheDecision::Refresh(_)) => CacheStatus::RefreshStored,
         (CopyStored::No, _) | (_, CacheDecision::Bypass) => return,
     };
     let headers = &mut exchange.response_headers;

@@ -8,8 +8,8 @@ use http::HeaderValue;
 use super::Stop;
 use super::routing::{add_header, forwarded_host, query};
 use crate::backend::request_head::HeaderFilter;
-use crate::cache::status::Status;
-use crate::cache::{CacheDecision, CacheRequest, PathMatch, Stored};
+use crate::cache::status::CacheStatus;
+use crate::cache::{CacheDecision, CacheRequest, CachedResponse, PathMatch};
 use crate::clock;
 use crate::exchange::{
     CacheNote, CacheOutcome, CacheTier, Exchange, LimitOutcome, SignatureNote, SignatureOutcome,
@@ -20,7 +20,7 @@ use crate::http::budgeted_reader::BudgetedReader;
 use crate::http::session::Session;
 use crate::limit::concurrency::Permit;
 use crate::limit::{self, Decision, QuotaStatus, Subject, retry_after_s};
-use crate::model::json::Unseen;
+use crate::model::json::IgnoreAll;
 use crate::refusal::{ErrorCode, Refusal};
 use crate::route::PathPattern;
 use crate::signature::Request;
@@ -217,8 +217,8 @@ fn pending(within: Duration) -> Refusal {
 /// The result of a cache lookup.
 pub(super) enum Lookup {
     /// A stored response, and its age in seconds.
-    Hit(Arc<Stored>, u64),
-    /// There is none; the decision about storing the backend's response.
+    Hit(Arc<CachedResponse>, u64),
+    /// No stored response is used. Whether, and under which key, the backend's response may be stored.
     Miss(CacheDecision),
 }
 
@@ -261,8 +261,8 @@ pub(super) fn decide(
         path_match,
     };
     Some(match reader {
-        Some(reader) => reader.read_by(|shown| cache.decide(&request, shown)),
-        None => cache.decide(&request, &mut Unseen),
+        Some(reader) => reader.with_visitor(|visitor| cache.decide(&request, visitor)),
+        None => cache.decide(&request, &mut IgnoreAll),
     })
 }
 
@@ -281,10 +281,10 @@ pub(super) fn look_up(
         CacheDecision::Refresh(_) | CacheDecision::Bypass => None,
     };
     let (outcome, status) = match (&hit, &decision) {
-        (Some(_), _) => (CacheOutcome::Hit, Status::Hit),
-        (None, CacheDecision::LookUp(_)) => (CacheOutcome::Miss, Status::Miss),
-        (None, CacheDecision::Refresh(_)) => (CacheOutcome::Bypass, Status::Refresh),
-        (None, CacheDecision::Bypass) => (CacheOutcome::Bypass, Status::Bypass),
+        (Some(_), _) => (CacheOutcome::Hit, CacheStatus::Hit),
+        (None, CacheDecision::LookUp(_)) => (CacheOutcome::Miss, CacheStatus::Miss),
+        (None, CacheDecision::Refresh(_)) => (CacheOutcome::Bypass, CacheStatus::Refresh),
+        (None, CacheDecision::Bypass) => (CacheOutcome::Bypass, CacheStatus::Bypass),
     };
     let age_s = hit.as_ref().map_or(0, |hit| hit.response.age_s(now));
     exchange.cache = Some(CacheNote {

@@ -69,11 +69,11 @@ pub(super) async fn read(
     if read.is_err() {
         // Whatever the error was, the time was spent waiting for the client.
         let waited = clock::now().saturating_duration_since(since);
-        exchange.timing.waited_for_client(waited);
+        exchange.timing.add_client_wait(waited);
     }
     let body = read?;
     exchange.request_body_bytes = body.bytes.len() as u64;
-    exchange.timing.waited_for_client(body.client_wait);
+    exchange.timing.add_client_wait(body.client_wait);
     Ok(InboundBody::Buffered(body))
 }
 
@@ -99,7 +99,7 @@ pub(super) async fn forward(
             if session.expects_continue() && session.write_continue().await.is_err() {
                 return Err(Stop::ClientLeft);
             }
-            let (pieces, body) = RequestBody::passed_through(session.announced_bytes());
+            let (pieces, body) = RequestBody::pass_through(session.announced_bytes());
             let bounds = bounds(pipeline, kind, messages_idle);
             return Ok((body, Relay::open(pieces, bounds, trailing, reader, now)));
         }

@@ -72,7 +72,7 @@ fn read_first(
     mut reader: BudgetedReader,
     body: &[u8],
 ) -> Result<Option<Box<BudgetedReader>>, Refusal> {
-    if !reader.is_over() {
+    if !reader.is_complete() {
         let (first, rest) = body.split_at(body.len().min(PIECE_BYTES));
         reader.feed(first)?;
         if !rest.is_empty() {

@@ -8,12 +8,12 @@ use http::response::Parts;
 use crate::answer::ResponseOutcome;
 use crate::answer::filter::BodyFilter;
 use crate::answer::text::ResponseText;
-use crate::cache::Stored;
+use crate::cache::CachedResponse;
 use crate::coding::Decoder;
 use crate::exchange::Exchange;
 use crate::model::ending::Ending;
 use crate::model::estimate;
-use crate::model::operation::{Operation, Yields};
+use crate::model::operation::{Operation, OperationOutput};
 use crate::model::response::{Completeness, ResponseFacts, ResponseFormat};
 use crate::refusal::ErrorCode;
 
@@ -40,8 +40,8 @@ fn kind(exchange: &Exchange, head: &Parts) -> Option<ResponseFormat> {
         return None;
     }
     let content_type = head.headers.get(header::CONTENT_TYPE);
-    match exchange.model.operation.map(Operation::yields) {
-        Some(Yields::Other) => ResponseFormat::by_name(content_type?),
+    match exchange.model.operation.map(Operation::output) {
+        Some(OperationOutput::Other) => ResponseFormat::by_name(content_type?),
         _ => ResponseFormat::of_response(content_type),
     }
 }
@@ -62,7 +62,7 @@ pub(super) fn record_text(exchange: &mut Exchange, filter: &mut BodyFilter<'_>) 
 }
 
 /// Records the text of a stored response according to `events.content`.
-pub(super) fn record_stored_text(exchange: &mut Exchange, stored: &Stored) {
+pub(super) fn record_stored_text(exchange: &mut Exchange, stored: &CachedResponse) {
     let kind = match exchange.model.request_stream {
         true => ResponseFormat::Sse,
         false => ResponseFormat::Json,
@@ -92,7 +92,7 @@ pub(super) fn note(exchange: &mut Exchange, filter: &mut BodyFilter<'_>, outcome
         exchange.fail(ErrorCode::UpstreamIncomplete);
     }
     let model = &mut exchange.model;
-    let is_estimable = read.is_estimable || operation.yields() != Yields::Text;
+    let is_estimable = read.is_estimable || operation.output() != OperationOutput::Text;
     model.usage = match read.usage.is_empty() && is_estimable {
         true => estimate::usage(operation, read.ending, &model.request_text, &read.text),
         false => read.usage,
@@ -112,14 +112,14 @@ pub(super) fn note(exchange: &mut Exchange, filter: &mut BodyFilter<'_>, outcome
 /// Whether a response with a complete framing lacks its terminal event, or the content that it should have.
 fn is_incomplete(operation: Operation, read: &ResponseFacts, status: u16) -> bool {
     let lacks_end = read.ending == Ending::Open;
-    match operation.yields() {
-        Yields::Text if read.ending == Ending::Terminal => false,
-        Yields::Text => match read.completeness {
+    match operation.output() {
+        OperationOutput::Text if read.ending == Ending::Terminal => false,
+        OperationOutput::Text => match read.completeness {
             Completeness::Complete => lacks_end,
             Completeness::Empty => status == StatusCode::OK.as_u16(),
             Completeness::NoEvents | Completeness::Truncated => true,
         },
-        Yields::Other => lacks_end,
-        Yields::Results | Yields::Figures => false,
+        OperationOutput::Other => lacks_end,
+        OperationOutput::Results | OperationOutput::TokenCount => false,
     }
 }

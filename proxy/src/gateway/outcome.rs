@@ -2,7 +2,7 @@
 
 use crate::answer::ResponseOutcome;
 use crate::answer::local::LocalResponse;
-use crate::body::Unread;
+use crate::body::BodyFailure;
 use crate::clock;
 use crate::exchange::{ClientEnd, Exchange};
 use crate::http::session::Session;
@@ -52,11 +52,11 @@ impl From<Refusal> for Stop {
     }
 }
 
-impl From<Unread> for Stop {
-    fn from(unread: Unread) -> Self {
-        match unread {
-            Unread::Refused(refusal) => Stop::Refused(refusal),
-            Unread::ClientLeft => Stop::ClientLeft,
+impl From<BodyFailure> for Stop {
+    fn from(failure: BodyFailure) -> Self {
+        match failure {
+            BodyFailure::Refused(refusal) => Stop::Refused(refusal),
+            BodyFailure::ClientLeft => Stop::ClientLeft,
         }
     }
 }

@@ -108,7 +108,7 @@ pub(super) async fn run(
     .await;
     // None of this is weir's own time.
     let took = clock::now().saturating_duration_since(begun);
-    exchange.timing.waited_for_client(took);
+    exchange.timing.add_client_wait(took);
     exchange.request_body_bytes += traffic.to_backend_bytes.into_inner();
     exchange.response_body_bytes += traffic.to_client_bytes.into_inner();
     match end {

@@ -19,7 +19,7 @@ use crate::answer::framing::{self, ResponseFraming, Upgrade};
 use crate::answer::head;
 use crate::backend::Endpoint;
 use crate::backend::client::CallDeadline;
-use crate::backend::connector::Protocol;
+use crate::backend::connector::UpstreamProtocol;
 use crate::backend::informational::InformationalResponses;
 use crate::backend::request_body::RequestBody;
 use crate::backend::request_head::{self, AddedHeaders, Encodings};
@@ -157,7 +157,7 @@ async fn attempt(
                 false => first_byte,
             },
     };
-    let mut response = pin!(backend.ask(picked, request, protocol, deadline, arriving, attempt));
+    let mut response = pin!(backend.send(picked, request, protocol, deadline, arriving, attempt));
     loop {
         let sent_at = relay.sent_at().filter(|_| call.kind != RequestKind::Grpc);
         let late = until(sent_at.map(|sent_at| sent_at + first_byte));
@@ -205,7 +205,7 @@ fn request(
     if call.kind == RequestKind::Upgrade
         && let Some(protocol) = session.upgrade()
     {
-        request_head::ask_for_upgrade(&mut headers, protocol.clone());
+        request_head::request_upgrade(&mut headers, protocol.clone());
     }
     let forwarded_for = address::forwarded_for(
         call.connection.peer,
@@ -230,10 +230,10 @@ fn request(
     request_head::request(head.method.clone(), &target, headers, &added, to, body)
 }
 
-fn protocol(kind: RequestKind) -> Protocol {
+fn protocol(kind: RequestKind) -> UpstreamProtocol {
     match kind {
-        RequestKind::Grpc => Protocol::Http2,
-        RequestKind::Plain | RequestKind::Upgrade => Protocol::Http1,
+        RequestKind::Grpc => UpstreamProtocol::Http2,
+        RequestKind::Plain | RequestKind::Upgrade => UpstreamProtocol::Http1,
     }
 }
 

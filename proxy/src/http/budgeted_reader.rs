@@ -24,14 +24,17 @@ impl BudgetedReader {
         }
     }
 
-    /// Lets `show` read a whole body for this reader.
-    pub(crate) fn read_by<T>(&mut self, show: impl FnOnce(&mut RequestVisitor<'_>) -> T) -> T {
-        self.reader.read_by(show)
+    /// Lets `parse` read a whole body for this reader.
+    pub(crate) fn with_visitor<T>(
+        &mut self,
+        parse: impl FnOnce(&mut RequestVisitor<'_>) -> T,
+    ) -> T {
+        self.reader.with_visitor(parse)
     }
 
     /// Whether nothing remains to be read.
-    pub(crate) fn is_over(&self) -> bool {
-        self.reader.is_over()
+    pub(crate) fn is_complete(&self) -> bool {
+        self.reader.is_complete()
     }
 
     /// Reads the next piece.
