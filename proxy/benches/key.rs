@@ -14,7 +14,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use weir::backend::{self, request_head::HeaderFilter};
 use weir::cache::copy::CopyBuffer;
 use weir::cache::{CacheDecision, CacheRequest, Config, PathMatch, ResponseCache, Scope};
-use weir::limit::{self, By, Limits, Subject};
+use weir::limit::{self, By, RateLimits, Subject};
 use weir::model::json::IgnoreAll;
 use weir::model::operation::Operation;
 use weir::model::request::RequestReader;
@@ -145,13 +145,13 @@ fn limits(criterion: &mut Criterion) {
         clients: Vec::new(),
         by,
     };
-    let one = Limits::new(&[limit("per-client", By::Client)]);
+    let one = RateLimits::new(&[limit("per-client", By::Client)]);
     let all = [
         limit("flood", By::Address),
         limit("per-client", By::Client),
         limit("everyone", By::Route),
     ];
-    let all = Limits::new(&all);
+    let all = RateLimits::new(&all);
     let headers = headers();
     let mut subject = Subject {
         address: IpAddr::V4(Ipv4Addr::new(203, 0, 113, 7)),

@@ -134,7 +134,7 @@ impl Admin {
     ///
     /// # Errors
     /// When the address cannot be bound (the message names it), or no thread can be started.
-    pub fn start(config: &config::Admin, state: AdminState) -> io::Result<Self> {
+    pub fn start(config: &config::AdminApi, state: AdminState) -> io::Result<Self> {
         let listener = TcpListener::bind(config.address).map_err(|error| {
             let address = config.address;
             io::Error::new(
@@ -144,7 +144,10 @@ impl Admin {
         })?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
-        let auth = Auth::new(config.token.as_deref(), address);
+        let auth = Auth::new(
+            config.token.as_ref().map(config::SecretText::expose_secret),
+            address,
+        );
         let worker = state.metrics.worker("admin").map_err(io::Error::other)?;
         let router = router::router(state, auth, clock::now());
         let serving = worker.clone();

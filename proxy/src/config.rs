@@ -1,6 +1,6 @@
-//! The configuration: a file becomes a tree that keeps its places (`tree`), its `${...}` are filled
-//! (`interpolate`), it is read into raw settings (`raw`, declared once for reading, defaults and
-//! schema), checked as a whole (`check`), and becomes a [`Config`] that every room can rely on.
+//! The configuration: a file is parsed into a tree with positions (`tree`), its `${...}` are replaced (`interpolate`),
+//! it is decoded into raw settings (`raw`, declared once for decoding, defaults, schema and reference), checked as a
+//! whole (`check`), and becomes the [`Config`] that all modules use.
 //!
 //! Nothing here opens a port or a connection. All errors of a file are reported at once, each with
 //! its line, column and what to write instead; a configuration with an error is never used.
@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use secrecy::zeroize::Zeroizing;
 
 use crate::exchange::EventSampling;
 use crate::route::path::EncodedSlash;
@@ -30,6 +31,7 @@ mod route;
 pub use crate::settings::changes::Changes;
 pub use crate::settings::diagnostic::{ConfigError, Diagnostic, Warning};
 pub use crate::settings::interpolate::as_it_was_meant;
+pub use crate::settings::secret::SecretText;
 pub use route::Route;
 
 #[cfg(test)]
@@ -40,10 +42,10 @@ mod tests;
 pub struct Config {
     pub listen: Vec<Listen>,
     pub limits: http::Limits,
-    /// What becomes of `%2F` in a path.
+    /// How `%2F` in a path is treated.
     pub encoded_slash: EncodedSlash,
     pub trusted_proxies: Vec<IpNet>,
-    pub admin: Admin,
+    pub admin: AdminApi,
     /// A route names its backend by the position in this list.
     pub backends: Vec<Arc<backend::Config>>,
     /// In the order of the file: the first that matches wins.
@@ -56,7 +58,7 @@ pub struct Config {
     /// Where spans are sent to; `None`: nowhere, and none are made.
     pub spans: Option<record::otlp::Config>,
     pub alerts: alert::Config,
-    /// What is kept of prompts and answers.
+    /// How prompts and responses are recorded.
     pub content: content::Mode,
     /// Which traces are recorded.
     pub trace_sampling: trace::TraceSampling,
@@ -66,7 +68,7 @@ pub struct Config {
     pub drain: Duration,
 }
 
-/// One address that requests are taken on. Port 0 lets the system choose.
+/// One address that requests are accepted on. With port 0 the system chooses the port.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Listen {
     pub address: SocketAddr,
@@ -80,58 +82,48 @@ pub struct Tls {
     pub key: PathBuf,
 }
 
-/// The operator's side.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Admin {
+/// The admin API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdminApi {
     pub address: SocketAddr,
     /// `None` only on a loopback address.
-    pub token: Option<Arc<str>>,
+    pub token: Option<SecretText>,
 }
 
-// The token never reaches a log, also not through `{:?}`.
-impl std::fmt::Debug for Admin {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter
-            .debug_struct("config::Admin")
-            .field("address", &self.address)
-            .finish_non_exhaustive()
-    }
-}
-
-/// A checked configuration and what its author should know all the same.
+/// A checked configuration and its warnings.
 #[derive(Debug)]
-pub struct Loaded {
+pub struct LoadedConfig {
     pub config: Config,
     /// A key whose feature is not in this version yet, an example secret, a route that no request can
     /// reach, a scheme that covers no body.
     pub warnings: Vec<Warning>,
-    source: Source,
+    values: FileValues,
 }
 
-/// The file as it was read. It holds secrets and has no `Debug` of its own.
-struct Source(node::Node);
+/// The values of the file, for [`diff`]: of a secret only a hash is kept.
+struct FileValues(node::YamlNode);
 
-impl std::fmt::Debug for Source {
+impl std::fmt::Debug for FileValues {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("Source")
+        formatter.write_str("FileValues")
     }
 }
 
 /// The keys in which two configurations differ, and those of them that need a restart.
 #[must_use]
-pub fn diff(old: &Loaded, new: &Loaded) -> Changes {
+pub fn diff(old: &LoadedConfig, new: &LoadedConfig) -> Changes {
     let mut comparison = Comparison::new();
-    raw::File::compare(&old.source.0, &new.source.0, &mut comparison);
+    raw::File::compare(&old.values.0, &new.values.0, &mut comparison);
     comparison.into_changes()
 }
 
-/// Where a configuration is looked for when none is named.
+/// The paths that are searched when none is given.
 const PLACES: [&str; 2] = ["weir.yaml", "/etc/weir/weir.yaml"];
 
-/// The configuration that `path` names; without one, weir.yaml here, else /etc/weir/weir.yaml.
+/// The path of the configuration: `path`, else weir.yaml in the working directory, else /etc/weir/weir.yaml.
 ///
 /// # Errors
-/// None is named, and neither of the two is there.
+/// None is given, and neither of the two exists.
 pub fn find(path: Option<&Path>) -> Result<PathBuf, ConfigError> {
     if let Some(path) = path {
         return Ok(path.to_owned());
@@ -149,16 +141,16 @@ pub fn find(path: Option<&Path>) -> Result<PathBuf, ConfigError> {
 /// The largest file that is read: far more than any real configuration.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
-/// Reads and checks the file at `path`; `${NAME}` is taken from the environment of the process.
+/// Reads and checks the file at `path`; `${NAME}` is replaced from the environment of the process.
 ///
 /// # Errors
 /// Every error in it, or that it cannot be read.
-pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
+pub fn load(path: &Path) -> Result<LoadedConfig, ConfigError> {
     let text = read(path)?;
     parse(&text, path, &|name| std::env::var(name).ok())
 }
 
-fn read(path: &Path) -> Result<String, ConfigError> {
+fn read(path: &Path) -> Result<Zeroizing<String>, ConfigError> {
     let cannot = |why: String| ConfigError::of_file(path, format!("cannot be read: {why}"));
     let of_error = |error: std::io::Error| match error.kind() {
         std::io::ErrorKind::NotFound => cannot(
@@ -175,14 +167,16 @@ fn read(path: &Path) -> Result<String, ConfigError> {
     if bytes.len() as u64 > FILE_BYTES_MAX {
         return Err(cannot(format!("it is larger than {FILE_BYTES_MAX} bytes")));
     }
-    String::from_utf8(bytes).map_err(|error| {
-        let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-        let line = valid.iter().filter(|byte| **byte == b'\n').count() + 1;
-        cannot(format!("line {line} is not UTF-8; save the file as UTF-8"))
-    })
+    String::from_utf8(bytes)
+        .map(Zeroizing::new)
+        .map_err(|error| {
+            let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+            let line = valid.iter().filter(|byte| **byte == b'\n').count() + 1;
+            cannot(format!("line {line} is not UTF-8; save the file as UTF-8"))
+        })
 }
 
-/// Checks a configuration given as text; `file` is what messages call it. `environment` answers for
+/// Checks a configuration given as text; `file` is its name in messages. `environment` provides the values of
 /// `${NAME}`.
 ///
 /// # Errors
@@ -191,27 +185,29 @@ pub fn parse(
     text: &str,
     file: &Path,
     environment: &dyn Fn(&str) -> Option<String>,
-) -> Result<Loaded, ConfigError> {
+) -> Result<LoadedConfig, ConfigError> {
     let mut diagnostics = Diagnostics::default();
     let config = tree::parse(text, &mut diagnostics).and_then(|mut root| {
         interpolate::interpolate(&mut root, text, environment, &mut diagnostics);
-        // What is a secret is known before anything is reported: an anchor may stand for one above.
+        // Secrets are found before anything is reported: an alias may refer to one from a key above.
         let mut first = Diagnostics::default();
         raw::File::decode(&root, &mut first);
         diagnostics.spans.hide_as(first.spans);
         let raw = raw::File::decode(&root, &mut diagnostics)?;
-        Some((check::check(&raw, &mut diagnostics)?, Source(root)))
+        let config = check::check(&raw, &mut diagnostics)?;
+        root.hash_secrets(&|bytes| diagnostics.spans.is_secret(bytes));
+        Some((config, FileValues(root)))
     });
     match config {
-        Some((config, source)) if diagnostics.errors() == 0 => Ok(Loaded {
+        Some((config, values)) if diagnostics.errors() == 0 => Ok(LoadedConfig {
             config,
             warnings: diagnostics.into_warnings(),
-            source,
+            values,
         }),
         _ => {
             if diagnostics.errors() == 0 {
                 diagnostics.error(
-                    node::Place::START,
+                    node::FilePosition::START,
                     "the file was not understood; this is a bug in weir, please report it",
                 );
             }
@@ -220,11 +216,11 @@ pub fn parse(
     }
 }
 
-/// The defaults: what a file says that names a backend, a route and nothing else.
+/// The defaults: a file with one backend, one route and nothing else.
 ///
 /// # Errors
-/// Never: a test says so.
-pub fn defaults() -> Result<Loaded, ConfigError> {
+/// Never, as a test shows.
+pub fn defaults() -> Result<LoadedConfig, ConfigError> {
     let least = "backends: [{name: assistant, endpoints: ['http://127.0.0.1:8000']}]\n\
                  routes: [{name: everything, path: '/*', backend: assistant}]\n";
     parse(least, Path::new("the defaults"), &|_| None)
@@ -236,7 +232,7 @@ pub fn schema() -> serde_json::Value {
     schema_of::<raw::File>()
 }
 
-/// The names of all settings, out of the schema.
+/// The names of all keys, from the schema.
 fn known_keys() -> BTreeSet<String> {
     let schema = schema();
     let definitions = schema["$defs"].as_object();

@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::assistant;
-use crate::config::{self, Loaded};
+use crate::config::{self, LoadedConfig};
 
 const CONFIG: &str = include_str!("demo/weir.yaml");
 const BANNER: &str = include_str!("demo/banner.txt");
@@ -113,7 +113,7 @@ pub fn text(ports: &Ports, index: Option<&str>) -> anyhow::Result<String> {
 ///
 /// # Errors
 /// The port base is too high or zero, or the address of the `index` is invalid.
-pub fn config(ports: &Ports, index: Option<&str>) -> anyhow::Result<Loaded> {
+pub fn config(ports: &Ports, index: Option<&str>) -> anyhow::Result<LoadedConfig> {
     config::parse(&text(ports, index)?, Path::new("demo.yaml"), &|_| None)
         .map_err(|mistakes| anyhow::anyhow!("{mistakes}"))
 }

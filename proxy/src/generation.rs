@@ -21,7 +21,7 @@ use crate::config::{self, Config};
 use crate::exchange::EventSampling;
 use crate::route::Table;
 use crate::route::path::EncodedSlash;
-use crate::signature::memory::Memory;
+use crate::signature::memory::ReplayMemory;
 use crate::trace::TraceSampling;
 
 pub mod occupancy;
@@ -42,7 +42,7 @@ pub struct Generation {
     pub(crate) shared: Arc<GenerationSettings>,
     backends: Box<[Arc<Backend>]>,
     connect: Connect,
-    memory: Memory,
+    memory: ReplayMemory,
 }
 
 impl Generation {
@@ -71,7 +71,7 @@ impl Generation {
         let schemes = config.routes.iter().flat_map(|route| &route.signature);
         let memory = match previous {
             Some(previous) => previous.memory.next(schemes),
-            None => Memory::new(schemes),
+            None => ReplayMemory::new(schemes),
         };
         let pipelines = config.routes.iter().map(|route| {
             let parts = Parts {

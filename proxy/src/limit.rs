@@ -3,13 +3,13 @@
 //! Rates are counted by GCRA, the generic cell rate algorithm (a token bucket). Limits by address are checked
 //! before the body is read, the others when the client is known. It never queues: a request is admitted or
 //! rejected. The limits of one step are checked in the order of the file; when one rejects, those checked
-//! before it give back what they had counted, so that a rejected request uses no quota there. A limit by
-//! address keeps its count also when a later stage rejects: that is its purpose.
+//! before it give back the quota, so that a rejected request uses none there. A limit by address keeps its count when
+//! a later stage rejects: that is its purpose.
 //!
 //! Keys are bytes that are the same in every replica (`limit/key.rs`); a counter in this process keeps no more than a
 //! keyed hash of them. Checks are asynchronous and have a deadline, for a counter that replicas share; in this
-//! process they never wait. IPv6 addresses count by their /64, because one client commands all of it. Requests
-//! without the header of a limit by header count as one.
+//! process they never wait. IPv6 addresses count by their /64, because one client has all of it. Requests without
+//! the header of a limit by header share one key.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -33,13 +33,13 @@ mod verdict;
 pub use headers::retry_after_s;
 use key::LimitKey;
 use limiter::Limiter;
-use verdict::Verdict;
+use verdict::LimitVerdict;
 
 /// How long a request waits at most for a counter that is not in this process.
 pub const WAIT_MAX: Duration = Duration::from_millis(100);
 
-/// Keys that one limit counts apart. Past it, keys that are new share 65,536 slots until others
-/// have been idle long enough to be forgotten; about 8 MiB at most.
+/// Keys that one limit counts separately. Beyond it, new keys share 65,536 slots until idle keys are forgotten; about
+/// 8 MiB at most.
 const KEYS_MAX: usize = 200_000;
 
 /// One checked rate limit.
@@ -49,14 +49,14 @@ pub struct Config {
     /// Requests each `period`.
     pub rate: u32,
     pub period: Duration,
-    /// How many at once.
+    /// Requests at once.
     pub burst: u32,
     pub by: By,
-    /// The verified clients it holds for; empty: for every request.
+    /// The verified clients that it applies to; empty: all requests.
     pub clients: Vec<Arc<str>>,
 }
 
-/// What a limit counts by.
+/// What a limit counts separately.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum By {
     /// The verified client; the address where there is none.
@@ -68,7 +68,7 @@ pub enum By {
     Header(HeaderName),
 }
 
-/// Whom a request is counted against.
+/// The properties of a request that limits count by.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject<'a> {
     pub address: IpAddr,
@@ -77,8 +77,8 @@ pub struct Subject<'a> {
     pub headers: &'a HeaderMap,
 }
 
-/// All limits of one route. The clock is a parameter for the tests' sake.
-pub struct Limits<C: Clock = MonotonicClock> {
+/// All limits of one route. The clock is a parameter for tests.
+pub struct RateLimits<C: Clock = MonotonicClock> {
     by_address: Vec<Limiter<C>>,
     others: Vec<Limiter<C>>,
     policy_header: Option<HeaderValue>,
@@ -94,8 +94,7 @@ pub enum Decision {
     },
 }
 
-/// The quota of the limit that is nearest to its end (or that rejected): what the `RateLimit` headers
-/// report.
+/// The quota status of the limit with the least quota left (or that rejected), for the `RateLimit` headers.
 #[derive(Clone, Debug)]
 pub struct QuotaStatus {
     pub policy: Arc<str>,
@@ -116,7 +115,7 @@ impl QuotaStatus {
         }
     }
 
-    /// What an earlier stage noted.
+    /// The status that an earlier stage noted.
     #[must_use]
     pub fn noted(note: &LimitNote) -> Self {
         QuotaStatus {
@@ -132,8 +131,8 @@ impl QuotaStatus {
         headers::rate_limit(&self.policy, self.remaining, self.reset_s)
     }
 
-    /// Of two statuses, such as one from before the body and one from after the signature, the one
-    /// nearer to its end: fewer requests left, or at the same number a longer way back.
+    /// Of two statuses, such as one from before the body and one from after the signature, the one with less quota:
+    /// fewer requests left, or with equal numbers a longer time to restore.
     #[must_use]
     pub fn nearer(one: Option<QuotaStatus>, other: Option<QuotaStatus>) -> Option<QuotaStatus> {
         match (one, other) {
@@ -148,15 +147,15 @@ impl QuotaStatus {
     }
 }
 
-impl Limits {
+impl RateLimits {
     /// The limits of one route, all quotas unused.
     #[must_use]
     pub fn new(limits: &[Config]) -> Self {
-        Limits::with_clock(limits, KEYS_MAX, &MonotonicClock)
+        RateLimits::with_clock(limits, KEYS_MAX, &MonotonicClock)
     }
 }
 
-impl<C: Clock + Clone> Limits<C> {
+impl<C: Clock + Clone> RateLimits<C> {
     fn with_clock(limits: &[Config], keys_max: usize, clock: &C) -> Self {
         let limiters: Vec<_> = limits
             .iter()
@@ -170,7 +169,7 @@ impl<C: Clock + Clone> Limits<C> {
         let (by_address, others) = limiters
             .into_iter()
             .partition(|limiter| limiter.by == By::Address);
-        Limits {
+        RateLimits {
             by_address,
             others,
             policy_header: (!policies.is_empty()).then(|| headers::field(policies)),
@@ -178,19 +177,19 @@ impl<C: Clock + Clone> Limits<C> {
     }
 }
 
-impl<C: Clock> Limits<C> {
+impl<C: Clock> RateLimits<C> {
     /// Whether any limit can be checked before the body has been read.
     #[must_use]
     pub fn any_by_address(&self) -> bool {
         !self.by_address.is_empty()
     }
 
-    /// Checks the limits by address. A request checked here is not checked again by [`Limits::admit`].
+    /// Checks the limits by address. A request checked here is not checked again by [`RateLimits::admit`].
     pub async fn admit_address(&self, subject: &Subject<'_>, deadline: Instant) -> Decision {
         check_all(&self.by_address, subject, deadline).await
     }
 
-    /// Checks all other limits; the first that rejects decides. What counts elsewhere has until `deadline`.
+    /// Checks all other limits; the first that rejects decides. A counter outside this process has until `deadline`.
     pub async fn admit(&self, subject: &Subject<'_>, deadline: Instant) -> Decision {
         check_all(&self.others, subject, deadline).await
     }
@@ -231,7 +230,7 @@ async fn check_all<C: Clock>(
         }
         let key = LimitKey::of(&limiter.by, subject);
         match limiter.check(&key, deadline).await {
-            Verdict::Admitted { remaining, reset } => {
+            LimitVerdict::Admitted { remaining, reset } => {
                 let nearer = nearest.is_none_or(|(_, least, longest)| {
                     remaining < least || (remaining == least && reset > longest)
                 });
@@ -239,7 +238,7 @@ async fn check_all<C: Clock>(
                     nearest = Some((limiter, remaining, reset));
                 }
             }
-            Verdict::Limited { retry_after, reset } => {
+            LimitVerdict::Limited { retry_after, reset } => {
                 give_back(&limiters[..position], subject, deadline).await;
                 return Decision::Limited {
                     status: status(limiter, 0, reset),
@@ -260,10 +259,10 @@ async fn give_back<C: Clock>(limiters: &[Limiter<C>], subject: &Subject<'_>, dea
     }
 }
 
-impl<C: Clock> std::fmt::Debug for Limits<C> {
+impl<C: Clock> std::fmt::Debug for RateLimits<C> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let names: Vec<_> = self.all().map(|limiter| &limiter.name).collect();
-        formatter.debug_tuple("Limits").field(&names).finish()
+        formatter.debug_tuple("RateLimits").field(&names).finish()
     }
 }
 

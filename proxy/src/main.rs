@@ -7,7 +7,7 @@ use anyhow::Context;
 use clap::{CommandFactory, Parser};
 use tokio::signal::unix::{SignalKind, signal};
 use weir::app::App;
-use weir::config::{self, Loaded};
+use weir::config::{self, LoadedConfig};
 use weir::system::memory;
 use weir::{alert, assistant, demo};
 
@@ -170,7 +170,7 @@ fn run_assistant(arguments: &AssistantArguments) -> anyhow::Result<ExitCode> {
     })
 }
 
-fn load(path: Option<&Path>) -> anyhow::Result<Loaded> {
+fn load(path: Option<&Path>) -> anyhow::Result<LoadedConfig> {
     let loaded = config::find(path)
         .and_then(|path| config::load(&path))
         .map_err(|diagnostics| anyhow::anyhow!("{diagnostics}"))?;

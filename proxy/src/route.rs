@@ -3,8 +3,8 @@
 //!
 //! It decides on the head alone and never touches a body. The first route whose path matches
 //! decides; routes with exactly the same path are distinguished by method. Only canonical paths are
-//! matched (see [`path`]), and the backend is sent the canonical path too, so that weir and the
-//! backend agree on which resource a request names; where a backend is more lenient than that, a
+//! matched (see [`path`]), and the canonical path is sent to the backend, so that weir and the
+//! backend agree on the resource that a request names; where a backend is more lenient, a
 //! protected route guards its look-alikes (see [`guard`]).
 
 use std::net::IpAddr;
@@ -21,7 +21,7 @@ use guard::Requirements;
 #[cfg(test)]
 mod tests;
 
-/// Which requests a route takes.
+/// The requests that a route matches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     pub path: PathPattern,
@@ -47,7 +47,7 @@ pub enum PathPattern {
 }
 
 impl PathPattern {
-    /// Whether a canonical path is one of this pattern's.
+    /// Whether the pattern matches a canonical path.
     #[must_use]
     pub fn matches(&self, path: &str) -> bool {
         match self {
@@ -56,7 +56,7 @@ impl PathPattern {
         }
     }
 
-    /// Whether every path of `other` is one of this pattern's as well.
+    /// Whether the pattern matches every path that `other` matches.
     #[must_use]
     pub fn covers(&self, other: &PathPattern) -> bool {
         match (self, other) {
@@ -78,10 +78,10 @@ impl std::fmt::Display for PathPattern {
     }
 }
 
-/// The methods of a route that takes all, as far as they can be listed.
+/// The methods that are listed for a route without `methods`.
 const COMMON_METHODS: [&str; 7] = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"];
 
-/// All routes, ready to be asked.
+/// The routing table.
 #[derive(Debug)]
 pub struct Table {
     routes: Vec<Config>,
@@ -90,20 +90,20 @@ pub struct Table {
     strictness: guard::Strictness,
 }
 
-/// The routes that share one pattern, in the order of the file; told apart by method.
+/// The routes that share one pattern, in the order of the file; distinguished by method.
 #[derive(Debug)]
 struct PatternGroup {
     pattern: PathPattern,
     /// The pattern of the folded forms of its paths.
     folded: PathPattern,
     routes: Vec<usize>,
-    /// The value of `Allow`; not used when a route of the group takes every method.
+    /// The value of `Allow`; not used when a route of the group has every method.
     allow: String,
 }
 
-/// What the table says to a path and method.
+/// The result of looking up a path and a method.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Match {
+pub enum RouteMatch {
     /// The position of the route.
     Route(usize),
     NoRoute,
@@ -112,7 +112,7 @@ pub enum Match {
 }
 
 impl Table {
-    /// `requirements` states what each of `routes` requires beside its address, in the same order.
+    /// `requirements` states what each of `routes` requires beyond the source address, in the same order.
     #[must_use]
     pub fn new(routes: Vec<Config>, requirements: Requirements) -> Self {
         Table {
@@ -124,31 +124,29 @@ impl Table {
 
     /// The route for a canonical path (without query) and a method.
     ///
-    /// Only the listed methods are taken: `HEAD` does not come with `GET`, nor `OPTIONS` with
-    /// anything. A method that none of the pattern's routes has is refused here (RFC 9110, section
-    /// 15.5.6) and never tried on a later, wider route.
+    /// Only the listed methods match: `GET` does not imply `HEAD`, and nothing implies `OPTIONS`. A method that none of
+    /// the pattern's routes has is rejected here (RFC 9110, section 15.5.6) and never tried on a later, wider route.
     #[must_use]
-    pub fn find(&self, method: &Method, path: &str) -> Match {
+    pub fn find(&self, method: &Method, path: &str) -> RouteMatch {
         let Some(group) = self.groups.iter().find(|group| group.pattern.matches(path)) else {
-            return Match::NoRoute;
+            return RouteMatch::NoRoute;
         };
         self.take(group, method)
     }
 
-    /// Which route of a group takes the method.
-    fn take(&self, group: &PatternGroup, method: &Method) -> Match {
+    /// The route of a group with this method.
+    fn take(&self, group: &PatternGroup, method: &Method) -> RouteMatch {
         let taker = group.routes.iter().copied().find(|&position| {
             let methods = &self.routes[position].methods;
             methods.is_empty() || methods.contains(method)
         });
         match taker {
-            Some(position) => Match::Route(position),
-            None => Match::MethodNotAllowed(group.allow.clone()),
+            Some(position) => RouteMatch::Route(position),
+            None => RouteMatch::MethodNotAllowed(group.allow.clone()),
         }
     }
 
-    /// The methods that are taken anywhere, for `Allow`: what is said to who asks for the server as a whole
-    /// (RFC 9110, section 9.3.7).
+    /// The methods of all routes: the value of `Allow` for `OPTIONS *` (RFC 9110, section 9.3.7).
     #[must_use]
     pub fn methods(&self) -> String {
         let mut methods: Vec<_> = match self.routes.iter().any(|route| route.methods.is_empty()) {

@@ -1,15 +1,16 @@
-//! How settings are declared, read and reported: a file becomes a tree that keeps its places (`tree`), its
-//! `${...}` are filled (`interpolate`), and it is read into raw settings that are declared once for reading,
+//! How settings are declared, read and reported: a file is parsed into a tree with positions (`tree`), its
+//! `${...}` are replaced (`interpolate`), and it is decoded into raw settings that are declared once for decoding,
 //! defaults and schema (`declare`, `decode`, `schema`). All errors are reported at once (`diagnostic`), with
-//! lines quoted that show no secret (`quote`).
+//! quoted lines in which secrets are masked (`quote`).
 //!
-//! It knows no key of `weir.yaml`: those are declared by `config`, and by modules whose kinds are declared
-//! in one file each, such as the signature schemes.
+//! No key of `weir.yaml` is declared here: `config` does that, and modules with one file per kind, such as the
+//! signature schemes.
 
 pub(crate) mod changes;
 pub(crate) mod declare;
 pub(crate) mod decode;
 pub(crate) mod diagnostic;
+pub(crate) mod hashed;
 pub(crate) mod interpolate;
 pub(crate) mod lists;
 pub(crate) mod nearest;

@@ -15,6 +15,7 @@ use anyhow::Context as _;
 
 use crate::clock::Elapsed;
 use crate::record::EventOutput;
+use crate::settings::secret::SecretText;
 use crate::worker::Worker;
 use crate::worker::runtime::RuntimeThread;
 use context::ShipContext;
@@ -53,9 +54,9 @@ const STOP_GRACE: Duration = Duration::from_millis(500);
 pub struct Config {
     pub urls: Vec<String>,
     pub username: Option<String>,
-    pub password: Option<String>,
+    pub password: Option<SecretText>,
     /// An encoded Elasticsearch API key; it takes precedence over the username.
-    pub api_key: Option<String>,
+    pub api_key: Option<SecretText>,
     /// PEM certificates to trust in addition to those of the system.
     pub ca_file: Option<PathBuf>,
     /// The data stream of request events; the name of the alert data stream is derived from it.
@@ -75,12 +76,11 @@ pub struct BatchLimits {
     pub wait: Duration,
 }
 
-// Secrets never reach a log, not even through `{:?}`.
+// An address may contain a credential.
 impl std::fmt::Debug for Config {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
             .debug_struct("ship::Config")
-            .field("urls", &self.urls)
             .field("data_stream", &self.data_stream)
             .field("batch", &self.batch)
             .field("spool", &self.spool)

@@ -1,14 +1,12 @@
-//! The signature stage: whether a request is authentic, fresh and not a replay. A platform's handshake is
-//! answered here.
+//! The signature stage: whether a request is authentic, fresh and not a replay. A platform's handshake gets
+//! its response here.
 //!
-//! It verifies the raw bytes of the body as they arrived and never changes them. Nothing reaches a
-//! backend before its verdict.
+//! It verifies the raw bytes of the body and never changes them. No request is forwarded before its verdict.
 //!
-//! One file a scheme, with one descriptor (`scheme`) and one line in the list (`schemes`); each of them must
+//! One file per scheme, with one descriptor (`scheme`) and one line in the list (`schemes`); each of them must
 //! pass the same table (`scheme_tests`). A scheme only verifies, in constant time; what identifies a request
-//! is kept for replay protection (`store`) by the gateway. Whoever cannot sign learns nothing: an invalid
-//! signature, an unknown client and an invalid secret have the same answer, and a timestamp is judged only
-//! when its signature is valid.
+//! is kept for replay protection (`store`) by the gateway. A rejection leaks nothing: an invalid signature, an unknown
+//! client and an invalid secret have the same response, and a timestamp is checked only when its signature is valid.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,7 +41,7 @@ mod verdict;
 mod verifier;
 
 pub use scheme::PlatformAnswer;
-pub use verdict::Verdict;
+pub use verdict::SignatureVerdict;
 pub use verifier::{Verified, Verifier};
 
 pub mod sign;
@@ -63,7 +61,7 @@ mod verifier_tests;
 pub struct Config {
     descriptor: &'static Descriptor,
     scheme: Arc<dyn Scheme>,
-    /// All that the scheme was built from.
+    /// Everything that the scheme was built from.
     demand: Demand,
 }
 
@@ -74,7 +72,7 @@ impl Config {
         self.descriptor.name
     }
 
-    /// How old or how far ahead a timestamp may be.
+    /// The largest difference of a timestamp from now.
     #[must_use]
     pub fn tolerance(&self) -> Duration {
         self.demand.tolerance
@@ -108,7 +106,7 @@ impl PartialEq for Config {
 
 impl Eq for Config {}
 
-// Secrets never reach a log, also not through `{:?}`.
+// Secrets must not reach a log through `{:?}`.
 impl std::fmt::Debug for Config {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut shown = formatter.debug_tuple("signature::Config");
@@ -116,13 +114,13 @@ impl std::fmt::Debug for Config {
     }
 }
 
-/// What a scheme may look at.
+/// The parts of a request that a scheme verifies.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
     pub method: &'a Method,
     /// The canonical path.
     pub path: &'a str,
-    /// As it arrived, without the question mark.
+    /// The raw query, without the question mark.
     pub query: &'a str,
     pub headers: &'a HeaderMap,
     /// The raw bytes.

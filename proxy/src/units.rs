@@ -1,25 +1,20 @@
-//! The units of the file: `30s`, `10MiB`, `20/s`, `1%`. The command line takes the same words.
+//! The units of the configuration and the command line: `30s`, `10MiB`, `20/s`, `1%`.
 
 use std::time::Duration;
 
-/// The longest duration that is taken: ten years. Adding it to a clock never overflows.
+use thiserror::Error;
+
+/// The longest duration that is accepted: ten years. Adding it to a clock never overflows.
 const DURATION_MAX: Duration = Duration::from_secs(3650 * 24 * 60 * 60);
 
-/// What should have stood there. `Display` is a whole message; it never repeats the wrong text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// An invalid value, described by what is expected. The message never repeats the value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("expected {expected}")]
 pub struct UnitError {
     pub expected: &'static str,
 }
 
-impl std::fmt::Display for UnitError {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "expected {}", self.expected)
-    }
-}
-
-impl std::error::Error for UnitError {}
-
-/// So many in each period: `20/s`.
+/// A count per period: `20/s`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
     pub count: u32,
@@ -36,24 +31,24 @@ pub(crate) const RATIO_EXPECTED: &str = "a share such as 1% or 0.5%, from 0% to 
 /// A duration: a whole number and `ms`, `s`, `m`, `h` or `d`, at most ten years.
 ///
 /// # Errors
-/// What a duration looks like.
+/// The text has another format, or the value is out of range.
 pub fn duration(text: &str) -> Result<Duration, UnitError> {
-    let wrong = UnitError {
+    let invalid = UnitError {
         expected: DURATION_EXPECTED,
     };
-    let (number, unit) = number_and_unit(text).ok_or(wrong)?;
+    let (number, unit) = number_and_unit(text).ok_or(invalid)?;
     let unit_ms: u64 = match unit {
         "ms" => 1,
         "s" => 1_000,
         "m" => 60_000,
         "h" => 3_600_000,
         "d" => 86_400_000,
-        _ => return Err(wrong),
+        _ => return Err(invalid),
     };
     let duration = number
         .checked_mul(unit_ms)
         .map(Duration::from_millis)
-        .ok_or(wrong)?;
+        .ok_or(invalid)?;
     if duration > DURATION_MAX {
         return Err(UnitError {
             expected: "a duration of at most 3650d",
@@ -66,12 +61,12 @@ pub fn duration(text: &str) -> Result<Duration, UnitError> {
 /// 1000).
 ///
 /// # Errors
-/// What a size looks like.
+/// The text has another format, or the value is out of range.
 pub fn size(text: &str) -> Result<u64, UnitError> {
-    let wrong = UnitError {
+    let invalid = UnitError {
         expected: SIZE_EXPECTED,
     };
-    let (number, unit) = number_and_unit(text).ok_or(wrong)?;
+    let (number, unit) = number_and_unit(text).ok_or(invalid)?;
     let unit_bytes: u64 = match unit {
         "B" => 1,
         "KiB" => 1 << 10,
@@ -80,9 +75,9 @@ pub fn size(text: &str) -> Result<u64, UnitError> {
         "KB" => 1_000,
         "MB" => 1_000_000,
         "GB" => 1_000_000_000,
-        _ => return Err(wrong),
+        _ => return Err(invalid),
     };
-    let bytes = number.checked_mul(unit_bytes).ok_or(wrong)?;
+    let bytes = number.checked_mul(unit_bytes).ok_or(invalid)?;
     if bytes > 1 << 50 {
         return Err(UnitError {
             expected: "a size of at most 1048576GiB",
@@ -94,17 +89,17 @@ pub fn size(text: &str) -> Result<u64, UnitError> {
 /// A rate: a whole number above 0 and `/s`, `/min` or `/h`.
 ///
 /// # Errors
-/// What a rate looks like.
+/// The text has another format, or the value is out of range.
 pub fn rate(text: &str) -> Result<Rate, UnitError> {
-    let wrong = UnitError {
+    let invalid = UnitError {
         expected: RATE_EXPECTED,
     };
-    let (number, unit) = number_and_unit(text).ok_or(wrong)?;
+    let (number, unit) = number_and_unit(text).ok_or(invalid)?;
     let period_s = match unit {
         "/s" => 1,
         "/min" => 60,
         "/h" => 3600,
-        _ => return Err(wrong),
+        _ => return Err(invalid),
     };
     let count = u32::try_from(number).map_err(|_| UnitError {
         expected: "a rate of at most 4294967295",
@@ -123,27 +118,27 @@ pub fn rate(text: &str) -> Result<Rate, UnitError> {
 /// A share of the whole, from 0 to 1: `1%` is 0.01.
 ///
 /// # Errors
-/// What a share looks like.
+/// The text has another format, or the value is out of range.
 pub fn ratio(text: &str) -> Result<f64, UnitError> {
-    let wrong = UnitError {
+    let invalid = UnitError {
         expected: RATIO_EXPECTED,
     };
-    let number = text.strip_suffix('%').ok_or(wrong)?;
-    let plain = number
+    let number = text.strip_suffix('%').ok_or(invalid)?;
+    let is_decimal = number
         .bytes()
         .all(|byte| byte.is_ascii_digit() || byte == b'.')
         && number.starts_with(|first: char| first.is_ascii_digit());
-    if !plain {
-        return Err(wrong);
+    if !is_decimal {
+        return Err(invalid);
     }
-    let percent: f64 = number.parse().map_err(|_| wrong)?;
+    let percent: f64 = number.parse().map_err(|_| invalid)?;
     if percent > 100.0 {
-        return Err(wrong);
+        return Err(invalid);
     }
     Ok(percent / 100.0)
 }
 
-/// `30s` is 30 and `s`. A sign, a fraction or a space has no place in it.
+/// Splits `30s` into 30 and `s`. Signs, fractions and spaces are rejected.
 fn number_and_unit(text: &str) -> Option<(u64, &str)> {
     let end = text.find(|next: char| !next.is_ascii_digit())?;
     let (number, unit) = text.split_at(end);
@@ -155,7 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations() {
+    fn durations_are_parsed_or_rejected() {
         for (text, ms) in [
             ("0s", 0),
             ("100ms", 100),
@@ -187,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes() {
+    fn sizes_are_parsed_or_rejected() {
         for (text, bytes) in [
             ("0B", 0),
             ("32KiB", 32_768),
@@ -213,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn rates_and_ratios() {
+    fn rates_and_ratios_are_parsed_or_rejected() {
         let rate_of = |count, period_s| Rate {
             count,
             period: Duration::from_secs(period_s),

@@ -58,9 +58,9 @@ fn start(token: Option<&str>) -> Running {
         ship: None,
         audit: None,
     };
-    let config = config::Admin {
+    let config = config::AdminApi {
         address: "127.0.0.1:0".parse().expect("an address"),
-        token: token.map(Arc::from),
+        token: token.map(config::SecretText::from),
     };
     let admin = Admin::start(&config, state.clone()).expect("a listener");
     Running { admin, state }
@@ -262,7 +262,7 @@ fn slow_clients_cannot_keep_out_others() {
 #[test]
 fn an_address_in_use_is_an_error_that_names_it() {
     let running = start(None);
-    let config = config::Admin {
+    let config = config::AdminApi {
         address: running.admin.address,
         token: None,
     };
@@ -327,7 +327,7 @@ fn a_summary_has_paths_as_configured() {
             upgrade_idle_timeout: Duration::ZERO,
         },
         trusted_proxies: Vec::new(),
-        admin: config::Admin {
+        admin: config::AdminApi {
             address: "127.0.0.1:0".parse().expect("an address"),
             token: None,
         },

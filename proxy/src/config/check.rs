@@ -1,22 +1,21 @@
-//! From raw settings to a [`Config`]: what goes together, what names what, what files are there.
+//! From raw settings to a [`Config`]: consistency between keys, references by name, and files that must exist.
 //!
 //! An invalid part gives `None`, and its error has been reported; all other parts are still checked.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use http::HeaderName;
 use percent_encoding::{AsciiSet, utf8_percent_encode};
 
 use super::raw;
-use super::{Admin, Config};
+use super::{AdminApi, Config};
 use crate::exchange::EventSampling;
 use crate::http::Limits;
 use crate::route::path::{BadPath, EncodedSlash, canonical};
 use crate::settings::decode::Setting;
 use crate::settings::diagnostic::Diagnostics;
-use crate::settings::lists::{Entries, refuse_duplicates};
-use crate::settings::values::{HeaderText, Text};
+use crate::settings::lists::{NamedValues, refuse_duplicates};
+use crate::settings::values::{HeaderText, PlainText, SecretText};
 use crate::{audit, content, record};
 
 mod alerts;
@@ -31,7 +30,7 @@ mod ship;
 mod signature;
 mod traces;
 
-/// The whole file. `None` when anything is wrong.
+/// The whole file. `None` when it is invalid.
 pub(super) fn check(file: &raw::File, diagnostics: &mut Diagnostics) -> Option<Config> {
     pending::warn(file, diagnostics);
     let listen = listen::check(file, diagnostics);
@@ -84,7 +83,7 @@ pub(super) fn check(file: &raw::File, diagnostics: &mut Diagnostics) -> Option<C
     })
 }
 
-fn admin(raw: &raw::Admin, file: &raw::File, diagnostics: &mut Diagnostics) -> Option<Admin> {
+fn admin(raw: &raw::Admin, file: &raw::File, diagnostics: &mut Diagnostics) -> Option<AdminApi> {
     let address = raw.address.get()?;
     if !address.ip().is_loopback() && raw.token.is_absent() {
         diagnostics.error(
@@ -102,9 +101,9 @@ fn admin(raw: &raw::Admin, file: &raw::File, diagnostics: &mut Diagnostics) -> O
             "this address is already used by a listener; the admin API needs its own",
         );
     }
-    Some(Admin {
+    Some(AdminApi {
         address,
-        token: raw.token.value().map(|token| Arc::from(token.expose())),
+        token: raw.token.value().cloned(),
     })
 }
 
@@ -147,15 +146,15 @@ fn audit(raw: &raw::events::Events) -> Option<Option<audit::Config>> {
 }
 
 /// Names and values of headers, as they are sent.
-fn pairs(headers: &Entries<HeaderName, HeaderText>) -> Vec<(HeaderName, http::HeaderValue)> {
+fn pairs(headers: &NamedValues<HeaderName, HeaderText>) -> Vec<(HeaderName, SecretText)> {
     let pairs = headers.0.iter();
     pairs
         .map(|(name, value)| (name.value.clone(), value.value.0.clone()))
         .collect()
 }
 
-/// Whether a path of the file stands in its canonical form, as [`crate::route::path`] defines it.
-enum Form {
+/// Whether a path of the file is in canonical form, as [`crate::route::path`] defines it.
+enum PathForm {
     Canonical,
     /// What to write instead.
     Other(String),
@@ -163,8 +162,8 @@ enum Form {
     None(String),
 }
 
-fn form_of(path: &str) -> Form {
-    let none = |why: &str| Form::None(why.to_owned());
+fn form_of(path: &str) -> PathForm {
+    let none = |why: &str| PathForm::None(why.to_owned());
     if !path.starts_with('/') {
         return none("a path begins with `/`");
     }
@@ -172,17 +171,17 @@ fn form_of(path: &str) -> Form {
         return none("a path has no query and no fragment; leave `?` and `#` out");
     }
     if !path.is_ascii() {
-        // What a request has to send, shown with what it stands for.
+        // The escaped form that a request has to send.
         const BEYOND_ASCII: &AsciiSet = &AsciiSet::EMPTY;
         let escaped = utf8_percent_encode(path, BEYOND_ASCII).to_string();
         return match form_of(&escaped) {
-            Form::Canonical => Form::Other(escaped),
+            PathForm::Canonical => PathForm::Other(escaped),
             form => form,
         };
     }
     match canonical(path, EncodedSlash::Keep) {
-        Ok(form) if form == path => Form::Canonical,
-        Ok(form) => Form::Other(form.into_owned()),
+        Ok(form) if form == path => PathForm::Canonical,
+        Ok(form) => PathForm::Other(form.into_owned()),
         Err(BadPath::EncodedNul) => none("a path holds no NUL"),
         Err(BadPath::InvalidEscape) => none("`%` in a path is followed by two hex digits"),
         Err(BadPath::InvalidUtf8) => none("the escapes of a path must be UTF-8"),
@@ -196,14 +195,18 @@ fn form_of(path: &str) -> Form {
 }
 
 /// Reports a path that is not canonical; the form is shown unless parts of it came from elsewhere.
-fn refuse_form(form: Form, setting: &Setting<Text>, diagnostics: &mut Diagnostics) -> Option<()> {
+fn refuse_form(
+    form: PathForm,
+    setting: &Setting<PlainText>,
+    diagnostics: &mut Diagnostics,
+) -> Option<()> {
     let message = match form {
-        Form::Canonical => return Some(()),
-        Form::None(why) => why,
-        Form::Other(form) if setting.may_be_shown() => {
+        PathForm::Canonical => return Some(()),
+        PathForm::None(why) => why,
+        PathForm::Other(form) if setting.may_be_shown() => {
             format!("a path must be in canonical form; write `{form}`")
         }
-        Form::Other(_) => {
+        PathForm::Other(_) => {
             "a path must be in canonical form; the value after substitution is not".into()
         }
     };

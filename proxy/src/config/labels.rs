@@ -3,14 +3,14 @@
 use serde_json::{Value, json};
 
 use crate::alert::identity::RESERVED;
-use crate::settings::decode::{Invalid, Scalar};
+use crate::settings::decode::{FromScalar, Invalid};
 use crate::settings::values::{pattern, plain_text};
 
 /// The name of a label, as Prometheus and Alertmanager have them, that no alert has by itself.
 #[derive(Clone, Debug)]
 pub(super) struct LabelName(pub(super) String);
 
-impl Scalar for LabelName {
+impl FromScalar for LabelName {
     fn expected() -> String {
         "a label name of letters, digits and _ that begins with none of the digits, such as team"
             .to_owned()
@@ -47,7 +47,7 @@ impl Scalar for LabelName {
 #[derive(Clone, Debug)]
 pub(super) struct LabelValue(pub(super) String);
 
-impl Scalar for LabelValue {
+impl FromScalar for LabelValue {
     fn expected() -> String {
         "a text of at most 256 characters".to_owned()
     }

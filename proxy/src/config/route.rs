@@ -14,7 +14,7 @@ pub struct Route {
     pub matching: route::Config,
     /// Position in `Config::backends`.
     pub backend: usize,
-    /// The label; `api` unless the file or a platform's scheme says otherwise.
+    /// The label; `api` unless the file or a platform's scheme sets another.
     pub platform: Arc<str>,
     /// Empty: no signature is required. Else the first scheme whose headers are present decides.
     pub signature: Vec<signature::Config>,

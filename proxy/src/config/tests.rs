@@ -1,4 +1,4 @@
-//! What the whole room promises: `parse` from text to configuration, warnings or error.
+//! `parse` as a whole: from text to a configuration, warnings or an error.
 
 use std::path::Path;
 
@@ -9,13 +9,15 @@ mod changes;
 mod defaults;
 mod hostile;
 mod interpolation;
+mod kept;
+mod reference;
 mod secrets;
 mod single;
 mod warnings;
 
 const FULL: &str = include_str!("../../../deploy/examples/full.yaml");
 
-/// The least that is right, with a gap for more: lines 1 to 2, then the gap.
+/// The smallest valid file, in two lines; tests append to it.
 const LEAST: &str = "\
 backends: [{name: assistant, endpoints: ['http://127.0.0.1:8000']}]
 routes: [{name: all, path: '/*', backend: assistant}]
@@ -25,12 +27,12 @@ fn no_environment(_: &str) -> Option<String> {
     None
 }
 
-fn parsed(text: &str) -> Result<Loaded, ConfigError> {
+fn parsed(text: &str) -> Result<LoadedConfig, ConfigError> {
     parse(text, Path::new("weir.yaml"), &no_environment)
 }
 
 #[track_caller]
-fn valid(text: &str) -> Loaded {
+fn valid(text: &str) -> LoadedConfig {
     match parsed(text) {
         Ok(loaded) => loaded,
         Err(error) => panic!("{error}\nin\n{text}"),
@@ -40,7 +42,7 @@ fn valid(text: &str) -> Loaded {
 #[track_caller]
 fn invalid(text: &str) -> ConfigError {
     match parsed(text) {
-        Ok(_) => panic!("nothing is wrong in\n{text}"),
+        Ok(_) => panic!("the file is valid:\n{text}"),
         Err(error) => error,
     }
 }
@@ -124,7 +126,7 @@ fn a_file_is_loaded_with_the_environment_of_the_process() {
 }
 
 #[test]
-fn the_schema_knows_every_key_of_the_contract() {
+fn the_schema_contains_every_key_of_the_full_example() {
     let schema = schema();
     assert_eq!(
         schema["$schema"],
@@ -161,15 +163,15 @@ fn the_schema_knows_every_key_of_the_contract() {
     assert_eq!(needed, &["backends", "routes"]);
 }
 
-fn keys_of(node: &node::Node, keys: &mut Vec<String>) {
+fn keys_of(node: &node::YamlNode, keys: &mut Vec<String>) {
     match &node.kind {
-        node::Kind::Mapping(entries) => {
+        node::NodeKind::Mapping(entries) => {
             for (key, value) in entries {
                 keys.push(key.text.clone());
                 keys_of(value, keys);
             }
         }
-        node::Kind::Sequence(items) => items.iter().for_each(|item| keys_of(item, keys)),
+        node::NodeKind::Sequence(items) => items.iter().for_each(|item| keys_of(item, keys)),
         _ => {}
     }
 }

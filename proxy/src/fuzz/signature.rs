@@ -15,8 +15,8 @@ use sha2::{Digest, Sha256};
 
 use crate::config;
 use crate::exchange::SignatureOutcome;
-use crate::signature::memory::Memory;
-use crate::signature::{Request, Verdict, Verifier, sign};
+use crate::signature::memory::ReplayMemory;
+use crate::signature::{Request, SignatureVerdict, Verifier, sign};
 
 /// `SECRET` in the configuration below.
 const SECRET: &str = "0d5b6c1e8f4a4c0b9e7d3a2f1c8b7a69";
@@ -58,13 +58,13 @@ static VERIFIERS: LazyLock<Vec<(Box<str>, Verifier)>> = LazyLock::new(|| {
     };
     let routes = loaded.config.routes.iter();
     let verifiers = routes.filter_map(|route| {
-        let verifier = Verifier::new(&route.signature, &Memory::new(&route.signature))?;
+        let verifier = Verifier::new(&route.signature, &ReplayMemory::new(&route.signature))?;
         Some(((*route.name).into(), verifier))
     });
     verifiers.collect()
 });
 
-fn check(verifier: &Verifier, headers: &HeaderMap, body: &[u8]) -> Option<Verdict> {
+fn check(verifier: &Verifier, headers: &HeaderMap, body: &[u8]) -> Option<SignatureVerdict> {
     let request = Request {
         method: &Method::POST,
         path: "/v1/chat/completions",

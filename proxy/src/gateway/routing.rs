@@ -17,7 +17,7 @@ use crate::random;
 use crate::refusal::{ErrorCode, Refusal};
 use crate::route::guard::Guarded;
 use crate::route::path::EncodedSlash;
-use crate::route::{Match, address, path};
+use crate::route::{RouteMatch, address, path};
 use crate::trace::TraceContext;
 
 impl Gateway {
@@ -71,12 +71,12 @@ impl Gateway {
 /// The position of the route that matches this path.
 fn find(generation: &Generation, exchange: &Exchange) -> Result<usize, Refusal> {
     match generation.table.find(&exchange.method, &exchange.path) {
-        Match::Route(position) => Ok(position),
-        Match::NoRoute => Err(Refusal::new(
+        RouteMatch::Route(position) => Ok(position),
+        RouteMatch::NoRoute => Err(Refusal::new(
             ErrorCode::NoRoute,
             "no route matches this path",
         )),
-        Match::MethodNotAllowed(allow) => Err(method_not_allowed(allow)),
+        RouteMatch::MethodNotAllowed(allow) => Err(method_not_allowed(allow)),
     }
 }
 

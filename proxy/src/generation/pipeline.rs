@@ -12,16 +12,16 @@ use crate::cache::ResponseCache;
 use crate::config::{self, Config};
 use crate::content;
 use crate::exchange::Exchange;
-use crate::limit::Limits;
+use crate::limit::RateLimits;
 use crate::limit::concurrency::Concurrency;
 use crate::signature::Verifier;
-use crate::signature::memory::Memory;
+use crate::signature::memory::ReplayMemory;
 
 /// One route with its stages.
 pub(crate) struct RoutePipeline {
     pub(crate) config: Arc<config::Route>,
     pub(crate) verifier: Option<Verifier>,
-    pub(crate) limits: Arc<Limits>,
+    pub(crate) limits: Arc<RateLimits>,
     pub(crate) concurrency: Option<Arc<Concurrency>>,
     pub(crate) cache: Option<Arc<ResponseCache>>,
     pub(crate) backend: Arc<Backend>,
@@ -51,7 +51,7 @@ impl GenerationSettings {
 pub(super) struct Parts<'a> {
     pub(super) backend: &'a Arc<Backend>,
     pub(super) shared: &'a Arc<GenerationSettings>,
-    pub(super) memory: &'a Memory,
+    pub(super) memory: &'a ReplayMemory,
     /// The pipeline of the route of that name in the previous generation.
     pub(super) previous: Option<&'a RoutePipeline>,
 }
@@ -79,7 +79,7 @@ impl RoutePipeline {
             verifier: Verifier::new(&route.signature, parts.memory),
             limits: match limits {
                 Some(previous) => previous.limits.clone(),
-                None => Arc::new(Limits::new(&route.rate_limits)),
+                None => Arc::new(RateLimits::new(&route.rate_limits)),
             },
             concurrency: match concurrency {
                 Some(previous) => previous.concurrency.clone(),

@@ -1,19 +1,19 @@
-//! Requests at once: a count that goes down by itself when a request ends.
+//! Concurrent requests: a counter that is decremented when a request ends.
 //!
-//! It never queues: past the bound the caller answers 503 at once, because a request that waits
-//! here would hold its memory and its client's timer for a place that may never come.
+//! It never queues: beyond the limit the caller responds with 503 at once, because a waiting request would occupy
+//! memory and its client's timeout without a guarantee of being admitted.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// The places of one route.
+/// The concurrency limit of one route.
 #[derive(Debug)]
 pub struct Concurrency {
     max: usize,
     in_use: AtomicUsize,
 }
 
-/// One place, given back when it is dropped, whatever became of the request.
+/// One admitted request; dropping it frees its place.
 #[derive(Debug)]
 #[must_use = "the place is given back as soon as the permit is dropped"]
 pub struct Permit {
@@ -21,7 +21,7 @@ pub struct Permit {
 }
 
 impl Concurrency {
-    /// `max` places; with 0 nobody ever gets in.
+    /// At most `max` requests at once; with 0 none is admitted.
     #[must_use]
     pub const fn new(max: usize) -> Self {
         Concurrency {
@@ -30,9 +30,9 @@ impl Concurrency {
         }
     }
 
-    /// A place, or `None` when all are taken.
+    /// A place, or `None` when all are in use.
     pub fn try_enter(self: &Arc<Self>) -> Option<Permit> {
-        // The count orders nothing but itself, so relaxed is enough.
+        // No other memory depends on the counter, so relaxed is enough.
         self.in_use
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |in_use| {
                 (in_use < self.max).then_some(in_use + 1)
@@ -43,7 +43,7 @@ impl Concurrency {
             })
     }
 
-    /// How many places are taken.
+    /// How many places are in use.
     #[must_use]
     pub fn in_use(&self) -> usize {
         self.in_use.load(Ordering::Relaxed)

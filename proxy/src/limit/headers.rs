@@ -1,4 +1,4 @@
-//! The `RateLimit-Policy`, `RateLimit` and `Retry-After` fields of an answer
+//! The `RateLimit-Policy`, `RateLimit` and `Retry-After` fields of a response
 //! (draft-ietf-httpapi-ratelimit-headers-10, RFC 9110 section 10.2.3).
 
 use std::time::Duration;
@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::HeaderValue;
 
-/// Appends one item of `RateLimit-Policy`: `q` requests may come at once, and a quota that is used
-/// up is restored after `w` seconds.
+/// Appends one item of `RateLimit-Policy`: `q` requests are admitted at once, and a used-up quota
+/// is restored after `w` seconds.
 pub(super) fn push_policy(list: &mut Vec<u8>, name: &str, quota: u32, window_s: u64) {
     if !list.is_empty() {
         list.extend_from_slice(b", ");
@@ -32,19 +32,19 @@ pub(super) fn seconds_up(time: Duration) -> u64 {
 }
 
 /// The value of `Retry-After`: whole seconds, rounded up and at least 1, because a client that reads 0
-/// comes back at once and is rejected again.
+/// retries at once and is rejected again.
 #[must_use]
 pub fn retry_after_s(wait: Duration) -> u64 {
     seconds_up(wait).max(1)
 }
 
 pub(super) fn field(value: Vec<u8>) -> HeaderValue {
-    // Everything pushed above is printable ASCII, so the fallback is never taken.
+    // Everything pushed above is printable ASCII, so the fallback is never used.
     HeaderValue::from_maybe_shared(Bytes::from(value))
         .unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
-/// A String of RFC 9651 section 3.3.3, which has no way to write what is not printable ASCII.
+/// A String of RFC 9651 section 3.3.3, which can only contain printable ASCII.
 fn push_string(value: &mut Vec<u8>, text: &str) {
     value.push(b'"');
     for character in text.chars() {

@@ -1,11 +1,10 @@
-//! What a limit counts a request under: the same bytes in every replica.
+//! The key under which a limit counts a request: the same bytes in every replica.
 
 use std::net::IpAddr;
 
 use super::{By, Subject};
 
-/// A kind, so that a client who is named like an address is not that address, and the bytes of what is
-/// counted.
+/// A kind, so that a client named like an address has another key than the address, and the bytes of the value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct LimitKey<'a> {
     kind: Kind,
@@ -28,7 +27,7 @@ enum Kind {
 enum Bytes<'a> {
     Borrowed(&'a [u8]),
     V4([u8; 4]),
-    /// One client commands all of a /64.
+    /// One client has all of a /64.
     V6([u8; 8]),
 }
 
@@ -54,7 +53,7 @@ impl<'a> LimitKey<'a> {
     }
 
     fn of_address(address: IpAddr) -> Self {
-        // An IPv4 client on a dual-stack socket is still that IPv4 client.
+        // An IPv4 client on a dual-stack socket has its IPv4 address.
         match address.to_canonical() {
             IpAddr::V4(address) => LimitKey {
                 kind: Kind::V4,
@@ -89,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_made_of_nothing_but_the_request() {
+    fn a_key_depends_only_on_the_request() {
         let mut headers = HeaderMap::new();
         headers.insert("x-tenant", HeaderValue::from_static("t"));
         let subject = |address: &str, client| Subject {

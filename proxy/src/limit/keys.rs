@@ -1,10 +1,9 @@
 //! The state of each key (GCRA), in bounded memory.
 //!
-//! governor decides; this store only remembers, for each key, the time at which its quota is restored (the
-//! theoretical arrival time of GCRA). Governor's own stores grow with every key that was ever seen between two cleanings, which
-//! a flood of made-up addresses turns into a leak. Here a shard that is full first forgets the keys
-//! whose quota is restored; when that frees no room, keys it does not know yet share a fixed table of
-//! slots until it does. Keys that are known already keep their own count all through the flood.
+//! governor decides; this store only keeps, for each key, the time at which its quota is restored (the theoretical
+//! arrival time of GCRA). The stores of governor grow with every key between two cleanings, which a flood of forged
+//! addresses turns into a leak. Here a full shard first forgets the keys whose quota is restored; when that frees
+//! nothing, new keys share a fixed table of slots until it does. Known keys keep their own count during the flood.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -22,10 +21,9 @@ const SHARDS: usize = 64;
 /// Shared slots of one shard: 65,536 in all.
 const SLOTS: usize = 1024;
 
-/// One check of a key. The store fills in beside governor when the quota is restored, which governor keeps
-/// to itself.
+/// One check of a key. The store adds the time until the quota is restored, which governor does not expose.
 #[derive(Clone, Debug)]
-pub(super) struct Ask {
+pub(super) struct KeyCheck {
     key: u64,
     reset: Cell<Duration>,
 }
@@ -37,53 +35,53 @@ pub(super) struct Keys {
 }
 
 struct Inner {
-    shards: Box<[Mutex<Shard>]>,
+    shards: Box<[Mutex<KeyShard>]>,
     shard_keys_max: usize,
-    /// How long one request's worth of quota takes to come back.
+    /// The time in which quota for one request is restored.
     interval_ns: u64,
 }
 
 #[derive(Default)]
-struct Shard {
+struct KeyShard {
     /// For each key, when its quota is restored, in nanoseconds of the limiter's clock.
     restored_at_ns: HashMap<u64, u64, BuildHasherDefault<Unhashed>>,
-    /// The same for keys that found no room; there from the first of them on.
+    /// The same for keys in shared slots; allocated with the first of them.
     shared_ns: Option<Box<[u64]>>,
-    /// Keys that found no room since idle ones were last forgotten.
-    turned_away: usize,
+    /// Keys in shared slots since idle keys were last forgotten.
+    overflowed: usize,
 }
 
-impl Ask {
+impl KeyCheck {
     /// `key` must come from a keyed hash: its bits choose shard, bucket and slot.
     pub(super) fn new(key: u64) -> Self {
-        Ask {
+        KeyCheck {
             key,
             reset: Cell::new(Duration::ZERO),
         }
     }
 
-    /// After the check: how long until the quota is restored if nothing else comes.
+    /// After the check: the time until the quota is restored without further requests.
     pub(super) fn reset(&self) -> Duration {
         self.reset.get()
     }
 }
 
-impl PartialEq for Ask {
+impl PartialEq for KeyCheck {
     fn eq(&self, other: &Self) -> bool {
         self.key == other.key
     }
 }
 
-impl Eq for Ask {}
+impl Eq for KeyCheck {}
 
-impl Hash for Ask {
+impl Hash for KeyCheck {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.key.hash(state);
     }
 }
 
 impl Keys {
-    /// A store for a quota of which one request's worth comes back every `interval`.
+    /// A store for a quota that is restored by one request every `interval`.
     pub(super) fn new(interval: Duration, keys_max: usize) -> Self {
         Keys {
             inner: Arc::new(Inner {
@@ -94,7 +92,7 @@ impl Keys {
         }
     }
 
-    /// Takes back one request that was counted a moment ago and went no further.
+    /// Gives back the quota of a request that was just counted and then rejected.
     pub(super) fn give_back(&self, key: u64) {
         let mut shard = self.shard(key).lock();
         let shard = &mut *shard;
@@ -107,36 +105,37 @@ impl Keys {
         }
     }
 
-    fn shard(&self, key: u64) -> &Mutex<Shard> {
+    fn shard(&self, key: u64) -> &Mutex<KeyShard> {
         // The map inside takes its bucket from the low bits and its tag from the high ones.
         &self.inner.shards[(key >> 32) as usize % SHARDS]
     }
 }
 
 impl StateStore for Keys {
-    type Key = Ask;
+    type Key = KeyCheck;
 
-    fn measure_and_replace<T, F, E>(&self, ask: &Ask, decide: F) -> Result<T, E>
+    fn measure_and_replace<T, F, E>(&self, check: &KeyCheck, decide: F) -> Result<T, E>
     where
         F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
     {
-        // A key without a past is admitted, and restored one interval from now: that is the only
-        // way governor tells a store what time it is.
+        // A new key is admitted, and restored one interval from now: governor passes the time to a store in no other
+        // way.
         let (_, fresh) = decide(None)?;
         let now_ns = fresh.as_u64().saturating_sub(self.inner.interval_ns);
-        let mut shard = self.shard(ask.key).lock();
-        let restored_at = shard.state(ask.key, now_ns, self.inner.shard_keys_max);
+        let mut shard = self.shard(check.key).lock();
+        let restored_at = shard.state(check.key, now_ns, self.inner.shard_keys_max);
         let decision = decide(Some(Nanos::new(*restored_at))).map(|(outcome, next)| {
             *restored_at = next.as_u64();
             outcome
         });
-        ask.reset
+        check
+            .reset
             .set(Duration::from_nanos(restored_at.saturating_sub(now_ns)));
         decision
     }
 }
 
-impl ShrinkableKeyedStateStore<Ask> for Keys {
+impl ShrinkableKeyedStateStore<KeyCheck> for Keys {
     /// `drop_below` is one interval ago; a state is as good as none when its quota is restored now.
     fn retain_recent(&self, drop_below: Nanos) {
         if drop_below.as_u64() == 0 {
@@ -169,7 +168,7 @@ impl ShrinkableKeyedStateStore<Ask> for Keys {
     }
 }
 
-impl Shard {
+impl KeyShard {
     /// The state of `key`: its own, or past the bound the slot that it shares.
     fn state(&mut self, key: u64, now_ns: u64, keys_max: usize) -> &mut u64 {
         if self.restored_at_ns.len() >= keys_max && !self.restored_at_ns.contains_key(&key) {
@@ -191,17 +190,17 @@ impl Shard {
     /// pays a few nanoseconds each for it.
     fn make_room(&mut self, now_ns: u64, keys_max: usize) {
         let pause = (keys_max / 8).max(1);
-        if self.turned_away.is_multiple_of(pause) {
+        if self.overflowed.is_multiple_of(pause) {
             self.forget_idle(now_ns);
             if self.restored_at_ns.len() + pause <= keys_max {
                 return;
             }
         }
-        self.turned_away += 1;
+        self.overflowed += 1;
     }
 
     fn forget_idle(&mut self, now_ns: u64) {
-        self.turned_away = 0;
+        self.overflowed = 0;
         self.restored_at_ns
             .retain(|_, restored_at| *restored_at > now_ns);
         if let Some(slots) = &self.shared_ns

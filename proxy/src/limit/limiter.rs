@@ -1,4 +1,4 @@
-//! One limit, whoever counts it.
+//! One limit, independent of where it is counted.
 //!
 //! Asynchronous and with a deadline, for a counter that replicas share; in this process it never waits.
 
@@ -9,16 +9,16 @@ use governor::clock::Clock;
 
 use super::key::LimitKey;
 use super::local::Local;
-use super::verdict::Verdict;
+use super::verdict::LimitVerdict;
 use super::{By, Config};
 
 pub(super) struct Limiter<C: Clock> {
     pub(super) name: Arc<str>,
     pub(super) by: By,
-    /// How many may come at once.
+    /// Requests at once.
     pub(super) burst: u32,
     clients: Vec<Arc<str>>,
-    /// How long a quota that is used up takes to be restored.
+    /// The time in which a used-up quota is restored.
     pub(super) window: Duration,
     counter: Counter<C>,
 }
@@ -46,15 +46,15 @@ impl<C: Clock> Limiter<C> {
             || client.is_some_and(|client| self.clients.iter().any(|named| **named == *client))
     }
 
-    /// Counts one request against `key`, if there is quota for it. A counter elsewhere has until
+    /// Counts one request against `key`, if there is quota for it. A counter outside this process has until
     /// the deadline; in this process nothing waits.
-    pub(super) async fn check(&self, key: &LimitKey<'_>, _deadline: Instant) -> Verdict {
+    pub(super) async fn check(&self, key: &LimitKey<'_>, _deadline: Instant) -> LimitVerdict {
         match &self.counter {
             Counter::InProcess(local) => local.check(key),
         }
     }
 
-    /// Takes back what [`Limiter::check`] has just counted.
+    /// Gives back the quota that [`Limiter::check`] has just counted.
     pub(super) async fn give_back(&self, key: &LimitKey<'_>, _deadline: Instant) {
         match &self.counter {
             Counter::InProcess(local) => local.give_back(key),

@@ -1,5 +1,5 @@
-//! One limit, counted in this process by governor: GCRA, the generic cell rate algorithm, a token bucket that
-//! remembers one time a key.
+//! One limit, counted in this process by governor: GCRA, the generic cell rate algorithm, a token bucket with
+//! one timestamp per key.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::num::NonZeroU32;
@@ -12,21 +12,21 @@ use governor::{Quota, RateLimiter};
 
 use super::Config;
 use super::key::LimitKey;
-use super::keys::{Ask, Keys};
-use super::verdict::Verdict;
+use super::keys::{KeyCheck, Keys};
+use super::verdict::LimitVerdict;
 
 /// Governor multiplies interval and burst in 64 bits of nanoseconds and adds the time since its
 /// start: a quota that takes longer than this (73 years) to be restored would overflow.
 const WINDOW_NS_MAX: u64 = 1 << 61;
 
 pub(super) struct Local<C: Clock> {
-    /// How many may come at once.
+    /// Requests at once.
     pub(super) burst: u32,
-    /// How long a quota that is used up takes to be restored.
+    /// The time in which a used-up quota is restored.
     pub(super) window: Duration,
-    limiter: RateLimiter<Ask, Keys, C, StateInformationMiddleware>,
+    limiter: RateLimiter<KeyCheck, Keys, C, StateInformationMiddleware>,
     keys: Keys,
-    /// Its seed is this process's own, so that nobody outside can choose two keys that collide.
+    /// Its seed is random in each process, so that clients cannot choose colliding keys.
     hasher: RandomState,
 }
 
@@ -56,26 +56,26 @@ impl<C: Clock> Local<C> {
     }
 
     /// Counts one request against `key`, if there is quota for it.
-    pub(super) fn check(&self, key: &LimitKey<'_>) -> Verdict {
-        let ask = Ask::new(self.hash(key));
-        match self.limiter.check_key(&ask) {
-            Ok(state) => Verdict::Admitted {
+    pub(super) fn check(&self, key: &LimitKey<'_>) -> LimitVerdict {
+        let check = KeyCheck::new(self.hash(key));
+        match self.limiter.check_key(&check) {
+            Ok(state) => LimitVerdict::Admitted {
                 remaining: state.remaining_burst_capacity(),
-                reset: ask.reset(),
+                reset: check.reset(),
             },
-            Err(not_until) => Verdict::Limited {
+            Err(not_until) => LimitVerdict::Limited {
                 retry_after: not_until.wait_time_from(self.limiter.clock().now()),
-                reset: ask.reset(),
+                reset: check.reset(),
             },
         }
     }
 
-    /// Takes back what [`Local::check`] has just counted.
+    /// Gives back the quota that [`Local::check`] has just counted.
     pub(super) fn give_back(&self, key: &LimitKey<'_>) {
         self.keys.give_back(self.hash(key));
     }
 
-    /// No name or address is kept, only 64 bits of a keyed hash.
+    /// Stores no name or address, only 64 bits of a keyed hash.
     fn hash(&self, key: &LimitKey<'_>) -> u64 {
         let (kind, bytes) = key.parts();
         let mut hasher = self.hasher.build_hasher();

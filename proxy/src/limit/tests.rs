@@ -21,9 +21,9 @@ fn limit(name: &str, rate: u32, period: Duration, burst: u32, by: By) -> Config 
     }
 }
 
-fn limits(configs: &[Config]) -> (Limits<FakeRelativeClock>, FakeRelativeClock) {
+fn limits(configs: &[Config]) -> (RateLimits<FakeRelativeClock>, FakeRelativeClock) {
     let clock = FakeRelativeClock::default();
-    (Limits::with_clock(configs, KEYS_MAX, &clock), clock)
+    (RateLimits::with_clock(configs, KEYS_MAX, &clock), clock)
 }
 
 struct Caller {
@@ -69,12 +69,12 @@ impl Caller {
 static DEADLINE: LazyLock<Instant> = LazyLock::new(crate::clock::now);
 
 /// In this process nothing waits.
-fn admit<C: Clock>(limits: &Limits<C>, caller: &Caller) -> Decision {
+fn admit<C: Clock>(limits: &RateLimits<C>, caller: &Caller) -> Decision {
     let decision = limits.admit(&caller.subject(), *DEADLINE).now_or_never();
     decision.expect("nothing waits in this process")
 }
 
-fn admit_address<C: Clock>(limits: &Limits<C>, caller: &Caller) -> Decision {
+fn admit_address<C: Clock>(limits: &RateLimits<C>, caller: &Caller) -> Decision {
     let decision = limits
         .admit_address(&caller.subject(), *DEADLINE)
         .now_or_never();
@@ -144,7 +144,7 @@ fn a_route_without_limits_has_no_ratelimit_headers() {
 }
 
 #[test]
-fn one_an_hour_counts_down_exactly() {
+fn one_per_hour_counts_down_exactly() {
     let (limits, clock) = limits(&[limit("rare", 1, HOUR, 2, By::Route)]);
     assert_eq!(
         limits.policy_header().expect("policy"),
@@ -161,7 +161,7 @@ fn one_an_hour_counts_down_exactly() {
 }
 
 #[test]
-fn a_million_a_second_and_impossible_numbers_work() {
+fn extreme_rates_work() {
     let (limits, clock) = limits(&[limit("fast", 1_000_000, SECOND, 3, By::Route)]);
     assert_eq!(limits.policy_header().expect("policy"), "\"fast\";q=3;w=1");
     let web = Caller::named("web");
@@ -192,7 +192,7 @@ fn a_third_of_a_second_is_still_one_second_for_the_whole_quota() {
 }
 
 #[test]
-fn keys_are_apart_by_what_the_limit_names() {
+fn keys_differ_by_what_the_limit_counts_by() {
     let cases = [
         (By::Client, Caller::named("a"), Caller::named("b")),
         (By::Client, Caller::at("192.0.2.1"), Caller::at("192.0.2.2")),
@@ -236,7 +236,7 @@ fn keys_are_apart_by_what_the_limit_names() {
 }
 
 #[test]
-fn keys_are_the_same_where_a_client_could_change_them_for_nothing() {
+fn keys_ignore_what_a_client_can_change_for_free() {
     let tenant = HeaderName::from_static("x-tenant");
     let mut other_platform = Caller::named("b");
     other_platform.platform = "feishu";
@@ -306,7 +306,7 @@ fn limits_by_address_are_checked_before_the_body_and_not_again() {
 }
 
 #[test]
-fn the_nearest_limit_is_reported_and_a_rejection_costs_nothing_elsewhere() {
+fn the_limit_with_the_least_quota_is_reported_and_a_rejection_uses_no_quota_elsewhere() {
     let (limits, clock) = limits(&[
         limit("per-client", 1, HOUR, 10, By::Client),
         limit("everyone", 1, SECOND, 2, By::Route),
@@ -325,12 +325,12 @@ fn the_nearest_limit_is_reported_and_a_rejection_costs_nothing_elsewhere() {
     clock.advance(SECOND);
     let (status, _) = limited(admit(&limits, &one));
     assert_eq!(status.policy.as_ref(), "per-client");
-    // And the one that said no itself has not kept it either.
+    // The limit that rejected has not counted it either.
     admitted(admit(&limits, &other));
 }
 
 #[test]
-fn threads_together_get_exactly_the_burst() {
+fn concurrent_threads_get_exactly_the_burst() {
     let (limits, _clock) = limits(&[limit("burst", 1, HOUR, 500, By::Route)]);
     let admitted = std::sync::atomic::AtomicUsize::new(0);
     std::thread::scope(|scope| {
@@ -349,17 +349,17 @@ fn threads_together_get_exactly_the_burst() {
 }
 
 #[test]
-fn the_real_clock_admits_too() {
+fn the_real_clock_admits() {
     let config = [limit("per-client", 1, HOUR, 1, By::Client)];
-    let limits = Limits::new(&config);
+    let limits = RateLimits::new(&config);
     let web = Caller::named("web");
     admitted(admit(&limits, &web));
     limited(admit(&limits, &web));
-    assert_eq!(format!("{limits:?}"), "Limits([\"per-client\"])");
+    assert_eq!(format!("{limits:?}"), "RateLimits([\"per-client\"])");
 }
 
 #[test]
-fn a_limit_for_some_clients_leaves_the_others_alone() {
+fn a_limit_for_some_clients_does_not_apply_to_others() {
     let mut config = limit("guests", 1, SECOND, 1, By::Client);
     config.clients = vec!["guest".into()];
     let (limits, _clock) = limits(&[config, limit("all", 100, SECOND, 100, By::Route)]);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// The decision of one limit on one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum LimitVerdict {
     Admitted {
         remaining: u32,
         /// Until the quota is restored.

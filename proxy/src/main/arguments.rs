@@ -1,4 +1,4 @@
-//! What the command line takes.
+//! The arguments of the command line.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -61,7 +61,7 @@ pub(crate) enum AuditCommand {
         /// Configuration file that names the log [default: ./weir.yaml, else /etc/weir/weir.yaml].
         #[arg(long)]
         config: Option<PathBuf>,
-        /// The log itself, with its rotated files and its head beside it.
+        /// The log itself, with its rotated files and its head in the same folder.
         #[arg(conflicts_with = "config")]
         file: Option<PathBuf>,
     },
@@ -76,15 +76,15 @@ pub(crate) struct CheckArguments {
     #[arg(conflicts_with = "config")]
     pub(crate) file: Option<PathBuf>,
     /// Output format: text, or JSON on standard output.
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    pub(crate) format: Format,
+    #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
+    pub(crate) format: OutputFormat,
     /// Exit with code 1 on warnings, too.
     #[arg(long)]
     pub(crate) strict: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
+pub(crate) enum OutputFormat {
     Text,
     Json,
 }

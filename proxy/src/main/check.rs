@@ -4,21 +4,21 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
-use weir::config::{self, ConfigError, Loaded};
+use weir::config::{self, ConfigError, LoadedConfig};
 
-use crate::arguments::{CheckArguments, Format};
+use crate::arguments::{CheckArguments, OutputFormat};
 use crate::terminal::{note, say};
 
 pub(crate) fn check(arguments: &CheckArguments) -> anyhow::Result<ExitCode> {
-    let asked = arguments.config.as_deref().or(arguments.file.as_deref());
-    let found = config::find(asked);
+    let given = arguments.config.as_deref().or(arguments.file.as_deref());
+    let found = config::find(given);
     let loaded = found.and_then(|path| config::load(&path).map(|loaded| (path, loaded)));
     match arguments.format {
-        Format::Text => match &loaded {
+        OutputFormat::Text => match &loaded {
             Ok((path, loaded)) => report(path, loaded)?,
             Err(error) => note(error),
         },
-        Format::Json => {
+        OutputFormat::Json => {
             let report = match &loaded {
                 Ok((path, loaded)) => valid(path, loaded),
                 Err(error) => invalid(error),
@@ -29,7 +29,7 @@ pub(crate) fn check(arguments: &CheckArguments) -> anyhow::Result<ExitCode> {
     Ok(match loaded {
         Err(_) => ExitCode::FAILURE,
         Ok((_, loaded)) if arguments.strict && !loaded.warnings.is_empty() => {
-            if arguments.format == Format::Text {
+            if arguments.format == OutputFormat::Text {
                 note("weir: warnings are errors with --strict");
             }
             ExitCode::FAILURE
@@ -38,7 +38,7 @@ pub(crate) fn check(arguments: &CheckArguments) -> anyhow::Result<ExitCode> {
     })
 }
 
-fn report(path: &Path, loaded: &Loaded) -> anyhow::Result<()> {
+fn report(path: &Path, loaded: &LoadedConfig) -> anyhow::Result<()> {
     let config = &loaded.config;
     for warning in &loaded.warnings {
         note(format_args!("weir: warning: {warning}"));
@@ -51,7 +51,7 @@ fn report(path: &Path, loaded: &Loaded) -> anyhow::Result<()> {
     ))
 }
 
-fn valid(path: &Path, loaded: &Loaded) -> Value {
+fn valid(path: &Path, loaded: &LoadedConfig) -> Value {
     let config = &loaded.config;
     let warnings = loaded.warnings.iter().map(
         |warning| json!({"line": warning.line, "key": warning.key, "message": warning.to_string()}),

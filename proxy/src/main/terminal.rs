@@ -1,13 +1,13 @@
-//! What the program says. A disk that is full under a redirected output, or a reader that has left, is no
-//! reason to end: `println!` and `eprintln!` would panic.
+//! Output of the program. A full disk under a redirected output, or a closed pipe, must not end it: `println!` and
+//! `eprintln!` would panic.
 
 use std::fmt::Display;
 use std::io::{ErrorKind, Write, stderr, stdout};
 
-/// A line on the standard output. Whoever closed the pipe has read enough.
+/// Prints a line to the standard output. A closed pipe is not an error.
 ///
 /// # Errors
-/// It could not be written, for want of room say.
+/// The line could not be written, for example to a full disk.
 pub(crate) fn say(text: &str) -> anyhow::Result<()> {
     match write_line(&mut stdout(), text) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
@@ -17,12 +17,12 @@ pub(crate) fn say(text: &str) -> anyhow::Result<()> {
     }
 }
 
-/// A line on the standard error. There is nobody to report to that it could not be written.
+/// Prints a line to the standard error. A failure cannot be reported anywhere.
 pub(crate) fn note(text: impl Display) {
     drop(write_line(&mut stderr(), &text.to_string()));
 }
 
-/// In one piece, so that lines of several processes do not mix.
+/// Writes the line in one piece, so that lines of several processes do not mix.
 fn write_line(output: &mut dyn Write, text: &str) -> std::io::Result<()> {
     output.write_all(format!("{text}\n").as_bytes())?;
     output.flush()
@@ -31,8 +31,8 @@ fn write_line(output: &mut dyn Write, text: &str) -> std::io::Result<()> {
 /// Starts the log on the standard error; `RUST_LOG` chooses what goes there.
 pub(crate) fn start_log() {
     const DEFAULT: &str = "info,pingora=warn,pingora_core=off,pingora_proxy=off";
-    let asked = std::env::var("RUST_LOG").ok();
-    let (known, unknown): (Vec<&str>, Vec<&str>) = asked
+    let given = std::env::var("RUST_LOG").ok();
+    let (known, unknown): (Vec<&str>, Vec<&str>) = given
         .as_deref()
         .unwrap_or(DEFAULT)
         .split(',')
@@ -41,11 +41,11 @@ pub(crate) fn start_log() {
         .parse_filters(&known.join(","))
         .init();
     for part in unknown {
-        log::warn!("RUST_LOG: {part:?} is no TARGET=LEVEL and is left out");
+        log::warn!("RUST_LOG: {part:?} is not TARGET=LEVEL and is ignored");
     }
 }
 
-/// Whether the logger takes it: of what it does not it would tell in its own way, which may panic.
+/// Whether the logger accepts it. Its own report of an invalid directive may panic.
 fn is_directive(part: &str) -> bool {
     let (part, pattern) = part.split_once('/').unwrap_or((part, ""));
     let level = part.split_once('=').map_or("", |(_, level)| level.trim());

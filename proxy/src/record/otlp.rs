@@ -21,6 +21,7 @@ use crate::clock;
 use crate::log_throttle::{LogDecision, LogThrottle};
 use crate::metrics::{Metrics, catalog};
 use crate::outbound::{self, read_until, retry_after, root_cause};
+use crate::settings::secret::SecretText;
 use crate::worker::Worker;
 use crate::worker::thread::{SharedState, State, WorkerThread};
 
@@ -49,10 +50,10 @@ const LOG_INTERVAL: Duration = Duration::from_secs(60);
 pub struct Config {
     /// With the OTLP path for traces.
     pub url: String,
-    pub headers: Vec<(HeaderName, HeaderValue)>,
+    pub headers: Vec<(HeaderName, SecretText)>,
 }
 
-// A header may be a credential.
+// The address may contain a credential.
 impl fmt::Debug for Config {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
@@ -294,7 +295,10 @@ fn pause_until_stop(shared: &SharedState<WaitingSpans>, pause: Duration) -> Stat
 
 /// Creates the client, on the thread that uses it: it contains a runtime, which must not be created within another.
 fn client(config: &Config) -> reqwest::Result<Client> {
-    let mut headers: HeaderMap = config.headers.iter().cloned().collect();
+    let headers = config.headers.iter();
+    let headers =
+        headers.filter_map(|(name, value)| Some((name.clone(), value.header_value().ok()?)));
+    let mut headers: HeaderMap = headers.collect();
     let kind = HeaderValue::from_static("application/x-protobuf");
     headers.insert(CONTENT_TYPE, kind);
     outbound::client(CONNECT_TIMEOUT)

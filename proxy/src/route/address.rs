@@ -1,8 +1,8 @@
-//! The client's address: the peer's, or behind trusted proxies the one they report; and what weir
-//! reports to the backend in turn.
+//! The client's address: that of the peer, or the one that trusted proxies report; and the `X-Forwarded-For` that weir
+//! sends to the backend.
 //!
-//! `X-Forwarded-For` has no standard; what proxies write is a list of addresses, nearest last, some
-//! with a port, IPv6 in brackets or bare. Several lines are one list (RFC 9110, section 5.3).
+//! `X-Forwarded-For` has no standard; proxies write a list of addresses, the nearest last, some with a port, IPv6 with
+//! or without brackets. Several lines are one list (RFC 9110, section 5.3).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -13,27 +13,27 @@ use ipnet::IpNet;
 /// The header that is read and written.
 pub static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// Addresses of one chain, the peer included. What lies behind them is not believed: nobody has so
-/// many proxies of their own, and a longer list is one that somebody made up.
+/// The longest chain of addresses, the peer included. Further entries are ignored: no deployment has so many proxies,
+/// and a longer list is forged.
 const CHAIN_MAX: usize = 32;
 
-/// The address a request comes from. `X-Forwarded-For` is believed from the right as long as the
-/// hop that wrote it is trusted; the first address that is not trusted is the client. An entry that
-/// is no address ends the list: then the last trusted hop is the client. An address that carries an IPv4
-/// one is that one (see [`counted`]), so that one client is one client.
+/// The address of the client. `X-Forwarded-For` is read from the right as long as the hop that wrote it is trusted;
+/// the first address that is not trusted is the client. An entry that is not an address ends the list: then the last
+/// trusted hop is the client. An embedded IPv4 address is used instead of the IPv6 one (see [`counted`]), so that a
+/// client has one address.
 #[must_use]
 pub fn client(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
-    match Chain::believed(peer, headers, trusted) {
+    match Chain::trusted(peer, headers, trusted) {
         Some(chain) => counted(chain.addresses[chain.length - 1]),
         None => counted(peer),
     }
 }
 
-/// What an address counts as in allow lists, limits and events: the IPv4 address that it carries, if it
-/// does. That is so for IPv4-mapped addresses (RFC 4291, section 2.5.5.2), and for those that a NAT64
-/// makes of IPv4 clients: under its well-known prefix 64:ff9b::/96 (RFC 6052), and under the prefix for
+/// The address that allow lists, limits and events use: the embedded IPv4 address, if there is one. That applies to
+/// IPv4-mapped addresses (RFC 4291, section 2.5.5.2) and to those of IPv4 clients behind a
+/// NAT64: under its well-known prefix 64:ff9b::/96 (RFC 6052), and under the prefix for
 /// local use 64:ff9b:1::/48 (RFC 8215), of which translators use a /96 or, when nothing follows it, the
-/// whole. Whether a hop is trusted is never decided by it: anybody behind a NAT64 could look like one.
+/// whole. Trust in a hop never depends on it: any client behind a NAT64 could have the address of one.
 #[must_use]
 pub fn counted(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
@@ -57,14 +57,13 @@ fn translated(address: Ipv6Addr) -> Option<Ipv4Addr> {
     }
 }
 
-/// The `X-Forwarded-For` towards the backend, which replaces the client's: the chain as far as it
-/// is believed, client first, and the peer at its end. `None` when it is just the peer, as from every
-/// peer that is not trusted.
+/// The `X-Forwarded-For` for the backend, which replaces the client's: the trusted part of the chain, from the client
+/// to the peer. `None` when that is only the peer, as for every peer that is not trusted.
 #[must_use]
 pub fn forwarded_for(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Option<HeaderValue> {
     use std::fmt::Write as _;
 
-    let chain = Chain::believed(peer, headers, trusted)?;
+    let chain = Chain::trusted(peer, headers, trusted)?;
     let mut text = String::with_capacity(chain.length * 16);
     for address in chain.addresses[..chain.length].iter().rev() {
         if !text.is_empty() {
@@ -76,16 +75,16 @@ pub fn forwarded_for(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Op
     HeaderValue::try_from(text).ok()
 }
 
-/// The peer and what is believed behind it, from the peer outwards, as they were written; never empty. A
-/// peer that came in over a socket for both families is the IPv4 peer that it is.
+/// The peer and the trusted part of the chain behind it, from the peer outwards; never empty. An IPv4 peer on a
+/// dual-stack socket has its IPv4 address.
 struct Chain {
     addresses: [IpAddr; CHAIN_MAX],
     length: usize,
 }
 
 impl Chain {
-    /// `None` when nobody is believed, or nothing was said.
-    fn believed(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Option<Chain> {
+    /// `None` when the peer is not trusted, or there is no header.
+    fn trusted(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Option<Chain> {
         let peer = peer.to_canonical();
         let is_trusted = |address: &IpAddr| trusted.iter().any(|net| net.contains(address));
         if !is_trusted(&peer) || !headers.contains_key(&X_FORWARDED_FOR) {
@@ -156,7 +155,7 @@ mod tests {
         (client(ip(peer), &headers, &trusted), written)
     }
 
-    /// The peer, its lines, the client, and what the backend is told.
+    /// The peer, its header lines, the client, and the header for the backend.
     const CASES: &[(&str, &[&[u8]], &str, &str)] = &[
         ("192.0.2.1", &[], "192.0.2.1", "192.0.2.1"),
         ("192.0.2.1", &[b"1.2.3.4"], "192.0.2.1", "192.0.2.1"),

@@ -1,25 +1,25 @@
 //! A protected route guards its look-alikes, against path confusion.
 //!
-//! Backends differ in what they take for the same path, and some of them take `/v1/chat%2Fcompletions`
-//! for `/v1/chat/completions`. So where the folded form of a path (see [`super::path::folded`]) belongs
+//! Backends differ in which paths they treat as equal, and some treat `/v1/chat%2Fcompletions` as
+//! `/v1/chat/completions`. Where the folded form of a path (see [`super::path::folded`]) belongs
 //! to a stricter route than the path itself, the stricter route decides.
 //!
-//! A route is stricter than another when it refuses what the other admits, looked at in this order:
+//! A route is stricter than another when it rejects what the other admits, compared in this order:
 //!
-//! 1. its `allow` refuses the address of this request, and the other's does not;
-//! 2. it asks for a signature and the other for none; its schemes cover the body and the other's do
-//!    not all; or the other takes a key that it does not take
+//! 1. its `allow` rejects the address of this request, and the other's does not;
+//! 2. it requires a signature and the other does not; all its schemes cover the body and not all of the other's do;
+//!    or the other accepts a key that it does not accept
 //!    (compared by the signature stage, and passed in as [`Requirements`]);
-//! 3. both ask for the same, and it has limits and the other has none.
+//! 3. both require the same, and it has limits and the other has none.
 //!
-//! The route of the path itself keeps its say in `allow`: a look-alike is never a way around it.
+//! The `allow` of the route that matched applies in any case: a look-alike does not bypass it.
 
 use std::net::IpAddr;
 
 use http::Method;
 
 use super::path::folded;
-use super::{Config, Match, PathPattern, PatternGroup, Table};
+use super::{Config, PathPattern, PatternGroup, RouteMatch, Table};
 
 /// What the guard decides for a request that a route has matched.
 #[derive(Debug, PartialEq, Eq)]
@@ -28,12 +28,12 @@ pub enum Guarded {
     Not,
     /// The route at this position decides.
     By(usize),
-    /// A stricter route has this path, and not this method: the value of `Allow`.
+    /// A stricter route has this path but not this method: the value of `Allow`.
     MethodNotAllowed(String),
 }
 
-/// What routes require of a request beside its address, compared by whoever knows their signatures and
-/// limits.
+/// What routes require of a request beyond its source address. The comparison is passed in by the owner of signatures
+/// and limits.
 #[derive(Clone, Debug, Default)]
 pub struct Requirements {
     /// For each route the kind of its signatures: routes of one kind have equal ones.
@@ -85,7 +85,7 @@ impl Requirements {
 #[derive(Debug)]
 pub(super) struct Strictness {
     requirements: Requirements,
-    /// Whether any route could be stricter than this one: else its paths need not be folded.
+    /// For each route whether any route can be stricter: otherwise its paths need not be folded.
     outdone: Vec<bool>,
 }
 
@@ -106,16 +106,16 @@ impl Strictness {
     }
 
     fn is_stricter(&self, routes: &[Config], ours: usize, theirs: usize, from: IpAddr) -> bool {
-        let refuses_only = !routes[ours].admits(from) && routes[theirs].admits(from);
-        refuses_only || self.requirements.is_stricter(ours, theirs)
+        let rejects_only = !routes[ours].admits(from) && routes[theirs].admits(from);
+        rejects_only || self.requirements.is_stricter(ours, theirs)
     }
 }
 
 impl Table {
-    /// Asks, for a request from `address` with a canonical path that the route at `found` has matched,
-    /// whether a stricter route has the path's folded form.
+    /// Whether a stricter route has the folded form of the path, for a request from `address` whose canonical path matched
+    /// the route at `found`.
     ///
-    /// Methods count as in [`Table::find`]. The first pattern that has the form itself ends the search;
+    /// Methods are compared as in [`Table::find`]. The first pattern that has the form itself ends the search;
     /// one that has it only when the pattern is folded as well (`/Admin`, `/admin/`) does not.
     #[must_use]
     pub fn guard(&self, method: &Method, path: &str, found: usize, address: IpAddr) -> Guarded {
@@ -146,14 +146,14 @@ impl Table {
             if !is_plain && !group.folded.matches_form(form) {
                 continue;
             }
-            // `/static/` is what `/static/*` says in so many words: a catch-all does not take it away.
+            // `/static/*` names `/static/` itself: a catch-all does not take precedence.
             let is_wider = own.is_some_and(|own| group.pattern.covers(&own.pattern));
             if !is_wider {
                 match self.take(group, method) {
-                    Match::Route(position) if is_stricter(position) => {
+                    RouteMatch::Route(position) if is_stricter(position) => {
                         return Guarded::By(position);
                     }
-                    Match::MethodNotAllowed(allow)
+                    RouteMatch::MethodNotAllowed(allow)
                         if group.routes.iter().copied().any(is_stricter) =>
                     {
                         return Guarded::MethodNotAllowed(allow);
@@ -179,7 +179,7 @@ impl PathPattern {
     pub(super) fn folded(&self) -> PathPattern {
         match self {
             PathPattern::Exact(path) => PathPattern::Exact(folded::form(path)),
-            // A prefix may end inside a segment: `/a/.*` stands for `/a/.env`.
+            // A prefix may end inside a segment: `/a/.*` matches `/a/.env`.
             PathPattern::Prefix(prefix) => {
                 let mut form = folded::form(&format!("{prefix}x"));
                 form.truncate(form.strip_suffix('x').unwrap_or(&form).len());
@@ -188,8 +188,8 @@ impl PathPattern {
         }
     }
 
-    /// Whether a folded form is one of this folded pattern's. The slash that ends a prefix is one that
-    /// folding takes from the end of a path.
+    /// Whether this folded pattern matches a folded form. Folding removes the slash at the end of a path, so a prefix
+    /// that ends with one matches without it, too.
     fn matches_form(&self, form: &str) -> bool {
         let is_stem = |prefix: &String| prefix.strip_suffix('/') == Some(form);
         match self {

@@ -46,7 +46,7 @@ fn table(routes: &[&str]) -> Table {
 fn decides(routes: &[&str], method: &str, path: &str, from: IpAddr) -> String {
     let table = table(routes);
     let method = method.parse().expect("a method");
-    let Match::Route(found) = table.find(&method, path) else {
+    let RouteMatch::Route(found) = table.find(&method, path) else {
         panic!("{path} has a route of its own");
     };
     match table.guard(&method, path, found, from) {
@@ -91,7 +91,7 @@ fn a_protected_route_decides_on_its_look_alikes() {
 }
 
 #[test]
-fn it_is_the_first_route_of_the_folded_form_that_counts() {
+fn the_first_route_of_the_folded_form_decides() {
     for (routes, method, path, expected) in [
         // Open by name, and so is what looks like it.
         (&["/health open", "/* signed"][..], "GET", "/health", "="),
@@ -133,7 +133,7 @@ fn it_is_the_first_route_of_the_folded_form_that_counts() {
             "/v1/CHAt",
             "/v1/cha* signed",
         ),
-        // Methods are told apart among equal paths only.
+        // Only routes with equal paths are distinguished by method.
         (
             &["/a GET open", "/a POST signed", REST],
             "POST",
@@ -158,7 +158,7 @@ fn it_is_the_first_route_of_the_folded_form_that_counts() {
 }
 
 #[test]
-fn stricter_is_who_refuses_what_the_other_admits() {
+fn a_route_is_stricter_if_it_rejects_what_the_other_admits() {
     for (narrow, wide, from, guarded) in [
         ("/a signed", "/* keyed", OUTSIDE, true),
         ("/a keyed", "/* signed", OUTSIDE, false),

@@ -2,79 +2,69 @@
 //!
 //! It follows RFC 3986, section 6.2.2 (escapes of unreserved characters are decoded, the others are
 //! in upper case, dot segments are resolved) and goes further where backends are known to differ:
-//! repeated slashes are one, and what could mean another path to a backend than it means to weir is
-//! refused: backslashes and control characters, encoded or not, and bytes that are not ASCII. An
+//! repeated slashes are merged, and what a backend could read as another path than weir does is
+//! rejected: backslashes and control characters, encoded or not, and bytes that are not ASCII. An
 //! encoded slash stays `%2F` and never separates segments, since clients send it in names; `;`
-//! parameters are kept. What a lenient backend makes of such a path is its folded form: see [`folded`].
+//! parameters are kept. How a lenient backend may read such a path is its folded form: see [`folded`].
 //!
-//! What is left out: the query, and the other forms of a request target (RFC 9112, section 3.2).
-//! The caller cuts an absolute-form target down to its path and answers `OPTIONS *` on its own.
+//! The query and the other forms of a request target (RFC 9112, section 3.2) are not covered: the caller passes only
+//! the path of an absolute-form target and responds to `OPTIONS *` itself.
 
 use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
+use thiserror::Error;
 
 pub mod folded;
 
-/// What becomes of a path with an encoded slash (`paths.encoded_slash`).
+/// The treatment of a path with an encoded slash (`paths.encoded_slash`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EncodedSlash {
-    /// It goes on as `%2F`: `/v1/models/Qwen%2FQwen2.5-7B` is one model.
+    /// It stays `%2F`: `/v1/models/Qwen%2FQwen2.5-7B` is one model.
     Keep,
     Reject,
 }
 
 /// Why a path has no canonical form.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum BadPath {
+    #[error("the path does not begin with /")]
     NotAbsolute,
+    #[error("the path has an encoded NUL (%00)")]
     EncodedNul,
+    #[error("the path has a % that is not followed by two hex digits")]
     InvalidEscape,
+    #[error("the path is not UTF-8 when its escapes are decoded")]
     InvalidUtf8,
+    #[error("the path leads above the root")]
     AboveRoot,
-    /// `#` or `?` as it is.
+    /// A literal `#` or `?`.
+    #[error("the path has a # or ? that is not escaped")]
     InvalidCharacter,
-    /// A control character (Unicode's category Cc), encoded or as it is.
+    /// A control character (Unicode's category Cc), encoded or literal.
+    #[error("the path has a control character, encoded or not")]
     ControlCharacter,
-    /// `\`, encoded or as it is.
+    /// `\`, encoded or literal.
+    #[error("the path has a backslash, encoded or not")]
     Backslash,
-    /// A byte past ASCII as it is; its escape is welcome.
+    /// A literal byte beyond ASCII; an escaped one is valid.
+    #[error("the path has bytes that are not ASCII; send them percent-encoded")]
     NonAscii,
     /// `%2F`, where the configuration rejects it.
+    #[error("the path has an encoded slash (%2F), which is rejected here")]
     EncodedSlash,
-    /// A `.` or `..` that only some backends see: beside an encoded slash (`/a/..%2Fb`), or with
+    /// A `.` or `..` that only some backends recognize: next to an encoded slash (`/a/..%2Fb`), or with
     /// parameters (`/a/..;x/b`), encoded (`/a/..%3Bx/b`) or not.
+    #[error("the path has a dot segment behind an encoded slash or with parameters")]
     HiddenDotSegment,
 }
-
-impl std::fmt::Display for BadPath {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str(match self {
-            BadPath::NotAbsolute => "the path does not begin with /",
-            BadPath::EncodedNul => "the path has an encoded NUL (%00)",
-            BadPath::InvalidEscape => "the path has a % that is not followed by two hex digits",
-            BadPath::InvalidUtf8 => "the path is not UTF-8 when its escapes are decoded",
-            BadPath::AboveRoot => "the path leads above the root",
-            BadPath::InvalidCharacter => "the path has a # or ? that is not escaped",
-            BadPath::ControlCharacter => "the path has a control character, encoded or not",
-            BadPath::Backslash => "the path has a backslash, encoded or not",
-            BadPath::NonAscii => "the path has bytes that are not ASCII; send them percent-encoded",
-            BadPath::EncodedSlash => "the path has an encoded slash (%2F), which is rejected here",
-            BadPath::HiddenDotSegment => {
-                "the path has a dot segment behind an encoded slash or with parameters"
-            }
-        })
-    }
-}
-
-impl std::error::Error for BadPath {}
 
 /// The canonical form of a request's path (without its query). Borrowed when it already is one.
 ///
 /// The form is stable: the canonical form of a canonical path is that path.
 ///
 /// # Errors
-/// What cannot be made canonical is refused rather than guessed at.
+/// The path has no canonical form.
 pub fn canonical(raw: &str, slash: EncodedSlash) -> Result<Cow<'_, str>, BadPath> {
     if !raw.starts_with('/') {
         return Err(BadPath::NotAbsolute);
@@ -115,7 +105,7 @@ fn rebuild(raw: &str) -> Result<String, BadPath> {
     while let Some(byte) = bytes.next() {
         match byte {
             b'/' => {
-                settle(&mut path, segment_start)?;
+                finish_segment(&mut path, segment_start)?;
                 if !path.ends_with('/') {
                     path.push('/');
                 }
@@ -143,11 +133,11 @@ fn rebuild(raw: &str) -> Result<String, BadPath> {
             byte => escape(&mut path, byte),
         }
     }
-    settle(&mut path, segment_start)?;
+    finish_segment(&mut path, segment_start)?;
     if escaped_beyond_ascii {
         let decoded = percent_decode_str(raw).decode_utf8();
         let decoded = decoded.map_err(|_| BadPath::InvalidUtf8)?;
-        // U+0080 to U+009F: some backends take U+0085 for the end of a line.
+        // U+0080 to U+009F: some backends treat U+0085 as the end of a line.
         if decoded.contains(char::is_control) {
             return Err(BadPath::ControlCharacter);
         }
@@ -155,9 +145,8 @@ fn rebuild(raw: &str) -> Result<String, BadPath> {
     Ok(path)
 }
 
-/// Judges the segment that has just ended: a dot segment is taken away (with the one before it),
-/// an empty one leaves the path as it was.
-fn settle(path: &mut String, segment_start: usize) -> Result<(), BadPath> {
+/// Finishes a segment: a dot segment is removed (`..` with the one before it), an empty one changes nothing.
+fn finish_segment(path: &mut String, segment_start: usize) -> Result<(), BadPath> {
     match &path[segment_start..] {
         "." => path.truncate(segment_start),
         ".." => {
@@ -175,8 +164,8 @@ fn settle(path: &mut String, segment_start: usize) -> Result<(), BadPath> {
     Ok(())
 }
 
-/// Whether a backend that decodes `%2F` and `%3B` before it looks for dot segments, or that cuts
-/// parameters off first, would find one in this segment.
+/// Whether a backend that decodes `%2F` and `%3B` before it resolves dot segments, or that removes parameters first,
+/// would find one in this segment.
 fn hides_dot_segment(segment: &[u8]) -> bool {
     let mut piece_start = 0;
     let mut at = 0;
@@ -201,8 +190,7 @@ fn hides_dot_segment(segment: &[u8]) -> bool {
     false
 }
 
-/// Whether a lenient backend takes the name before this for whole: parameters, a query or a fragment
-/// follow, or nothing.
+/// Whether a name ends here for a lenient backend: nothing follows, or parameters, a query or a fragment.
 fn ends_a_name(rest: &[u8]) -> bool {
     let marks: [&[u8]; 4] = [b";", b"%3B", b"%3F", b"%23"];
     rest.is_empty() || marks.iter().any(|mark| rest.starts_with(mark))
@@ -226,7 +214,7 @@ const fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
-/// What a canonical path holds unescaped: `pchar` of RFC 3986, section 3.3, and the slash.
+/// The characters that a canonical path contains unescaped: `pchar` of RFC 3986, section 3.3, and the slash.
 const PLAIN: [bool; 256] = {
     let mut plain = [false; 256];
     let mut byte = 0u8;

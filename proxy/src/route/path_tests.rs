@@ -42,7 +42,7 @@ fn paths_become_canonical() {
 }
 
 #[test]
-fn what_has_no_canonical_form_is_refused() {
+fn paths_without_a_canonical_form_are_rejected() {
     use BadPath::*;
     for (raw, expected) in [
         ("", NotAbsolute),

@@ -24,8 +24,8 @@ fn table(routes: Vec<Config>) -> Table {
     Table::new(routes, requirements)
 }
 
-fn not_allowed(allow: &str) -> Match {
-    Match::MethodNotAllowed(allow.to_owned())
+fn not_allowed(allow: &str) -> RouteMatch {
+    RouteMatch::MethodNotAllowed(allow.to_owned())
 }
 
 #[test]
@@ -40,8 +40,8 @@ fn the_first_path_decides_and_the_method_only_among_equal_paths() {
         route("/exact", &[]),
     ]);
     for (method, path, expected) in [
-        (Method::POST, "/v1/chat", Match::Route(0)),
-        (Method::GET, "/v1/chat", Match::Route(2)),
+        (Method::POST, "/v1/chat", RouteMatch::Route(0)),
+        (Method::GET, "/v1/chat", RouteMatch::Route(2)),
         (Method::PUT, "/v1/chat", not_allowed("DELETE, GET, POST")),
         (Method::HEAD, "/v1/chat", not_allowed("DELETE, GET, POST")),
         (
@@ -49,27 +49,34 @@ fn the_first_path_decides_and_the_method_only_among_equal_paths() {
             "/v1/chat",
             not_allowed("DELETE, GET, POST"),
         ),
-        (Method::GET, "/v1/chats", Match::Route(3)),
-        (Method::PUT, "/v1/chat/", Match::Route(5)),
-        (Method::GET, "/static/", Match::Route(1)),
-        (Method::HEAD, "/static/a/b", Match::Route(1)),
+        (Method::GET, "/v1/chats", RouteMatch::Route(3)),
+        (Method::PUT, "/v1/chat/", RouteMatch::Route(5)),
+        (Method::GET, "/static/", RouteMatch::Route(1)),
+        (Method::HEAD, "/static/a/b", RouteMatch::Route(1)),
         (Method::POST, "/static/private", not_allowed("GET, HEAD")),
-        (Method::GET, "/static", Match::NoRoute),
-        (Method::GET, "/statics", Match::NoRoute),
-        (Method::GET, "/", Match::NoRoute),
-        (Method::GET, "/v1", Match::NoRoute),
-        (Method::GET, "/exact/", Match::NoRoute),
-        (Method::PATCH, "/exact", Match::Route(6)),
+        (Method::GET, "/static", RouteMatch::NoRoute),
+        (Method::GET, "/statics", RouteMatch::NoRoute),
+        (Method::GET, "/", RouteMatch::NoRoute),
+        (Method::GET, "/v1", RouteMatch::NoRoute),
+        (Method::GET, "/exact/", RouteMatch::NoRoute),
+        (Method::PATCH, "/exact", RouteMatch::Route(6)),
     ] {
         assert_eq!(table.find(&method, path), expected, "{method} {path}");
     }
 }
 
 #[test]
-fn no_routes_match_nothing_and_everything_is_a_prefix_of_the_root() {
-    assert_eq!(table(Vec::new()).find(&Method::GET, "/"), Match::NoRoute);
+fn an_empty_table_matches_nothing_and_a_root_prefix_everything() {
+    assert_eq!(
+        table(Vec::new()).find(&Method::GET, "/"),
+        RouteMatch::NoRoute
+    );
     let table = self::table(vec![route("/*", &[])]);
     for path in ["/", "/a", "/a/b/"] {
-        assert_eq!(table.find(&Method::GET, path), Match::Route(0), "{path}");
+        assert_eq!(
+            table.find(&Method::GET, path),
+            RouteMatch::Route(0),
+            "{path}"
+        );
     }
 }

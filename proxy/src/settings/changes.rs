@@ -1,9 +1,9 @@
-//! In which keys two files differ, and whether a change takes effect by a reload or needs a restart: each key
-//! states it where it is declared.
+//! The difference of two files, key by key. Whether a change takes effect with a reload or needs a restart is part of
+//! the declaration of the key.
 
 use std::borrow::Cow;
 
-use super::node::{Key, Kind, Node, Place};
+use super::node::{FilePosition, NodeKind, YamlKey, YamlNode};
 use super::presence::{Presence, default_node};
 
 /// When a changed key takes effect.
@@ -17,11 +17,11 @@ pub(crate) enum Effect {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
     pub changed: Vec<String>,
-    /// Those of `changed` that a reload leaves as they were.
+    /// Those of `changed` that a reload does not apply.
     pub needs_restart: Vec<String>,
 }
 
-/// The way through two files at once.
+/// The state of comparing two files.
 pub(crate) struct Comparison {
     path: String,
     effect: Effect,
@@ -49,7 +49,7 @@ impl Comparison {
         self.changes.changed.push(self.path.clone());
     }
 
-    /// Goes down into `part` (`key` or `[item]`) for as long as `compare` takes.
+    /// Calls `compare` with `part` (`key` or `[item]`) appended to the path.
     pub(crate) fn within(&mut self, part: &str, effect: Effect, compare: impl FnOnce(&mut Self)) {
         let (length, above) = (self.path.len(), self.effect);
         if !self.path.is_empty() && !part.starts_with('[') {
@@ -70,10 +70,10 @@ impl Comparison {
     /// Compares the values of one key of two mappings, defaults filled in.
     pub(crate) fn key(
         &mut self,
-        (old, new): (&Node, &Node),
+        (old, new): (&YamlNode, &YamlNode),
         key: &str,
         (presence, effect): (Presence, Effect),
-        compare: impl FnOnce(&Node, &Node, &mut Self),
+        compare: impl FnOnce(&YamlNode, &YamlNode, &mut Self),
     ) {
         self.within(key, effect, |comparison| {
             match (value(old, key, presence), value(new, key, presence)) {
@@ -87,13 +87,13 @@ impl Comparison {
     /// Compares two lists: by the `name` of their items where each has one, else by their positions.
     pub(crate) fn lists(
         &mut self,
-        (old, new): (&[Node], &[Node]),
-        compare: impl Fn(&Node, &Node, &mut Self),
+        (old, new): (&[YamlNode], &[YamlNode]),
+        compare: impl Fn(&YamlNode, &YamlNode, &mut Self),
     ) {
         if let (Some(old_names), Some(new_names)) = (names(old), names(new)) {
             return self.named_lists((old, &old_names), (new, &new_names), compare);
         }
-        let is_mapping = |node: &Node| matches!(node.kind, Kind::Mapping(_));
+        let is_mapping = |node: &YamlNode| matches!(node.kind, NodeKind::Mapping(_));
         if old.len() == new.len() && old.iter().chain(new).all(is_mapping) {
             for (position, (old, new)) in old.iter().zip(new).enumerate() {
                 self.item(&position.to_string(), |comparison| {
@@ -107,16 +107,16 @@ impl Comparison {
 
     fn named_lists(
         &mut self,
-        (old, old_names): (&[Node], &[&str]),
-        (new, new_names): (&[Node], &[&str]),
-        compare: impl Fn(&Node, &Node, &mut Self),
+        (old, old_names): (&[YamlNode], &[&str]),
+        (new, new_names): (&[YamlNode], &[&str]),
+        compare: impl Fn(&YamlNode, &YamlNode, &mut Self),
     ) {
         let common = |names: &[&str], others: &[&str]| -> Vec<String> {
             let names = names.iter().filter(|name| others.contains(name));
             names.map(|name| (*name).to_owned()).collect()
         };
         if common(old_names, new_names) != common(new_names, old_names) {
-            // The order of a list counts: the first route that matches decides.
+            // The order of a list matters: the first route that matches decides.
             self.changed();
         }
         for (name, old) in old_names.iter().zip(old) {
@@ -134,14 +134,14 @@ impl Comparison {
 }
 
 /// The names of all items; `None` where one has none, or two have the same.
-fn names(items: &[Node]) -> Option<Vec<&str>> {
+fn names(items: &[YamlNode]) -> Option<Vec<&str>> {
     let mut names = Vec::with_capacity(items.len());
     for item in items {
-        let Kind::Mapping(entries) = &item.kind else {
+        let NodeKind::Mapping(entries) = &item.kind else {
             return None;
         };
         let (_, name) = entries.iter().find(|(key, _)| key.text == "name")?;
-        let Kind::Scalar(name) = &name.kind else {
+        let NodeKind::Scalar(name) = &name.kind else {
             return None;
         };
         if names.contains(&name.text.as_str()) {
@@ -153,9 +153,9 @@ fn names(items: &[Node]) -> Option<Vec<&str>> {
 }
 
 /// The value of a key; `None` where it is left out without a default.
-fn value<'n>(mapping: &'n Node, key: &str, presence: Presence) -> Option<Cow<'n, Node>> {
-    let entries: &[(Key, Node)] = match &mapping.kind {
-        Kind::Mapping(entries) => entries,
+fn value<'n>(mapping: &'n YamlNode, key: &str, presence: Presence) -> Option<Cow<'n, YamlNode>> {
+    let entries: &[(YamlKey, YamlNode)] = match &mapping.kind {
+        NodeKind::Mapping(entries) => entries,
         _ => &[],
     };
     let written = entries.iter().find(|(name, _)| name.text == key);
@@ -163,12 +163,12 @@ fn value<'n>(mapping: &'n Node, key: &str, presence: Presence) -> Option<Cow<'n,
         return Some(Cow::Borrowed(node));
     }
     match presence {
-        Presence::Default(text) => default_node(text, Place::START).map(Cow::Owned),
+        Presence::Default(text) => default_node(text, FilePosition::START).map(Cow::Owned),
         _ => None,
     }
 }
 
-fn are_equal(old: &[Node], new: &[Node]) -> bool {
+fn are_equal(old: &[YamlNode], new: &[YamlNode]) -> bool {
     let mut pairs = old.iter().zip(new);
     old.len() == new.len() && pairs.all(|(old, new)| old.is_equal(new))
 }

@@ -1,10 +1,10 @@
-//! The two declarations that raw settings are made of.
+//! The two macros that declare raw settings.
 
 use super::changes::{Comparison, Effect};
 use super::decode::{Block, Invalid};
 use super::diagnostic::Diagnostics;
 use super::nearest::nearest;
-use super::node::{Node, Place};
+use super::node::{FilePosition, YamlNode};
 use super::presence::Presence;
 use super::schema::Mapping;
 
@@ -13,38 +13,38 @@ pub(crate) trait Settings: Sized {
     /// The keys that are declared.
     const KEYS: &'static [&'static str];
 
-    /// All keys, those of a [`Family`] among them.
+    /// All keys, those of a [`KeyFamily`] among them.
     fn keys() -> Vec<&'static str>;
 
-    /// Reads these keys of a mapping, which may have others beside them.
+    /// Decodes these keys of a mapping, which may have others, too.
     fn read(block: &Block<'_>, diagnostics: &mut Diagnostics) -> Self;
 
     /// Adds these keys to a schema.
     fn describe(mapping: &mut Mapping<'_>);
 
     /// Notes those of these keys in which two mappings differ.
-    fn compare_keys(old: &Node, new: &Node, comparison: &mut Comparison);
+    fn compare_keys(old: &YamlNode, new: &YamlNode, comparison: &mut Comparison);
 
-    /// The keys that stand in the file, with the places of their values.
-    fn written(&self) -> Vec<(&'static str, Place)>;
+    /// The keys that are in the file, with the positions of their values.
+    fn written(&self) -> Vec<(&'static str, FilePosition)>;
 }
 
-/// Keys that a list gives, beside those that are declared: one for each of a family of descriptors.
-pub(crate) trait Family: Sized {
+/// Keys that are not declared one by one: one for each descriptor of a list.
+pub(crate) trait KeyFamily: Sized {
     fn keys() -> Vec<&'static str>;
 
     fn decode(block: &Block<'_>, diagnostics: &mut Diagnostics) -> Self;
 
     fn schema(mapping: &mut Mapping<'_>);
 
-    /// Adds the keys that stand in the file, with the places of their values.
-    fn written(&self, written: &mut Vec<(&'static str, Place)>);
+    /// Adds the keys that are in the file, with the positions of their values.
+    fn written(&self, written: &mut Vec<(&'static str, FilePosition)>);
 
     /// When a change of one of them takes effect.
     const EFFECT: Effect;
 
     /// Notes those of these keys in which two mappings differ.
-    fn compare_keys(old: &Node, new: &Node, comparison: &mut Comparison) {
+    fn compare_keys(old: &YamlNode, new: &YamlNode, comparison: &mut Comparison) {
         for key in Self::keys() {
             let kind = (Presence::Optional, Self::EFFECT);
             comparison.key((old, new), key, kind, |old, new, comparison| {
@@ -58,7 +58,7 @@ pub(crate) trait Family: Sized {
 
 /// One word of a closed set.
 pub(crate) trait Word {
-    /// As the file writes it.
+    /// As it is written in the file.
     fn word(self) -> &'static str;
 }
 
@@ -70,7 +70,7 @@ pub(crate) const fn key_name(field: &'static str) -> &'static str {
     }
 }
 
-/// What should stand where a word of a closed set does.
+/// The expected value where a word of a closed set is required.
 pub(crate) fn one_of(words: &[&str]) -> String {
     match words {
         [one] => format!("`{one}`"),
@@ -78,14 +78,14 @@ pub(crate) fn one_of(words: &[&str]) -> String {
     }
 }
 
-/// Why a text is none of these words.
+/// The error for a text that is none of these words.
 pub(crate) fn unknown(text: &str, words: &[&'static str]) -> Invalid {
     nearest(text, words).map_or(Invalid::Unexpected, Invalid::Near)
 }
 
-/// A mapping with known keys. Each key says what it means, its type, and in brackets what happens
-/// when it is left out: `required`, `optional`, `guard`, or `default "YAML"`; then whether a change of it takes
-/// effect by a `reload` or needs a `restart`. A [`Family`] may give more keys.
+/// A mapping with known keys. Each key has a description, a type, and in brackets the effect of
+/// leaving it out: `required`, `optional`, `guard`, or `default "YAML"`; then whether a change of it takes
+/// effect by a `reload` or needs a `restart`. A [`KeyFamily`] may give more keys.
 macro_rules! settings {
     (
         $(#[doc = $about:literal])*
@@ -112,7 +112,7 @@ macro_rules! settings {
 
             fn keys() -> Vec<&'static str> {
                 let keys = Self::KEYS.iter().copied();
-                $(let keys = keys.chain(<$family_type as $crate::settings::declare::Family>::keys());)?
+                $(let keys = keys.chain(<$family_type as $crate::settings::declare::KeyFamily>::keys());)?
                 keys.collect()
             }
 
@@ -128,7 +128,7 @@ macro_rules! settings {
                             diagnostics,
                         ),
                     )+
-                    $($family: $crate::settings::declare::Family::decode(block, diagnostics),)?
+                    $($family: $crate::settings::declare::KeyFamily::decode(block, diagnostics),)?
                 }
             }
 
@@ -147,12 +147,12 @@ macro_rules! settings {
                         value,
                     );
                 )+
-                $(<$family_type as $crate::settings::declare::Family>::schema(mapping);)?
+                $(<$family_type as $crate::settings::declare::KeyFamily>::schema(mapping);)?
             }
 
             fn compare_keys(
-                old: &$crate::settings::node::Node,
-                new: &$crate::settings::node::Node,
+                old: &$crate::settings::node::YamlNode,
+                new: &$crate::settings::node::YamlNode,
                 comparison: &mut $crate::settings::changes::Comparison,
             ) {
                 $(
@@ -167,13 +167,13 @@ macro_rules! settings {
                     );
                 )+
                 $(
-                    <$family_type as $crate::settings::declare::Family>::compare_keys(
+                    <$family_type as $crate::settings::declare::KeyFamily>::compare_keys(
                         old, new, comparison,
                     );
                 )?
             }
 
-            fn written(&self) -> Vec<(&'static str, $crate::settings::node::Place)> {
+            fn written(&self) -> Vec<(&'static str, $crate::settings::node::FilePosition)> {
                 let mut written = Vec::new();
                 $(
                     if self.$key.is_written() {
@@ -181,14 +181,14 @@ macro_rules! settings {
                         written.push((key, self.$key.place));
                     }
                 )+
-                $($crate::settings::declare::Family::written(&self.$family, &mut written);)?
+                $($crate::settings::declare::KeyFamily::written(&self.$family, &mut written);)?
                 written
             }
         }
 
         impl $crate::settings::decode::Decode for $name {
             fn decode(
-                node: &$crate::settings::node::Node,
+                node: &$crate::settings::node::YamlNode,
                 diagnostics: &mut $crate::settings::diagnostic::Diagnostics,
             ) -> Option<Self> {
                 use $crate::settings::declare::Settings as _;
@@ -205,8 +205,8 @@ macro_rules! settings {
             }
 
             fn compare(
-                old: &$crate::settings::node::Node,
-                new: &$crate::settings::node::Node,
+                old: &$crate::settings::node::YamlNode,
+                new: &$crate::settings::node::YamlNode,
                 comparison: &mut $crate::settings::changes::Comparison,
             ) {
                 <$name as $crate::settings::declare::Settings>::compare_keys(old, new, comparison);
@@ -265,7 +265,7 @@ macro_rules! choice {
             }
         }
 
-        impl $crate::settings::decode::Scalar for $name {
+        impl $crate::settings::decode::FromScalar for $name {
             fn expected() -> String {
                 $crate::settings::declare::one_of(Self::WORDS)
             }

@@ -1,5 +1,5 @@
-//! From the tree to raw settings. One declaration (`settings!`, `choice!`, or a [`Scalar`]) gives the
-//! type, its keys, its defaults, how it is read and its JSON Schema: nothing can drift apart.
+//! Decoding the tree into raw settings. One declaration (`settings!`, `choice!`, or a [`FromScalar`]) gives the
+//! type, its keys, defaults, decoding and JSON Schema, which therefore always agree.
 //!
 //! Reading never stops at an error: an invalid value is reported and left out, and the rest is read.
 
@@ -8,15 +8,15 @@ use serde_json::Value;
 use super::changes::Comparison;
 use super::diagnostic::Diagnostics;
 use super::nearest::nearest;
-use super::node::{Key, Kind, Node, Place, Substitution};
+use super::node::{FilePosition, NodeKind, Substitution, YamlKey, YamlNode};
 use super::presence::{Presence, default_node};
 use super::quote::{is_harmless, is_key_like};
 use super::schema::Definitions;
 
-/// What can be read from a node.
+/// What can be decoded from a node.
 pub(crate) trait Decode: Sized {
     /// `None` when it is invalid; then the error has been reported.
-    fn decode(node: &Node, diagnostics: &mut Diagnostics) -> Option<Self>;
+    fn decode(node: &YamlNode, diagnostics: &mut Diagnostics) -> Option<Self>;
 
     fn schema(definitions: &mut Definitions) -> Value;
 
@@ -26,27 +26,27 @@ pub(crate) trait Decode: Sized {
     }
 
     /// Notes the keys in which two values differ.
-    fn compare(old: &Node, new: &Node, comparison: &mut Comparison) {
+    fn compare(old: &YamlNode, new: &YamlNode, comparison: &mut Comparison) {
         if !old.is_equal(new) {
             comparison.changed();
         }
     }
 }
 
-/// What is written as one word or text.
-pub(crate) trait Scalar: Sized {
+/// What is written as one scalar.
+pub(crate) trait FromScalar: Sized {
     /// A secret is never shown in a message or a quoted line.
     const SECRET: bool = false;
     const TAKES_EMPTY: bool = false;
 
-    /// What should stand there: `a duration such as 30s`.
+    /// The expected value: `a duration such as 30s`.
     fn expected() -> String;
 
     /// # Errors
-    /// What is wrong with the text, without repeating it.
+    /// Why the text is invalid, without repeating it.
     fn read(text: &str) -> Result<Self, Invalid>;
 
-    /// An address says by itself whether there is a secret in it.
+    /// Whether it is an address, whose text shows whether it contains a secret.
     const IS_ADDRESS: bool = false;
 
     /// Whether this text, as it is written, is a secret: of an address a part may be.
@@ -55,35 +55,35 @@ pub(crate) trait Scalar: Sized {
         Self::SECRET
     }
 
-    /// What it looks like in the schema; `${...}` is allowed everywhere and not part of it.
+    /// Its JSON Schema, without `${...}`, which is allowed everywhere.
     fn schema() -> Value;
 
-    /// Whether two texts have the same value: `60s` and `1m` have.
+    /// Whether two texts have the same value, such as `60s` and `1m`.
     fn is_equal(old: &str, new: &str) -> bool {
         old == new
     }
 
-    /// Looks at a valid value.
-    fn notice(text: &str, place: Place, diagnostics: &mut Diagnostics) {
+    /// Warns about a valid value.
+    fn notice(text: &str, place: FilePosition, diagnostics: &mut Diagnostics) {
         let _ = (text, place, diagnostics);
     }
 }
 
-/// Why a text is no value.
+/// Why a text is not a value.
 pub(crate) enum Invalid {
     /// It is not what was expected.
     Unexpected,
     /// The same, with the known word that is nearest.
     Near(&'static str),
-    /// Something that needs its own sentence.
+    /// Another reason, as a sentence.
     Because(String),
 }
 
-impl<T: Scalar> Decode for T {
-    fn decode(node: &Node, diagnostics: &mut Diagnostics) -> Option<Self> {
+impl<T: FromScalar> Decode for T {
+    fn decode(node: &YamlNode, diagnostics: &mut Diagnostics) -> Option<Self> {
         let scalar = match &node.kind {
-            Kind::Invalid => return None,
-            Kind::Scalar(scalar) => scalar,
+            NodeKind::Invalid => return None,
+            NodeKind::Scalar(scalar) => scalar,
             _ => {
                 let message = format!("expected {}, found {}", T::expected(), node.described());
                 diagnostics.error(node.place, message);
@@ -140,9 +140,9 @@ impl<T: Scalar> Decode for T {
         T::TAKES_EMPTY
     }
 
-    fn compare(old: &Node, new: &Node, comparison: &mut Comparison) {
+    fn compare(old: &YamlNode, new: &YamlNode, comparison: &mut Comparison) {
         let is_equal = match (&old.kind, &new.kind) {
-            (Kind::Scalar(old), Kind::Scalar(new)) => T::is_equal(&old.text, &new.text),
+            (NodeKind::Scalar(old), NodeKind::Scalar(new)) => T::is_equal(&old.text, &new.text),
             _ => old.is_equal(new),
         };
         if !is_equal {
@@ -161,19 +161,19 @@ fn shortened(text: &str) -> String {
 /// The value of one key, and where it comes from.
 pub(crate) struct Setting<T> {
     /// Of the value; of the mapping when the key is left out.
-    pub(crate) place: Place,
+    pub(crate) place: FilePosition,
     /// Of the key.
-    pub(crate) key_place: Place,
+    pub(crate) key_place: FilePosition,
     /// `routes[0].cache.ttl`.
     pub(crate) path: String,
-    /// Whether a message may repeat the value: it stands here, and nothing in it came from elsewhere.
+    /// Whether a message may repeat the value: it is written here, without variables and aliases.
     may_be_shown: bool,
-    source: Source,
+    source: SettingOrigin,
     value: Option<T>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Source {
+enum SettingOrigin {
     Written,
     LeftOut,
     /// Left out although it is required: an error.
@@ -181,7 +181,7 @@ enum Source {
 }
 
 impl<T> Setting<T> {
-    /// `None` when it is left out without a default, or wrong.
+    /// `None` when it is left out without a default, or invalid.
     pub(crate) fn value(&self) -> Option<&T> {
         self.value.as_ref()
     }
@@ -191,12 +191,12 @@ impl<T> Setting<T> {
     }
 
     pub(crate) fn is_written(&self) -> bool {
-        self.source == Source::Written
+        self.source == SettingOrigin::Written
     }
 
-    /// Left out without a default: neither wrong nor there.
+    /// Whether it is left out without a default.
     pub(crate) fn is_absent(&self) -> bool {
-        self.source == Source::LeftOut && self.value.is_none()
+        self.source == SettingOrigin::LeftOut && self.value.is_none()
     }
 }
 
@@ -207,12 +207,12 @@ impl<T: Copy> Setting<T> {
 }
 
 pub(crate) fn mapping_of<'n>(
-    node: &'n Node,
+    node: &'n YamlNode,
     diagnostics: &mut Diagnostics,
-) -> Option<&'n [(Key, Node)]> {
+) -> Option<&'n [(YamlKey, YamlNode)]> {
     match &node.kind {
-        Kind::Mapping(entries) => Some(entries),
-        Kind::Invalid => None,
+        NodeKind::Mapping(entries) => Some(entries),
+        NodeKind::Invalid => None,
         _ => {
             let message = format!("expected a mapping of keys, found {}", node.described());
             diagnostics.error(node.place, message);
@@ -223,16 +223,16 @@ pub(crate) fn mapping_of<'n>(
 
 /// A mapping whose keys are known, while it is read.
 pub(crate) struct Block<'n> {
-    place: Place,
-    entries: &'n [(Key, Node)],
-    /// Keys that an unknown one was probably meant to be: that they are missing is reported by that.
+    place: FilePosition,
+    entries: &'n [(YamlKey, YamlNode)],
+    /// The known keys that unknown ones probably stand for: they are not reported as missing, too.
     meant: Vec<&'static str>,
 }
 
 impl<'n> Block<'n> {
     /// Reports every key that is not in `known`.
     pub(crate) fn open(
-        node: &'n Node,
+        node: &'n YamlNode,
         known: &[&'static str],
         diagnostics: &mut Diagnostics,
     ) -> Option<Self> {
@@ -260,7 +260,7 @@ impl<'n> Block<'n> {
         })
     }
 
-    /// Whether the key stands in the file.
+    /// Whether the key is in the file.
     pub(crate) fn has(&self, key: &str) -> bool {
         self.entries.iter().any(|(name, _)| name.text == key)
     }
@@ -282,7 +282,7 @@ impl<'n> Block<'n> {
         &self,
         key: &'static str,
         presence: Presence,
-        decode: impl Fn(&Node, &mut Diagnostics) -> Option<T>,
+        decode: impl Fn(&YamlNode, &mut Diagnostics) -> Option<T>,
         diagnostics: &mut Diagnostics,
     ) -> Setting<T> {
         diagnostics.within(key, |diagnostics| {
@@ -293,8 +293,8 @@ impl<'n> Block<'n> {
     fn read<T>(
         &self,
         (key, presence): (&'static str, Presence),
-        is_empty_text: impl Fn(&Node) -> bool,
-        decode: impl Fn(&Node, &mut Diagnostics) -> Option<T>,
+        is_empty_text: impl Fn(&YamlNode) -> bool,
+        decode: impl Fn(&YamlNode, &mut Diagnostics) -> Option<T>,
         diagnostics: &mut Diagnostics,
     ) -> Setting<T> {
         let entry = self.entries.iter().find(|(name, _)| name.text == key);
@@ -304,20 +304,20 @@ impl<'n> Block<'n> {
             key_place,
             path: diagnostics.path().to_owned(),
             may_be_shown: true,
-            source: Source::LeftOut,
+            source: SettingOrigin::LeftOut,
             value: None,
         };
         match entry {
             Some((_, node)) if !node.is_empty() || is_empty_text(node) => {
                 setting.place = node.place;
-                setting.source = Source::Written;
+                setting.source = SettingOrigin::Written;
                 setting.may_be_shown = may_be_shown(node, diagnostics);
                 setting.value = decode(node, diagnostics);
             }
             Some(_) if matches!(presence, Presence::Guard) => {
                 let remedy = "which would leave the route or listener unprotected; set a value or remove the key";
                 diagnostics.error(key_place, format!("`{key}` is empty, {remedy}"));
-                setting.source = Source::Written;
+                setting.source = SettingOrigin::Written;
             }
             _ => match presence {
                 Presence::Optional | Presence::Guard => {}
@@ -326,7 +326,7 @@ impl<'n> Block<'n> {
                     setting.value = node.and_then(|node| decode(&node, diagnostics));
                 }
                 Presence::Required => {
-                    setting.source = Source::Missing;
+                    setting.source = SettingOrigin::Missing;
                     self.report_missing(key, entry.is_some(), key_place, diagnostics);
                 }
             },
@@ -338,7 +338,7 @@ impl<'n> Block<'n> {
         &self,
         key: &str,
         has_key: bool,
-        place: Place,
+        place: FilePosition,
         diagnostics: &mut Diagnostics,
     ) {
         if has_key {
@@ -349,8 +349,8 @@ impl<'n> Block<'n> {
     }
 }
 
-/// The name of an unknown key, for a message. A value may stand there that has lost its key.
-fn key_named(key: &Key, near: Option<&str>, diagnostics: &mut Diagnostics) -> String {
+/// The name of an unknown key, for a message. It may be a value whose key is missing.
+fn key_named(key: &YamlKey, near: Option<&str>, diagnostics: &mut Diagnostics) -> String {
     if !key.has_colon || (near.is_none() && !is_key_like(&key.text)) {
         return String::new();
     }
@@ -358,9 +358,9 @@ fn key_named(key: &Key, near: Option<&str>, diagnostics: &mut Diagnostics) -> St
     format!(" `{}`", shortened(&key.text))
 }
 
-fn may_be_shown(node: &Node, diagnostics: &Diagnostics) -> bool {
+fn may_be_shown(node: &YamlNode, diagnostics: &Diagnostics) -> bool {
     match &node.kind {
-        Kind::Scalar(scalar) => {
+        NodeKind::Scalar(scalar) => {
             scalar.substitution == Substitution::None
                 && scalar.stands_here
                 && !diagnostics.spans.is_secret(&scalar.bytes)
@@ -370,8 +370,8 @@ fn may_be_shown(node: &Node, diagnostics: &Diagnostics) -> bool {
 }
 
 /// Written as `""` where that is a value. One whose variables came out empty is as if left out.
-fn is_empty_text<T: Decode>(node: &Node) -> bool {
-    let is_text = matches!(node.kind, Kind::Scalar(_));
+fn is_empty_text<T: Decode>(node: &YamlNode) -> bool {
+    let is_text = matches!(node.kind, NodeKind::Scalar(_));
     T::takes_empty() && is_text && node.substitution() == Substitution::None
 }
 

@@ -1,19 +1,22 @@
-//! What is wrong with a file, and how it is reported.
+//! Diagnostics: the errors and warnings of a file.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::node::Place;
-use super::quote::Spans;
+use thiserror::Error;
+
+use super::node::FilePosition;
+use super::quote::QuotableSpans;
 
 /// More of a line than this is never shown.
 const LINE_CHARACTERS_MAX: usize = 200;
 /// More errors than this are counted, not shown.
 const SHOWN_MAX: usize = 100;
 
-/// Everything that is wrong with one file, in the order of its lines. `Display` is what `weir check`
-/// prints: place, what is wrong, the line itself, what is expected.
-#[derive(Debug)]
+/// All errors of one file, in the order of its lines. `Display` is what `weir check` prints: for each error its
+/// position, the message, and the line with a mark below it.
+#[derive(Debug, Error)]
+#[error("{}", rendered(.file, .list))]
 pub struct ConfigError {
     pub file: PathBuf,
     pub list: Vec<Diagnostic>,
@@ -26,11 +29,11 @@ pub struct Diagnostic {
     /// In characters.
     pub column: usize,
     pub message: String,
-    /// The text of the line, with stars where secrets stand.
+    /// The text of the line, with secrets masked by stars.
     pub source_line: String,
 }
 
-/// What the author of a valid file should know all the same. `Display` is a whole sentence.
+/// A warning about a valid file. `Display` is a whole sentence.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Warning {
     /// From 1.
@@ -69,57 +72,55 @@ impl ConfigError {
     }
 }
 
-impl std::fmt::Display for ConfigError {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let file = self.file.display();
-        for diagnostic in self.list.iter().take(SHOWN_MAX) {
-            let Diagnostic {
-                line,
-                column,
-                message,
-                source_line,
-            } = diagnostic;
-            if *line == 0 {
-                writeln!(formatter, "{file}: {message}")?;
-                continue;
-            }
-            writeln!(formatter, "{file}:{line}:{column}: {message}")?;
-            if !source_line.is_empty() {
-                writeln!(formatter, "{line:>5} | {source_line}")?;
-            }
-            if !source_line.is_empty() && (1..=source_line.chars().count() + 1).contains(column) {
-                writeln!(formatter, "      | {:>column$}", "^")?;
-            }
+/// The list as `weir check` prints it.
+fn rendered(file: &Path, list: &[Diagnostic]) -> String {
+    let file = file.display();
+    let mut text = String::new();
+    for diagnostic in list.iter().take(SHOWN_MAX) {
+        let Diagnostic {
+            line,
+            column,
+            message,
+            source_line,
+        } = diagnostic;
+        if *line == 0 {
+            text += &format!("{file}: {message}\n");
+            continue;
         }
-        let count = self.list.len();
-        if count > SHOWN_MAX {
-            writeln!(formatter, "... and {} more", count - SHOWN_MAX)?;
+        text += &format!("{file}:{line}:{column}: {message}\n");
+        if !source_line.is_empty() {
+            text += &format!("{line:>5} | {source_line}\n");
         }
-        let noun = if count == 1 { "error" } else { "errors" };
-        write!(formatter, "{count} {noun} in {file}")
+        if !source_line.is_empty() && (1..=source_line.chars().count() + 1).contains(column) {
+            text += &format!("      | {:>column$}\n", "^");
+        }
     }
+    let count = list.len();
+    if count > SHOWN_MAX {
+        text += &format!("... and {} more\n", count - SHOWN_MAX);
+    }
+    let noun = if count == 1 { "error" } else { "errors" };
+    text + &format!("{count} {noun} in {file}")
 }
 
-impl std::error::Error for ConfigError {}
-
-/// What reading and checking gather on their way.
+/// What reading and checking report.
 #[derive(Debug, Default)]
 pub(crate) struct Diagnostics {
-    errors: Vec<(Place, String)>,
-    warnings: Vec<(Place, Warning)>,
-    /// What of the file may be quoted.
-    pub(crate) spans: Spans,
-    /// Where reading stands: `routes[0].cache.ttl`.
+    errors: Vec<(FilePosition, String)>,
+    warnings: Vec<(FilePosition, Warning)>,
+    /// The parts of the file that may be quoted.
+    pub(crate) spans: QuotableSpans,
+    /// The key that is being read: `routes[0].cache.ttl`.
     path: String,
 }
 
 impl Diagnostics {
-    pub(crate) fn error(&mut self, place: Place, message: impl Into<String>) {
+    pub(crate) fn error(&mut self, place: FilePosition, message: impl Into<String>) {
         self.errors.push((place, message.into()));
     }
 
-    /// A warning about the key at `path`: `does` goes on after it, without a full stop.
-    pub(crate) fn warn(&mut self, path: &str, place: Place, does: &str) {
+    /// A warning about the key at `path`. `does` is its predicate, without a full stop.
+    pub(crate) fn warn(&mut self, path: &str, place: FilePosition, does: &str) {
         let warning = Warning {
             line: place.line,
             key: path.to_owned(),
@@ -132,7 +133,7 @@ impl Diagnostics {
         &self.path
     }
 
-    /// Goes down into `key` for as long as `read` takes.
+    /// Calls `read` with `key` appended to the path.
     pub(crate) fn within<T>(&mut self, key: &str, read: impl FnOnce(&mut Self) -> T) -> T {
         let length = self.path.len();
         if !self.path.is_empty() && !key.starts_with('[') {
@@ -189,7 +190,7 @@ impl Diagnostics {
     }
 }
 
-/// A line of a file must not steer the terminal it is printed on; each character keeps its column.
+/// Replaces control characters, which could control the terminal; each character keeps its column.
 fn printable(text: &str, characters_max: usize) -> String {
     text.chars()
         .take(characters_max)

@@ -1,50 +1,53 @@
 //! `${NAME}`, `${NAME:-fallback}` and `${file:PATH}`, in every scalar of the file.
 //!
-//! What is put in is never looked at again, so a value cannot smuggle in another `${`. `$${` is a
-//! literal `${`. No message repeats what was put in.
+//! Values are not expanded again, so that a value cannot inject another `${`. `$${` is a literal `${`. No message
+//! repeats a value.
 
 use std::io::Read;
 
+use secrecy::zeroize::Zeroizing;
+use thiserror::Error;
+
 use super::diagnostic::Diagnostics;
-use super::node::{Kind, Node, Place, Scalar, Substitution};
+use super::node::{FilePosition, NodeKind, Scalar, Substitution, YamlNode};
 use super::quote::names_a_source;
 
-/// A secret in a file is short; this keeps a wrong path (a log, a device) from filling memory.
+/// A secret in a file is short; the limit keeps a path to a log or a device from filling memory.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
 
-/// Replaces in the whole tree. A scalar that cannot be filled becomes [`Kind::Invalid`].
+/// Replaces `${...}` in the whole tree. A scalar with an error becomes [`NodeKind::Invalid`].
 pub(crate) fn interpolate(
-    node: &mut Node,
+    node: &mut YamlNode,
     source: &str,
     environment: &dyn Fn(&str) -> Option<String>,
     diagnostics: &mut Diagnostics,
 ) {
     match &mut node.kind {
-        Kind::Scalar(scalar) => {
+        NodeKind::Scalar(scalar) => {
             if scalar.written.contains("${")
                 && !fill(scalar, node.place, source, environment, diagnostics)
             {
-                node.kind = Kind::Invalid;
+                node.kind = NodeKind::Invalid;
             }
         }
-        Kind::Sequence(items) => {
+        NodeKind::Sequence(items) => {
             for item in items {
                 interpolate(item, source, environment, diagnostics);
             }
         }
-        Kind::Mapping(entries) => {
+        NodeKind::Mapping(entries) => {
             for (_, value) in entries {
                 interpolate(value, source, environment, diagnostics);
             }
         }
-        Kind::Null | Kind::Invalid => {}
+        NodeKind::HashedSecret(_) | NodeKind::Null | NodeKind::Invalid => {}
     }
 }
 
-/// Fills one scalar; false when anything in it has no value.
+/// Replaces `${...}` in one scalar; false when one of them has no value.
 fn fill(
     scalar: &mut Scalar,
-    place: Place,
+    place: FilePosition,
     source: &str,
     environment: &dyn Fn(&str) -> Option<String>,
     diagnostics: &mut Diagnostics,
@@ -71,6 +74,7 @@ fn fill(
         rest = after;
         match value_of(inside, environment) {
             Ok(value) => {
+                let value = Zeroizing::new(value);
                 if value.is_empty() {
                     scalar.substitution = Substitution::Empty;
                 } else if scalar.substitution == Substitution::None {
@@ -78,23 +82,61 @@ fn fill(
                 }
                 text.push_str(&value);
             }
-            Err(message) => {
+            Err(error) => {
                 let token = format!("${{{inside}}}");
-                diagnostics.error(place_in(source, scalar, &token).unwrap_or(place), message);
+                let place = place_in(source, scalar, &token).unwrap_or(place);
+                diagnostics.error(place, error.to_string());
                 whole = false;
             }
         }
     }
     text.push_str(rest);
-    scalar.text = text;
+    scalar.text = Zeroizing::new(text);
     scalar.written = written;
     whole
 }
 
-/// The value for what stands between the braces.
-fn value_of(inside: &str, environment: &dyn Fn(&str) -> Option<String>) -> Result<String, String> {
+/// Why a `${...}` has no value. No message repeats what may be a secret that was put into the braces.
+#[derive(Debug, Error)]
+enum InterpolationError {
+    #[error("this is not a variable name; write ${{NAME}}, ${{NAME:-fallback}} or ${{file:PATH}}")]
+    NotAName,
+    #[error("the fallback contains another `${{`; a fallback is plain text")]
+    NestedFallback,
+    #[error("the variable `{0}` is not set; set it or write ${{{0}:-fallback}}")]
+    Unset(String),
+    #[error("the variable that is named here is not set; set it or write ${{NAME:-fallback}}")]
+    UnnamedUnset,
+    #[error("`{path}` cannot be read: {why}")]
+    File { path: String, why: FileError },
+    #[error("this file cannot be read: {0}")]
+    UnnamedFile(FileError),
+}
+
+/// Why a file has no value.
+#[derive(Debug, Error)]
+enum FileError {
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    #[error("it is not a file")]
+    NotAFile,
+    #[error("it is larger than {FILE_BYTES_MAX} bytes")]
+    TooLarge,
+}
+
+/// The value of what is between the braces.
+fn value_of(
+    inside: &str,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<String, InterpolationError> {
     if let Some(path) = inside.strip_prefix("file:") {
-        return file_value(path);
+        return file_value(path).map_err(|why| match path.contains(['/', '.']) {
+            true => InterpolationError::File {
+                path: path.to_owned(),
+                why,
+            },
+            false => InterpolationError::UnnamedFile(why),
+        });
     }
     let (name, fallback) = match inside.split_once(":-") {
         Some((name, fallback)) => (name, Some(fallback)),
@@ -105,13 +147,10 @@ fn value_of(inside: &str, environment: &dyn Fn(&str) -> Option<String>) -> Resul
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     if !is_name {
-        return Err(
-            "this is not a variable name; write ${NAME}, ${NAME:-fallback} or ${file:PATH}"
-                .to_owned(),
-        );
+        return Err(InterpolationError::NotAName);
     }
     if fallback.is_some_and(|fallback| fallback.contains("${")) {
-        return Err("the fallback contains another `${`; a fallback is plain text".to_owned());
+        return Err(InterpolationError::NestedFallback);
     }
     match (
         environment(name).filter(|value| !value.is_empty()),
@@ -120,56 +159,40 @@ fn value_of(inside: &str, environment: &dyn Fn(&str) -> Option<String>) -> Resul
         (Some(value), _) => Ok(value),
         (None, Some(fallback)) => Ok(fallback.to_owned()),
         (None, None) => environment(name).ok_or_else(|| match names_a_source(name) {
-            true => {
-                format!("the variable `{name}` is not set; set it or write ${{{name}:-fallback}}")
-            }
-            // It may be a secret that was put into the braces.
-            false => {
-                "the variable that is named here is not set; set it or write ${NAME:-fallback}"
-                    .to_owned()
-            }
+            true => InterpolationError::Unset(name.to_owned()),
+            false => InterpolationError::UnnamedUnset,
         }),
     }
 }
 
-/// The content of a file without what editors and shells add: a byte-order mark, and the ends of lines after
-/// the last.
-fn file_value(path: &str) -> Result<String, String> {
-    let cannot = |why: &dyn std::fmt::Display| match path.contains(['/', '.']) {
-        true => format!("`{path}` cannot be read: {why}"),
-        false => format!("this file cannot be read: {why}"),
-    };
+/// The content of a file without what editors and shells add: a byte-order mark, and trailing newlines.
+fn file_value(path: &str) -> Result<String, FileError> {
     // Opening a pipe would wait for its writer.
-    let metadata = std::fs::metadata(path).map_err(|error| cannot(&error))?;
-    if !metadata.is_file() {
-        return Err(cannot(&"it is not a file"));
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(FileError::NotAFile);
     }
-    let file = std::fs::File::open(path).map_err(|error| cannot(&error))?;
+    let file = std::fs::File::open(path)?;
     let mut content = String::new();
-    file.take(FILE_BYTES_MAX + 1)
-        .read_to_string(&mut content)
-        .map_err(|error| cannot(&error))?;
+    file.take(FILE_BYTES_MAX + 1).read_to_string(&mut content)?;
     if content.len() as u64 > FILE_BYTES_MAX {
-        return Err(cannot(&format_args!(
-            "it is larger than {FILE_BYTES_MAX} bytes"
-        )));
+        return Err(FileError::TooLarge);
     }
     Ok(as_it_was_meant(&content).to_owned())
 }
 
-/// A text out of a file without what editors and shells add.
+/// A text from a file without what editors and shells add.
 #[must_use]
 pub fn as_it_was_meant(content: &str) -> &str {
     let content = content.strip_prefix('\u{feff}').unwrap_or(content);
     content.trim_end_matches(['\r', '\n'])
 }
 
-/// Where `token` stands inside of a scalar. `None` where YAML's escapes hide it.
-fn place_in(source: &str, scalar: &Scalar, token: &str) -> Option<Place> {
+/// The position of `token` in a scalar. `None` where YAML escapes hide it.
+fn place_in(source: &str, scalar: &Scalar, token: &str) -> Option<FilePosition> {
     let within = source.get(scalar.bytes.clone())?;
     let before = source.get(..scalar.bytes.start + within.find(token)?)?;
     let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-    Some(Place {
+    Some(FilePosition {
         line: before.matches('\n').count() + 1,
         column: before.get(line_start..)?.chars().count() + 1,
     })

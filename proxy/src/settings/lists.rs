@@ -5,25 +5,25 @@ use std::collections::HashMap;
 use serde_json::{Value, json};
 
 use super::changes::Comparison;
-use super::decode::{Decode, Invalid, Scalar, mapping_of};
+use super::decode::{Decode, FromScalar, Invalid, mapping_of};
 use super::diagnostic::Diagnostics;
-use super::node::{Kind, Node, Place, Substitution};
+use super::node::{FilePosition, NodeKind, Substitution, YamlNode};
 use super::schema::Definitions;
 
-/// A value of a list, and where it stands.
-pub(crate) struct At<T> {
-    pub(crate) place: Place,
+/// A value and its position.
+pub(crate) struct Placed<T> {
+    pub(crate) place: FilePosition,
     pub(crate) value: T,
 }
 
 /// A list of at least `MIN` values. Invalid values have been reported and are not in it.
-pub(crate) struct List<T, const MIN: usize = 0>(pub(crate) Vec<At<T>>);
+pub(crate) struct List<T, const MIN: usize = 0>(pub(crate) Vec<Placed<T>>);
 
 impl<T: Decode, const MIN: usize> Decode for List<T, MIN> {
-    fn decode(node: &Node, diagnostics: &mut Diagnostics) -> Option<Self> {
+    fn decode(node: &YamlNode, diagnostics: &mut Diagnostics) -> Option<Self> {
         let items = match &node.kind {
-            Kind::Sequence(items) => items,
-            Kind::Invalid => return None,
+            NodeKind::Sequence(items) => items,
+            NodeKind::Invalid => return None,
             _ => {
                 let message = format!("expected a list, found {}", node.described());
                 diagnostics.error(node.place, message);
@@ -35,7 +35,7 @@ impl<T: Decode, const MIN: usize> Decode for List<T, MIN> {
             return None;
         }
         let values = decode_items(items, diagnostics);
-        // With too few valid items the list means something else than was written.
+        // With too few valid items the list would have another meaning.
         (values.len() >= MIN).then_some(List(values))
     }
 
@@ -43,41 +43,41 @@ impl<T: Decode, const MIN: usize> Decode for List<T, MIN> {
         json!({"type": "array", "items": T::schema(definitions), "minItems": MIN})
     }
 
-    fn compare(old: &Node, new: &Node, comparison: &mut Comparison) {
+    fn compare(old: &YamlNode, new: &YamlNode, comparison: &mut Comparison) {
         comparison.lists((items(old), items(new)), T::compare);
     }
 }
 
 /// The items of a list; a single value is one.
-fn items(node: &Node) -> &[Node] {
+fn items(node: &YamlNode) -> &[YamlNode] {
     match &node.kind {
-        Kind::Sequence(items) => items,
+        NodeKind::Sequence(items) => items,
         _ => std::slice::from_ref(node),
     }
 }
 
-fn decode_items<T: Decode>(items: &[Node], diagnostics: &mut Diagnostics) -> Vec<At<T>> {
+fn decode_items<T: Decode>(items: &[YamlNode], diagnostics: &mut Diagnostics) -> Vec<Placed<T>> {
     let mut values = Vec::with_capacity(items.len());
     for (position, item) in items.iter().enumerate() {
         let place = item.place;
         let value = diagnostics.within(&format!("[{position}]"), |diagnostics| {
             T::decode(item, diagnostics)
         });
-        values.extend(value.map(|value| At { place, value }));
+        values.extend(value.map(|value| Placed { place, value }));
     }
     values
 }
 
 /// One value, or a list of them.
-pub(crate) struct OneOrMany<T>(pub(crate) Vec<At<T>>);
+pub(crate) struct OneOrMany<T>(pub(crate) Vec<Placed<T>>);
 
 impl<T: Decode> Decode for OneOrMany<T> {
-    fn decode(node: &Node, diagnostics: &mut Diagnostics) -> Option<Self> {
-        if matches!(node.kind, Kind::Sequence(_)) {
+    fn decode(node: &YamlNode, diagnostics: &mut Diagnostics) -> Option<Self> {
+        if matches!(node.kind, NodeKind::Sequence(_)) {
             return List::<T, 1>::decode(node, diagnostics).map(|list| OneOrMany(list.0));
         }
         let place = node.place;
-        T::decode(node, diagnostics).map(|value| OneOrMany(vec![At { place, value }]))
+        T::decode(node, diagnostics).map(|value| OneOrMany(vec![Placed { place, value }]))
     }
 
     fn schema(definitions: &mut Definitions) -> Value {
@@ -85,7 +85,7 @@ impl<T: Decode> Decode for OneOrMany<T> {
         json!({"anyOf": [one, {"type": "array", "items": one, "minItems": 1}]})
     }
 
-    fn compare(old: &Node, new: &Node, comparison: &mut Comparison) {
+    fn compare(old: &YamlNode, new: &YamlNode, comparison: &mut Comparison) {
         match (items(old), items(new)) {
             ([old], [new]) => T::compare(old, new, comparison),
             lists => comparison.lists(lists, T::compare),
@@ -93,12 +93,12 @@ impl<T: Decode> Decode for OneOrMany<T> {
     }
 }
 
-/// Names the file gives, each with a value. A value with a variable that came out empty is left out
-/// as a whole: `Bearer ` without its key helps nobody.
-pub(crate) struct Entries<K, V>(pub(crate) Vec<(At<K>, At<V>)>);
+/// A mapping whose names the file chooses. A value with an empty variable is left out as a
+/// whole: `Bearer ` without its key is useless.
+pub(crate) struct NamedValues<K, V>(pub(crate) Vec<(Placed<K>, Placed<V>)>);
 
-impl<K: Scalar, V: Scalar> Decode for Entries<K, V> {
-    fn decode(node: &Node, diagnostics: &mut Diagnostics) -> Option<Self> {
+impl<K: FromScalar, V: FromScalar> Decode for NamedValues<K, V> {
+    fn decode(node: &YamlNode, diagnostics: &mut Diagnostics) -> Option<Self> {
         let entries = mapping_of(node, diagnostics)?;
         let mut read = Vec::with_capacity(entries.len());
         for (key, value) in entries {
@@ -118,20 +118,23 @@ impl<K: Scalar, V: Scalar> Decode for Entries<K, V> {
                 }
             };
             if value.is_empty() || value.substitution() == Substitution::Empty {
+                if let (true, NodeKind::Scalar(scalar)) = (V::SECRET, &value.kind) {
+                    diagnostics.spans.hide(&scalar.bytes);
+                }
                 continue;
             }
             let path = if is_named { &*key.text } else { "*" };
             let text = diagnostics.within(path, |diagnostics| V::decode(value, diagnostics));
             if let (Some(name), Some(text)) = (name, text) {
                 let (key_place, place) = (key.place, value.place);
-                let name = At {
+                let name = Placed {
                     place: key_place,
                     value: name,
                 };
-                read.push((name, At { place, value: text }));
+                read.push((name, Placed { place, value: text }));
             }
         }
-        Some(Entries(read))
+        Some(NamedValues(read))
     }
 
     fn schema(definitions: &mut Definitions) -> Value {
@@ -139,7 +142,7 @@ impl<K: Scalar, V: Scalar> Decode for Entries<K, V> {
     }
 }
 
-/// Whether it looks like the name of a header, and not like a value that lost its name.
+/// Whether it looks like the name of a header, not like a value without its name.
 fn is_name_like(text: &str) -> bool {
     let is_part = |part: &str| {
         let has_letter = part.bytes().any(|byte| byte.is_ascii_alphabetic());
@@ -149,13 +152,13 @@ fn is_name_like(text: &str) -> bool {
     text.len() <= 40 && text.split(['-', '_']).all(is_part)
 }
 
-/// Reports every name that is used before in the same list.
+/// Reports every name that is already used in the same list.
 pub(crate) fn refuse_duplicates<'s>(
     what: &str,
-    names: impl Iterator<Item = (&'s str, Place)>,
+    names: impl Iterator<Item = (&'s str, FilePosition)>,
     diagnostics: &mut Diagnostics,
 ) {
-    let mut seen: HashMap<&str, Place> = HashMap::new();
+    let mut seen: HashMap<&str, FilePosition> = HashMap::new();
     for (name, place) in names {
         if let Some(first) = seen.insert(name, place) {
             let line = first.line;

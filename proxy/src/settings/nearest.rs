@@ -1,6 +1,6 @@
-//! Which known word was probably meant.
+//! The known word that was probably intended.
 
-/// The known word that was probably meant.
+/// The known word that was probably intended.
 pub(crate) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
     if word.len() > 64 {
         return None;

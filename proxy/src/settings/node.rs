@@ -1,54 +1,61 @@
-//! One value of a file, and its place.
+//! The values of a file with their positions.
 
 use std::ops::Range;
 
-/// Where something stands in the file; line and column count from 1.
+use secrecy::zeroize::Zeroizing;
+
+use super::hashed::SecretHash;
+
+/// A position in the file; line and column count from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Place {
+pub(crate) struct FilePosition {
     pub(crate) line: usize,
     pub(crate) column: usize,
 }
 
-impl Place {
-    pub(crate) const START: Place = Place { line: 1, column: 1 };
+impl FilePosition {
+    pub(crate) const START: FilePosition = FilePosition { line: 1, column: 1 };
 }
 
 /// One value.
 #[derive(Clone)]
-pub(crate) struct Node {
-    pub(crate) place: Place,
-    pub(crate) kind: Kind,
+pub(crate) struct YamlNode {
+    pub(crate) place: FilePosition,
+    pub(crate) kind: NodeKind,
 }
 
 #[derive(Clone)]
-pub(crate) enum Kind {
+pub(crate) enum NodeKind {
     /// Nothing, `~` or `null`.
     Null,
     Scalar(Scalar),
-    Sequence(Vec<Node>),
+    /// A secret whose value was replaced when the file had been read.
+    HashedSecret(SecretHash),
+    Sequence(Vec<YamlNode>),
     /// Keys are not repeated: the first one counts.
-    Mapping(Vec<(Key, Node)>),
+    Mapping(Vec<(YamlKey, YamlNode)>),
     /// An error that has been reported already.
     Invalid,
 }
 
 #[derive(Clone)]
-pub(crate) struct Key {
+pub(crate) struct YamlKey {
     pub(crate) text: String,
-    pub(crate) place: Place,
+    pub(crate) place: FilePosition,
     /// In the source.
     pub(crate) bytes: Range<usize>,
-    /// Without one it may be a value that lost its key.
+    /// Without one it may be a value whose key is missing.
     pub(crate) has_colon: bool,
 }
 
-/// A scalar before and after its `${...}` were replaced. There is no `Debug`: it may be a secret.
+/// A scalar before and after its `${...}` were replaced. It may be a secret: there is no `Debug`, and it is erased
+/// from memory when it is dropped.
 #[derive(Clone)]
 pub(crate) struct Scalar {
-    /// As it stands in the file: this is what messages show.
-    pub(crate) written: String,
+    /// As written in the file: messages show this text.
+    pub(crate) written: Zeroizing<String>,
     /// The value itself.
-    pub(crate) text: String,
+    pub(crate) text: Zeroizing<String>,
     pub(crate) substitution: Substitution,
     /// In the source; nothing in a default.
     pub(crate) bytes: Range<usize>,
@@ -56,80 +63,108 @@ pub(crate) struct Scalar {
     pub(crate) stands_here: bool,
 }
 
-/// What became of the `${...}` of a scalar.
+/// The result of replacing the `${...}` of a scalar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Substitution {
     /// There is none.
     None,
     Filled,
-    /// One of them came out empty.
+    /// One of them was empty.
     Empty,
 }
 
-impl Node {
+impl YamlNode {
     pub(crate) fn described(&self) -> &'static str {
         match self.kind {
-            Kind::Null => "nothing",
-            Kind::Scalar(_) | Kind::Invalid => "a single value",
-            Kind::Sequence(_) => "a list",
-            Kind::Mapping(_) => "a mapping",
+            NodeKind::Null => "nothing",
+            NodeKind::Scalar(_) | NodeKind::HashedSecret(_) | NodeKind::Invalid => "a single value",
+            NodeKind::Sequence(_) => "a list",
+            NodeKind::Mapping(_) => "a mapping",
         }
     }
 
-    /// Whether there is nothing in it: no value, or one whose variables came out empty.
+    /// Whether there is no value, or one whose variables are empty.
     pub(crate) fn is_empty(&self) -> bool {
         match &self.kind {
-            Kind::Null => true,
-            Kind::Scalar(scalar) => scalar.text.trim().is_empty(),
+            NodeKind::Null => true,
+            NodeKind::Scalar(scalar) => scalar.text.trim().is_empty(),
             _ => false,
         }
     }
 
-    /// Nothing, or nothing but variables that came out empty. An empty text that is written is a value.
+    /// Whether there is nothing, or only empty variables. An empty text that is written is a value.
     pub(crate) fn is_left_out(&self) -> bool {
         self.is_empty()
-            && !matches!(&self.kind, Kind::Scalar(scalar) if scalar.substitution == Substitution::None)
+            && !matches!(&self.kind, NodeKind::Scalar(scalar) if scalar.substitution == Substitution::None)
     }
 
-    /// Whether both have the same value, wherever they stand.
-    pub(crate) fn is_equal(&self, other: &Node) -> bool {
+    /// Whether both have the same value, in whatever position.
+    pub(crate) fn is_equal(&self, other: &YamlNode) -> bool {
         match (&self.kind, &other.kind) {
-            (Kind::Scalar(one), Kind::Scalar(other)) => one.text == other.text,
-            (Kind::Sequence(one), Kind::Sequence(other)) => {
+            (NodeKind::Scalar(one), NodeKind::Scalar(other)) => one.text == other.text,
+            (NodeKind::Sequence(one), NodeKind::Sequence(other)) => {
                 one.len() == other.len() && one.iter().zip(other).all(|(a, b)| a.is_equal(b))
             }
-            (Kind::Mapping(one), Kind::Mapping(other)) => {
-                let has = |(key, node): &(Key, Node)| {
+            (NodeKind::Mapping(one), NodeKind::Mapping(other)) => {
+                let has = |(key, node): &(YamlKey, YamlNode)| {
                     let mut entries = other.iter();
                     entries.any(|(name, value)| name.text == key.text && node.is_equal(value))
                 };
                 one.len() == other.len() && one.iter().all(has)
             }
-            (Kind::Null, Kind::Null) | (Kind::Invalid, Kind::Invalid) => true,
+            (NodeKind::HashedSecret(one), NodeKind::HashedSecret(other)) => one == other,
+            (NodeKind::HashedSecret(hash), NodeKind::Scalar(scalar))
+            | (NodeKind::Scalar(scalar), NodeKind::HashedSecret(hash)) => {
+                *hash == SecretHash::of(&scalar.text)
+            }
+            (NodeKind::Null, NodeKind::Null) | (NodeKind::Invalid, NodeKind::Invalid) => true,
             _ => false,
         }
     }
 
     pub(crate) fn substitution(&self) -> Substitution {
         match &self.kind {
-            Kind::Scalar(scalar) => scalar.substitution,
+            NodeKind::Scalar(scalar) => scalar.substitution,
             _ => Substitution::None,
         }
     }
 
     pub(crate) fn note_alias(&mut self) {
         match &mut self.kind {
-            Kind::Scalar(scalar) => scalar.stands_here = false,
-            Kind::Sequence(items) => items.iter_mut().for_each(Node::note_alias),
-            Kind::Mapping(entries) => entries.iter_mut().for_each(|(_, value)| value.note_alias()),
-            Kind::Null | Kind::Invalid => {}
+            NodeKind::Scalar(scalar) => scalar.stands_here = false,
+            NodeKind::Sequence(items) => items.iter_mut().for_each(YamlNode::note_alias),
+            NodeKind::Mapping(entries) => {
+                entries.iter_mut().for_each(|(_, value)| value.note_alias());
+            }
+            NodeKind::HashedSecret(_) | NodeKind::Null | NodeKind::Invalid => {}
+        }
+    }
+
+    /// Replaces every secret by its hash.
+    pub(crate) fn hash_secrets(&mut self, is_secret: &impl Fn(&Range<usize>) -> bool) {
+        match &mut self.kind {
+            NodeKind::Scalar(scalar) if !scalar.text.is_empty() && is_secret(&scalar.bytes) => {
+                let hash = SecretHash::of(&scalar.text);
+                self.kind = NodeKind::HashedSecret(hash);
+            }
+            NodeKind::Sequence(items) => {
+                items
+                    .iter_mut()
+                    .for_each(|item| item.hash_secrets(is_secret));
+            }
+            NodeKind::Mapping(entries) => {
+                for (_, value) in entries {
+                    value.hash_secrets(is_secret);
+                }
+            }
+            _ => {}
         }
     }
 
     pub(crate) fn count(&self) -> usize {
         match &self.kind {
-            Kind::Sequence(items) => 1 + items.iter().map(Node::count).sum::<usize>(),
-            Kind::Mapping(entries) => {
+            NodeKind::Sequence(items) => 1 + items.iter().map(YamlNode::count).sum::<usize>(),
+            NodeKind::Mapping(entries) => {
                 1 + entries.iter().map(|(_, node)| node.count()).sum::<usize>()
             }
             _ => 1,
@@ -138,8 +173,8 @@ impl Node {
 
     pub(crate) fn depth(&self) -> usize {
         match &self.kind {
-            Kind::Sequence(items) => 1 + items.iter().map(Node::depth).max().unwrap_or(0),
-            Kind::Mapping(entries) => {
+            NodeKind::Sequence(items) => 1 + items.iter().map(YamlNode::depth).max().unwrap_or(0),
+            NodeKind::Mapping(entries) => {
                 1 + entries
                     .iter()
                     .map(|(_, node)| node.depth())

@@ -1,28 +1,28 @@
-//! What it means when a key is left out.
+//! The effect of leaving a key out.
 
 use super::diagnostic::Diagnostics;
-use super::node::{Kind, Node, Place};
+use super::node::{FilePosition, NodeKind, YamlNode};
 use super::tree;
 
-/// What a left-out key means.
+/// The effect of leaving a key out.
 #[derive(Clone, Copy)]
 pub(crate) enum Presence {
     Required,
     Optional,
-    /// May be left out, but what is written must not come out empty: an empty lock is no lock.
+    /// May be left out, but a written value must not be empty: an empty guard would protect nothing.
     Guard,
     /// This text, in YAML.
     Default(&'static str),
 }
 
-/// The tree of a default; every place in it is that of the mapping it was left out of.
-pub(crate) fn default_node(text: &str, place: Place) -> Option<Node> {
-    fn move_to(node: &mut Node, place: Place) {
+/// The tree of a default; every position in it is that of the mapping without the key.
+pub(crate) fn default_node(text: &str, place: FilePosition) -> Option<YamlNode> {
+    fn move_to(node: &mut YamlNode, place: FilePosition) {
         node.place = place;
         match &mut node.kind {
-            Kind::Scalar(scalar) => scalar.bytes = 0..0,
-            Kind::Sequence(items) => items.iter_mut().for_each(|item| move_to(item, place)),
-            Kind::Mapping(entries) => {
+            NodeKind::Scalar(scalar) => scalar.bytes = 0..0,
+            NodeKind::Sequence(items) => items.iter_mut().for_each(|item| move_to(item, place)),
+            NodeKind::Mapping(entries) => {
                 for (key, value) in entries {
                     (key.place, key.bytes) = (place, 0..0);
                     move_to(value, place);

@@ -1,27 +1,27 @@
-//! Lines of a file as they may be quoted: secrets are stars, column by column.
+//! Quoted lines of a file: secrets are masked by stars, column by column.
 //!
-//! Nothing is guessed by the names of keys. A value is shown only where a setting that is no secret has
-//! read it; everything else is hidden: secrets wherever they stand, values of unknown keys and of
-//! wrong types, comments, and all of a file that is no YAML.
+//! Names of keys are no criterion. A value is shown only if a setting that is not secret has decoded it. Everything else
+//! is hidden: secrets in any position, values of unknown keys and of other types, comments, and all of a file that is
+//! not YAML.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
 
 use super::node::Scalar;
 
-/// What has been read of the file, by bytes.
+/// The byte ranges of a file that may and may not be quoted.
 #[derive(Debug, Default)]
-pub(crate) struct Spans {
+pub(crate) struct QuotableSpans {
     /// Every key and value.
     scalars: Vec<Range<usize>>,
     shown: Vec<Range<usize>>,
-    /// Wins over `shown`: an anchor may stand for both.
+    /// Overrides `shown`: an anchor may be used for both.
     secret: BTreeSet<(usize, usize)>,
-    /// The structure is broken: nothing can be told apart.
+    /// The structure is broken: secrets cannot be distinguished from other values.
     is_broken: bool,
 }
 
-impl Spans {
+impl QuotableSpans {
     pub(crate) fn note_scalar(&mut self, bytes: Range<usize>) {
         self.scalars.push(bytes);
     }
@@ -44,18 +44,18 @@ impl Spans {
         self.is_broken = true;
     }
 
-    /// Takes over what another reading of the same file has found to be secret.
-    pub(crate) fn hide_as(&mut self, other: Spans) {
+    /// Takes over the secrets that were found when the same file was decoded before.
+    pub(crate) fn hide_as(&mut self, other: QuotableSpans) {
         self.secret = other.secret;
     }
 
     /// The file's lines with as many characters as they have, but for comments.
-    /// `known_keys` gives the names of all settings: they are needed only of a file that is no YAML.
+    /// `known_keys` gives the names of all settings: they are needed only for a file that is not YAML.
     pub(crate) fn lines<'s>(
         mut self,
         source: &'s str,
         known_keys: impl FnOnce() -> BTreeSet<String>,
-    ) -> Lines<'s> {
+    ) -> QuotedLines<'s> {
         let mut visible = vec![Visibility::Structure; source.len()];
         let mut fill = |ranges: Vec<Range<usize>>, as_what: Visibility| {
             for range in ranges {
@@ -78,7 +78,7 @@ impl Spans {
         );
         let mut starts = vec![0];
         starts.extend(source.match_indices('\n').map(|(at, _)| at + 1));
-        Lines {
+        QuotedLines {
             source,
             starts,
             visible,
@@ -96,15 +96,15 @@ enum Visibility {
 }
 
 /// The lines of one file.
-pub(crate) struct Lines<'s> {
+pub(crate) struct QuotedLines<'s> {
     source: &'s str,
     starts: Vec<usize>,
     visible: Vec<Visibility>,
-    /// Only of a file that is no YAML: what may be shown of a line.
+    /// Only for a file that is not YAML: the words that may be shown.
     known_keys: Option<BTreeSet<String>>,
 }
 
-impl Lines<'_> {
+impl QuotedLines<'_> {
     /// A line, counted from 1.
     pub(crate) fn get(&self, line: usize) -> Option<String> {
         let start = *self.starts.get(line.checked_sub(1)?)?;
@@ -122,7 +122,7 @@ impl Lines<'_> {
             let is_shown = match self.visible.get(start + at) {
                 Some(Visibility::Shown) => true,
                 Some(Visibility::Hidden) => {
-                    // Quotes show whether anything stands between them.
+                    // Quotes show whether anything is between them.
                     matches!(character, ' ' | '\t' | '"' | '\'')
                         || references.iter().any(|range| range.contains(&at))
                 }
@@ -141,7 +141,7 @@ impl Lines<'_> {
     }
 }
 
-/// The key that a line begins with, when it is one of weir's.
+/// The key that a line begins with, if it is a known one.
 fn key_alone(line: &str, known: &BTreeSet<String>) -> String {
     let before = line.len() - line.trim_start_matches([' ', '-']).len();
     match line[before..].split_once(':') {
@@ -150,8 +150,8 @@ fn key_alone(line: &str, known: &BTreeSet<String>) -> String {
     }
 }
 
-/// Where `${NAME}` and `${file:PATH}` stand: they name a secret and are none. One with a fallback is
-/// not among them.
+/// The positions of `${NAME}` and `${file:PATH}`: they name a secret and contain none. Those with a fallback are left
+/// out.
 fn references(text: &str) -> Vec<Range<usize>> {
     let starts = text.match_indices("${").map(|(at, _)| at);
     let ranges = starts.filter_map(|at| {
@@ -162,8 +162,8 @@ fn references(text: &str) -> Vec<Range<usize>> {
     ranges.collect()
 }
 
-/// Whether what stands in `${...}` is surely the name of a variable or a file, and no secret that was
-/// put there by mistake.
+/// Whether the text in `${...}` is certainly the name of a variable or a file, not a secret that was put there by
+/// mistake.
 pub(crate) fn names_a_source(inside: &str) -> bool {
     match inside.strip_prefix("file:") {
         Some(path) => path.contains(['/', '.']),
@@ -175,10 +175,10 @@ pub(crate) fn names_a_source(inside: &str) -> bool {
     }
 }
 
-/// Whether a wrong text looks like what somebody meant for a setting that is no secret: a word, a
-/// number with its unit, an address. Where a line was lost, half a file may stand in one value.
+/// Whether an invalid text looks like a value of a setting that is not secret: a word, a number with its unit, an
+/// address. With a missing quote, half a file may be in one value.
 pub(crate) fn is_harmless(scalar: &Scalar) -> bool {
-    let mut text = scalar.written.clone();
+    let mut text = scalar.written.to_string();
     while let Some(range) = references(&text).first().cloned() {
         text.replace_range(range, "");
     }
@@ -196,7 +196,7 @@ pub(crate) fn is_harmless(scalar: &Scalar) -> bool {
         && (begins_as_number || is_address || text.chars().all(is_word))
 }
 
-/// Whether a key that weir does not know may be repeated: one that is written as keys are.
+/// Whether an unknown key may be repeated: it looks like a key.
 pub(crate) fn is_key_like(text: &str) -> bool {
     text.len() <= 40
         && text.starts_with(|first: char| first.is_ascii_alphabetic())

@@ -1,18 +1,18 @@
-//! The JSON Schema (2020-12) of the file, from the same declarations that read it.
+//! The JSON Schema (2020-12) of the file, from the declarations that also decode it.
 
 use serde_json::{Map, Value, json};
 
 use super::changes::Effect;
-use super::node::{Kind, Node, Place};
+use super::node::{FilePosition, NodeKind, YamlNode};
 use super::presence::{Presence, default_node};
 
-/// The parts that the schema refers to by name.
+/// The definitions that the schema refers to by name.
 #[derive(Default)]
 pub(crate) struct Definitions {
     named: Map<String, Value>,
 }
 
-/// The keys of one mapping, while they are gathered.
+/// The keys of one mapping, while they are collected.
 pub(crate) struct Mapping<'d> {
     definitions: &'d mut Definitions,
     properties: Map<String, Value>,
@@ -22,7 +22,7 @@ pub(crate) struct Mapping<'d> {
 impl Definitions {
     /// The schema of a file whose root is `root`.
     pub(crate) fn into_schema(mut self, root: Value) -> Value {
-        // The root's keys stand at the top, where editors and people look for them.
+        // The keys of the root are at the top, where editors and readers expect them.
         let name = root["$ref"]
             .as_str()
             .and_then(|path| path.rsplit('/').next());
@@ -113,7 +113,7 @@ impl Mapping<'_> {
         }
         let value = schema(self.definitions);
         let mut property = match presence {
-            // A key without a value is as if left out.
+            // A key without a value counts as left out.
             Presence::Optional | Presence::Default(_) => {
                 json!({"anyOf": [value, {"type": "null"}]})
             }
@@ -123,7 +123,7 @@ impl Mapping<'_> {
             property.insert("description".to_owned(), json!(about.trim()));
             property.insert("x-reload".to_owned(), json!(effect == Effect::Reload));
             if let Presence::Default(text) = presence
-                && let Some(node) = default_node(text, Place::START)
+                && let Some(node) = default_node(text, FilePosition::START)
             {
                 property.insert("default".to_owned(), to_json(&node));
             }
@@ -135,18 +135,18 @@ impl Mapping<'_> {
     }
 }
 
-fn to_json(node: &Node) -> Value {
+fn to_json(node: &YamlNode) -> Value {
     match &node.kind {
-        Kind::Null | Kind::Invalid => Value::Null,
-        Kind::Scalar(scalar) => match scalar.text.as_str() {
+        NodeKind::Null | NodeKind::Invalid | NodeKind::HashedSecret(_) => Value::Null,
+        NodeKind::Scalar(scalar) => match scalar.text.as_str() {
             "true" => Value::Bool(true),
             "false" => Value::Bool(false),
             text => text
                 .parse::<u64>()
                 .map_or_else(|_| json!(text), |number| json!(number)),
         },
-        Kind::Sequence(items) => items.iter().map(to_json).collect(),
-        Kind::Mapping(entries) => entries
+        NodeKind::Sequence(items) => items.iter().map(to_json).collect(),
+        NodeKind::Mapping(entries) => entries
             .iter()
             .map(|(key, value)| (key.text.clone(), to_json(value)))
             .collect::<Map<_, _>>()

@@ -1,26 +1,61 @@
-//! Secrets of the file, and what comes along when one is copied.
+//! Secrets of the configuration: never shown, erased from memory when dropped.
 
+use http::HeaderValue;
+use http::header::InvalidHeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
-use super::decode::{Invalid, Scalar};
+use super::decode::{FromScalar, Invalid};
 use super::diagnostic::Diagnostics;
-use super::node::Place;
+use super::node::FilePosition;
 
 /// What every example in the documentation uses for a secret.
 const EXAMPLE_SECRET: &str = "change-me";
 
-/// Never shown, never empty, and erased from memory when it is dropped.
-#[derive(Clone)]
-pub(crate) struct Secret(SecretString);
+/// A secret, or a text that may contain one. `Debug` shows nothing of it, and it is erased from memory when it is
+/// dropped.
+#[derive(Clone, Debug)]
+pub struct SecretText(SecretString);
 
-impl Secret {
-    pub(crate) fn expose(&self) -> &str {
+impl SecretText {
+    #[must_use]
+    pub fn expose_secret(&self) -> &str {
         self.0.expose_secret()
+    }
+
+    /// The value of a header, which is redacted wherever headers are shown.
+    ///
+    /// # Errors
+    /// No header can have this value.
+    pub fn header_value(&self) -> Result<HeaderValue, InvalidHeaderValue> {
+        let mut value = HeaderValue::from_str(self.expose_secret())?;
+        value.set_sensitive(true);
+        Ok(value)
     }
 }
 
-impl Scalar for Secret {
+impl From<&str> for SecretText {
+    fn from(text: &str) -> Self {
+        SecretText(SecretString::from(text))
+    }
+}
+
+impl From<String> for SecretText {
+    fn from(text: String) -> Self {
+        SecretText(SecretString::from(text))
+    }
+}
+
+/// For comparing configurations; credentials of requests are compared in constant time, elsewhere.
+impl PartialEq for SecretText {
+    fn eq(&self, other: &Self) -> bool {
+        self.expose_secret() == other.expose_secret()
+    }
+}
+
+impl Eq for SecretText {}
+
+impl FromScalar for SecretText {
     const SECRET: bool = true;
 
     fn expected() -> String {
@@ -28,14 +63,14 @@ impl Scalar for Secret {
     }
 
     fn read(text: &str) -> Result<Self, Invalid> {
-        Ok(Secret(SecretString::from(text)))
+        Ok(SecretText::from(text))
     }
 
     fn schema() -> Value {
         json!({"type": ["string", "number"]})
     }
 
-    fn notice(text: &str, place: Place, diagnostics: &mut Diagnostics) {
+    fn notice(text: &str, place: FilePosition, diagnostics: &mut Diagnostics) {
         notice_example(text, place, diagnostics);
         if let Some(does) = never_matches(text) {
             let path = diagnostics.path().to_owned();
@@ -44,7 +79,7 @@ impl Scalar for Secret {
     }
 }
 
-pub(crate) fn notice_example(text: &str, place: Place, diagnostics: &mut Diagnostics) {
+pub(crate) fn notice_example(text: &str, place: FilePosition, diagnostics: &mut Diagnostics) {
     if text.contains(EXAMPLE_SECRET) {
         let path = diagnostics.path().to_owned();
         let does = "is the example secret `change-me`, which is public; set your own";
@@ -52,7 +87,7 @@ pub(crate) fn notice_example(text: &str, place: Place, diagnostics: &mut Diagnos
     }
 }
 
-/// What came along with a secret when it was copied: the other side has it without.
+/// Why a secret can never match, such as characters that were copied with it by mistake.
 pub(crate) fn never_matches(text: &str) -> Option<&'static str> {
     let is_in = |quote: char| text.len() > 1 && text.starts_with(quote) && text.ends_with(quote);
     let scheme = text.split_at_checked(7).map(|(scheme, _)| scheme);

@@ -1,10 +1,10 @@
-//! What breaks the syntax of a file, in words of somebody who writes one.
+//! Syntax errors, in the terms of those who write configuration files.
 //!
-//! No text of the file is repeated: where its structure is broken, nobody knows what of it is a secret.
+//! No text of the file is repeated: where its structure is broken, any of it may be a secret.
 
 use serde_saphyr::granit_parser::ErrorKind;
 
-/// What is wrong on this line of the file.
+/// The message for an error on this line.
 pub(crate) fn message(source: &str, line: usize, kind: &ErrorKind) -> String {
     let mut message = format!("this is not valid YAML: {}", words(kind));
     let line = source.lines().nth(line.saturating_sub(1));
@@ -14,7 +14,7 @@ pub(crate) fn message(source: &str, line: usize, kind: &ErrorKind) -> String {
     message
 }
 
-/// What is wrong, and what to write instead.
+/// The error, and what to write instead.
 fn words(kind: &ErrorKind) -> &'static str {
     use ErrorKind as Kind;
     match kind {
@@ -50,7 +50,7 @@ fn words(kind: &ErrorKind) -> &'static str {
     }
 }
 
-/// What goes wrong between lines.
+/// Errors of indentation and line breaks.
 fn of_lines(kind: &ErrorKind) -> &'static str {
     use ErrorKind as Kind;
     match kind {
@@ -92,7 +92,7 @@ fn of_lines(kind: &ErrorKind) -> &'static str {
     }
 }
 
-/// What goes wrong with characters that YAML keeps for itself.
+/// Errors of characters that are reserved in YAML.
 fn of_marks(kind: &ErrorKind) -> &'static str {
     use ErrorKind as Kind;
     match kind {

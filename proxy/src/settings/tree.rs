@@ -1,14 +1,15 @@
-//! YAML as a tree in which every value knows its place.
+//! YAML as a tree of values with their positions.
 //!
-//! It is built from the parser's events, so that a wrong value spoils nothing but itself. Aliases are
+//! It is built from the parser's events, so that an invalid value affects nothing else. Aliases are
 //! copied, within bounds: a file cannot grow beyond [`NODES_MAX`] values however it is written.
 
 use std::collections::HashMap;
 
+use secrecy::zeroize::Zeroizing;
 use serde_saphyr::granit_parser::{Event, Parser, ScalarStyle, Span, Tag, options};
 
 use super::diagnostic::Diagnostics;
-use super::node::{Key, Kind, Node, Place, Scalar, Substitution};
+use super::node::{FilePosition, NodeKind, Scalar, Substitution, YamlKey, YamlNode};
 use super::quote::is_key_like;
 use super::syntax;
 
@@ -17,8 +18,8 @@ const NODES_MAX: usize = 50_000;
 const DEPTH_MAX: usize = 40;
 
 /// Reads the one document of `source`. `None` when its syntax is broken: that error hides all
-/// others, because nothing after it can be trusted.
-pub(crate) fn parse(source: &str, diagnostics: &mut Diagnostics) -> Option<Node> {
+/// others, because nothing after it is reliable.
+pub(crate) fn parse(source: &str, diagnostics: &mut Diagnostics) -> Option<YamlNode> {
     let settings = options! {
         emit_comments: false,
         emit_unresolved_aliases: true,
@@ -45,51 +46,51 @@ pub(crate) fn parse(source: &str, diagnostics: &mut Diagnostics) -> Option<Node>
             }
         }
     }
-    let empty = Node {
-        place: Place::START,
-        kind: Kind::Mapping(Vec::new()),
+    let empty = YamlNode {
+        place: FilePosition::START,
+        kind: NodeKind::Mapping(Vec::new()),
     };
     Some(match builder.root.take() {
         None => empty,
-        Some(root) if matches!(root.kind, Kind::Null) => empty,
+        Some(root) if matches!(root.kind, NodeKind::Null) => empty,
         Some(root) => root,
     })
 }
 
-fn place_of(line: usize, column_from_zero: usize) -> Place {
-    Place {
+fn place_of(line: usize, column_from_zero: usize) -> FilePosition {
+    FilePosition {
         line: line.max(1),
         column: column_from_zero + 1,
     }
 }
 
-/// A sequence or mapping whose end has not come yet.
-struct Open {
-    node: Node,
+/// A sequence or mapping whose end has not been read yet.
+struct OpenCollection {
+    node: YamlNode,
     anchor: usize,
-    /// The key whose value comes next.
+    /// The key whose value is read next.
     key: Option<PendingKey>,
-    /// The lines of the keys that have come.
+    /// The lines of the keys that have been read.
     keys: HashMap<String, usize>,
 }
 
 enum PendingKey {
-    Valid(Key),
-    /// Its value is read and forgotten.
+    Valid(YamlKey),
+    /// Its value is read and dropped.
     Invalid,
 }
 
 struct Builder<'a> {
     source: &'a str,
     diagnostics: &'a mut Diagnostics,
-    open: Vec<Open>,
-    anchors: HashMap<usize, Node>,
+    open: Vec<OpenCollection>,
+    anchors: HashMap<usize, YamlNode>,
     nodes: usize,
-    root: Option<Node>,
+    root: Option<YamlNode>,
 }
 
 impl Builder<'_> {
-    /// `None`: a bound was passed, and reading ends here.
+    /// `None`: a limit was exceeded, and reading ends here.
     fn take(&mut self, event: Event<'_>, span: Span) -> Option<()> {
         let place = place_of(span.start.line(), span.start.col());
         match event {
@@ -109,11 +110,11 @@ impl Builder<'_> {
             }
             Event::SequenceStart(_, anchor, tag) => {
                 self.refuse_tag(tag.as_deref(), place);
-                self.start(Kind::Sequence(Vec::new()), place, anchor)?;
+                self.start(NodeKind::Sequence(Vec::new()), place, anchor)?;
             }
             Event::MappingStart(_, anchor, tag) => {
                 self.refuse_tag(tag.as_deref(), place);
-                self.start(Kind::Mapping(Vec::new()), place, anchor)?;
+                self.start(NodeKind::Mapping(Vec::new()), place, anchor)?;
             }
             Event::SequenceEnd | Event::MappingEnd => {
                 if let Some(open) = self.open.pop() {
@@ -136,8 +137,8 @@ impl Builder<'_> {
         Some(())
     }
 
-    /// A copy of what the alias names.
-    fn aliased(&mut self, anchor: usize, place: Place) -> Option<Node> {
+    /// A copy of the value that the alias refers to.
+    fn aliased(&mut self, anchor: usize, place: FilePosition) -> Option<YamlNode> {
         let Some(node) = self.anchors.get(&anchor) else {
             self.diagnostics
                 .error(place, "this alias is inside of the value that it refers to");
@@ -155,7 +156,7 @@ impl Builder<'_> {
         Some(node)
     }
 
-    fn count(&mut self, place: Place, more: usize) -> Option<()> {
+    fn count(&mut self, place: FilePosition, more: usize) -> Option<()> {
         self.nodes = self.nodes.saturating_add(more);
         if self.nodes > NODES_MAX {
             let message = format!("the file has more than {NODES_MAX} values, aliases counted");
@@ -165,10 +166,10 @@ impl Builder<'_> {
         Some(())
     }
 
-    fn start(&mut self, kind: Kind, place: Place, anchor: usize) -> Option<()> {
+    fn start(&mut self, kind: NodeKind, place: FilePosition, anchor: usize) -> Option<()> {
         self.count(place, 1)?;
-        self.open.push(Open {
-            node: Node { place, kind },
+        self.open.push(OpenCollection {
+            node: YamlNode { place, kind },
             anchor,
             key: None,
             keys: HashMap::new(),
@@ -176,8 +177,8 @@ impl Builder<'_> {
         Some(())
     }
 
-    /// Puts a whole node where it belongs.
-    fn finish(&mut self, node: Node, anchor: usize) {
+    /// Adds a complete node to its parent.
+    fn finish(&mut self, node: YamlNode, anchor: usize) {
         if anchor != 0 {
             self.anchors.insert(anchor, node.clone());
         }
@@ -186,8 +187,8 @@ impl Builder<'_> {
             return;
         };
         match &mut parent.node.kind {
-            Kind::Sequence(items) => items.push(node),
-            Kind::Mapping(entries) => match parent.key.take() {
+            NodeKind::Sequence(items) => items.push(node),
+            NodeKind::Mapping(entries) => match parent.key.take() {
                 None => {
                     let key = pending_key(node, self.source, &mut parent.keys, self.diagnostics);
                     parent.key = Some(key);
@@ -199,7 +200,7 @@ impl Builder<'_> {
         }
     }
 
-    fn refuse_tag(&mut self, tag: Option<&Tag>, place: Place) {
+    fn refuse_tag(&mut self, tag: Option<&Tag>, place: FilePosition) {
         if tag.is_some_and(|tag| tag.core_suffix().is_none()) {
             self.diagnostics
                 .error(place, "tags (`!name`) are not supported; remove it");
@@ -208,17 +209,17 @@ impl Builder<'_> {
 }
 
 fn pending_key(
-    node: Node,
+    node: YamlNode,
     source: &str,
     keys: &mut HashMap<String, usize>,
     diagnostics: &mut Diagnostics,
 ) -> PendingKey {
     let place = node.place;
-    let Kind::Scalar(scalar) = node.kind else {
+    let NodeKind::Scalar(scalar) = node.kind else {
         diagnostics.error(place, "a key must be a plain word");
         return PendingKey::Invalid;
     };
-    let text = scalar.written;
+    let text = scalar.written.as_str();
     if text == "<<" {
         diagnostics.error(
             place,
@@ -228,9 +229,9 @@ fn pending_key(
     }
     let after = source.get(scalar.bytes.end..).unwrap_or_default();
     let has_colon = after.trim_start_matches([' ', '\t']).starts_with(':');
-    if let Some(line) = keys.get(&text) {
+    if let Some(line) = keys.get(text) {
         let mut named = "this key".to_owned();
-        if has_colon && is_key_like(&text) {
+        if has_colon && is_key_like(text) {
             diagnostics.spans.show(&scalar.bytes);
             named = format!("`{text}`");
         }
@@ -240,35 +241,35 @@ fn pending_key(
         );
         return PendingKey::Invalid;
     }
-    keys.insert(text.clone(), place.line);
-    PendingKey::Valid(Key {
-        text,
+    keys.insert(text.to_owned(), place.line);
+    PendingKey::Valid(YamlKey {
+        text: text.to_owned(),
         place,
         bytes: scalar.bytes,
         has_colon,
     })
 }
 
-fn scalar_node(text: &str, style: ScalarStyle, place: Place, span: &Span) -> Node {
+fn scalar_node(text: &str, style: ScalarStyle, place: FilePosition, span: &Span) -> YamlNode {
     let is_null =
         style == ScalarStyle::Plain && matches!(text, "" | "~" | "null" | "Null" | "NULL");
     let kind = if is_null {
-        Kind::Null
+        NodeKind::Null
     } else {
-        Kind::Scalar(Scalar {
-            written: text.to_owned(),
-            text: text.to_owned(),
+        NodeKind::Scalar(Scalar {
+            written: Zeroizing::new(text.to_owned()),
+            text: Zeroizing::new(text.to_owned()),
             substitution: Substitution::None,
             bytes: span.byte_range().unwrap_or_default(),
             stands_here: span.start.line() == span.end.line(),
         })
     };
-    Node { place, kind }
+    YamlNode { place, kind }
 }
 
-fn invalid(place: Place) -> Node {
-    Node {
+fn invalid(place: FilePosition) -> YamlNode {
+    YamlNode {
         place,
-        kind: Kind::Invalid,
+        kind: NodeKind::Invalid,
     }
 }

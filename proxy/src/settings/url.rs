@@ -1,25 +1,26 @@
-//! The addresses of other services, as the file writes them.
+//! Addresses of other services.
 
 use http::Uri;
 use serde_json::{Value, json};
 
-use super::decode::{Invalid, Scalar};
+use super::decode::{FromScalar, Invalid};
 use super::quote::names_a_source;
+use super::secret::SecretText;
 
 /// `http://host:port` or `https://host:port`, and nothing after it.
 #[derive(Clone, Debug)]
-pub(crate) struct Endpoint {
+pub(crate) struct EndpointUrl {
     pub(crate) uri: Uri,
     pub(crate) text: String,
 }
 
 /// The address of an outside service: a path may follow.
-pub(crate) struct ServiceUrl(pub(crate) String);
+pub(crate) struct ServiceUrl(pub(crate) SecretText);
 
 /// The address of a Redis.
 pub(crate) struct RedisUrl;
 
-impl Scalar for Endpoint {
+impl FromScalar for EndpointUrl {
     const IS_ADDRESS: bool = true;
 
     fn expected() -> String {
@@ -50,7 +51,7 @@ impl Scalar for Endpoint {
         }
         let text = format!("{scheme}://{}", authority.to_ascii_lowercase());
         let uri = text.parse().map_err(|_| Invalid::Unexpected)?;
-        Ok(Endpoint { uri, text })
+        Ok(EndpointUrl { uri, text })
     }
 
     fn schema() -> Value {
@@ -58,7 +59,7 @@ impl Scalar for Endpoint {
     }
 }
 
-impl Scalar for ServiceUrl {
+impl FromScalar for ServiceUrl {
     // A webhook's address is its credential.
     const SECRET: bool = true;
     const IS_ADDRESS: bool = true;
@@ -75,7 +76,7 @@ impl Scalar for ServiceUrl {
         let (_, rest) = scheme_and_rest(text, &["http", "https"])?;
         check_authority(split_authority(rest).0, "")?;
         text.parse::<Uri>()
-            .map(|_| ServiceUrl(text.to_owned()))
+            .map(|_| ServiceUrl(SecretText::from(text)))
             .map_err(|_| Invalid::Unexpected)
     }
 
@@ -84,7 +85,7 @@ impl Scalar for ServiceUrl {
     }
 }
 
-impl Scalar for RedisUrl {
+impl FromScalar for RedisUrl {
     const SECRET: bool = true;
     const IS_ADDRESS: bool = true;
 
@@ -109,7 +110,7 @@ impl Scalar for RedisUrl {
     }
 }
 
-/// What may come after host and port in an address that holds no secret.
+/// What may follow host and port in an address that contains no secret.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum MayFollow {
     Nothing,
@@ -117,10 +118,10 @@ enum MayFollow {
     AnyPath,
 }
 
-/// Whether an address is scheme, host and port alone, where no credential can hide. One without a scheme
+/// Whether an address has only scheme, host and port, and therefore no credential. One without a scheme
 /// has to be an IP address or `localhost`: a user and a password look like a host and a port.
 fn is_bare(written: &str, may_follow: MayFollow) -> bool {
-    // Anything may be put in for a variable; a fallback is part of the text.
+    // A variable may have any value; a fallback is part of the text.
     let mut text = written.to_owned();
     while let Some((before, rest)) = text.split_once("${") {
         match rest.split_once('}') {

@@ -1,19 +1,19 @@
-//! The words and texts of the file, each with what it looks like.
+//! The scalar types of settings.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue};
+use http::HeaderName;
 use ipnet::IpNet;
 use serde_json::{Value, json};
 
-use super::decode::{Invalid, Scalar};
+use super::decode::{FromScalar, Invalid};
 use super::diagnostic::Diagnostics;
-use super::node::Place;
+use super::node::FilePosition;
 use super::secret;
 use crate::units::{self, Rate};
 
-pub(crate) use super::secret::Secret;
+pub(crate) use super::secret::SecretText;
 
 pub(crate) fn pattern(pattern: &str) -> Value {
     json!({"type": "string", "pattern": pattern})
@@ -29,7 +29,7 @@ fn unit<T>(read: Result<T, units::UnitError>, usual: &str) -> Result<T, Invalid>
     })
 }
 
-impl Scalar for bool {
+impl FromScalar for bool {
     fn expected() -> String {
         "true or false".to_owned()
     }
@@ -49,9 +49,9 @@ impl Scalar for bool {
 
 /// A name that becomes a label: few characters, so that it needs no escape anywhere.
 #[derive(Clone, Debug)]
-pub(crate) struct Name(pub(crate) String);
+pub(crate) struct Slug(pub(crate) String);
 
-impl Scalar for Name {
+impl FromScalar for Slug {
     fn expected() -> String {
         "a name of 1 to 64 characters from a-z, 0-9, _ and -".to_owned()
     }
@@ -61,7 +61,7 @@ impl Scalar for Name {
             byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_' || byte == b'-'
         };
         if (1..=64).contains(&text.len()) && text.bytes().all(is_label) {
-            return Ok(Name(text.to_owned()));
+            return Ok(Slug(text.to_owned()));
         }
         Err(Invalid::Unexpected)
     }
@@ -71,10 +71,10 @@ impl Scalar for Name {
     }
 }
 
-/// The name of an alert rule: what Prometheus takes as a label's value without surprise.
+/// The name of an alert rule: characters that need no escape in Prometheus.
 pub(crate) struct RuleName(pub(crate) String);
 
-impl Scalar for RuleName {
+impl FromScalar for RuleName {
     fn expected() -> String {
         "a name of 1 to 64 letters, digits and _".to_owned()
     }
@@ -94,7 +94,7 @@ impl Scalar for RuleName {
 
 /// Any text, without control characters.
 #[derive(Clone, Debug)]
-pub(crate) struct Text(pub(crate) String);
+pub(crate) struct PlainText(pub(crate) String);
 
 pub(crate) fn plain_text(text: &str) -> Result<String, Invalid> {
     if text.chars().any(char::is_control) {
@@ -105,13 +105,13 @@ pub(crate) fn plain_text(text: &str) -> Result<String, Invalid> {
     Ok(text.to_owned())
 }
 
-impl Scalar for Text {
+impl FromScalar for PlainText {
     fn expected() -> String {
         "a text".to_owned()
     }
 
     fn read(text: &str) -> Result<Self, Invalid> {
-        plain_text(text).map(Text)
+        plain_text(text).map(PlainText)
     }
 
     fn schema() -> Value {
@@ -119,11 +119,11 @@ impl Scalar for Text {
     }
 }
 
-/// A text that may be written empty and then means just that.
+/// A text that may be empty.
 #[derive(Clone, Debug)]
 pub(crate) struct MaybeEmptyText(pub(crate) String);
 
-impl Scalar for MaybeEmptyText {
+impl FromScalar for MaybeEmptyText {
     const TAKES_EMPTY: bool = true;
 
     fn expected() -> String {
@@ -141,9 +141,9 @@ impl Scalar for MaybeEmptyText {
 
 /// A duration of at least `MIN_MS` milliseconds.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Time<const MIN_MS: u64 = 1>(pub(crate) Duration);
+pub(crate) struct TimeSpan<const MIN_MS: u64 = 1>(pub(crate) Duration);
 
-impl<const MIN_MS: u64> Scalar for Time<MIN_MS> {
+impl<const MIN_MS: u64> FromScalar for TimeSpan<MIN_MS> {
     fn is_equal(old: &str, new: &str) -> bool {
         units::duration(old).ok() == units::duration(new).ok()
     }
@@ -157,7 +157,7 @@ impl<const MIN_MS: u64> Scalar for Time<MIN_MS> {
         if duration < Duration::from_millis(MIN_MS) {
             return Err(Invalid::Because("expected a duration above 0".to_owned()));
         }
-        Ok(Time(duration))
+        Ok(TimeSpan(duration))
     }
 
     fn schema() -> Value {
@@ -169,7 +169,7 @@ impl<const MIN_MS: u64> Scalar for Time<MIN_MS> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Size<const MIN: u64 = 1>(pub(crate) u64);
 
-impl<const MIN: u64> Scalar for Size<MIN> {
+impl<const MIN: u64> FromScalar for Size<MIN> {
     fn is_equal(old: &str, new: &str) -> bool {
         units::size(old).ok() == units::size(new).ok()
     }
@@ -201,7 +201,7 @@ impl<const MIN: u32> Count<MIN> {
     const MAX: u32 = 1_000_000_000;
 }
 
-impl<const MIN: u32> Scalar for Count<MIN> {
+impl<const MIN: u32> FromScalar for Count<MIN> {
     fn expected() -> String {
         format!("a whole number from {MIN} to {}", Self::MAX)
     }
@@ -220,7 +220,7 @@ impl<const MIN: u32> Scalar for Count<MIN> {
     }
 }
 
-impl Scalar for Rate {
+impl FromScalar for Rate {
     fn expected() -> String {
         units::RATE_EXPECTED.to_owned()
     }
@@ -236,15 +236,15 @@ impl Scalar for Rate {
 
 /// A share of the whole, from 0 to 1.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Share(pub(crate) f64);
+pub(crate) struct Percentage(pub(crate) f64);
 
-impl Scalar for Share {
+impl FromScalar for Percentage {
     fn expected() -> String {
         units::RATIO_EXPECTED.to_owned()
     }
 
     fn read(text: &str) -> Result<Self, Invalid> {
-        unit(units::ratio(text), units::RATIO_EXPECTED).map(Share)
+        unit(units::ratio(text), units::RATIO_EXPECTED).map(Percentage)
     }
 
     fn schema() -> Value {
@@ -260,7 +260,7 @@ pub(crate) enum Threshold {
     Count(u32),
 }
 
-impl Scalar for Threshold {
+impl FromScalar for Threshold {
     fn expected() -> String {
         "a share such as 1%, a duration such as 500ms or a whole number".to_owned()
     }
@@ -279,7 +279,7 @@ impl Scalar for Threshold {
     }
 }
 
-impl Scalar for SocketAddr {
+impl FromScalar for SocketAddr {
     fn expected() -> String {
         "an IP address and a port such as 0.0.0.0:8080 or [::1]:8080".to_owned()
     }
@@ -297,7 +297,7 @@ impl Scalar for SocketAddr {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Network(pub(crate) IpNet);
 
-impl Scalar for Network {
+impl FromScalar for Network {
     fn expected() -> String {
         "a network such as 10.0.0.0/8, or an IP address".to_owned()
     }
@@ -315,7 +315,7 @@ impl Scalar for Network {
     }
 }
 
-impl Scalar for HeaderName {
+impl FromScalar for HeaderName {
     fn expected() -> String {
         "a header name such as X-Api-Key".to_owned()
     }
@@ -330,9 +330,9 @@ impl Scalar for HeaderName {
 }
 
 /// The value of a header; it may be a credential and is never shown.
-pub(crate) struct HeaderText(pub(crate) HeaderValue);
+pub(crate) struct HeaderText(pub(crate) SecretText);
 
-impl Scalar for HeaderText {
+impl FromScalar for HeaderText {
     const SECRET: bool = true;
 
     fn expected() -> String {
@@ -340,8 +340,8 @@ impl Scalar for HeaderText {
     }
 
     fn read(text: &str) -> Result<Self, Invalid> {
-        let mut value = HeaderValue::from_str(text.trim()).map_err(|_| Invalid::Unexpected)?;
-        value.set_sensitive(true);
+        let value = SecretText::from(text.trim());
+        value.header_value().map_err(|_| Invalid::Unexpected)?;
         Ok(HeaderText(value))
     }
 
@@ -349,7 +349,7 @@ impl Scalar for HeaderText {
         json!({"type": ["string", "number"]})
     }
 
-    fn notice(text: &str, place: Place, diagnostics: &mut Diagnostics) {
+    fn notice(text: &str, place: FilePosition, diagnostics: &mut Diagnostics) {
         secret::notice_example(text, place, diagnostics);
     }
 }

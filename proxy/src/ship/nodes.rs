@@ -182,11 +182,14 @@ impl Node {
 
 fn credentials(config: &Config) -> Option<Credentials> {
     if let Some(key) = &config.api_key {
-        return Some(Credentials::EncodedApiKey(key.clone()));
+        return Some(Credentials::EncodedApiKey(key.expose_secret().to_owned()));
     }
     let user = config.username.clone()?;
     Some(Credentials::Basic(
         user,
-        config.password.clone().unwrap_or_default(),
+        config
+            .password
+            .as_ref()
+            .map_or_else(String::new, |password| password.expose_secret().to_owned()),
     ))
 }

@@ -1,12 +1,11 @@
 //! `bearer`: API keys in `Authorization: Bearer`, as OpenAI's clients send them (RFC 6750, section 2.1),
-//! in `x-api-key`, as Anthropic's do, or in `api-key`, as Azure's do. All three are stripped from what
-//! the backend gets.
+//! in `x-api-key`, as Anthropic's do, or in `api-key`, as Azure's do. All three are stripped from
+//! forwarded requests.
 //!
-//! A client that sends several is let in by any of them: some libraries always write an
-//! `Authorization`, whatever else they are given.
+//! A client that sends several is authenticated by any valid one: some libraries always send an `Authorization`.
 //!
-//! It covers no body and has no time, so there is nothing to replay: whoever holds a key may use
-//! it. A key may be configured as `sha256:HEX`, so that the file need not hold the key itself.
+//! It covers neither body nor time, so there is no replay protection: anyone with a key may use it. A key may be
+//! configured as `sha256:HEX`, so that the file need not contain the key itself.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,16 +21,16 @@ use super::headers;
 use super::keys::{Client, ClientSettings, NamedClient};
 use super::rejection::SignatureRejection;
 use super::scheme::{
-    Accepted, Built, Context, Descriptor, Entry, RawScheme, Scheme, SchemeSettings, SignedBy,
+    Accepted, Built, Context, Descriptor, RawScheme, Scheme, SchemeEntry, SchemeSettings, SignedBy,
 };
 use super::secret::{HashedSecret, non_empty};
 use super::signing::{Again, Credential, Credentials, Distinct, SignedHeaders, ToSign, visible};
 use crate::settings::declare::settings;
 use crate::settings::diagnostic::Diagnostics;
-use crate::settings::lists::{At, List};
-use crate::settings::node::Place;
+use crate::settings::lists::{List, Placed};
+use crate::settings::node::FilePosition;
 use crate::settings::secret::never_matches;
-use crate::settings::values::Secret;
+use crate::settings::values::SecretText;
 
 const NAME: &str = "bearer";
 
@@ -59,7 +58,7 @@ const STORED_PREFIX: &str = "sha256:";
 
 const AUTHENTICATION_SCHEME: &[u8] = b"bearer ";
 
-/// Where keys are looked for, in this order.
+/// The headers that are searched for keys, in this order.
 static CARRIERS: [HeaderName; 3] = [
     AUTHORIZATION,
     HeaderName::from_static("x-api-key"),
@@ -69,15 +68,15 @@ static CARRIERS: [HeaderName; 3] = [
 settings! {
     /// API keys.
     struct Settings {
-        /// API keys as they are, or sha256:HEX of them.
-        secrets: List<Secret, 1> [guard] reload,
-        /// Who may call.
+        /// API keys in plain text, or their sha256:HEX.
+        secrets: List<SecretText, 1> [guard] reload,
+        /// Named clients with their API keys.
         clients: List<Client, 1> [guard] reload,
     }
 }
 
 impl RawScheme for Settings {
-    fn check(&self, entry: &Entry<'_>, diagnostics: &mut Diagnostics) -> Option<Built> {
+    fn check(&self, entry: &SchemeEntry<'_>, diagnostics: &mut Diagnostics) -> Option<Built> {
         let settings = ClientSettings {
             clients: &self.clients,
             secrets: &self.secrets,
@@ -88,14 +87,14 @@ impl RawScheme for Settings {
         entry.built(build(&clients), diagnostics)
     }
 
-    fn written(&self) -> Vec<(&'static str, Place)> {
+    fn written(&self) -> Vec<(&'static str, FilePosition)> {
         crate::settings::declare::Settings::written(self)
     }
 }
 
 fn refuse_bad_hashes(settings: &ClientSettings<'_>, diagnostics: &mut Diagnostics) {
     for secret in settings.all() {
-        let text = secret.value.expose();
+        let text = secret.value.expose_secret();
         if text.starts_with(STORED_PREFIX) && stored_key(text).is_none() {
             let message = "expected 64 hex digits after `sha256:`, the SHA-256 of the key";
             diagnostics.error(secret.place, message);
@@ -103,12 +102,12 @@ fn refuse_bad_hashes(settings: &ClientSettings<'_>, diagnostics: &mut Diagnostic
     }
 }
 
-/// White space in the middle; of that at the ends every secret is warned.
+/// White space within a key; at its ends it causes a warning for every secret.
 fn warn_of_spaces(settings: &ClientSettings<'_>, diagnostics: &mut Diagnostics) {
     for setting in settings.lists() {
         let secrets = setting.value().map_or(&[][..], |list| &list.0);
-        for (position, At { place, value }) in secrets.iter().enumerate() {
-            let text = value.expose().trim();
+        for (position, Placed { place, value }) in secrets.iter().enumerate() {
+            let text = value.expose_secret().trim();
             let is_reported = never_matches(text).is_some();
             if !is_reported && text.contains(char::is_whitespace) {
                 let path = format!("{}[{position}]", setting.path);
@@ -238,7 +237,7 @@ impl Scheme for Bearer {
 }
 
 impl Bearer {
-    /// Whose key it is. All are compared, each in constant time.
+    /// The owner of a key. All are compared, each in constant time.
     fn holder(&self, presented: &[u8]) -> Option<&StoredKey> {
         let presented = HashedSecret::of(presented);
         let mut matched = None;

@@ -31,7 +31,7 @@ fn check_all(
 }
 
 #[test]
-fn a_key_names_its_client_also_when_only_its_hash_is_stored() {
+fn a_key_identifies_its_client_even_when_only_its_hash_is_stored() {
     let stored = STORED.to_uppercase().replace("SHA", "sha");
     let bearer = bearer(&format!(
         "{{name: web, secrets: [sk-other, sk-\u{fc}]}}, {{name: demo, secrets: [k, '{stored}']}}"
@@ -69,7 +69,7 @@ fn a_key_may_come_in_any_of_three_headers() {
         (&[("api-key", b" k2 ")], is("bot")),
         (&[("x-api-key", b"Bearer k1")], unknown.clone()),
         (&[("api-key", b"k3")], unknown.clone()),
-        // The first that is somebody's decides.
+        // The first valid key decides.
         (
             &[("authorization", b"Bearer k1"), ("x-api-key", b"k2")],
             is("web"),
@@ -97,10 +97,10 @@ fn a_key_may_come_in_any_of_three_headers() {
 }
 
 #[test]
-fn a_hash_that_is_none_is_an_error_and_cannot_be_signed_with() {
+fn an_invalid_hash_is_an_error_and_cannot_sign() {
     for secrets in ["sha256:abcd", "sha256:", &format!("{STORED}0")] {
         let error = try_entry(&format!("{{scheme: bearer, secrets: ['{secrets}']}}"), "r");
-        let error = error.expect_err("no hash");
+        let error = error.expect_err("no hash").to_string();
         assert!(error.contains("64 hex digits"), "{error}");
     }
     let request = ToSign {

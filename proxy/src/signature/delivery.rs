@@ -1,9 +1,9 @@
-//! Idempotency: a platform's delivery between its arrival and what its backend makes of it.
+//! Idempotency: deliveries of a platform between their arrival and the response of the backend.
 //!
-//! A platform that gets no answer in time sends its delivery again, while the backend may still be at work
-//! on it. Who brings it again then waits: what ended well is not asked for a second time, and what did not
-//! is taken over by one of those that wait, or comes again. Only deliveries in hand are kept here, so there
-//! are never more than requests.
+//! A platform without a response in time redelivers, while the backend may still process the first request. A
+//! redelivery then waits: if the first request succeeds, it is not forwarded a second time; if it fails, one of the
+//! waiting ones is forwarded instead, or the platform redelivers again. Only deliveries in progress are kept here, so
+//! there are never more of them than requests.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,15 +12,15 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::replay::{Key, SeenRequests};
+use super::replay::{ReplayKey, SeenRequests};
 
-/// The deliveries in progress of all schemes that are joined by shared secrets. They are remembered as seen
-/// once the backend has taken them.
+/// The deliveries in progress of all schemes that are joined by shared secrets. They are stored as seen
+/// once the backend has accepted them.
 #[derive(Debug)]
 pub(super) struct Deliveries {
     seen: Arc<SeenRequests>,
-    /// Whoever holds this lock and one of `seen` takes this one first.
-    in_progress: Mutex<HashMap<Key, Watched>>,
+    /// Lock order: this lock before those of `seen`.
+    in_progress: Mutex<HashMap<ReplayKey, Watched>>,
 }
 
 impl Deliveries {
@@ -31,10 +31,10 @@ impl Deliveries {
         }
     }
 
-    /// Claims the delivery for whoever brings it: of several at the same time one is the first.
+    /// Claims the delivery for a request: of several at the same time one is the first.
     pub(super) fn claim(
         self: &Arc<Self>,
-        key: Key,
+        key: ReplayKey,
         now: Duration,
         window_s: u64,
         answer_within: Duration,
@@ -61,64 +61,63 @@ impl Deliveries {
         })
     }
 
-    /// The backend took it, at `now`: from here on it is remembered.
-    fn taken(&self, key: Key, now: Duration) {
+    /// The backend accepted it, at `now`: from here on it counts as seen.
+    fn taken(&self, key: ReplayKey, now: Duration) {
         let mut in_progress = self.in_progress.lock();
         in_progress.remove(&key);
         self.seen.insert(key, now);
     }
 
-    /// It failed: it may come again.
-    fn failed(&self, key: &Key) {
+    /// It failed and may be redelivered.
+    fn failed(&self, key: &ReplayKey) {
         self.in_progress.lock().remove(key);
     }
 }
 
-/// What has become of a delivery.
+/// The outcome of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// The backend took it: it stays remembered.
+    /// The backend accepted it; it counts as seen.
     Taken,
-    /// It came to nothing: it may come again.
+    /// It failed and may be redelivered.
     Failed,
 }
 
-/// How a delivery is known, for whoever looks after it; `None` while it is open.
+/// Reports the outcome of a delivery; `None` while it is in progress.
 type Watched = watch::Receiver<Option<Fate>>;
 
-/// Who brings a delivery: see [`Delivery`] and [`Repeat`].
+/// The claim of a request on a delivery.
 #[derive(Debug)]
 pub enum Claim {
     First(Delivery),
-    /// The request that brought it first is still in progress.
+    /// Another request with it is still in progress.
     InProgress(Repeat),
-    /// It was taken before.
+    /// It was accepted before.
     Taken,
 }
 
-/// A delivery in the hands of the request that brought it. Dropped, whatever the cause, it has failed.
+/// A delivery whose first request is in progress. Dropping it means that it failed.
 #[derive(Debug)]
 pub struct Delivery {
     deliveries: Arc<Deliveries>,
-    key: Key,
+    key: ReplayKey,
     fate: watch::Sender<Option<Fate>>,
 }
 
-/// A delivery that was brought again, by a request that has to wait for what becomes of it.
+/// A redelivery, which waits for the outcome of the first request.
 #[derive(Debug)]
 pub struct Repeat {
     deliveries: Arc<Deliveries>,
-    key: Key,
-    /// How long the scheme remembers, in seconds.
+    key: ReplayKey,
+    /// The replay window of the scheme, in seconds.
     window_s: u64,
-    /// How long after its arrival its platform must have had an answer.
+    /// The time after its arrival within which the platform needs a response.
     answer_within: Duration,
     fate: Watched,
 }
 
 impl Delivery {
-    /// The backend took it, at `now` since the Unix epoch. It is remembered before those that wait are
-    /// woken, so that they find it so.
+    /// The backend accepted it, at `now` since the Unix epoch. It is stored as seen before waiting redeliveries are woken.
     pub async fn taken(self, now: Duration) {
         self.deliveries.taken(self.key, now);
         self.fate.send_replace(Some(Fate::Taken));
@@ -135,20 +134,19 @@ impl Drop for Delivery {
 }
 
 impl Repeat {
-    /// How long after its arrival it has to be answered, whatever there is to say by then.
+    /// The time after its arrival within which it needs a response, whatever the outcome.
     #[must_use]
     pub fn answer_within(&self) -> Duration {
         self.answer_within
     }
 
-    /// Waits for what becomes of the delivery. Dropped at any time, nothing is lost.
+    /// Waits for the outcome of the delivery. It may be cancelled at any time.
     pub async fn decided(&mut self) -> Fate {
         let decided = self.fate.wait_for(Option::is_some).await;
         decided.ok().and_then(|fate| *fate).unwrap_or(Fate::Failed)
     }
 
-    /// Brings it once more, at `now` since the Unix epoch: of all that wait for one that failed, one is the
-    /// first.
+    /// Claims it again, at `now` since the Unix epoch: of all that wait for a failed one, one is the first.
     pub async fn again(self, now: Duration) -> Claim {
         self.deliveries
             .claim(self.key, now, self.window_s, self.answer_within)

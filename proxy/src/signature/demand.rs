@@ -10,14 +10,14 @@ use super::secret::HashedSecret;
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Demand {
     pub(crate) scheme: &'static str,
-    /// How old or how far ahead a timestamp may be.
+    /// The largest difference of a timestamp from now.
     pub(crate) tolerance: Duration,
-    /// How long an id or signature is remembered; zero: not at all.
+    /// How long an id or signature is stored; zero: not at all.
     pub(crate) replay: Duration,
     pub(crate) coverage: Coverage,
-    /// Settings of the scheme that are no secrets, as text.
+    /// Settings of the scheme that are not secret, as text.
     pub(crate) settings: String,
-    /// A secret beside the keys that a request has to carry.
+    /// A secret that a request has to contain in addition to the keys.
     pub(crate) token: Option<HashedSecret>,
     /// One that is named after the route where the scheme has no named clients.
     pub(crate) clients: Vec<ClientKeys>,
@@ -27,24 +27,24 @@ pub(crate) struct Demand {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ClientKeys {
     pub(crate) name: Arc<str>,
-    /// With their positions in the file. Empty secrets are left out: nobody can sign with them.
+    /// With their positions in the file. Empty secrets are left out: they cannot sign.
     pub(crate) keys: Vec<(usize, HashedSecret)>,
 }
 
 /// What an observer of one request can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Coverage {
-    /// Send another body: only a key is proved.
+    /// Send another body: only a key is proven.
     KeyAlone,
     /// Nothing: the signature covers the body.
     Body,
 }
 
 impl Demand {
-    /// Whether `ours`, the demands of one route, are stricter than `theirs`: a signature where none may be
-    /// needed; one over the body where a key alone will do; else a key of `ours` where one of theirs would
-    /// not do, or the same one fresher or remembered for longer. Whoever sends a request chooses among the
-    /// schemes of a route, so it is the weakest of them that counts.
+    /// Whether `ours`, the demands of one route, are stricter than `theirs`: they require a signature where
+    /// `theirs` may not; one over the body where a key alone suffices; else they reject a key that `theirs` accept, or
+    /// accept the same one for a shorter time or store it for longer. A client chooses among the schemes of a route, so
+    /// the weakest of them counts.
     pub(super) fn is_stricter(ours: &[&Demand], theirs: &[&Demand]) -> bool {
         let (Some(our_weakest), Some(their_weakest)) = (weakest(ours), weakest(theirs)) else {
             return theirs.is_empty() && !ours.is_empty();
@@ -56,7 +56,7 @@ impl Demand {
         !theirs.iter().all(is_admitted)
     }
 
-    /// Whether every request that `other` admits is one that this admits.
+    /// Whether this admits every request that `other` admits.
     fn admits_all_of(&self, other: &Demand) -> bool {
         self.scheme == other.scheme
             && self.settings == other.settings
@@ -76,7 +76,7 @@ fn weakest(demands: &[&Demand]) -> Option<Coverage> {
     demands.iter().map(|demand| demand.coverage).min()
 }
 
-// Hashes of secrets never reach a log either.
+// Hashes of secrets must not reach a log either.
 impl std::fmt::Debug for Demand {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let clients: Vec<_> = self.clients.iter().map(|client| &*client.name).collect();

@@ -54,7 +54,7 @@ fn a_signature_is_stricter_than_none_and_one_over_the_body_stricter_than_a_key()
 }
 
 #[test]
-fn of_two_alike_the_one_that_does_not_admit_the_others_key_is_stricter() {
+fn of_two_similar_demands_the_one_that_rejects_the_others_key_is_stricter() {
     let (few, more) = ([hmac(&["a"])], [hmac(&["a", "b"])]);
     assert!(is_stricter(&few, &more) && !is_stricter(&more, &few));
     let (one, other) = ([hmac(&["a"])], [hmac(&["b"])]);
@@ -69,7 +69,7 @@ fn of_two_alike_the_one_that_does_not_admit_the_others_key_is_stricter() {
 }
 
 #[test]
-fn a_key_and_its_stored_hash_are_one() {
+fn a_key_equals_its_stored_hash() {
     let stored = "sha256:18baa037e0628f8c0919afb914c9c771ee1718e22e9824d9102d4d4404a1d1c1";
     let keyed = |key: &str| entry(&format!("{{scheme: bearer, secrets: ['{key}']}}"));
     assert_eq!(keyed("sk-weir-1"), keyed(stored));
@@ -79,7 +79,7 @@ fn a_key_and_its_stored_hash_are_one() {
 }
 
 #[test]
-fn entries_are_equal_when_everything_that_they_are_built_from_is() {
+fn entries_with_equal_settings_are_equal() {
     for (one, other) in [
         ("secrets: [a]", "secrets: [b]"),
         ("secrets: [a]", "clients: [{name: web, secrets: [a]}]"),

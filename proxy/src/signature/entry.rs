@@ -4,25 +4,25 @@ use serde_json::{Value, json};
 
 use super::Config;
 use super::demand::Demand;
-use super::scheme::{Descriptor, Entry, RawScheme, Windows};
+use super::scheme::{Descriptor, RawScheme, SchemeEntry, Windows};
 use super::schemes::{Listed, SCHEMES, named};
 use crate::settings::changes::Comparison;
 use crate::settings::declare::{Settings, one_of, settings, unknown};
-use crate::settings::decode::{Block, Decode, Invalid, Scalar, Setting};
+use crate::settings::decode::{Block, Decode, FromScalar, Invalid, Setting};
 use crate::settings::diagnostic::Diagnostics;
-use crate::settings::node::{Kind, Node, Place};
+use crate::settings::node::{FilePosition, NodeKind, YamlNode};
 use crate::settings::schema::Definitions;
-use crate::settings::values::Time;
+use crate::settings::values::TimeSpan;
 
 settings! {
     /// The keys of every scheme.
     struct Common {
         /// The signature scheme.
         scheme: SchemeName [required] reload,
-        /// How old, or how far ahead, a timestamp may be; 300s by default, 8h with feishu.
-        tolerance: Time [optional] reload,
-        /// How long an id or signature is refused once seen; 10m by default, 8h with feishu; 0s: off.
-        replay: Time<0> [optional] reload,
+        /// The largest difference of a timestamp from now; 300s by default, 8h with feishu.
+        tolerance: TimeSpan [optional] reload,
+        /// How long a replayed id or signature is rejected; 10m by default, 8h with feishu; 0s: off.
+        replay: TimeSpan<0> [optional] reload,
     }
 }
 
@@ -36,7 +36,7 @@ impl SchemeName {
     }
 }
 
-impl Scalar for SchemeName {
+impl FromScalar for SchemeName {
     fn expected() -> String {
         one_of(&SchemeName::words())
     }
@@ -57,7 +57,7 @@ pub(crate) struct Signature {
     /// `None` when the scheme is missing or unknown.
     settings: Option<Box<dyn RawScheme>>,
     /// Keys that other schemes have and this one has not.
-    foreign: Vec<(&'static str, Place)>,
+    foreign: Vec<(&'static str, FilePosition)>,
 }
 
 /// The keys of all schemes.
@@ -74,7 +74,7 @@ fn all_keys() -> Vec<&'static str> {
 }
 
 impl Decode for Signature {
-    fn decode(node: &Node, diagnostics: &mut Diagnostics) -> Option<Self> {
+    fn decode(node: &YamlNode, diagnostics: &mut Diagnostics) -> Option<Self> {
         let block = Block::open(node, &all_keys(), diagnostics)?;
         let common = Common::read(&block, diagnostics);
         let own = common.scheme.get().map(|name| name.0.settings());
@@ -97,7 +97,7 @@ impl Decode for Signature {
         })
     }
 
-    fn compare(old: &Node, new: &Node, comparison: &mut Comparison) {
+    fn compare(old: &YamlNode, new: &YamlNode, comparison: &mut Comparison) {
         Common::compare_keys(old, new, comparison);
         let mut compared: Vec<&'static str> = Vec::new();
         for listed in &SCHEMES {
@@ -112,26 +112,26 @@ impl Decode for Signature {
 }
 
 /// Whether one of two entries is of this scheme.
-fn is_of(listed: &Listed, old: &Node, new: &Node) -> bool {
-    let is = |node: &Node| {
-        let Kind::Mapping(entries) = &node.kind else {
+fn is_of(listed: &Listed, old: &YamlNode, new: &YamlNode) -> bool {
+    let is = |node: &YamlNode| {
+        let NodeKind::Mapping(entries) = &node.kind else {
             return false;
         };
         let mut entries = entries.iter();
         let scheme = entries.find(|(key, _)| key.text == "scheme");
-        matches!(scheme, Some((_, Node { kind: Kind::Scalar(name), .. })) if name.text == listed.name())
+        matches!(scheme, Some((_, YamlNode { kind: NodeKind::Scalar(name), .. })) if name.text.as_str() == listed.name())
     };
     is(old) || is(new)
 }
 
-/// Reads the keys that only other schemes have, so that nothing in them is taken for less than it is: a
-/// secret stays hidden wherever it stands.
+/// Reads the keys that only other schemes have, so that a
+/// secret in them stays hidden.
 fn foreign(
     block: &Block<'_>,
     own: &[&str],
     diagnostics: &mut Diagnostics,
-) -> Vec<(&'static str, Place)> {
-    let mut foreign: Vec<(&'static str, Place)> = Vec::new();
+) -> Vec<(&'static str, FilePosition)> {
+    let mut foreign: Vec<(&'static str, FilePosition)> = Vec::new();
     let is_own = |key: &str| own.contains(&key) || Common::KEYS.contains(&key);
     let mut read: Vec<&'static str> = Vec::new();
     for listed in &SCHEMES {
@@ -158,13 +158,13 @@ impl Signature {
     }
 
     /// Checks the entry and builds its scheme. `route` names the client where none is named. `None` when
-    /// anything is wrong: then it has been reported.
+    /// it is invalid: then errors have been reported.
     pub(crate) fn check(&self, route: &str, diagnostics: &mut Diagnostics) -> Option<Config> {
         let SchemeName(listed) = self.common.scheme.get()?;
         let errors_before = diagnostics.errors();
         self.refuse_foreign(listed, diagnostics);
         let windows = self.windows(listed.descriptor(), diagnostics);
-        let entry = Entry {
+        let entry = SchemeEntry {
             scheme: listed.name(),
             path: &self.common.scheme.path,
             place: self.common.scheme.place,
@@ -217,7 +217,7 @@ impl Signature {
             tolerance: tolerance.get().map_or(defaults.tolerance, |time| time.0),
             replay: replay.get().map_or(defaults.replay, |time| time.0),
         };
-        // A timestamp may lie ahead by the tolerance and is then good for twice as long. A platform that
+        // A timestamp may be ahead by the tolerance and is then valid for twice as long. A platform that
         // sends again may do so with its first timestamp: there the tolerance is for that.
         let is_sent_once = scheme.is_some_and(|scheme| scheme.redelivery.is_none());
         if is_sent_once && !windows.replay.is_zero() && windows.replay < windows.tolerance * 2 {

@@ -1,9 +1,9 @@
-//! What can be wrong with the settings of a scheme, and with what shall be signed.
+//! Errors of the settings of schemes, and of signing.
 
-/// Why a scheme cannot be built of its settings. No message repeats a secret.
+/// Why a scheme cannot be built from its settings. No message repeats a secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SchemeError {
-    /// Whose secrets they are.
+    /// The owner of the secrets.
     #[error("{0} has no secret, or only empty ones; add at least one")]
     NoSecret(String),
     #[error("{0} has no clients; add `secrets` or `clients`")]

@@ -3,11 +3,11 @@
 //!
 //! With an encrypt key: `X-Lark-Signature` is the hex of SHA-256 over timestamp, nonce, encrypt key
 //! and the raw body, and the body may be encrypted. Without one only the verification token in the
-//! body tells who sent it. Feishu's check of the address carries no header of its own even when
-//! there is a key: such a request may do nothing but have its challenge answered.
+//! body identifies the sender. Feishu's check of the address has no signature even when there is a key: such a
+//! request only gets its challenge back.
 //!
-//! The hash has its secret in the middle, so whoever knows one signature can make another for the
-//! same text with a binary tail: a signed body that is not one JSON object is therefore refused.
+//! The secret is in the middle of the hashed text, so a known signature can be extended to the same text with a binary
+//! tail (length extension): a signed body that is not one JSON object is therefore rejected.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use super::Request;
 use super::error::SignError;
 use super::headers::{self, Decoded, SignatureEncoding};
 use super::rejection::SignatureRejection;
-use super::replay::Key;
+use super::replay::ReplayKey;
 use super::scheme::{
     Accepted, Context, Descriptor, Identity, Message, PlatformAnswer, Redelivery, Scheme,
     SchemeSettings, SignedBy, Windows,
@@ -35,7 +35,7 @@ mod settings;
 
 const NAME: &str = "feishu";
 
-/// Feishu sends again up to six hours later, perhaps with the first timestamp.
+/// Feishu redelivers up to six hours later, possibly with the first timestamp.
 const EIGHT_HOURS: Duration = Duration::from_secs(8 * 3600);
 
 pub(super) static SCHEME: Descriptor = Descriptor {
@@ -64,11 +64,11 @@ pub(super) static SCHEME: Descriptor = Descriptor {
 
 const JSON: &str = "application/json; charset=utf-8";
 
-/// The largest body that is looked into without a signature: a challenge has some 300 bytes.
+/// The largest unsigned body that is parsed: a challenge has some 300 bytes.
 const UNSIGNED_BODY_BYTES_MAX: usize = 8 * 1024;
 
-/// Feishu gives a delivery up after 3 s, connecting included, and then sends it again after 15 s, 5 min, 1 h
-/// and 6 h (open.feishu.cn/document/server-docs/event-subscription-guide). Half a second is for the way.
+/// Feishu gives a delivery up after 3 s, connecting included, and then redelivers it after 15 s, 5 min, 1 h
+/// and 6 h (open.feishu.cn/document/server-docs/event-subscription-guide). Half a second is left for the network.
 const ANSWER_WITHIN: Duration = Duration::from_millis(2_500);
 
 /// Feishu's timestamps have ten digits, until the year 2286.
@@ -143,8 +143,11 @@ impl Feishu {
         context: &Context<'_>,
     ) -> Accepted {
         let identity = || match content.delivery_id() {
-            Some(id) => Some(Identity::Delivery(Key::of(&[b"delivery", id.as_bytes()]))),
-            None => Some(Identity::Nonce(Key::of(&[b"signature", fallback?]))),
+            Some(id) => Some(Identity::Delivery(ReplayKey::of(&[
+                b"delivery",
+                id.as_bytes(),
+            ]))),
+            None => Some(Identity::Nonce(ReplayKey::of(&[b"signature", fallback?]))),
         };
         Accepted::Valid {
             by: self.by(key),
@@ -175,9 +178,8 @@ impl Feishu {
         })
     }
 
-    /// The check of the address, which Feishu does not sign. Whatever else it may be, or whatever
-    /// is wrong with it, the sender learns only that it is not signed: a different answer for a
-    /// wrong padding would let anybody decrypt what he has recorded.
+    /// The check of the address, which Feishu does not sign. For any other or invalid body the sender learns only that it
+    /// is not signed: another response for invalid padding would be a padding oracle.
     fn check_handshake(&self, body: &[u8]) -> Option<Accepted> {
         if body.len() > UNSIGNED_BODY_BYTES_MAX {
             return None;
@@ -198,9 +200,9 @@ impl Feishu {
         })
     }
 
-    /// A whole number is a time. Anything else is opaque, unless it begins with a whole timestamp:
-    /// nothing stands between timestamp and nonce in the signed text, so the nonce's first
-    /// characters could be moved over to make an old timestamp look opaque.
+    /// A whole number is a time. Anything else is opaque, unless it begins with a whole timestamp: timestamp and nonce
+    /// have no separator in the signed text, so the first characters of the nonce could be moved over to make an old
+    /// timestamp look opaque.
     fn fresh(&self, timestamp: &[u8], now: Duration) -> Result<(), SignatureRejection> {
         let digits = timestamp
             .iter()
@@ -221,7 +223,7 @@ impl Scheme for Feishu {
 
     fn verified_headers(&self) -> &[HeaderName] {
         match self.keys.is_empty() {
-            // Without a key nobody has looked at them.
+            // Without a key they have not been verified.
             true => &[],
             false => &REQUIRED,
         }

@@ -1,6 +1,6 @@
-//! Reading a credential out of headers: one value, its timestamp, its bytes.
+//! Reading credentials from headers: a single value, a timestamp, bytes.
 //!
-//! Header text is taken as it was received; nothing is trimmed, lower-cased or printed again.
+//! Header values are used as received, without trimming or changing their case.
 
 use std::time::Duration;
 
@@ -22,10 +22,10 @@ choice! {
 /// Digits of `u64::MAX`; a longer text is no timestamp.
 const TIMESTAMP_DIGITS_MAX: usize = 20;
 
-/// The longest signature (SHA-512) and the slack that the base64 decoder asks for.
+/// The longest signature (SHA-512) and the slack that the base64 decoder needs.
 const SIGNATURE_BYTES_MAX: usize = 96;
 
-/// That all of `names` are there, good or bad.
+/// Checks that all of `names` are present, valid or not.
 pub(super) fn all_there(
     headers: &HeaderMap,
     names: &[HeaderName],
@@ -44,8 +44,7 @@ pub(super) fn all_there(
     )))
 }
 
-/// The only value of a header, not empty. A second value is refused: whoever reads the other one
-/// would read something that was not checked.
+/// The only value of a header, not empty. A second value is rejected: another reader might use it, unchecked.
 pub(super) fn single<'a>(
     headers: &'a HeaderMap,
     name: &HeaderName,
@@ -63,7 +62,7 @@ pub(super) fn single<'a>(
     }
 }
 
-/// Whole unix seconds in decimal digits and nothing else.
+/// Whole Unix seconds, decimal digits only.
 pub(super) fn unix_seconds(text: &[u8]) -> Option<u64> {
     if text.is_empty() || text.len() > TIMESTAMP_DIGITS_MAX || !text.iter().all(u8::is_ascii_digit)
     {
@@ -74,7 +73,7 @@ pub(super) fn unix_seconds(text: &[u8]) -> Option<u64> {
     })
 }
 
-/// That a timestamp is at most `tolerance` away from `now`, in whole seconds, in both directions.
+/// Checks that a timestamp differs from `now` by at most `tolerance`, in whole seconds, in both directions.
 pub(super) fn fresh(
     timestamp_s: u64,
     now: Duration,

@@ -12,14 +12,14 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName};
 use secrecy::SecretString;
 
-use self::mac::{Algorithm, Keyed, Tag};
+use self::mac::{Algorithm, KeyedHmac, Tag};
 use self::settings::Settings;
 use self::template::{Part, Template, Values};
 use super::Request;
 use super::error::SignError;
 use super::headers::{self, Decoded, SignatureEncoding};
 use super::rejection::SignatureRejection;
-use super::replay::Key;
+use super::replay::ReplayKey;
 use super::scheme::{
     Accepted, Context, Descriptor, Identity, Scheme, SchemeSettings, SignedBy, Windows,
 };
@@ -54,9 +54,9 @@ const SIGNED: &str = "{timestamp}.{id}.{body}";
 
 struct Hmac {
     callers: Vec<Caller>,
-    form: Form,
+    form: SignedForm,
     /// Does the work for a client that is not known.
-    decoy: Keyed,
+    decoy: KeyedHmac,
     template: Template,
     key_header: HeaderName,
     signature_header: HeaderName,
@@ -75,22 +75,22 @@ struct Hmac {
 
 /// Whether [`sign`] makes what this entry verifies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
+enum SignedForm {
     Weir,
     /// The header that names the client has another name.
     WeirWithoutClient,
     Custom,
 }
 
-/// A client, its keys worked in.
+/// A client with its keys.
 struct Caller {
     name: Arc<str>,
-    keys: Vec<(usize, Keyed)>,
+    keys: Vec<(usize, KeyedHmac)>,
     /// The first of its secrets, to sign with.
     secret: SecretString,
 }
 
-/// What a request brought, read but not believed.
+/// The credential of a request, parsed but not verified.
 struct Presented<'a> {
     signature: Decoded,
     timestamp_s: Option<u64>,
@@ -98,7 +98,7 @@ struct Presented<'a> {
 }
 
 impl Hmac {
-    /// What is absent is told of all at once.
+    /// All missing headers are reported at once.
     fn present<'a>(&self, request: &Request<'a>) -> Result<Presented<'a>, SignatureRejection> {
         self.read(request).map_err(|rejection| {
             let all_there = headers::all_there(request.headers, &self.required);
@@ -146,8 +146,8 @@ impl Hmac {
     }
 
     /// Tries all keys of all clients that it could be, and at least one.
-    fn matching(&self, name: Option<&[u8]>, presented: &Presented<'_>) -> Option<Match<'_>> {
-        let mut matched: Option<Match<'_>> = None;
+    fn matching(&self, name: Option<&[u8]>, presented: &Presented<'_>) -> Option<MatchedKey<'_>> {
+        let mut matched: Option<MatchedKey<'_>> = None;
         let mut tried = false;
         let is_named = |caller: &Caller| name.is_none_or(|name| caller.name.as_bytes() == name);
         for (number, caller) in self.callers.iter().enumerate() {
@@ -158,7 +158,7 @@ impl Hmac {
                 tried = true;
                 let tag = keyed.tag(&self.template, &presented.values);
                 if tag.equals(presented.signature.as_bytes()) && matched.is_none() {
-                    matched = Some(Match {
+                    matched = Some(MatchedKey {
                         number,
                         caller,
                         position: *position,
@@ -179,21 +179,21 @@ impl Hmac {
     /// signature.
     fn identity(
         &self,
-        matched: &Match<'_>,
+        matched: &MatchedKey<'_>,
         values: &Values<'_>,
         context: &Context<'_>,
     ) -> Option<Identity> {
         let namespaces = context.namespaces?;
         Some(Identity::Nonce(if self.id_header.is_some() {
             let namespace = namespaces.get(matched.number).copied().unwrap_or_default();
-            Key::of(&[b"id", &namespace, values.id])
+            ReplayKey::of(&[b"id", &namespace, values.id])
         } else {
-            Key::of(&[b"signature", matched.tag.as_bytes()])
+            ReplayKey::of(&[b"signature", matched.tag.as_bytes()])
         }))
     }
 }
 
-struct Match<'a> {
+struct MatchedKey<'a> {
     /// Of the caller, in their order.
     number: usize,
     caller: &'a Caller,
@@ -252,7 +252,7 @@ impl Scheme for Hmac {
     }
 
     fn credentials(&self) -> Result<Vec<Credentials>, SignError> {
-        if self.form == Form::Custom {
+        if self.form == SignedForm::Custom {
             return Err(SignError::CustomHmac);
         }
         let again = match self.replay.is_zero() {
@@ -275,7 +275,7 @@ fn sign(request: &ToSign<'_>) -> Result<SignedHeaders, SignError> {
     let id = visible(request.id)?;
     // The template of the defaults: a test verifies what is signed here.
     let template = Template::parse(SIGNED).map_err(|_| SignError::CustomHmac)?;
-    let keyed = Keyed::new(Algorithm::Sha256, request.secret.as_bytes());
+    let keyed = KeyedHmac::new(Algorithm::Sha256, request.secret.as_bytes());
     let keyed = keyed.ok_or(SignError::KeyLength)?;
     let timestamp = request.at_unix_s.to_string();
     let values = Values {

@@ -5,28 +5,28 @@ use std::sync::Arc;
 use secrecy::SecretString;
 
 use super::demand::ClientKeys;
-use super::scheme::Entry;
+use super::scheme::SchemeEntry;
 use super::secret::HashedSecret;
 use crate::settings::declare::settings;
 use crate::settings::decode::Setting;
 use crate::settings::diagnostic::Diagnostics;
-use crate::settings::lists::{At, List, refuse_duplicates};
-use crate::settings::values::{Name, Secret};
+use crate::settings::lists::{List, Placed, refuse_duplicates};
+use crate::settings::values::{SecretText, Slug};
 
 settings! {
-    /// A caller, and its secrets.
+    /// A client and its secrets.
     struct Client {
-        /// The client of limits, cache scope and events.
-        name: Name [required] reload,
-        /// Any of them is good, for rotation.
-        secrets: List<Secret, 1> [required] reload,
+        /// Its name in limits, cache scope and events.
+        name: Slug [required] reload,
+        /// Secrets; any of them is valid, for rotation.
+        secrets: List<SecretText, 1> [required] reload,
     }
 }
 
-pub(super) type Secrets = Setting<List<Secret, 1>>;
+pub(super) type Secrets = Setting<List<SecretText, 1>>;
 pub(super) type Clients = Setting<List<Client, 1>>;
 
-/// A named caller and its secrets: any of them is valid, for rotation.
+/// A named client and its secrets: any of them is valid, for rotation.
 pub(super) struct NamedClient {
     pub(super) name: Arc<str>,
     pub(super) secrets: Vec<SecretString>,
@@ -44,10 +44,10 @@ pub(super) fn secrets(setting: &Secrets) -> Vec<SecretString> {
     list(setting.value())
 }
 
-fn list(list: Option<&List<Secret, 1>>) -> Vec<SecretString> {
+fn list(list: Option<&List<SecretText, 1>>) -> Vec<SecretString> {
     let secrets = list.map_or(&[][..], |list| &list.0).iter();
     secrets
-        .map(|secret| SecretString::from(secret.value.expose()))
+        .map(|secret| SecretString::from(secret.value.expose_secret()))
         .collect()
 }
 
@@ -72,10 +72,10 @@ pub(super) struct ClientSettings<'s> {
 }
 
 impl<'s> ClientSettings<'s> {
-    /// The named clients, or one that is called like the route.
+    /// The named clients, or one with the name of the route.
     pub(super) fn check(
         &self,
-        entry: &Entry<'_>,
+        entry: &SchemeEntry<'_>,
         diagnostics: &mut Diagnostics,
     ) -> Option<Vec<NamedClient>> {
         let has_secrets = !self.secrets.is_absent();
@@ -102,7 +102,7 @@ impl<'s> ClientSettings<'s> {
             .iter()
             .filter_map(|at| Some((at.value.name.value()?.0.as_str(), at.value.name.place)));
         refuse_duplicates("client of this scheme", named, diagnostics);
-        let client = |at: &At<Client>| {
+        let client = |at: &Placed<Client>| {
             Some(NamedClient {
                 name: Arc::from(at.value.name.value()?.0.as_str()),
                 secrets: list(Some(at.value.secrets.value()?)),
@@ -119,7 +119,7 @@ impl<'s> ClientSettings<'s> {
     }
 
     /// Every secret.
-    pub(super) fn all(&self) -> impl Iterator<Item = &'s At<Secret>> {
+    pub(super) fn all(&self) -> impl Iterator<Item = &'s Placed<SecretText>> {
         let lists = self.lists().filter_map(Setting::value);
         lists.flat_map(|list| &list.0)
     }

@@ -1,8 +1,7 @@
-//! Replay protection across routes: one memory for all schemes, on whatever routes, that take one
-//! of each other's secrets.
+//! Replay protection across routes: one memory for all schemes, on all routes, that share secrets.
 //!
-//! A signature seldom covers the path, so a request that was signed for one route is good on every other
-//! that knows its secret. Were each route to remember for itself, it could be sent once to each.
+//! A signature seldom covers the path, so a request that was signed for one route is valid on every other route with
+//! its secret. With a memory per route it could be replayed once on each.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -17,37 +16,42 @@ use super::secret::HashedSecret;
 use super::store::{InProcess, ReplayStore};
 
 /// The memory of all routes of a configuration.
-pub struct Memory {
+pub struct ReplayMemory {
     shared: Vec<Arc<InProcess>>,
     /// How many ids the stores of earlier generations dropped that are not in use any more.
     dropped_before: u64,
     /// By secret, the position of the memory.
-    positions: HashMap<Secret, usize>,
-    /// By secret, whose ids are one.
-    namespaces: HashMap<Secret, Namespace>,
+    positions: HashMap<SecretFingerprint, usize>,
+    /// By secret, the namespace of its ids.
+    namespaces: HashMap<SecretFingerprint, Namespace>,
 }
 
-/// Stands for a secret of a scheme.
-type Secret = [u8; 32];
+/// Identifies a secret of a scheme.
+type SecretFingerprint = [u8; 32];
 
-impl Memory {
+impl ReplayMemory {
     /// For all schemes of all routes.
     #[must_use]
     pub fn new<'c>(configs: impl IntoIterator<Item = &'c Config>) -> Self {
-        Memory::build(configs, None)
+        ReplayMemory::build(configs, None)
     }
 
-    /// For the schemes of the configuration that follows this one. What was seen stays known to every scheme
+    /// For the schemes of the configuration that follows this one. What was seen stays seen for every scheme
     /// that keeps one of its secrets.
     #[must_use]
     pub fn next<'c>(&self, configs: impl IntoIterator<Item = &'c Config>) -> Self {
-        Memory::build(configs, Some(self))
+        ReplayMemory::build(configs, Some(self))
     }
 
-    fn build<'c>(configs: impl IntoIterator<Item = &'c Config>, previous: Option<&Memory>) -> Self {
+    fn build<'c>(
+        configs: impl IntoIterator<Item = &'c Config>,
+        previous: Option<&ReplayMemory>,
+    ) -> Self {
         let demands: Vec<&Demand> = configs.into_iter().map(|config| &config.demand).collect();
-        let clients: Vec<Vec<Vec<Secret>>> = demands.iter().map(|demand| secrets(demand)).collect();
-        let schemes: Vec<Vec<Secret>> = clients.iter().map(|clients| clients.concat()).collect();
+        let clients: Vec<Vec<Vec<SecretFingerprint>>> =
+            demands.iter().map(|demand| secrets(demand)).collect();
+        let schemes: Vec<Vec<SecretFingerprint>> =
+            clients.iter().map(|clients| clients.concat()).collect();
         let joined = joined(&schemes);
         let mut bounds: BTreeMap<usize, (Duration, usize)> = BTreeMap::new();
         for (demand, group) in demands.iter().zip(&joined) {
@@ -59,7 +63,8 @@ impl Memory {
         let mut positions = HashMap::new();
         for (group, (window, members)) in bounds {
             let schemes = schemes.iter().zip(&joined).filter(|(_, of)| **of == group);
-            let secrets: Vec<Secret> = schemes.flat_map(|(secrets, _)| secrets.clone()).collect();
+            let secrets: Vec<SecretFingerprint> =
+                schemes.flat_map(|(secrets, _)| secrets.clone()).collect();
             let known = previous.map_or_else(Vec::new, |previous| previous.stores_of(&secrets));
             let position = shared.len();
             positions.extend(secrets.into_iter().map(|secret| (secret, position)));
@@ -68,8 +73,8 @@ impl Memory {
                 None => InProcess::new(SeenRequests::new(window, members)),
             });
         }
-        let dropped_before = previous.map_or(0, Memory::dropped);
-        Memory {
+        let dropped_before = previous.map_or(0, ReplayMemory::dropped);
+        ReplayMemory {
             dropped_before: dropped_before.saturating_sub(dropped_by(&shared)),
             positions,
             namespaces: namespaces(&clients.concat(), previous),
@@ -78,7 +83,7 @@ impl Memory {
     }
 
     /// The stores of these secrets, each once.
-    fn stores_of(&self, secrets: &[Secret]) -> Vec<Arc<InProcess>> {
+    fn stores_of(&self, secrets: &[SecretFingerprint]) -> Vec<Arc<InProcess>> {
         let positions = secrets
             .iter()
             .filter_map(|secret| self.positions.get(secret));
@@ -89,7 +94,7 @@ impl Memory {
         stores.cloned().collect()
     }
 
-    /// Where requests of the scheme of `demand` are remembered; `None` when they are not.
+    /// The store of the scheme of `demand`; `None` without replay protection.
     pub(super) fn store(&self, demand: &Demand) -> Option<ReplayStore> {
         let first = secrets(demand).into_iter().flatten().next()?;
         let shared = self.shared.get(*self.positions.get(&first)?)?;
@@ -97,28 +102,28 @@ impl Memory {
     }
 
     /// For each client of `demand` the namespace of its ids: one for all clients that are joined by shared
-    /// secrets, also over several steps and routes. The client's name is not signed, so each of them could
-    /// send the other's request again.
+    /// secrets, also indirectly and across routes. The client's name is not signed, so each of them could
+    /// replay a request of the other.
     pub(super) fn namespaces(&self, demand: &Demand) -> Box<[Namespace]> {
-        let of_client = |secrets: Vec<Secret>| {
+        let of_client = |secrets: Vec<SecretFingerprint>| {
             let namespace = secrets.first().and_then(|first| self.namespaces.get(first));
             namespace.copied().unwrap_or_default()
         };
         secrets(demand).into_iter().map(of_client).collect()
     }
 
-    /// How many ids were forgotten before their time because a memory was full.
+    /// How many ids were evicted before they expired because a memory was full.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.dropped_before + dropped_by(&self.shared)
     }
 }
 
-impl std::fmt::Debug for Memory {
+impl std::fmt::Debug for ReplayMemory {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let memories = self.shared.len();
         formatter
-            .debug_struct("Memory")
+            .debug_struct("ReplayMemory")
             .field("memories", &memories)
             .finish_non_exhaustive()
     }
@@ -133,7 +138,7 @@ fn dropped_by(stores: &[Arc<InProcess>]) -> u64 {
 }
 
 /// A list for each client.
-fn secrets(demand: &Demand) -> Vec<Vec<Secret>> {
+fn secrets(demand: &Demand) -> Vec<Vec<SecretFingerprint>> {
     let clients = demand.clients.iter();
     clients
         .map(|client| {
@@ -143,15 +148,18 @@ fn secrets(demand: &Demand) -> Vec<Vec<Secret>> {
         .collect()
 }
 
-fn secret(scheme: &str, key: &HashedSecret) -> Secret {
+fn secret(scheme: &str, key: &HashedSecret) -> SecretFingerprint {
     let digest = Sha256::new().chain_update(scheme).chain_update([0]);
     digest.chain_update(key.as_bytes()).finalize().into()
 }
 
-/// Made of the secrets themselves, so that replicas with one configuration have the same. A client that keeps
+/// Derived from the secrets, so that replicas with the same configuration agree. A client that keeps
 /// one of its secrets keeps its namespace.
-fn namespaces(clients: &[Vec<Secret>], previous: Option<&Memory>) -> HashMap<Secret, Namespace> {
-    let of_secret = |secret: &Secret| {
+fn namespaces(
+    clients: &[Vec<SecretFingerprint>],
+    previous: Option<&ReplayMemory>,
+) -> HashMap<SecretFingerprint, Namespace> {
+    let of_secret = |secret: &SecretFingerprint| {
         let mut namespace = Namespace::default();
         namespace.copy_from_slice(&secret[..size_of::<Namespace>()]);
         namespace
@@ -161,7 +169,7 @@ fn namespaces(clients: &[Vec<Secret>], previous: Option<&Memory>) -> HashMap<Sec
     for (secrets, group) in clients.iter().zip(&groups) {
         for secret in secrets {
             let known = previous.and_then(|previous| previous.namespaces.get(secret));
-            // Those that are known come first, and of several the least.
+            // Known ones take precedence, and of several the smallest.
             let candidate = match known {
                 Some(known) => (false, *known),
                 None => (true, of_secret(secret)),
@@ -179,7 +187,7 @@ fn namespaces(clients: &[Vec<Secret>], previous: Option<&Memory>) -> HashMap<Sec
 }
 
 /// For each set the number of the first of those that it is joined with by shared members.
-fn joined(sets: &[Vec<Secret>]) -> Vec<usize> {
+fn joined(sets: &[Vec<SecretFingerprint>]) -> Vec<usize> {
     fn root(parents: &mut [usize], mut at: usize) -> usize {
         while parents[at] != at {
             parents[at] = parents[parents[at]];
@@ -188,7 +196,7 @@ fn joined(sets: &[Vec<Secret>]) -> Vec<usize> {
         at
     }
     let mut parents: Vec<usize> = (0..sets.len()).collect();
-    let mut first_holder: HashMap<&Secret, usize> = HashMap::new();
+    let mut first_holder: HashMap<&SecretFingerprint, usize> = HashMap::new();
     for (at, secrets) in sets.iter().enumerate() {
         for secret in secrets {
             let holder = *first_holder.entry(secret).or_insert(at);
@@ -202,20 +210,20 @@ fn joined(sets: &[Vec<Secret>]) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::signature::replay::Key;
+    use crate::signature::replay::ReplayKey;
 
     #[test]
     fn what_a_store_dropped_stays_counted_when_its_secrets_are_gone() {
         let full = SeenRequests::with_entries_max(Duration::from_secs(60), 1);
         for number in 0..100_u8 {
-            full.insert(Key::of(&[&[number]]), Duration::from_secs(1));
+            full.insert(ReplayKey::of(&[&[number]]), Duration::from_secs(1));
         }
         let dropped = full.dropped();
         assert!(dropped > 0);
         let store = InProcess::new(full);
-        let memory = Memory {
+        let memory = ReplayMemory {
             shared: vec![store.clone(), store],
-            ..Memory::new([])
+            ..ReplayMemory::new([])
         };
         assert_eq!(memory.dropped(), dropped, "one store, counted once");
         assert_eq!(memory.next([]).next([]).dropped(), dropped);
@@ -223,7 +231,7 @@ mod tests {
 
     #[test]
     fn sets_are_joined_by_what_they_share_over_any_number_of_steps() {
-        let sets = |sets: &[&[u8]]| -> Vec<Vec<Secret>> {
+        let sets = |sets: &[&[u8]]| -> Vec<Vec<SecretFingerprint>> {
             let each = sets.iter();
             each.map(|set| set.iter().map(|member| [*member; 32]).collect())
                 .collect()

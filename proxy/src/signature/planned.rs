@@ -1,16 +1,15 @@
-//! Schemes whose names and keys are known and that are not in this version yet: a route with one of them is
-//! an error, since it would be open. Building one gives it a file, and takes its line away in
-//! [`super::schemes`].
+//! Schemes that are not in this version yet, with their names and keys: a route with one of them is an error, since it
+//! would be open. A scheme that is built gets its own file and loses its line in [`super::schemes`].
 
 use serde_json::{Value, json};
 
-use super::scheme::{Built, Entry, RawScheme, SchemeSettings};
+use super::scheme::{Built, RawScheme, SchemeEntry, SchemeSettings};
 use crate::settings::declare::{choice, settings};
-use crate::settings::decode::{Invalid, Scalar};
+use crate::settings::decode::{FromScalar, Invalid};
 use crate::settings::diagnostic::Diagnostics;
 use crate::settings::lists::List;
-use crate::settings::node::Place;
-use crate::settings::values::{MaybeEmptyText, Secret, Text, pattern};
+use crate::settings::node::FilePosition;
+use crate::settings::values::{MaybeEmptyText, PlainText, SecretText, pattern};
 
 /// A scheme that is not in this version.
 pub(crate) struct Planned {
@@ -50,36 +49,36 @@ pub(super) static HTTP_MESSAGE_SIGNATURES: Planned =
 settings! {
     /// Secrets.
     struct SecretsAlone {
-        /// Any of them is good, for rotation.
-        secrets: List<Secret, 1> [guard] reload,
+        /// Secrets; any of them is valid, for rotation.
+        secrets: List<SecretText, 1> [guard] reload,
     }
 }
 
 settings! {
     /// Secrets or a token.
     struct SecretsOrToken {
-        /// Encrypt keys; any of them is good, for rotation.
-        secrets: List<Secret, 1> [guard] reload,
+        /// Encrypt keys; any of them is valid, for rotation.
+        secrets: List<SecretText, 1> [guard] reload,
         /// The token of the platform's console.
-        verification_token: Secret [optional] reload,
+        verification_token: SecretText [optional] reload,
     }
 }
 
 settings! {
     /// Secrets and a token.
     struct SecretsAndToken {
-        /// App secrets; any of them is good, for rotation.
-        secrets: List<Secret, 1> [guard] reload,
+        /// App secrets; any of them is valid, for rotation.
+        secrets: List<SecretText, 1> [guard] reload,
         /// The token of the platform's console.
-        verification_token: Secret [optional] reload,
+        verification_token: SecretText [optional] reload,
     }
 }
 
 settings! {
     /// Tokens, and the key of what is encrypted.
     struct Encrypted {
-        /// Tokens; any of them is good, for rotation.
-        secrets: List<Secret, 1> [guard] reload,
+        /// Tokens; any of them is valid, for rotation.
+        secrets: List<SecretText, 1> [guard] reload,
         /// dingtalk_event, wecom: 43 characters.
         aes_key: AesKey [guard] reload,
         /// dingtalk_event, wecom: app key, corp id or suite id; may be empty.
@@ -98,10 +97,10 @@ settings! {
 settings! {
     /// HTTP message signatures (RFC 9421).
     struct MessageKeys {
-        /// http_message_signatures: who may sign.
+        /// http_message_signatures: the keys of signers.
         keys: List<MessageKey, 1> [guard] reload,
-        /// http_message_signatures: what must be covered.
-        components: List<Text, 1> [guard] reload,
+        /// http_message_signatures: the components that must be covered.
+        components: List<PlainText, 1> [guard] reload,
     }
 }
 
@@ -109,11 +108,11 @@ settings! {
     /// A key of HTTP message signatures (RFC 9421).
     struct MessageKey {
         /// The keyid.
-        id: Text [required] reload,
-        /// What it is used with.
+        id: PlainText [required] reload,
+        /// Its algorithm.
         algorithm: MessageAlgorithm [required] reload,
         /// The secret or public key.
-        key: Secret [required] reload,
+        key: SecretText [required] reload,
     }
 }
 
@@ -125,12 +124,12 @@ choice! {
     }
 }
 
-/// Reports what each of them needs, and that it is not there yet.
+/// Reports what each of them requires, and that it is not in this version yet.
 macro_rules! not_yet {
     ($($settings:ident: |$raw:ident, $need:ident| $needs:block)+) => {
         $(
             impl RawScheme for $settings {
-                fn check(&self, entry: &Entry<'_>, diagnostics: &mut Diagnostics) -> Option<Built> {
+                fn check(&self, entry: &SchemeEntry<'_>, diagnostics: &mut Diagnostics) -> Option<Built> {
                     let $raw = self;
                     let mut $need = |is_absent: bool, what: &str| {
                         entry.need(!is_absent, what, diagnostics);
@@ -144,7 +143,7 @@ macro_rules! not_yet {
                     None
                 }
 
-                fn written(&self) -> Vec<(&'static str, Place)> {
+                fn written(&self) -> Vec<(&'static str, FilePosition)> {
                     crate::settings::declare::Settings::written(self)
                 }
             }
@@ -179,7 +178,7 @@ not_yet! {
 /// 32 bytes in base64 without its padding.
 pub(crate) struct AesKey;
 
-impl Scalar for AesKey {
+impl FromScalar for AesKey {
     const SECRET: bool = true;
 
     fn expected() -> String {
@@ -202,7 +201,7 @@ impl Scalar for AesKey {
 /// An Ed25519 public key.
 pub(crate) struct PublicKey;
 
-impl Scalar for PublicKey {
+impl FromScalar for PublicKey {
     fn expected() -> String {
         "a public key of 64 hex digits".to_owned()
     }

@@ -8,7 +8,7 @@ use crate::exchange::SignatureOutcome;
 #[derive(Debug)]
 pub(super) struct SignatureRejection {
     pub(super) outcome: SignatureOutcome,
-    /// For whoever sent it: names headers and windows, never secrets.
+    /// The detail for the client: names headers and windows, never secrets.
     pub(super) detail: Cow<'static, str>,
 }
 

@@ -1,8 +1,8 @@
 //! Replay protection: ids (nonces) and signatures of requests that were found valid, in this process.
 //!
-//! Bounded by time and by number. Keys are cut from SHA-256, so that nobody can make two requests
-//! collide, and are spread over shards, so that workers seldom meet at a lock. It never holds a request
-//! that has not been verified, or anybody could fill it.
+//! Bounded by time and by number. Keys are truncated SHA-256 hashes, so that collisions are infeasible, and are
+//! spread over shards, so that workers seldom contend for a lock. Only verified requests are stored, so that others
+//! cannot fill it.
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
@@ -13,24 +13,24 @@ use hashbrown::HashTable;
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
-/// Past this many for each scheme that shares a memory the oldest are dropped and counted.
+/// With more entries for each scheme that shares a memory, the oldest are dropped and counted.
 const ENTRIES_MAX: usize = 200_000;
 
 const SHARDS: usize = 16;
 
-/// How many entries past their time one call clears away: more than it adds, so that the store
-/// shrinks, and few, so that no request pays for a quiet night.
+/// How many expired entries one call removes: more than it adds, so that the store shrinks, and few, so that no request
+/// pays for a long idle period.
 const CLEARED_AT_ONCE: usize = 4;
 
-/// What is remembered of a request: the same in every replica, since nothing of a process is in it.
+/// Identifies a request. The same in every replica, since it depends only on the request.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(crate) struct Key([u8; 16]);
+pub(crate) struct ReplayKey([u8; 16]);
 
-/// Whose ids are one: every client has a namespace for its ids. The same in every replica.
+/// The namespace of the ids of a client. The same in every replica.
 pub(crate) type Namespace = [u8; 16];
 
-impl Key {
-    /// Of all `parts`, each with its length, so that no two lists make the same text.
+impl ReplayKey {
+    /// Hashes all `parts`, each with its length, so that different lists have different keys.
     pub(crate) fn of(parts: &[&[u8]]) -> Self {
         let mut hash = Sha256::new();
         for part in parts {
@@ -40,7 +40,7 @@ impl Key {
         let digest: [u8; 32] = hash.finalize().into();
         let mut key = [0; 16];
         key.copy_from_slice(&digest[..16]);
-        Key(key)
+        ReplayKey(key)
     }
 }
 
@@ -56,23 +56,23 @@ pub(super) struct SeenRequests {
     /// The longest window of those that share it.
     window_s: AtomicU64,
     shard_entries_max: AtomicUsize,
-    shards: [Mutex<Shard>; SHARDS],
-    /// Its seed is nobody's to know: else keys could be chosen that all lie in one place.
+    shards: [Mutex<ReplayShard>; SHARDS],
+    /// Its seed is random, so that clients cannot choose colliding keys.
     hasher: RandomState,
     dropped: AtomicU64,
 }
 
-/// Small beside its keys, which lie in the order they came: what is looked at is mostly the table,
-/// and it stays in the processor's cache.
+/// The table is small compared with the keys, which are in order of arrival: lookups touch mostly the table, which
+/// stays in the processor's cache.
 #[derive(Default)]
-struct Shard {
-    /// Where each key that is known stands in `order`: its number, counted from the first ever.
+struct ReplayShard {
+    /// For each key its number in `order`, counted from the first ever.
     table: HashTable<u32>,
-    /// When each was seen, in unix seconds. May hold keys that were seen again since.
-    order: VecDeque<(u64, Key)>,
-    /// The number of the front of `order`. It wraps around; differences are what counts.
+    /// When each was seen, in Unix seconds. A key that was seen again is in it twice.
+    order: VecDeque<(u64, ReplayKey)>,
+    /// The number of the front of `order`. It wraps around; only differences are used.
     first: u32,
-    /// The latest time there was: a clock that is set back makes nothing older.
+    /// The latest time so far: a clock that is set back does not extend any window.
     now_s: u64,
 }
 
@@ -84,7 +84,7 @@ impl std::fmt::Debug for SeenRequests {
     }
 }
 
-/// Rounded up: a part of a second counts as one.
+/// Rounded up to whole seconds.
 pub(super) fn whole_seconds(window: Duration) -> u64 {
     window.as_secs() + u64::from(window.subsec_nanos() > 0)
 }
@@ -106,7 +106,7 @@ impl SeenRequests {
     }
 
     /// Checks and inserts in one step: of equal keys at the same time one is the first.
-    pub(super) fn check_and_insert(&self, key: Key, now: Duration, window_s: u64) -> Seen {
+    pub(super) fn check_and_insert(&self, key: ReplayKey, now: Duration, window_s: u64) -> Seen {
         let hash = self.hasher.hash_one(key);
         let shard = &mut *self.shard(&key).lock();
         if shard.contains(hash, &key, now, window_s) {
@@ -117,12 +117,12 @@ impl SeenRequests {
         Seen::First
     }
 
-    pub(super) fn contains(&self, key: &Key, now: Duration, window_s: u64) -> bool {
+    pub(super) fn contains(&self, key: &ReplayKey, now: Duration, window_s: u64) -> bool {
         let hash = self.hasher.hash_one(key);
         self.shard(key).lock().contains(hash, key, now, window_s)
     }
 
-    pub(super) fn insert(&self, key: Key, now: Duration) {
+    pub(super) fn insert(&self, key: ReplayKey, now: Duration) {
         let hash = self.hasher.hash_one(key);
         let shard = &mut *self.shard(&key).lock();
         shard.now_s = shard.now_s.max(now.as_secs());
@@ -130,7 +130,7 @@ impl SeenRequests {
         self.insert_into(shard, hash, key, now_s);
     }
 
-    /// Takes over the role of a store of this window and number of schemes as well: neither bound shrinks.
+    /// Raises the bounds to those of a store with this window and number of schemes; neither is lowered.
     pub(super) fn widen(&self, window: Duration, schemes: usize) {
         let entries_max = ENTRIES_MAX.saturating_mul(schemes.max(1));
         self.window_s
@@ -142,7 +142,7 @@ impl SeenRequests {
     /// Inserts what `other` has seen, with the times at which it was seen.
     pub(super) fn absorb(&self, other: &SeenRequests) {
         for shard in &other.shards {
-            let seen: Vec<(u64, Key)> = shard.lock().order.iter().copied().collect();
+            let seen: Vec<(u64, ReplayKey)> = shard.lock().order.iter().copied().collect();
             for (seen_s, key) in seen {
                 let hash = self.hasher.hash_one(key);
                 let shard = &mut *self.shard(&key).lock();
@@ -157,7 +157,7 @@ impl SeenRequests {
         }
     }
 
-    fn insert_into(&self, shard: &mut Shard, hash: u64, key: Key, seen_s: u64) {
+    fn insert_into(&self, shard: &mut ReplayShard, hash: u64, key: ReplayKey, seen_s: u64) {
         let window_s = self.window_s.load(Ordering::Relaxed);
         for _ in 0..CLEARED_AT_ONCE {
             match shard.order.front() {
@@ -174,37 +174,37 @@ impl SeenRequests {
         shard.insert(hash, key, seen_s, &self.hasher);
     }
 
-    /// How many were dropped before their time.
+    /// How many were dropped before they expired.
     pub(super) fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
 
-    fn shard(&self, key: &Key) -> &Mutex<Shard> {
+    fn shard(&self, key: &ReplayKey) -> &Mutex<ReplayShard> {
         &self.shards[usize::from(key.0[0]) % SHARDS]
     }
 }
 
-impl Shard {
+impl ReplayShard {
     /// Whether the key was seen within the window before `now`.
-    fn contains(&mut self, hash: u64, key: &Key, now: Duration, window_s: u64) -> bool {
+    fn contains(&mut self, hash: u64, key: &ReplayKey, now: Duration, window_s: u64) -> bool {
         self.now_s = self.now_s.max(now.as_secs());
         let seen_s = self.seen_s(hash, key);
         seen_s.is_some_and(|seen_s| self.now_s - seen_s <= window_s)
     }
 
-    fn seen_s(&self, hash: u64, key: &Key) -> Option<u64> {
+    fn seen_s(&self, hash: u64, key: &ReplayKey) -> Option<u64> {
         let is_it = |number: &u32| at(&self.order, self.first, *number) == *key;
         let number = self.table.find(hash, is_it)?;
         let place = number.wrapping_sub(self.first) as usize;
         self.order.get(place).map(|(seen_s, _)| *seen_s)
     }
 
-    fn insert(&mut self, hash: u64, key: Key, seen_s: u64, hasher: &RandomState) {
+    fn insert(&mut self, hash: u64, key: ReplayKey, seen_s: u64, hasher: &RandomState) {
         let number = self.first.wrapping_add(self.order.len() as u32);
         self.order.push_back((seen_s, key));
         let (order, first) = (&self.order, self.first);
         let is_it = |number: &u32| at(order, first, *number) == key;
-        // One that is past its time, and not cleared away yet, gets its new place.
+        // An expired one that is still stored gets a new place.
         if let Some(known) = self.table.find_mut(hash, is_it) {
             *known = number;
             return;
@@ -219,7 +219,7 @@ impl Shard {
         };
         let oldest = self.first;
         self.first = oldest.wrapping_add(1);
-        // One that was seen again has a younger place in the table.
+        // A key that was seen again has a newer place in the table.
         let known = self
             .table
             .find_entry(hasher.hash_one(key), |number| *number == oldest);
@@ -229,10 +229,10 @@ impl Shard {
     }
 }
 
-/// The key with this number; numbers in the table stand in `order`.
-fn at(order: &VecDeque<(u64, Key)>, first: u32, number: u32) -> Key {
+/// The key with this number in `order`.
+fn at(order: &VecDeque<(u64, ReplayKey)>, first: u32, number: u32) -> ReplayKey {
     let place = number.wrapping_sub(first) as usize;
-    order.get(place).map_or(Key([0; 16]), |(_, key)| *key)
+    order.get(place).map_or(ReplayKey([0; 16]), |(_, key)| *key)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What every signature scheme is: a descriptor, settings that build it, and a check of requests.
+//! The parts of every signature scheme: a descriptor, settings that build it, and the verification of requests.
 //!
 //! A scheme only verifies: it returns what identifies the request, and the gateway keeps that for replay
 //! protection ([`super::verifier`]).
@@ -13,31 +13,31 @@ use super::Request;
 use super::demand::{ClientKeys, Coverage};
 use super::error::{SchemeError, SignError};
 use super::rejection::SignatureRejection;
-use super::replay::{Key, Namespace};
+use super::replay::{Namespace, ReplayKey};
 use super::secret::HashedSecret;
 use super::signing::{Credentials, SignedHeaders, ToSign};
 use crate::settings::changes::Comparison;
 use crate::settings::declare::Settings;
 use crate::settings::decode::Block;
 use crate::settings::diagnostic::Diagnostics;
-use crate::settings::node::{Node, Place};
+use crate::settings::node::{FilePosition, YamlNode};
 use crate::settings::schema::Mapping;
 
-/// All that the rest of weir knows of a scheme: one in each scheme's file, listed in [`super::schemes`].
+/// The descriptor of a scheme: one in each scheme's file, listed in [`super::schemes`].
 pub(crate) struct Descriptor {
     /// In configurations, events, metrics and `weir sign`.
     pub(crate) name: &'static str,
     /// The default platform label of its routes.
     pub(crate) platform: Option<&'static str>,
-    /// Its keys in `weir.yaml` beside `scheme`, `tolerance` and `replay`.
+    /// Its keys in `weir.yaml` in addition to `scheme`, `tolerance` and `replay`.
     pub(crate) settings: SchemeSettings,
     /// `None`: it has neither a timestamp nor an id.
     pub(crate) windows: Option<Windows>,
-    /// What a 401 names it by (RFC 9110, section 11.6.1).
+    /// Its challenge in a 401 (RFC 9110, section 11.6.1).
     pub(crate) challenge: &'static str,
-    /// The title of a rejection, where its credential is no signature.
+    /// The title of a rejection, where its credential is not a signature.
     pub(crate) invalid_title: Option<&'static str>,
-    /// Of a platform that sends again what was not acknowledged.
+    /// Of a platform that redelivers what was not acknowledged.
     pub(crate) redelivery: Option<Redelivery>,
     /// The headers that a client sends.
     pub(crate) sign: fn(&ToSign<'_>) -> Result<SignedHeaders, SignError>,
@@ -63,9 +63,9 @@ impl Windows {
 /// How the deliveries of a platform are acknowledged.
 #[derive(Clone, Copy)]
 pub(crate) struct Redelivery {
-    /// A delivery has to be answered within this time of its arrival.
+    /// A delivery needs a response within this time of its arrival.
     pub(crate) answer_within: Duration,
-    /// The platform's success answer, for a delivery that was taken before.
+    /// The success response that the platform expects, for a delivery that was accepted before.
     pub(crate) acknowledgement: fn() -> PlatformAnswer,
     /// The body in which the platform delivers a text; for the load tester.
     pub(crate) message: fn(&Message<'_>) -> Vec<u8>,
@@ -86,7 +86,7 @@ pub(crate) struct SchemeSettings {
     pub(crate) keys: &'static [&'static str],
     pub(crate) read: fn(&Block<'_>, &mut Diagnostics) -> Box<dyn RawScheme>,
     pub(crate) describe: fn(&mut Mapping<'_>),
-    pub(crate) compare: fn(&Node, &Node, &mut Comparison),
+    pub(crate) compare: fn(&YamlNode, &YamlNode, &mut Comparison),
 }
 
 impl SchemeSettings {
@@ -102,20 +102,20 @@ impl SchemeSettings {
 
 /// The settings of one entry as they were read.
 pub(crate) trait RawScheme {
-    /// Checks them and builds the scheme. `None`: what is wrong has been reported.
-    fn check(&self, entry: &Entry<'_>, diagnostics: &mut Diagnostics) -> Option<Built>;
+    /// Checks them and builds the scheme. `None`: errors have been reported.
+    fn check(&self, entry: &SchemeEntry<'_>, diagnostics: &mut Diagnostics) -> Option<Built>;
 
-    /// The keys that stand in the file, with the places of their values.
-    fn written(&self) -> Vec<(&'static str, Place)>;
+    /// The keys that are in the file, with the positions of their values.
+    fn written(&self) -> Vec<(&'static str, FilePosition)>;
 }
 
-/// What an entry of `signature` is beside the settings of its scheme.
-pub(crate) struct Entry<'a> {
+/// The parts of an entry of `signature` that are not settings of its scheme.
+pub(crate) struct SchemeEntry<'a> {
     pub(crate) scheme: &'static str,
     /// Of the key `scheme`.
     pub(crate) path: &'a str,
-    pub(crate) place: Place,
-    /// Names the client where none is named.
+    pub(crate) place: FilePosition,
+    /// The name of the client where none is given.
     pub(crate) route: &'a str,
     pub(crate) tolerance: Duration,
     pub(crate) replay: Duration,
@@ -123,7 +123,7 @@ pub(crate) struct Entry<'a> {
     pub(crate) errors_before: usize,
 }
 
-impl Entry<'_> {
+impl SchemeEntry<'_> {
     /// Reports that the scheme needs `what`, unless it is present.
     pub(crate) fn need(&self, is_present: bool, what: &str, diagnostics: &mut Diagnostics) {
         if !is_present {
@@ -160,13 +160,13 @@ pub(crate) struct Built {
     pub(crate) clients: Vec<ClientKeys>,
 }
 
-/// One way to sign. All checks are over the raw request; nothing is changed.
+/// A signature scheme. All checks use the raw request; nothing is changed.
 pub(crate) trait Scheme: Send + Sync {
     /// Whether the header that carries this scheme's credential is present, valid or not: then this
     /// scheme decides.
     fn is_addressed(&self, headers: &HeaderMap) -> bool;
 
-    /// The required credentials, for whoever sent an unsigned request.
+    /// The required credentials, for the detail of an unsigned request.
     fn required_credentials(&self) -> &str;
 
     /// Whether a verdict depends on the body.
@@ -177,8 +177,8 @@ pub(crate) trait Scheme: Send + Sync {
         &[]
     }
 
-    /// Headers that are forwarded and only prove that a request is authentic: once verified, they are no
-    /// part of what is asked.
+    /// Headers that are forwarded and only prove that a request is authentic: once verified, they do not
+    /// distinguish requests.
     fn verified_headers(&self) -> &[HeaderName] {
         &[]
     }
@@ -190,8 +190,7 @@ pub(crate) trait Scheme: Send + Sync {
         context: &Context<'_>,
     ) -> Result<Accepted, SignatureRejection>;
 
-    /// For platforms that send some requests without any header of theirs. `None`: it is not for this
-    /// scheme.
+    /// For platforms that send some requests without a header of the scheme. `None`: the request is not for this scheme.
     fn verify_unsigned(
         &self,
         _request: &Request<'_>,
@@ -205,16 +204,16 @@ pub(crate) trait Scheme: Send + Sync {
         Cow::Borrowed("this signature was used before")
     }
 
-    /// The ways in which a client of this scheme can be played.
+    /// The credentials with which a client of this scheme can be simulated.
     fn credentials(&self) -> Result<Vec<Credentials>, SignError>;
 }
 
-/// What a scheme needs to know beside the request.
+/// What a scheme needs to verify a request, in addition to the request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Context<'a> {
     /// Since the Unix epoch.
     pub(crate) now: Duration,
-    /// For each client, in the order of its [`Built::clients`], whose ids are one. `None` where replay
+    /// For each client, in the order of its [`Built::clients`], the namespace of its ids. `None` where replay
     /// protection is off.
     pub(crate) namespaces: Option<&'a [Namespace]>,
 }
@@ -231,7 +230,7 @@ pub(crate) struct SignedBy {
 pub(crate) enum Accepted {
     Valid {
         by: SignedBy,
-        /// `None` where nothing identifies the request, or nothing is remembered.
+        /// `None` where nothing identifies the request, or replay protection is off.
         identity: Option<Identity>,
     },
     Handshake {
@@ -244,12 +243,12 @@ pub(crate) enum Accepted {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Identity {
     /// A nonce or signature: a second request with it is rejected.
-    Nonce(Key),
-    /// The id of a platform's delivery: it is sent again until it is acknowledged (idempotency).
-    Delivery(Key),
+    Nonce(ReplayKey),
+    /// The id of a platform's delivery: it is redelivered until it is acknowledged (idempotency).
+    Delivery(ReplayKey),
 }
 
-/// An answer that a platform expects from weir itself.
+/// A response that a platform expects from weir itself.
 #[derive(Debug)]
 pub struct PlatformAnswer {
     pub status: u16,

@@ -68,7 +68,7 @@ fn rotated(scheme: &Descriptor) -> Verifier {
     verifier(&[config(scheme, &[SECRET, PREVIOUS], "")])
 }
 
-fn check(verifier: &Verifier, signed: &Signed, now_s: u64) -> Verdict {
+fn check(verifier: &Verifier, signed: &Signed, now_s: u64) -> SignatureVerdict {
     let request = request(&signed.headers, &signed.body);
     testing::check(verifier, &request, Duration::from_secs(now_s))
 }
@@ -106,7 +106,7 @@ fn row(
     }
 }
 
-fn leaks_nothing(case: &str, scheme: &Descriptor, verdict: &Verdict, signed: &Signed) {
+fn leaks_nothing(case: &str, scheme: &Descriptor, verdict: &SignatureVerdict, signed: &Signed) {
     let shown = format!("{verdict:?}");
     for secret in [SECRET, PREVIOUS] {
         assert!(!shown.contains(secret), "{case}: {shown}");
@@ -188,7 +188,7 @@ fn empty_and_huge_bodies() {
 }
 
 #[test]
-fn every_header_is_refused_when_empty_twice_or_not_ascii() {
+fn every_header_is_rejected_when_empty_twice_or_not_ascii() {
     for scheme in schemes::built() {
         let names: Vec<HeaderName> = sent(scheme, SECRET, BODY).headers.keys().cloned().collect();
         assert!(!names.is_empty());
@@ -217,7 +217,7 @@ fn every_header_is_refused_when_empty_twice_or_not_ascii() {
 }
 
 #[test]
-fn a_header_that_is_not_there_is_missing() {
+fn an_absent_header_is_missing() {
     for scheme in schemes::built() {
         let names: Vec<HeaderName> = sent(scheme, SECRET, BODY).headers.keys().cloned().collect();
         for name in names {
@@ -257,7 +257,7 @@ fn a_request_is_good_once() {
 }
 
 #[test]
-fn a_refused_request_does_not_spoil_the_good_one_that_follows() {
+fn a_rejected_request_does_not_affect_the_valid_one_that_follows() {
     for scheme in schemes::built() {
         let verifier = rotated(scheme);
         let mut signed = sent(scheme, SECRET, BODY);
@@ -294,7 +294,7 @@ fn of_equal_requests_at_once_one_is_valid() {
 }
 
 #[test]
-fn without_replay_a_request_is_good_again() {
+fn without_replay_protection_a_request_is_valid_again() {
     for scheme in schemes::built() {
         let more = scheme
             .windows
@@ -313,7 +313,7 @@ fn without_replay_a_request_is_good_again() {
 }
 
 #[test]
-fn each_secret_of_a_rotation_is_good_and_named_by_its_place() {
+fn each_secret_of_a_rotation_is_valid_and_identified_by_its_position() {
     for scheme in schemes::built() {
         let verifier = rotated(scheme);
         let verdict = check(&verifier, &sent(scheme, PREVIOUS, BODY), AT_S);
@@ -329,7 +329,7 @@ fn each_secret_of_a_rotation_is_good_and_named_by_its_place() {
 }
 
 #[test]
-fn secrets_are_in_no_debug_text() {
+fn debug_output_shows_no_secret() {
     for scheme in schemes::built() {
         let config = config(scheme, &[SECRET, PREVIOUS], "");
         let verifier = verifier(std::slice::from_ref(&config));
@@ -345,7 +345,9 @@ fn settings_without_a_secret_are_errors() {
     for scheme in schemes::built() {
         for secrets in ["", ", secrets: []", ", secrets: ['']", ", secrets: [a, '']"] {
             let yaml = format!("{{scheme: {}{secrets}}}", scheme.name);
-            let error = try_entry(&yaml, "web").expect_err("nothing to verify with");
+            let error = try_entry(&yaml, "web")
+                .expect_err("nothing to verify with")
+                .to_string();
             let is_named = error.contains("secret") || error.contains("at least one");
             assert!(is_named, "{yaml}: {error}");
         }

@@ -1,10 +1,10 @@
-//! The list of signature schemes: one line each.
+//! The list of signature schemes, one line each.
 
 use super::planned::{self, Planned};
 use super::scheme::{Descriptor, SchemeSettings};
 use super::{bearer, feishu, hmac, simple_sha256};
 
-/// A scheme as the configuration knows it.
+/// A scheme of the configuration.
 #[derive(Clone, Copy)]
 pub(crate) enum Listed {
     Built(&'static Descriptor),

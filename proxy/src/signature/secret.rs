@@ -37,7 +37,7 @@ impl std::fmt::Debug for HashedSecret {
 }
 
 /// The secrets that can match, each with its position in the file. An empty one (an environment variable
-/// that is not set, during a rotation) never matches: anybody could sign with it.
+/// that is not set, during a rotation) never matches: everybody could sign with it.
 pub(super) fn non_empty<'a>(
     secrets: &'a [SecretString],
     owner: &str,

@@ -1,7 +1,7 @@
-//! What a client of a scheme sends: `weir sign`, the demo's banner, and tests.
+//! Signing requests like a client: `weir sign`, the demo's banner, and tests.
 //!
-//! Each scheme's signing stands beside its check; the tests hold both against fixed vectors and
-//! against values computed elsewhere, so that a wrong signer cannot hide behind a wrong verifier.
+//! Each scheme signs and verifies in one file; the tests compare both with fixed vectors and with values of other
+//! implementations, so that an error in both cannot go unnoticed.
 
 use super::error::SignError;
 use super::schemes;
@@ -13,7 +13,7 @@ pub fn schemes() -> impl Iterator<Item = &'static str> {
 }
 
 /// The headers of a request with `body`, signed with `secret` at `at_unix_s`. `id` is the request's
-/// own (hmac: `X-Weir-Id`, feishu: the nonce); the other schemes have none.
+/// own (hmac: `X-Weir-Id`, feishu: the nonce); other schemes have none.
 ///
 /// # Errors
 /// The scheme is unknown or not in this version, or the secret or id cannot be used with it.
@@ -57,7 +57,7 @@ mod tests {
 
     // The expected values were computed with Python's hmac and hashlib.
     #[test]
-    fn headers_are_those_that_another_implementation_makes() {
+    fn headers_equal_those_of_another_implementation() {
         assert_eq!(
             signed("hmac", "s3cret"),
             [
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_signed_is_told_without_the_secret() {
+    fn errors_of_signing_do_not_show_the_secret() {
         let unknown = sign("slack", "s3cret", 0, "id", BODY).expect_err("not built");
         assert_eq!(
             unknown.to_string(),

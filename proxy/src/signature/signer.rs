@@ -1,7 +1,7 @@
-//! Plays a client of a configured scheme: what to sign with, out of a route's own configuration, and what
-//! such a client has to know of its scheme. The load tester sends requests with it.
+//! Simulates a client of a configured scheme: its credentials, from the configuration of a route, and the properties of
+//! its scheme. The load tester sends requests with it.
 //!
-//! What a scheme states of itself is verified by the tests below.
+//! The tests below verify the properties that a scheme states.
 
 use std::time::Duration;
 
@@ -21,17 +21,17 @@ pub struct Signer {
     credentials: Credentials,
     /// How old a request may be; `None`: its age is not checked.
     pub age_max: Option<Duration>,
-    /// What becomes of a request that comes a second time.
+    /// The treatment of a repeated request.
     pub again: Again,
-    /// What makes two requests with the same body two.
+    /// What distinguishes two requests with the same body.
     pub distinct: Distinct,
 }
 
 impl Signer {
-    /// All ways that one entry of `signature` has.
+    /// All ways of one entry of `signature`.
     ///
     /// # Errors
-    /// Why a client of it cannot be played.
+    /// A client of it cannot be simulated.
     pub fn of(config: &Config) -> Result<Vec<Signer>, SignError> {
         let all = config.scheme.credentials()?.into_iter();
         let signers = all.map(|credentials| Signer {
@@ -58,7 +58,7 @@ impl Signer {
     /// The headers of a request with `body`; `id` is its own, of visible ASCII.
     ///
     /// # Errors
-    /// What cannot be signed with.
+    /// The id or the secret cannot be used.
     pub fn headers(
         &self,
         at_unix_s: u64,

@@ -1,5 +1,5 @@
-//! What a client of a scheme knows and sends, out of the scheme's own file: for `weir sign`, the load
-//! tester and tests.
+//! What a client of a scheme has and sends, for `weir sign`, the load tester and tests. Each scheme implements it in its
+//! own file.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +23,7 @@ pub(crate) struct ToSign<'a> {
     pub(crate) client: Option<&'a str>,
 }
 
-/// A text that a header can hold as it is. The error does not repeat it: it may be a secret.
+/// A text that a header can contain unchanged. The error does not repeat it: it may be a secret.
 pub(super) fn visible(text: &str) -> Result<&str, SignError> {
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Ok(text);
@@ -47,17 +47,17 @@ pub(crate) struct Credentials {
 pub(crate) enum Credential {
     /// Signs the headers.
     Secret(SecretString),
-    /// Goes into the body, where a platform has no key.
+    /// Is part of the body, where a platform has no key.
     Token(SecretString),
 }
 
-/// What becomes of a request that was seen before.
+/// The treatment of a request that was seen before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Again {
     Admitted,
     /// 401.
     Rejected,
-    /// With the platform's success answer, since platforms redeliver what they believe lost.
+    /// With the success response of the platform, since platforms redeliver what they consider lost.
     Acknowledged,
 }
 
@@ -65,6 +65,6 @@ pub enum Again {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Distinct {
     Always,
-    /// It covers nothing but a time in whole seconds: one request a second.
+    /// It covers only a time in whole seconds: one request per second.
     BySecond,
 }

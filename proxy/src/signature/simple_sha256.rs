@@ -1,9 +1,9 @@
 //! `simple_sha256`: `X-Signature: base64(sha256(timestamp + secret))` with `X-Timestamp` in unix
 //! seconds, the simplified check in circulation.
 //!
-//! It covers no body: whoever sees one request can send any other until its timestamp expires. The
-//! replay store takes some of that away: a signature is good for one request, so a second request
-//! of the same second is refused too, whatever its body.
+//! It covers no body: an observer of one request can send any other until its timestamp expires. The replay store
+//! limits that: a signature is valid for one request, so a second request of the same second is rejected, too, whatever
+//! its body.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,9 +21,9 @@ use super::error::{SchemeError, SignError};
 use super::headers::{self, Decoded, SignatureEncoding};
 use super::keys::{self, Secrets, client_keys};
 use super::rejection::SignatureRejection;
-use super::replay::Key;
+use super::replay::ReplayKey;
 use super::scheme::{
-    Accepted, Built, Context, Descriptor, Entry, Identity, RawScheme, Scheme, SchemeSettings,
+    Accepted, Built, Context, Descriptor, Identity, RawScheme, Scheme, SchemeEntry, SchemeSettings,
     SignedBy, Windows,
 };
 use super::secret::non_empty;
@@ -31,8 +31,8 @@ use super::signing::{Again, Credential, Credentials, Distinct, SignedHeaders, To
 use crate::settings::declare::settings;
 use crate::settings::diagnostic::Diagnostics;
 use crate::settings::lists::List;
-use crate::settings::node::Place;
-use crate::settings::values::Secret;
+use crate::settings::node::FilePosition;
+use crate::settings::values::SecretText;
 
 const NAME: &str = "simple_sha256";
 
@@ -62,28 +62,28 @@ static REQUIRED: [HeaderName; 2] = [
 settings! {
     /// SHA-256 over a timestamp and a secret.
     struct Settings {
-        /// Any of them is good, for rotation.
-        secrets: List<Secret, 1> [guard] reload,
+        /// Secrets; any of them is valid, for rotation.
+        secrets: List<SecretText, 1> [guard] reload,
     }
 }
 
 impl RawScheme for Settings {
-    fn check(&self, entry: &Entry<'_>, diagnostics: &mut Diagnostics) -> Option<Built> {
+    fn check(&self, entry: &SchemeEntry<'_>, diagnostics: &mut Diagnostics) -> Option<Built> {
         entry.need(!self.secrets.is_absent(), "`secrets`", diagnostics);
         diagnostics.warn(
             entry.path,
             entry.place,
-            "is simple_sha256, which does not cover the body: whoever observes one request can send another body with its signature",
+            "is simple_sha256, which does not cover the body: an observer of one request can send another body with its signature",
         );
         entry.built(build(&self.secrets, entry), diagnostics)
     }
 
-    fn written(&self) -> Vec<(&'static str, Place)> {
+    fn written(&self) -> Vec<(&'static str, FilePosition)> {
         crate::settings::declare::Settings::written(self)
     }
 }
 
-fn build(secrets: &Secrets, entry: &Entry<'_>) -> Result<Built, SchemeError> {
+fn build(secrets: &Secrets, entry: &SchemeEntry<'_>) -> Result<Built, SchemeError> {
     let secrets = keys::secrets(secrets);
     let secrets = non_empty(&secrets, NAME)?;
     let client = entry.client();
@@ -152,7 +152,7 @@ impl Scheme for SimpleSha256 {
         }
         let key = matched.ok_or_else(SignatureRejection::invalid_signature)?;
         headers::fresh(timestamp_s, context.now, self.tolerance)?;
-        let nonce = || Identity::Nonce(Key::of(&[timestamp, presented.as_bytes()]));
+        let nonce = || Identity::Nonce(ReplayKey::of(&[timestamp, presented.as_bytes()]));
         Ok(Accepted::Valid {
             by: SignedBy {
                 client: self.client.clone(),

@@ -1,4 +1,4 @@
-//! Where the gateway keeps what identifies a request, for replay protection and idempotency.
+//! The store for what identifies requests: replay protection and idempotency.
 //!
 //! Both operations are asynchronous, for a store that replicas share; in this process they never wait.
 
@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::delivery::{Claim, Deliveries};
-use super::replay::{Key, Seen, SeenRequests, whole_seconds};
+use super::replay::{ReplayKey, Seen, SeenRequests, whole_seconds};
 
 /// The store of one scheme of one route.
 #[derive(Clone, Debug)]
 pub(super) struct ReplayStore {
-    /// How long it remembers, in seconds; others that share it may do so for longer.
+    /// Its window in seconds; schemes that share the backing may have a longer one.
     window_s: u64,
     backing: Backing,
 }
@@ -21,7 +21,7 @@ enum Backing {
     InProcess(Arc<InProcess>),
 }
 
-/// What all schemes share that are joined by shared secrets.
+/// The part that schemes with shared secrets have in common.
 #[derive(Debug)]
 pub(super) struct InProcess {
     seen: Arc<SeenRequests>,
@@ -37,7 +37,7 @@ impl InProcess {
         })
     }
 
-    /// The same store for another configuration, and with what `others` have seen. Deliveries in progress go on.
+    /// The same store for another configuration, and with what `others` have seen. Deliveries in progress are kept.
     pub(super) fn following(
         self: &Arc<Self>,
         others: &[Arc<InProcess>],
@@ -51,14 +51,14 @@ impl InProcess {
         self.clone()
     }
 
-    /// How many were dropped before their time.
+    /// How many were dropped before they expired.
     pub(super) fn dropped(&self) -> u64 {
         self.seen.dropped()
     }
 }
 
 impl ReplayStore {
-    /// Remembers for `window`; `None` when the window is zero.
+    /// A store with this window; `None` when the window is zero.
     pub(super) fn in_process(shared: &Arc<InProcess>, window: Duration) -> Option<Self> {
         (!window.is_zero()).then(|| ReplayStore {
             window_s: whole_seconds(window),
@@ -67,15 +67,20 @@ impl ReplayStore {
     }
 
     /// Checks and inserts in one step: of equal keys at the same time one is the first.
-    pub(super) async fn check_and_insert(&self, key: Key, now: Duration) -> Seen {
+    pub(super) async fn check_and_insert(&self, key: ReplayKey, now: Duration) -> Seen {
         match &self.backing {
             Backing::InProcess(shared) => shared.seen.check_and_insert(key, now, self.window_s),
         }
     }
 
-    /// The same for the delivery of a platform, which has to be answered within `answer_within` also while
-    /// another request that brought it is in progress.
-    pub(super) async fn claim(&self, key: Key, now: Duration, answer_within: Duration) -> Claim {
+    /// The same for the delivery of a platform, which needs a response within `answer_within` even while another request
+    /// with it is in progress.
+    pub(super) async fn claim(
+        &self,
+        key: ReplayKey,
+        now: Duration,
+        answer_within: Duration,
+    ) -> Claim {
         match &self.backing {
             Backing::InProcess(shared) => {
                 let deliveries = &shared.deliveries;

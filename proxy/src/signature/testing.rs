@@ -7,10 +7,10 @@ use futures_util::FutureExt;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::entry::Signature;
-use super::memory::Memory;
-use super::{Config, Request, Verdict, Verifier, sign};
+use super::memory::ReplayMemory;
+use super::{Config, Request, SignatureVerdict, Verifier, sign};
 use crate::settings::decode::Decode;
-use crate::settings::diagnostic::Diagnostics;
+use crate::settings::diagnostic::{ConfigError, Diagnostics};
 use crate::settings::tree;
 
 /// An entry of `signature` on the route `the-route`.
@@ -20,27 +20,25 @@ pub(super) fn entry(yaml: &str) -> Config {
 }
 
 /// An entry, or the errors of it.
-pub(super) fn try_entry(yaml: &str, route: &str) -> Result<Config, String> {
+pub(super) fn try_entry(yaml: &str, route: &str) -> Result<Config, ConfigError> {
     let mut diagnostics = Diagnostics::default();
     let checked = tree::parse(yaml, &mut diagnostics)
         .and_then(|node| Signature::decode(&node, &mut diagnostics))
         .and_then(|signature| signature.check(route, &mut diagnostics));
     match (checked, diagnostics.errors()) {
         (Some(config), 0) => Ok(config),
-        _ => Err(diagnostics
-            .into_error(Path::new("entry"), yaml, Default::default)
-            .to_string()),
+        _ => Err(diagnostics.into_error(Path::new("entry"), yaml, Default::default)),
     }
 }
 
 /// The check of a route with these entries, and a memory of its own.
 #[track_caller]
 pub(super) fn verifier(entries: &[Config]) -> Verifier {
-    Verifier::new(entries, &Memory::new(entries)).expect("an entry")
+    Verifier::new(entries, &ReplayMemory::new(entries)).expect("an entry")
 }
 
 /// Verifies and remembers, as the gateway does; in this process nothing waits.
-pub(super) fn check(verifier: &Verifier, request: &Request<'_>, now: Duration) -> Verdict {
+pub(super) fn check(verifier: &Verifier, request: &Request<'_>, now: Duration) -> SignatureVerdict {
     let verified = verifier.verify(request, now);
     let verdict = verified.check_and_insert(now).now_or_never();
     verdict.expect("nothing waits in this process")

@@ -60,7 +60,7 @@ impl Vector {
         Some(verifier(&[config]))
     }
 
-    fn check(&self, verifier: &Verifier) -> Verdict {
+    fn check(&self, verifier: &Verifier) -> SignatureVerdict {
         let lines: Vec<_> = self.headers.iter().collect();
         let headers = headers(&lines);
         let now = Duration::from_secs(self.now.unwrap_or(1_700_000_000));

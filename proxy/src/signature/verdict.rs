@@ -1,4 +1,4 @@
-//! What has been decided on a request.
+//! The verdict of the signature stage on a request.
 
 use std::sync::Arc;
 
@@ -7,31 +7,31 @@ use super::rejection::SignatureRejection;
 use super::scheme::{Descriptor, PlatformAnswer, SignedBy};
 use crate::exchange::SignatureOutcome;
 
-/// What becomes of a request after the check.
+/// The verdict on a request.
 #[derive(Debug)]
-pub struct Verdict {
+pub struct SignatureVerdict {
     pub scheme: &'static str,
     pub outcome: SignatureOutcome,
     /// The verified client, with `Valid` and `Duplicate`.
     pub client: Option<Arc<str>>,
     /// Which of the client's secrets matched.
     pub key: Option<usize>,
-    /// With `Handshake` and `Duplicate`: the platform's answer.
+    /// With `Handshake` and `Duplicate`: the response that the platform expects.
     pub answer: Option<PlatformAnswer>,
-    /// For whoever has to fix a rejected request: names headers and windows, never secrets.
+    /// The detail of a rejection: names headers and windows, never secrets.
     pub detail: String,
-    /// The title of a rejection, where its code's own title does not fit.
+    /// The title of a rejection, where the title of its code does not fit.
     pub title: Option<&'static str>,
-    /// With `Valid` of a platform that redelivers: dropped without a word of its end, it counts as failed.
+    /// With `Valid` of a platform that redelivers: if dropped without an outcome, it counts as failed.
     pub delivery: Option<Delivery>,
-    /// With `Duplicate` of a delivery that another request has in progress: `answer` holds once that has
+    /// With `Duplicate` of a delivery that another request has in progress: `answer` applies once that has
     /// succeeded.
     pub repeat: Option<Repeat>,
 }
 
-impl Verdict {
+impl SignatureVerdict {
     pub(super) fn new(scheme: &'static str, outcome: SignatureOutcome) -> Self {
-        Verdict {
+        SignatureVerdict {
             scheme,
             outcome,
             client: None,
@@ -49,24 +49,24 @@ impl Verdict {
             SignatureOutcome::Invalid => scheme.invalid_title,
             _ => None,
         };
-        Verdict {
+        SignatureVerdict {
             title,
             detail: rejection.detail.into_owned(),
-            ..Verdict::new(scheme.name, rejection.outcome)
+            ..SignatureVerdict::new(scheme.name, rejection.outcome)
         }
     }
 
     pub(super) fn valid(scheme: &'static Descriptor, by: SignedBy) -> Self {
-        Verdict {
+        SignatureVerdict {
             client: Some(by.client),
             key: by.key,
-            ..Verdict::new(scheme.name, SignatureOutcome::Valid)
+            ..SignatureVerdict::new(scheme.name, SignatureOutcome::Valid)
         }
     }
 
-    /// Of a delivery that another request brought before.
+    /// Of a redelivery.
     pub(super) fn duplicate(self, answer: PlatformAnswer, repeat: Option<Repeat>) -> Self {
-        Verdict {
+        SignatureVerdict {
             outcome: SignatureOutcome::Duplicate,
             answer: Some(answer),
             repeat,

@@ -6,19 +6,19 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 
 use super::delivery::Claim;
-use super::memory::Memory;
+use super::memory::ReplayMemory;
 use super::rejection::SignatureRejection;
 use super::replay::{Namespace, Seen};
 use super::scheme::{Accepted, Context, Descriptor, Identity, Scheme, SignedBy};
 use super::store::ReplayStore;
-use super::verdict::Verdict;
+use super::verdict::SignatureVerdict;
 use super::{Config, Request};
 use crate::exchange::SignatureOutcome;
 
 /// The check of one route.
 pub struct Verifier {
     schemes: Vec<Verifying>,
-    /// The detail for a request without any of the headers.
+    /// The detail for an unsigned request.
     missing_detail: String,
     challenge: HeaderValue,
     stripped: ByScheme,
@@ -29,17 +29,17 @@ pub struct Verifier {
 struct Verifying {
     descriptor: &'static Descriptor,
     scheme: Arc<dyn Scheme>,
-    /// `None`: nothing is remembered.
+    /// `None`: no replay protection.
     store: Option<ReplayStore>,
     namespaces: Box<[Namespace]>,
 }
 
 /// A request that has been verified, before replay protection.
 #[must_use = "replay protection comes after it"]
-pub struct Verified<'v>(Step<'v>);
+pub struct Verified<'v>(VerificationStep<'v>);
 
-enum Step<'v> {
-    Decided(Verdict),
+enum VerificationStep<'v> {
+    Decided(SignatureVerdict),
     Valid {
         by: SignedBy,
         identity: Identity,
@@ -49,9 +49,9 @@ enum Step<'v> {
 }
 
 impl Verifier {
-    /// One that remembers in `memory`, as all routes do. `None` when the route requires no signature.
+    /// A verifier whose replay store is part of `memory`, which all routes share. `None` when the route requires no signature.
     #[must_use]
-    pub fn new(schemes: &[Config], memory: &Memory) -> Option<Self> {
+    pub fn new(schemes: &[Config], memory: &ReplayMemory) -> Option<Self> {
         if schemes.is_empty() {
             return None;
         }
@@ -100,13 +100,13 @@ impl Verifier {
     }
 
     /// Names of headers that are forwarded and were verified when `scheme` (of the verdict) decided: they
-    /// differ in each request, whatever it asks.
+    /// differ even between identical requests.
     #[must_use]
     pub fn verified_headers(&self, scheme: &str) -> &[HeaderName] {
         self.verified.names(scheme)
     }
 
-    /// Verifies one request at `now` (since the Unix epoch). Nothing is remembered yet.
+    /// Verifies one request at `now` (since the Unix epoch). Nothing is stored yet.
     pub fn verify(&self, request: &Request<'_>, now: Duration) -> Verified<'_> {
         for one in &self.schemes {
             if one.scheme.is_addressed(request.headers) {
@@ -120,9 +120,9 @@ impl Verifier {
         }
         let first = self.schemes.first();
         let first = first.map_or("none", |first| first.descriptor.name);
-        Verified(Step::Decided(Verdict {
+        Verified(VerificationStep::Decided(SignatureVerdict {
             detail: self.missing_detail.clone(),
-            ..Verdict::new(first, SignatureOutcome::Missing)
+            ..SignatureVerdict::new(first, SignatureOutcome::Missing)
         }))
     }
 }
@@ -142,42 +142,47 @@ impl Verifying {
                     identity: Some(identity),
                 }),
                 Some(store),
-            ) => Step::Valid {
+            ) => VerificationStep::Valid {
                 by,
                 identity,
                 store,
                 scheme: self,
             },
-            (Ok(Accepted::Valid { by, .. }), _) => Step::Decided(Verdict::valid(scheme, by)),
-            (Ok(Accepted::Handshake { key, answer }), _) => Step::Decided(Verdict {
-                key,
-                answer: Some(answer),
-                ..Verdict::new(scheme.name, SignatureOutcome::Handshake)
-            }),
-            (Err(rejection), _) => Step::Decided(Verdict::rejected(scheme, rejection)),
+            (Ok(Accepted::Valid { by, .. }), _) => {
+                VerificationStep::Decided(SignatureVerdict::valid(scheme, by))
+            }
+            (Ok(Accepted::Handshake { key, answer }), _) => {
+                VerificationStep::Decided(SignatureVerdict {
+                    key,
+                    answer: Some(answer),
+                    ..SignatureVerdict::new(scheme.name, SignatureOutcome::Handshake)
+                })
+            }
+            (Err(rejection), _) => {
+                VerificationStep::Decided(SignatureVerdict::rejected(scheme, rejection))
+            }
         })
     }
 }
 
 impl Verified<'_> {
-    /// Replay protection: remembers what identifies the request, which no invalid request gets to. Of two
-    /// equal requests at the same time one is valid.
-    pub async fn check_and_insert(self, now: Duration) -> Verdict {
+    /// Replay protection: stores what identifies the valid request. Of two equal requests at the same time one is valid.
+    pub async fn check_and_insert(self, now: Duration) -> SignatureVerdict {
         let (by, identity, store, one) = match self.0 {
-            Step::Decided(verdict) => return verdict,
-            Step::Valid {
+            VerificationStep::Decided(verdict) => return verdict,
+            VerificationStep::Valid {
                 by,
                 identity,
                 store,
                 scheme,
             } => (by, identity, store, scheme),
         };
-        let valid = Verdict::valid(one.descriptor, by);
+        let valid = SignatureVerdict::valid(one.descriptor, by);
         match (identity, one.descriptor.redelivery) {
             (Identity::Delivery(key), Some(redelivery)) => {
                 let repeat = match store.claim(key, now, redelivery.answer_within).await {
                     Claim::First(delivery) => {
-                        return Verdict {
+                        return SignatureVerdict {
                             delivery: Some(delivery),
                             ..valid
                         };
@@ -192,7 +197,7 @@ impl Verified<'_> {
                     Seen::First => valid,
                     Seen::Before => {
                         let rejection = SignatureRejection::replayed(one.scheme.replayed_detail());
-                        Verdict::rejected(one.descriptor, rejection)
+                        SignatureVerdict::rejected(one.descriptor, rejection)
                     }
                 }
             }
@@ -209,7 +214,7 @@ impl std::fmt::Debug for Verifier {
 
 fn challenge(schemes: &[Verifying]) -> HeaderValue {
     let names: Vec<_> = schemes.iter().map(|one| one.descriptor.challenge).collect();
-    // Tokens and commas: the fallback is never taken.
+    // Tokens and commas: the fallback is never used.
     HeaderValue::from_str(&names.join(", ")).unwrap_or(HeaderValue::from_static("Bearer"))
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName};
 
-use super::memory::Memory;
+use super::memory::ReplayMemory;
 use super::testing::{entry, request, signed, try_entry, verifier};
 use super::*;
 use crate::exchange::SignatureOutcome::{Handshake, Invalid, Missing, Replayed, Valid};
@@ -32,7 +32,7 @@ fn simple_sha256() -> Config {
     entry("{scheme: simple_sha256, secrets: [s3cret]}")
 }
 
-fn check(verifier: &Verifier, signatures: &[(&str, &str)], body: &[u8]) -> Verdict {
+fn check(verifier: &Verifier, signatures: &[(&str, &str)], body: &[u8]) -> SignatureVerdict {
     let mut headers = HeaderMap::new();
     for (scheme, secret) in signatures {
         headers.extend(signed(scheme, secret, NOW.as_secs(), body));
@@ -42,11 +42,11 @@ fn check(verifier: &Verifier, signatures: &[(&str, &str)], body: &[u8]) -> Verdi
 
 #[test]
 fn a_route_without_schemes_has_no_verifier() {
-    assert!(Verifier::new(&[], &Memory::new([])).is_none());
+    assert!(Verifier::new(&[], &ReplayMemory::new([])).is_none());
 }
 
 #[test]
-fn the_first_scheme_whose_headers_are_there_decides() {
+fn the_first_scheme_whose_headers_are_present_decides() {
     let both = verifier(&[hmac(), bearer()]);
     let decides = |signatures: &[(&str, &str)]| {
         let verdict = check(&both, signatures, BODY);
@@ -54,7 +54,7 @@ fn the_first_scheme_whose_headers_are_there_decides() {
     };
     assert_eq!(decides(&[("bearer", "sk-1")]), ("bearer", Valid));
     assert_eq!(decides(&[("hmac", "s3cret")]), ("hmac", Valid));
-    // A wrong signature is not made good by an API key, nor the other way round.
+    // A valid API key does not make up for an invalid signature, nor the reverse.
     let wrong = [("hmac", "wrong"), ("bearer", "sk-1")];
     assert_eq!(decides(&wrong), ("hmac", Invalid));
     let other_way = verifier(&[bearer(), hmac()]);
@@ -98,7 +98,7 @@ fn an_invalid_api_key_has_a_title_of_its_own() {
 }
 
 #[test]
-fn a_request_is_valid_once_on_all_routes_that_know_its_secret() {
+fn a_request_is_valid_once_across_all_routes_with_its_secret() {
     let two = |[a, b]: [&str; 2]| {
         let clients = format!("[{{name: a, secrets: [{a}]}}, {{name: b, secrets: [{b}]}}]");
         entry(&format!("{{scheme: hmac, clients: {clients}}}"))
@@ -112,7 +112,7 @@ fn a_request_is_valid_once_on_all_routes_that_know_its_secret() {
             "{scheme: hmac, clients: [{name: web, secrets: [s3cret]}], replay: 0s}",
         )],
     ];
-    let memory = Memory::new(routes.as_flattened());
+    let memory = ReplayMemory::new(routes.as_flattened());
     let verifiers = routes
         .each_ref()
         .map(|schemes| Verifier::new(schemes, &memory).expect("an entry"));
@@ -135,7 +135,7 @@ fn a_request_is_valid_once_on_all_routes_that_know_its_secret() {
 }
 
 #[test]
-fn what_was_seen_is_known_to_the_next_configuration_that_keeps_a_secret() {
+fn replay_protection_outlives_a_change_of_the_configuration_that_keeps_a_secret() {
     let sends = [("hmac", "s3cret")];
     let hmac = |secrets: &str, more: &str| {
         entry(&format!(
@@ -143,7 +143,7 @@ fn what_was_seen_is_known_to_the_next_configuration_that_keeps_a_secret() {
         ))
     };
     let first = [hmac("s3cret", "")];
-    let memory = Memory::new(&first);
+    let memory = ReplayMemory::new(&first);
     let before = Verifier::new(&first, &memory).expect("an entry");
     assert_eq!(check(&before, &sends, BODY).outcome, Valid);
     for (secrets, more, expected) in [
@@ -205,7 +205,7 @@ fn only_credentials_for_weir_itself_are_stripped() {
 }
 
 #[test]
-fn forwarded_headers_of_a_signature_are_known_once_verified() {
+fn verified_headers_are_the_forwarded_headers_of_a_signature() {
     let verified = |scheme: Config| {
         let name = scheme.scheme();
         let verifier = verifier(&[scheme]);
@@ -222,7 +222,7 @@ fn forwarded_headers_of_a_signature_are_known_once_verified() {
     assert_eq!(verified(feishu()), lark);
     assert!(
         verified(feishu_without_key()).is_empty(),
-        "nobody has looked at them"
+        "they have not been verified"
     );
     assert_eq!(verified(simple_sha256()), ["x-timestamp", "x-signature"]);
     for stripped in [hmac(), bearer()] {
@@ -231,7 +231,7 @@ fn forwarded_headers_of_a_signature_are_known_once_verified() {
 }
 
 #[test]
-fn a_client_without_a_name_is_called_after_the_route() {
+fn a_client_without_a_name_has_the_name_of_the_route() {
     let verdict = check(&verifier(&[feishu()]), &[("feishu", "key")], BODY);
     assert_eq!(verdict.client.as_deref(), Some("the-route"));
 }
@@ -261,7 +261,7 @@ fn an_entry_with_keys_of_another_scheme_or_without_a_scheme_is_an_error() {
     ] {
         let error = try_entry(yaml, "route").expect_err("not valid");
         for part in parts {
-            assert!(error.contains(part), "{yaml}: {error}");
+            assert!(error.to_string().contains(part), "{yaml}: {error}");
         }
     }
 }

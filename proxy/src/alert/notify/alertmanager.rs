@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::HeaderValue;
 use serde_json::{Value, json};
 
 use super::kind::{
@@ -27,7 +26,7 @@ use crate::settings::declare::settings;
 use crate::settings::diagnostic::Diagnostics;
 use crate::settings::lists::List;
 use crate::settings::url::ServiceUrl;
-use crate::settings::values::{Secret, Text};
+use crate::settings::values::{PlainText, SecretText};
 use crate::worker::thread::{SharedState, State, WorkerThread};
 
 /// How often firing alerts are sent again.
@@ -58,11 +57,11 @@ settings! {
         /// Its replicas; each is notified.
         urls: List<ServiceUrl, 1> [required] restart,
         /// Left out: no authentication.
-        username: Text [optional] restart,
+        username: PlainText [optional] restart,
         /// The password of the user.
-        password: Secret [optional] restart,
+        password: SecretText [optional] restart,
         /// A bearer token, instead of a user.
-        token: Secret [optional] restart,
+        token: SecretText [optional] restart,
     }
 }
 
@@ -90,10 +89,10 @@ fn start(
     links: ConsoleLinks,
     context: NotifierContext,
 ) -> std::io::Result<Notifier> {
-    let url = format!("{}/api/v2/alerts", destination.url);
+    let url = format!("{}/api/v2/alerts", destination.url.expose_secret());
     let alertmanager = AlertmanagerClient {
         name: context.worker.name().to_owned(),
-        target: PostTarget::new(&url, destination.authorization.clone()),
+        target: PostTarget::new(&SecretText::from(url), destination.authorization.clone()),
         links,
     };
     WorkerThread::start(context.worker.clone(), true, move |shared| {
@@ -106,18 +105,21 @@ impl RawSettings for Alertmanager {
         let authorization = self.authorization(diagnostics)?;
         let mut destinations: Vec<Destination> = Vec::new();
         for at in &self.urls.value()?.0 {
-            let url = at.value.0.trim_end_matches('/');
+            let url = at.value.0.expose_secret().trim_end_matches('/');
             let wrong = if url.contains(['?', '#']) {
                 "an address of Alertmanager has no query and no fragment"
             } else if url.contains("/api/v") {
                 "weir appends /api/v2/alerts itself: leave the path of the API out"
             } else if destinations
                 .iter()
-                .any(|destination| destination.url == url)
+                .any(|destination| destination.url.expose_secret() == url)
             {
                 "duplicate address; list each Alertmanager once"
             } else {
-                destinations.push(Destination::new(url, authorization.clone()));
+                destinations.push(Destination::new(
+                    &SecretText::from(url),
+                    authorization.clone(),
+                ));
                 continue;
             };
             diagnostics.error(at.place, wrong);
@@ -129,14 +131,14 @@ impl RawSettings for Alertmanager {
 
 impl Alertmanager {
     /// The credentials: a user or a token. `Some(None)`: none.
-    fn authorization(&self, diagnostics: &mut Diagnostics) -> Option<Option<HeaderValue>> {
+    fn authorization(&self, diagnostics: &mut Diagnostics) -> Option<Option<SecretText>> {
         let user = self.username.value().map(|text| text.0.as_str());
         let user = user.filter(|user| !user.is_empty());
         let authorization = match (user, self.password.value()) {
             (Some(user), password) => {
-                let password = password.map_or("", |secret| secret.expose());
+                let password = password.map_or("", SecretText::expose_secret);
                 let pair = STANDARD.encode(format!("{user}:{password}"));
-                HeaderValue::from_str(&format!("Basic {pair}")).ok()
+                Some(SecretText::from(format!("Basic {pair}")))
             }
             (None, Some(_)) => {
                 let wrong =

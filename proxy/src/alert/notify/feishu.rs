@@ -22,7 +22,7 @@ use crate::alert::tier::{Tier, Worse};
 use crate::settings::declare::settings;
 use crate::settings::diagnostic::Diagnostics;
 use crate::settings::url::ServiceUrl;
-use crate::settings::values::Secret;
+use crate::settings::values::SecretText;
 
 /// More changes than this are only counted: the size of a message is bounded.
 const SHOWN_MAX: usize = 20;
@@ -54,13 +54,13 @@ settings! {
         /// The address of the bot; without it nobody is notified.
         webhook: ServiceUrl [optional] restart,
         /// The secret that signs messages to the bot.
-        secret: Secret [optional] restart,
+        secret: SecretText [optional] restart,
     }
 }
 
 impl RawSettings for FeishuBot {
     fn check(&self, diagnostics: &mut Diagnostics) -> Option<Vec<Destination>> {
-        let secret = self.secret.value().map(|secret| secret.expose().to_owned());
+        let secret = self.secret.value().cloned();
         match self.webhook.value() {
             Some(webhook) => Some(vec![Destination {
                 secret,
@@ -78,7 +78,7 @@ impl RawSettings for FeishuBot {
 
 pub struct FeishuClient {
     pub target: PostTarget,
-    pub secret: Option<String>,
+    pub secret: Option<SecretText>,
     pub links: ConsoleLinks,
 }
 
@@ -97,7 +97,7 @@ impl FeishuClient {
         let mut message = json!({"msg_type": "interactive", "card": card(changes, &self.links)});
         if let Some(secret) = &self.secret {
             let seconds = now.as_secs().to_string();
-            message["sign"] = json!(sign(&seconds, secret));
+            message["sign"] = json!(sign(&seconds, secret.expose_secret()));
             message["timestamp"] = json!(seconds);
         }
         message

@@ -4,7 +4,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderValue;
 use serde_json::Value;
 
 use super::{ConsoleLinks, Notifier};
@@ -12,9 +11,9 @@ use crate::alert::metrics::NotifierCounts;
 use crate::alert::store::AlertStore;
 use crate::settings::decode::{Decode, Setting};
 use crate::settings::diagnostic::Diagnostics;
-use crate::settings::node::Node;
+use crate::settings::node::YamlNode;
 use crate::settings::schema::Definitions;
-use crate::settings::values::Secret;
+use crate::settings::values::SecretText;
 use crate::worker::Worker;
 
 /// The descriptor of a kind of notifier.
@@ -34,7 +33,7 @@ pub struct NotifierKind {
 
 /// Settings as `settings!` declares them, behind one type for all kinds.
 pub(crate) struct DeclaredSettings {
-    pub(crate) decode: fn(&Node, &mut Diagnostics) -> Option<Box<dyn RawSettings>>,
+    pub(crate) decode: fn(&YamlNode, &mut Diagnostics) -> Option<Box<dyn RawSettings>>,
     pub(crate) schema: fn(&mut Definitions) -> Value,
 }
 
@@ -58,39 +57,34 @@ pub(crate) trait RawSettings {
 
 /// The credential of a setting that holds a bearer token; `Some(None)` when it is left out.
 pub(super) fn bearer(
-    token: &Setting<Secret>,
+    token: &Setting<SecretText>,
     diagnostics: &mut Diagnostics,
-) -> Option<Option<HeaderValue>> {
-    let Some(text) = token.value().map(|secret| secret.expose()) else {
+) -> Option<Option<SecretText>> {
+    let Some(text) = token.value().map(SecretText::expose_secret) else {
         return Some(None);
     };
-    let is_token = text.bytes().all(|byte| byte.is_ascii_graphic());
-    let value = HeaderValue::from_str(&format!("Bearer {text}"));
-    let value = value.ok().filter(|_| is_token);
-    if value.is_none() {
+    if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
         let why = "a token is one line of printable ASCII without spaces";
         diagnostics.error(token.place, why);
+        return None;
     }
-    value.map(Some)
+    Some(Some(SecretText::from(format!("Bearer {text}"))))
 }
 
 /// An address that messages go to, with its credentials.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Destination {
-    pub url: String,
-    pub authorization: Option<HeaderValue>,
+    pub url: SecretText,
+    /// The value of the header `Authorization`.
+    pub authorization: Option<SecretText>,
     /// Signs messages.
-    pub secret: Option<String>,
+    pub secret: Option<SecretText>,
 }
 
 impl Destination {
-    pub(super) fn new(url: &str, authorization: Option<HeaderValue>) -> Self {
-        let authorization = authorization.map(|mut value| {
-            value.set_sensitive(true);
-            value
-        });
+    pub(super) fn new(url: &SecretText, authorization: Option<SecretText>) -> Self {
         Destination {
-            url: url.to_owned(),
+            url: url.clone(),
             authorization,
             secret: None,
         }

@@ -10,6 +10,7 @@ use reqwest::blocking::Client;
 use super::NotifyFailure;
 use crate::clock;
 use crate::outbound::{self, is_retryable, retry_after, root_cause};
+use crate::settings::secret::SecretText;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Shorter parts of an address are words and no secrets.
@@ -20,10 +21,10 @@ const REASON_CHARACTERS_MAX: usize = 200;
 pub struct PostTarget {
     /// Created by the sending thread: it must be neither created nor dropped within an async runtime.
     client: OnceLock<Client>,
-    url: String,
+    url: SecretText,
     /// Secrets that must not be logged, the longest first.
-    secrets: Vec<String>,
-    authorization: Option<HeaderValue>,
+    secrets: Vec<SecretText>,
+    authorization: Option<SecretText>,
 }
 
 // A webhook's address is its credential.
@@ -35,11 +36,11 @@ impl fmt::Debug for PostTarget {
 
 impl PostTarget {
     #[must_use]
-    pub fn new(url: &str, authorization: Option<HeaderValue>) -> Self {
+    pub fn new(url: &SecretText, authorization: Option<SecretText>) -> Self {
         PostTarget {
             client: OnceLock::new(),
-            url: url.to_owned(),
-            secrets: secrets(url, authorization.as_ref()),
+            url: url.clone(),
+            secrets: secrets(url.expose_secret(), authorization.as_ref()),
             authorization,
         }
     }
@@ -48,7 +49,7 @@ impl PostTarget {
     fn masked(&self, text: &str) -> String {
         let mut text = text.to_owned();
         for secret in &self.secrets {
-            text = text.replace(secret, "***");
+            text = text.replace(secret.expose_secret(), "***");
         }
         text
     }
@@ -71,10 +72,12 @@ impl PostTarget {
     pub fn post(&self, body: Vec<u8>) -> Result<Vec<u8>, NotifyFailure> {
         let mut request = self
             .client()?
-            .post(&self.url)
+            .post(self.url.expose_secret())
             .header(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(authorization) = &self.authorization {
-            request = request.header(AUTHORIZATION, authorization.clone());
+            let value = authorization.header_value();
+            let value = value.map_err(|error| NotifyFailure::Permanent(error.to_string()))?;
+            request = request.header(AUTHORIZATION, value);
         }
         let deadline = clock::now() + outbound::TIMEOUT;
         let response = request.body(body).send();
@@ -99,18 +102,16 @@ impl PostTarget {
 }
 
 /// The path and query of an address and their longer parts, and a credential and its parts.
-fn secrets(url: &str, authorization: Option<&HeaderValue>) -> Vec<String> {
+fn secrets(url: &str, authorization: Option<&SecretText>) -> Vec<SecretText> {
     let after_scheme = url.split_once("://").map_or(url, |(_, rest)| rest);
     let path = after_scheme.find('/').and_then(|at| after_scheme.get(at..));
     let path = path.unwrap_or_default();
     let parts = path.split(['/', '?', '&', '=']).chain([path]);
-    let credential = authorization
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
+    let credential = authorization.map_or("", SecretText::expose_secret);
     let all = parts.chain(credential.split(' ')).chain([credential]);
     let long = all.filter(|part| part.len() >= SECRET_LENGTH_MIN);
-    let mut secrets: Vec<String> = long.map(str::to_owned).collect();
-    secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+    let mut secrets: Vec<SecretText> = long.map(SecretText::from).collect();
+    secrets.sort_by_key(|secret| std::cmp::Reverse(secret.expose_secret().len()));
     secrets
 }
 
@@ -120,9 +121,9 @@ mod tests {
 
     #[test]
     fn secrets_echoed_by_a_service_are_masked() {
-        let token = HeaderValue::from_static("Bearer t0ken-t0ken");
+        let token = SecretText::from("Bearer t0ken-t0ken");
         let target = PostTarget::new(
-            "https://a.example/hook/v2/s3cret-s3cret?key=0123456789",
+            &SecretText::from("https://a.example/hook/v2/s3cret-s3cret?key=0123456789"),
             Some(token),
         );
         let page = "Cannot POST /hook/v2/s3cret-s3cret?key=0123456789 (s3cret-s3cret, 0123456789) \

@@ -62,8 +62,8 @@ fn the_outcome_of_a_feishu_message_is_its_code() {
 
 fn feishu() -> feishu::FeishuClient {
     feishu::FeishuClient {
-        target: post::PostTarget::new("http://127.0.0.1:1", None),
-        secret: Some("s3cret".to_owned()),
+        target: post::PostTarget::new(&"http://127.0.0.1:1".into(), None),
+        secret: Some("s3cret".into()),
         links: links(),
     }
 }
@@ -232,7 +232,7 @@ fn a_silence_on_a_severity_also_holds_back_the_resolution() {
 fn alertmanager(name: &str) -> alertmanager::AlertmanagerClient {
     alertmanager::AlertmanagerClient {
         name: name.to_owned(),
-        target: post::PostTarget::new("http://127.0.0.1:1", None),
+        target: post::PostTarget::new(&"http://127.0.0.1:1".into(), None),
         links: links(),
     }
 }

@@ -17,7 +17,7 @@ use crate::alert::tier::Tier;
 use crate::settings::declare::settings;
 use crate::settings::diagnostic::Diagnostics;
 use crate::settings::url::ServiceUrl;
-use crate::settings::values::Secret;
+use crate::settings::values::SecretText;
 
 /// Services reject larger messages.
 const CHANGES_MAX: usize = 200;
@@ -42,7 +42,7 @@ settings! {
         /// Its address; without it nobody is notified.
         url: ServiceUrl [optional] restart,
         /// A bearer token.
-        token: Secret [optional] restart,
+        token: SecretText [optional] restart,
     }
 }
 

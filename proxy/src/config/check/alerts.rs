@@ -47,7 +47,7 @@ pub(super) fn check(file: &raw::File, diagnostics: &mut Diagnostics) -> Option<C
     let state = state(&raw.state, diagnostics)?;
     link(&raw.console_url, diagnostics)?;
     let console_url = match raw.console_url.value() {
-        Some(url) => url.0.trim_end_matches('/').to_owned(),
+        Some(url) => url.0.expose_secret().trim_end_matches('/').to_owned(),
         None => format!("http://{}", reachable(file.admin.value()?.address.get()?)),
     };
     let labels = raw.labels.value()?.0.iter();
@@ -89,7 +89,7 @@ fn link(setting: &Setting<ServiceUrl>, diagnostics: &mut Diagnostics) -> Option<
     let Some(url) = setting.value() else {
         return Some(());
     };
-    if url.0.contains(['{', '}', '\'', '"']) {
+    if url.0.expose_secret().contains(['{', '}', '\'', '"']) {
         diagnostics.error(
             setting.place,
             "an address has no braces and no quotes; write them as %7B, %7D, %27, %22",
@@ -169,7 +169,10 @@ fn rule(
         signal,
         per,
         thresholds,
-        runbook: raw.runbook.value().map(|url| url.0.clone()),
+        runbook: raw
+            .runbook
+            .value()
+            .map(|url| url.0.expose_secret().to_owned()),
     }))
 }
 

@@ -12,7 +12,7 @@ use crate::config::raw::backend::Backend;
 use crate::settings::decode::Setting;
 use crate::settings::diagnostic::Diagnostics;
 use crate::settings::nearest::nearest;
-use crate::settings::values::Name;
+use crate::settings::values::Slug;
 
 /// Headers that frame a message: weir writes them for every request itself.
 static OWN_HEADERS: [HeaderName; 7] = [
@@ -114,7 +114,10 @@ fn request_headers(
             diagnostics.error(name.place, message);
         }
     }
-    pairs(headers)
+    // Each was read as the value of a header.
+    let pairs = pairs(headers).into_iter();
+    let pairs = pairs.filter_map(|(name, value)| Some((name, value.header_value().ok()?)));
+    pairs.collect()
 }
 
 /// Each names another backend, and following them comes to an end.
@@ -147,16 +150,16 @@ fn is_loop<'b>(start: &'b Backend, backends: &[&'b Backend]) -> bool {
     false
 }
 
-/// Where the backend that a key names stands in the list.
+/// The position of the backend that a key names.
 pub(super) fn position(
-    named: &Setting<Name>,
+    named: &Setting<Slug>,
     backends: &[&Backend],
     diagnostics: &mut Diagnostics,
 ) -> Option<usize> {
-    let Name(name) = named.value()?;
+    let Slug(name) = named.value()?;
     let is_named = |backend: &&Backend| backend.name.value().is_some_and(|other| other.0 == *name);
     let position = backends.iter().position(is_named);
-    // A name that is itself invalid may be the one that is meant.
+    // An invalid name may be the one that was intended.
     let are_all_valid = backends
         .iter()
         .all(|backend| backend.name.value().is_some());

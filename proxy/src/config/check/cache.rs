@@ -8,9 +8,9 @@ use super::refuse_duplicates;
 use crate::cache;
 use crate::config::raw::route::{Cache, Scope};
 use crate::settings::diagnostic::Diagnostics;
-use crate::settings::lists::At;
+use crate::settings::lists::Placed;
 
-/// `None` when wrong; `Some(None)` when no answers are kept.
+/// `None` when invalid; `Some(None)` when no responses are stored.
 pub(super) fn check(raw: &Cache, diagnostics: &mut Diagnostics) -> Option<Option<cache::Config>> {
     let ignore_headers = ignore_headers(raw, diagnostics);
     let http = raw.http.get()?;
@@ -38,7 +38,7 @@ fn ignore_headers(raw: &Cache, diagnostics: &mut Diagnostics) -> Vec<HeaderName>
     let list = raw.ignore_headers.value().map_or(&[][..], |list| &list.0);
     let names = list.iter().map(|at| (at.value.as_str(), at.place));
     refuse_duplicates("header", names, diagnostics);
-    for (position, At { place, value }) in list.iter().enumerate() {
+    for (position, Placed { place, value }) in list.iter().enumerate() {
         match value.as_str() {
             "*" => diagnostics.error(*place, "`*` is not supported for headers; list the names"),
             "host" | "x-forwarded-host" => diagnostics.error(
@@ -59,7 +59,7 @@ fn ignore_headers(raw: &Cache, diagnostics: &mut Diagnostics) -> Vec<HeaderName>
     list.iter().map(|at| at.value.clone()).collect()
 }
 
-/// Whether a header is called like one that says who somebody is.
+/// Whether the name of a header suggests that it identifies a user.
 fn is_credential(name: &str) -> bool {
     const PARTS: [&str; 9] = [
         "auth",

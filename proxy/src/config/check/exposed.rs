@@ -1,8 +1,8 @@
 //! Open routes that lead to the backend of a protected one.
 //!
-//! A protected route guards its look-alikes (see [`crate::route::guard`]), but no folding knows every
-//! backend. Where an open route takes all paths around a protected one and leads to the same backend,
-//! whatever that backend takes for the protected path, and weir does not, passes unsigned.
+//! A protected route guards its look-alikes (see [`crate::route::guard`]), but no folding covers every backend. Where
+//! an open route matches all paths around a protected one and leads to the same backend, a path that only the backend
+//! treats as the protected one is forwarded without a signature.
 
 use std::sync::Arc;
 
@@ -27,8 +27,8 @@ pub(super) fn warn(
             !is_open(route)
                 && share_a_method(open, route)
                 && match (service(backends, open), service(backends, route)) {
-                    // Where both paths begin alike, an open route that comes first hides the other, which
-                    // is told already, and equal paths are told apart by method.
+                    // With the same prefix, an open route that comes first hides the other, which has been
+                    // reported, and routes with equal paths are distinguished by method.
                     (ours, theirs) if ours == theirs => {
                         *other < position
                             && open.matching.path != route.matching.path
@@ -53,7 +53,7 @@ pub(super) fn warn(
     }
 }
 
-/// Whether anybody may send anything.
+/// Whether requests need neither a signature nor a known address.
 fn is_open(route: &Route) -> bool {
     let is_everybody = |net: &ipnet::IpNet| net.prefix_len() == 0;
     let allow = &route.matching.allow;
@@ -66,14 +66,14 @@ fn share_a_method(one: &Route, other: &Route) -> bool {
     ours.is_empty() || ours.iter().any(takes)
 }
 
-/// Where a route's requests end up: two names may stand for one service.
+/// The destination of a route's requests: two backends may be the same service.
 #[derive(PartialEq, Eq)]
-struct Service {
+struct UpstreamService {
     endpoints: Vec<String>,
     path_prefix: String,
 }
 
-fn service(backends: &[&Backend], route: &Route) -> Service {
+fn service(backends: &[&Backend], route: &Route) -> UpstreamService {
     let backend = backends.get(route.backend);
     let endpoints = backend.and_then(|backend| backend.endpoints.value());
     let endpoints = endpoints.map_or(&[][..], |list| &list.0).iter();
@@ -81,15 +81,15 @@ fn service(backends: &[&Backend], route: &Route) -> Service {
     endpoints.sort_unstable();
     let prefix = backend.and_then(|backend| backend.path_prefix.value());
     let prefix = prefix.map_or("", |prefix| prefix.0.as_str());
-    Service {
+    UpstreamService {
         endpoints,
         path_prefix: prefix.trim_end_matches('/').to_owned(),
     }
 }
 
-impl Service {
+impl UpstreamService {
     /// Whether paths of `path` here can be paths of `other` there, as the service sees them.
-    fn leads_into(&self, path: &PathPattern, there: &Service, other: &PathPattern) -> bool {
+    fn leads_into(&self, path: &PathPattern, there: &UpstreamService, other: &PathPattern) -> bool {
         let shares = |endpoint: &String| there.endpoints.contains(endpoint);
         self.endpoints.iter().any(shares) && self.at(path).covers(&there.at(other))
     }

@@ -11,8 +11,8 @@ use crate::config::raw::{File, Tls as RawTls};
 use crate::config::{Listen, Tls};
 use crate::settings::decode::Setting;
 use crate::settings::diagnostic::Diagnostics;
-use crate::settings::lists::At;
-use crate::settings::values::Text;
+use crate::settings::lists::Placed;
+use crate::settings::values::PlainText;
 
 /// A chain of certificates is far smaller.
 const PEM_BYTES_MAX: u64 = 1024 * 1024;
@@ -27,7 +27,7 @@ enum Holds {
 pub(super) fn check(file: &File, diagnostics: &mut Diagnostics) -> Option<Vec<Listen>> {
     let mut listen = Vec::new();
     let mut taken: Vec<SocketAddr> = Vec::new();
-    for At { value: raw, .. } in &file.listen.value()?.0 {
+    for Placed { value: raw, .. } in &file.listen.value()?.0 {
         let tls = raw.tls.value().map(|tls| self::tls(tls, diagnostics));
         let Some(address) = raw.address.get() else {
             continue;
@@ -59,8 +59,12 @@ fn tls(raw: &RawTls, diagnostics: &mut Diagnostics) -> Option<Tls> {
 }
 
 /// A file that may be read and holds what it should. No message shows anything of it.
-fn pem_file(path: &Setting<Text>, holds: Holds, diagnostics: &mut Diagnostics) -> Option<PathBuf> {
-    let Text(text) = path.value()?;
+fn pem_file(
+    path: &Setting<PlainText>,
+    holds: Holds,
+    diagnostics: &mut Diagnostics,
+) -> Option<PathBuf> {
+    let PlainText(text) = path.value()?;
     let bytes = match read(text) {
         Ok(bytes) => bytes,
         Err(error) => {

@@ -1,5 +1,5 @@
-//! Keys that are read and checked, but whose feature is not built in this version: each that stands
-//! in the file is warned of by name. A feature that is switched off is none.
+//! Keys whose feature is not in this version: they are read and checked, and each that is set causes a warning. A
+//! feature that is switched off causes none.
 
 use crate::config::raw::File;
 use crate::config::raw::backend::{Backend, LoadBalancing};
@@ -8,7 +8,7 @@ use crate::settings::decode::Setting;
 use crate::settings::diagnostic::Diagnostics;
 
 pub(super) fn warn(file: &File, diagnostics: &mut Diagnostics) {
-    let mut pending = Pending { diagnostics };
+    let mut pending = PendingFeatures { diagnostics };
     pending.key(&file.redis, "all state stays in this process");
     for backend in file.backends.value().map_or(&[][..], |list| &list.0) {
         pending.backend(&backend.value);
@@ -18,12 +18,12 @@ pub(super) fn warn(file: &File, diagnostics: &mut Diagnostics) {
     }
 }
 
-struct Pending<'f> {
+struct PendingFeatures<'f> {
     diagnostics: &'f mut Diagnostics,
 }
 
-impl Pending<'_> {
-    /// Warns when the key stands in the file.
+impl PendingFeatures<'_> {
+    /// Warns when the key is set.
     fn key<T>(&mut self, setting: &Setting<T>, instead: &str) {
         if setting.is_written() {
             let does = format!("is not in this version yet; {instead}");
@@ -32,7 +32,7 @@ impl Pending<'_> {
         }
     }
 
-    /// Warns when the key stands in the file with a value that switches something on.
+    /// Warns when the key is set to a value that switches something on.
     fn key_if<T: Copy>(
         &mut self,
         setting: &Setting<T>,

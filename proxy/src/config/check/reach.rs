@@ -1,6 +1,6 @@
 //! Routes that no request can reach any more.
 //!
-//! The first route whose path matches decides; only routes with exactly the same path are told apart
+//! The first route whose path matches decides; only routes with exactly the same path are distinguished
 //! by method. A wider route that comes first therefore hides a narrower one whatever their methods.
 
 use std::sync::Arc;
@@ -27,7 +27,7 @@ pub(super) fn warn(routes: &[(Arc<Route>, &RawRoute)], diagnostics: &mut Diagnos
     }
 }
 
-/// Where encoded slashes are rejected, a path with one is nobody's.
+/// Where encoded slashes are rejected, no route gets a path with one.
 pub(super) fn warn_of_slashes(routes: &[(Arc<Route>, &RawRoute)], diagnostics: &mut Diagnostics) {
     for (config, raw) in routes {
         if config.matching.path.to_string().contains("%2F") {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::Method;
 
 use super::{
-    Form, backend, cache, exposed, form_of, reach, refuse_duplicates, refuse_form, signature,
+    PathForm, backend, cache, exposed, form_of, reach, refuse_duplicates, refuse_form, signature,
 };
 use crate::config::Route;
 use crate::config::raw::backend::Backend;
@@ -15,11 +15,11 @@ use crate::route::{self, PathPattern};
 use crate::settings::declare::Word;
 use crate::settings::decode::Setting;
 use crate::settings::diagnostic::Diagnostics;
-use crate::settings::lists::At;
-use crate::settings::values::Text;
+use crate::settings::lists::Placed;
+use crate::settings::values::PlainText;
 use crate::{limit, signature as stage};
 
-/// What events say where no route matched.
+/// The route of events where no route matched.
 const RESERVED_NAME: &str = "none";
 
 pub(super) fn check(file: &File, diagnostics: &mut Diagnostics) -> Option<Vec<Arc<Route>>> {
@@ -102,7 +102,7 @@ fn one(
     })
 }
 
-/// A limit for a client that no scheme of the route knows would hold for nobody.
+/// A limit for a client that no scheme of the route has would apply to no request.
 fn refuse_unknown_clients(
     raw: &RawRoute,
     schemes: &[stage::Config],
@@ -116,7 +116,7 @@ fn refuse_unknown_clients(
     let named = limits
         .iter()
         .filter_map(|limit| limit.value.clients.value());
-    for At { place, value } in named.flat_map(|clients| &clients.0) {
+    for Placed { place, value } in named.flat_map(|clients| &clients.0) {
         if !known.contains(&value.0.as_str()) {
             let message = match &known[..] {
                 [] => "without a signature no client has a name; remove `clients`".to_owned(),
@@ -131,19 +131,19 @@ fn refuse_unknown_clients(
     }
 }
 
-fn path(raw: &Setting<Text>, diagnostics: &mut Diagnostics) -> Option<PathPattern> {
-    let Text(text) = raw.value()?;
+fn path(raw: &Setting<PlainText>, diagnostics: &mut Diagnostics) -> Option<PathPattern> {
+    let PlainText(text) = raw.value()?;
     let prefix = text.strip_suffix('*');
     if prefix.unwrap_or(text).contains('*') {
-        diagnostics.error(raw.place, "`*` may only stand at the end of a path");
+        diagnostics.error(raw.place, "`*` is only allowed at the end of a path");
         return None;
     }
     let form = match prefix {
-        // A prefix may end inside a segment: `/a/.*` stands for `/a/.env`. So it is looked at with
+        // A prefix may end inside a segment: `/a/.*` matches `/a/.env`. So it is checked with
         // one more character behind it.
         Some(prefix) if !prefix.is_empty() => match form_of(&format!("{prefix}x")) {
-            Form::Other(form) => {
-                Form::Other(format!("{}*", form.strip_suffix('x').unwrap_or(&form)))
+            PathForm::Other(form) => {
+                PathForm::Other(format!("{}*", form.strip_suffix('x').unwrap_or(&form)))
             }
             form => form,
         },
@@ -158,7 +158,7 @@ fn path(raw: &Setting<Text>, diagnostics: &mut Diagnostics) -> Option<PathPatter
 
 fn methods(raw: &RawRoute) -> Vec<Method> {
     let mut methods: Vec<Method> = Vec::new();
-    for At { value, .. } in raw.methods.value().map_or(&[][..], |methods| &methods.0) {
+    for Placed { value, .. } in raw.methods.value().map_or(&[][..], |methods| &methods.0) {
         if let Ok(method) = Method::from_bytes(value.word().as_bytes())
             && !methods.contains(&method)
         {
@@ -168,7 +168,7 @@ fn methods(raw: &RawRoute) -> Vec<Method> {
     methods
 }
 
-/// What the file says, else the platform of the first scheme that has one.
+/// The configured platform, else that of the first scheme that has one.
 fn platform(raw: &RawRoute) -> &str {
     if let Some(platform) = raw.platform.value() {
         return &platform.0;
@@ -195,7 +195,7 @@ fn rate_limits(raw: &RawRoute, diagnostics: &mut Diagnostics) -> Vec<limit::Conf
 }
 
 fn rate_limit(
-    At { place, value }: &At<RateLimit>,
+    Placed { place, value }: &Placed<RateLimit>,
     diagnostics: &mut Diagnostics,
 ) -> Option<limit::Config> {
     if value.rate.is_absent() && value.tokens.is_absent() {

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use crate::config::raw::events::Events;
 use crate::settings::decode::Setting;
 use crate::settings::diagnostic::Diagnostics;
-use crate::settings::values::Secret;
+use crate::settings::values::SecretText;
 use crate::ship::{BatchLimits, Config, spool};
 
-/// What is shipped where; `Some(None)` when nothing is. A spool alone is warned of.
+/// The settings of shipping; `Some(None)` when nothing is shipped. A spool alone causes a warning.
 pub(super) fn check(events: &Events, diagnostics: &mut Diagnostics) -> Option<Option<Config>> {
     let Some(raw) = events.elasticsearch.value() else {
         if events.spool.is_written() && !events.elasticsearch.is_written() {
@@ -19,7 +19,7 @@ pub(super) fn check(events: &Events, diagnostics: &mut Diagnostics) -> Option<Op
     };
     let batch = raw.batch.value()?;
     let user = raw.username.value().map(|text| text.0.clone());
-    // A variable that is not set comes out empty: then nobody has to say who they are.
+    // A variable that is not set is empty: then there is no authentication.
     let user = user.filter(|user| !user.is_empty());
     let (password, api_key) = (secret(&raw.password), secret(&raw.api_key));
     if user.is_none() && password.is_some() {
@@ -28,8 +28,11 @@ pub(super) fn check(events: &Events, diagnostics: &mut Diagnostics) -> Option<Op
         diagnostics.error(raw.password.place, missing);
         return None;
     }
-    // The key becomes a header as it stands.
-    let is_key = |key: &String| key.bytes().all(|byte| byte.is_ascii_graphic());
+    // The key is sent in a header unchanged.
+    let is_key = |key: &SecretText| {
+        let mut bytes = key.expose_secret().bytes();
+        bytes.all(|byte| byte.is_ascii_graphic())
+    };
     if !api_key.as_ref().is_none_or(is_key) {
         let wrong = "an API key is printable ASCII without spaces, as Elasticsearch encodes it";
         diagnostics.error(raw.api_key.place, wrong);
@@ -41,7 +44,7 @@ pub(super) fn check(events: &Events, diagnostics: &mut Diagnostics) -> Option<Op
             .value()?
             .0
             .iter()
-            .map(|url| url.value.0.clone())
+            .map(|url| url.value.0.expose_secret().to_owned())
             .collect(),
         username: user,
         password,
@@ -70,7 +73,7 @@ fn spool(events: &Events) -> Option<spool::Config> {
     })
 }
 
-fn secret(setting: &Setting<Secret>) -> Option<String> {
-    let text = setting.value()?.expose();
-    (!text.is_empty()).then(|| text.to_owned())
+fn secret(setting: &Setting<SecretText>) -> Option<SecretText> {
+    let secret = setting.value()?;
+    (!secret.expose_secret().is_empty()).then(|| secret.clone())
 }

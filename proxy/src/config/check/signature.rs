@@ -2,10 +2,10 @@
 
 use crate::config::raw::route::Route;
 use crate::settings::diagnostic::Diagnostics;
-use crate::settings::lists::{At, refuse_duplicates};
+use crate::settings::lists::{Placed, refuse_duplicates};
 use crate::signature::Config;
 
-/// All entries of a route. `None` when anything is wrong with one.
+/// All entries of a route. `None` when one of them is invalid.
 pub(super) fn check(route: &Route, diagnostics: &mut Diagnostics) -> Option<Vec<Config>> {
     if route.signature.is_absent() {
         return Some(Vec::new());
@@ -14,10 +14,10 @@ pub(super) fn check(route: &Route, diagnostics: &mut Diagnostics) -> Option<Vec<
     let list = &route.signature.value()?.0;
     let schemes = list
         .iter()
-        .filter_map(|At { place, value }| Some((value.scheme()?, *place)));
+        .filter_map(|Placed { place, value }| Some((value.scheme()?, *place)));
     refuse_duplicates("scheme of this route", schemes, diagnostics);
     let mut checked = Vec::with_capacity(list.len());
-    for At { value, .. } in list {
+    for Placed { value, .. } in list {
         checked.extend(value.check(name, diagnostics));
     }
     (checked.len() == list.len()).then_some(checked)

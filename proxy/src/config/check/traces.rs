@@ -39,7 +39,7 @@ pub(super) fn check(
     };
     let share = raw.sample.get()?.0;
     let config = raw.otlp.value().map(|url| Config {
-        url: traces_url(&url.0),
+        url: traces_url(url.0.expose_secret()),
         headers: headers.map(pairs).unwrap_or_default(),
     });
     let share = config.is_some().then_some(share);

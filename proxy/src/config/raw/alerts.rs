@@ -9,55 +9,55 @@ use crate::alert::per::Per;
 use crate::alert::signal::{self, Signal};
 use crate::config::labels::{LabelName, LabelValue};
 use crate::settings::declare::{one_of, settings, unknown};
-use crate::settings::decode::{Invalid, Scalar};
-use crate::settings::lists::{Entries, List};
+use crate::settings::decode::{FromScalar, Invalid};
+use crate::settings::lists::{List, NamedValues};
 use crate::settings::url::ServiceUrl;
-use crate::settings::values::{Count, MaybeEmptyText, RuleName, Threshold, Time};
+use crate::settings::values::{Count, MaybeEmptyText, RuleName, Threshold, TimeSpan};
 
 settings! {
     /// What is monitored, and who is notified.
     struct Alerts {
-        /// Of every alert, beside alertname, severity, instance and the rule's own. `instance` is the host's name and the first listener's port unless it stands here.
-        labels: Entries<LabelName, LabelValue> [default "{}"] restart,
+        /// Labels of every alert, in addition to alertname, severity, instance and those of the rule. `instance` is the host's name and the first listener's port unless it is set here.
+        labels: NamedValues<LabelName, LabelValue> [default "{}"] restart,
         /// How often the rules are evaluated.
-        evaluate_every: Time [default "15s"] reload,
-        /// How far back they look.
-        window: Time [default "5m"] reload,
-        /// In the window; below it a tier stays as it is, and says so.
+        evaluate_every: TimeSpan [default "15s"] reload,
+        /// The period that rules evaluate.
+        window: TimeSpan [default "5m"] reload,
+        /// Requests in the window; with fewer, the tier is held and shown as held.
         minimum_requests: Count<0> [default "20"] reload,
-        /// Up above warning or critical, down at or below recovery.
+        /// A tier is raised above warning or critical, and lowered at or below recovery.
         rules: List<Rule> [default DEFAULT_RULES.as_str()] reload,
-        /// The file in which alerts in force and silences outlive a restart; "" for none.
+        /// The file that keeps active alerts and silences over a restart; "" for none.
         state: MaybeEmptyText [default "data/alerts.json"] restart,
-        /// Where the admin side is reached from outside, for links; its own address by default.
+        /// The external address of the admin API, for links; its own address by default.
         console_url: ServiceUrl [optional] restart,
         ..notifiers: Notifiers
     }
 }
 
 settings! {
-    /// When a tier goes up and down.
+    /// When the tier of an alert is raised and lowered.
     struct Rule {
-        /// What the alert is called.
+        /// The name of the alert.
         name: RuleName [required] reload,
-        /// What is measured.
+        /// The measured signal.
         signal: &'static Signal [required] reload,
-        /// What has a tier of its own; left out: all traffic together.
+        /// The label whose values are evaluated separately; left out: all traffic together.
         per: Per [optional] reload,
-        /// Beyond it: warning.
+        /// The threshold of a warning.
         warning: Threshold [required] reload,
-        /// Beyond it: critical.
+        /// The threshold of a critical alert.
         critical: Threshold [required] reload,
-        /// At it or better: well again.
+        /// The threshold of recovery.
         recovery: Threshold [required] reload,
-        /// For how long.
-        r#for: Time<0> [default "30s"] reload,
-        /// A page of your own for those who get the alert.
+        /// How long a threshold must be exceeded, or recovery last, before the tier changes.
+        r#for: TimeSpan<0> [default "30s"] reload,
+        /// The address of your own runbook for the alert.
         runbook: ServiceUrl [optional] reload,
     }
 }
 
-/// The rules of a file that has none: those that signals bring along.
+/// The rules of a file that has none: the default rules of the signals.
 static DEFAULT_RULES: LazyLock<String> = LazyLock::new(|| {
     let rules = signal::ALL.iter().filter_map(|signal| {
         let (name, rule) = (signal.name, signal.default_rule?);
@@ -69,7 +69,7 @@ static DEFAULT_RULES: LazyLock<String> = LazyLock::new(|| {
     format!("[{}]", rules.collect::<Vec<_>>().join(", "))
 });
 
-impl Scalar for &'static Signal {
+impl FromScalar for &'static Signal {
     fn expected() -> String {
         one_of(&signal_names())
     }
@@ -87,7 +87,7 @@ fn signal_names() -> Vec<&'static str> {
     signal::ALL.iter().map(|signal| signal.name).collect()
 }
 
-impl Scalar for Per {
+impl FromScalar for Per {
     fn expected() -> String {
         one_of(&labels())
     }

@@ -4,45 +4,45 @@ use http::HeaderName;
 use serde_json::{Value, json};
 
 use crate::settings::declare::{choice, settings};
-use crate::settings::decode::{Invalid, Scalar};
-use crate::settings::lists::{Entries, List};
-use crate::settings::url::Endpoint;
-use crate::settings::values::{Count, HeaderText, Name, Share, Text, Time};
+use crate::settings::decode::{FromScalar, Invalid};
+use crate::settings::lists::{List, NamedValues};
+use crate::settings::url::EndpointUrl;
+use crate::settings::values::{Count, HeaderText, Percentage, PlainText, Slug, TimeSpan};
 
 settings! {
     /// A service that requests are forwarded to.
     struct Backend {
         /// Its name in routes.
-        name: Name [required] reload,
+        name: Slug [required] reload,
         /// Scheme, host and port of each of its instances.
-        endpoints: List<Endpoint, 1> [required] reload,
-        /// How an endpoint is picked; consistent: by conversation, else client.
+        endpoints: List<EndpointUrl, 1> [required] reload,
+        /// How an endpoint is chosen; consistent: by conversation, else by client.
         load_balancing: LoadBalancing [default "round_robin"] reload,
-        /// For a connection to be established.
-        connect_timeout: Time [default "1s"] reload,
-        /// Until the first byte of a response.
-        first_byte_timeout: Time [default "60s"] reload,
-        /// Between two chunks of a response.
-        idle_timeout: Time [default "30s"] reload,
-        /// For the whole response.
-        total_timeout: Time [default "300s"] reload,
+        /// Timeout for a connection to be established.
+        connect_timeout: TimeSpan [default "1s"] reload,
+        /// Timeout until the first byte of a response.
+        first_byte_timeout: TimeSpan [default "60s"] reload,
+        /// Timeout between two chunks of a response.
+        idle_timeout: TimeSpan [default "30s"] reload,
+        /// Timeout of the whole response.
+        total_timeout: TimeSpan [default "300s"] reload,
         /// Connections kept for the next request.
         pool: Pool [default "{}"] reload,
-        /// A request is retried only where it is safe.
+        /// Retries; a request is retried only if it is safe.
         retry: Retry [default "{}"] reload,
-        /// Stops using an endpoint that fails.
+        /// Circuit breaker: stops using an endpoint that fails.
         circuit_breaker: CircuitBreaker [default "{}"] reload,
-        /// Probes each endpoint.
+        /// Active health checks of each endpoint.
         health_check: HealthCheck [default "{}"] reload,
-        /// Set towards the backend, never logged.
-        request_headers: Entries<HeaderName, HeaderText> [optional] reload,
+        /// Headers that are set on requests to the backend; never logged.
+        request_headers: NamedValues<HeaderName, HeaderText> [optional] reload,
         /// A stream of chat completions whose client did not request usage is sent with a request for it, and the chunk that
         /// reports it is removed from what the client gets.
         ask_usage: bool [default "false"] reload,
-        /// Put before the path of every request.
-        path_prefix: Text [optional] reload,
-        /// The backend that is used when this one has no endpoint to offer.
-        fallback: Name [optional] reload,
+        /// Prefix of the path of every request.
+        path_prefix: PlainText [optional] reload,
+        /// The backend that is used when this one has no available endpoint.
+        fallback: Slug [optional] reload,
     }
 }
 
@@ -51,57 +51,57 @@ settings! {
     struct Pool {
         /// Idle connections to each endpoint.
         idle_connections: Count<0> [default "128"] reload,
-        /// How long a connection may be idle.
-        idle_timeout: Time [default "50s"] reload,
+        /// How long a pooled connection may be idle.
+        idle_timeout: TimeSpan [default "50s"] reload,
     }
 }
 
 settings! {
     /// When a request is retried.
     struct Retry {
-        /// Attempts in all.
+        /// Attempts in total.
         attempts: Count [default "3"] reload,
-        /// Waits backoff * 2^(n-1), with jitter, and never past total_timeout.
-        backoff: Time<0> [default "1s"] reload,
+        /// Waits backoff * 2^(n-1), with jitter, and never beyond total_timeout.
+        backoff: TimeSpan<0> [default "1s"] reload,
         /// Failures that are retried.
         when: List<RetryCause> [default "[connect, reset_before_response, '502', '503', '504']"] reload,
-        /// Of the backend's live requests: past it nothing is retried.
-        budget: Share [default "20%"] reload,
+        /// Share of the backend's requests in flight; beyond it nothing is retried.
+        budget: Percentage [default "20%"] reload,
     }
 }
 
 settings! {
-    /// Stops using an endpoint that fails.
+    /// Circuit breaker: stops using an endpoint that fails.
     struct CircuitBreaker {
-        /// The share of failures at which it opens.
-        failure_ratio: Share [default "50%"] reload,
-        /// In the window; below it the breaker stays closed.
+        /// The share of failures at which the breaker opens.
+        failure_ratio: Percentage [default "50%"] reload,
+        /// Requests in the window; with fewer, the breaker stays closed.
         minimum_requests: Count [default "20"] reload,
-        /// How far back it looks.
-        window: Time [default "10s"] reload,
-        /// How long it stays open.
-        open_for: Time [default "15s"] reload,
+        /// The period that the breaker evaluates.
+        window: TimeSpan [default "10s"] reload,
+        /// How long the breaker stays open.
+        open_for: TimeSpan [default "15s"] reload,
     }
 }
 
 settings! {
-    /// Probes each endpoint.
+    /// Active health checks of each endpoint.
     struct HealthCheck {
         /// The path that is requested.
-        path: Text [default "/healthz"] reload,
-        /// How often.
-        interval: Time [default "5s"] reload,
-        /// How long a probe may take.
-        timeout: Time [default "1s"] reload,
-        /// Successful probes until it is healthy again.
+        path: PlainText [default "/healthz"] reload,
+        /// The time between two probes.
+        interval: TimeSpan [default "5s"] reload,
+        /// Timeout of a probe.
+        timeout: TimeSpan [default "1s"] reload,
+        /// Successful probes until an endpoint is healthy again.
         healthy_after: Count [default "2"] reload,
-        /// Failed probes until it is unhealthy.
+        /// Failed probes until an endpoint is unhealthy.
         unhealthy_after: Count [default "3"] reload,
     }
 }
 
 choice! {
-    /// How an endpoint is picked.
+    /// How an endpoint is chosen.
     enum LoadBalancing {
         RoundRobin = "round_robin",
         LeastRequest = "least_request",
@@ -112,7 +112,7 @@ choice! {
 /// `connect`, `reset_before_response`, or a status of 500 or more.
 pub(crate) struct RetryCause;
 
-impl Scalar for RetryCause {
+impl FromScalar for RetryCause {
     fn expected() -> String {
         "`connect`, `reset_before_response` or a status from 500 to 599".to_owned()
     }

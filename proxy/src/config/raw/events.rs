@@ -4,31 +4,33 @@ use http::HeaderName;
 use serde_json::{Value, json};
 
 use crate::settings::declare::{choice, settings};
-use crate::settings::decode::{Invalid, Scalar};
-use crate::settings::lists::{Entries, List};
+use crate::settings::decode::{FromScalar, Invalid};
+use crate::settings::lists::{List, NamedValues};
 use crate::settings::url::ServiceUrl;
-use crate::settings::values::{Count, HeaderText, Secret, Share, Size, Text, Time};
+use crate::settings::values::{
+    Count, HeaderText, Percentage, PlainText, SecretText, Size, TimeSpan,
+};
 
 settings! {
-    /// One structured event a request.
+    /// One structured event per request.
     struct Events {
-        /// To the standard output.
+        /// Writes events to the standard output.
         stdout: bool [default "false"] restart,
-        /// To a file; left out: none.
+        /// Writes events to a file; left out: no file.
         file: EventFile [optional] restart,
-        /// What is not yet in Elasticsearch.
+        /// Events that are not yet in Elasticsearch.
         spool: Spool [default "{}"] restart,
-        /// Left out: file and stdout only.
+        /// Ships events to Elasticsearch or OpenSearch; left out: file and stdout only.
         elasticsearch: Elasticsearch [optional] restart,
-        /// What is kept of prompts and responses.
+        /// How prompts and responses are recorded.
         content: Content [default "none"] reload,
-        /// Of successful requests; errors and slow ones are always kept.
-        sample: Share [default "100%"] reload,
-        /// A request that took longer is slow.
-        slow: Time [default "1s"] reload,
-        /// The value of service.environment.
-        environment: Text [default "production"] restart,
-        /// Log of rejected requests and of starts; left out: no such log.
+        /// Share of successful requests; failed and slow ones are always recorded.
+        sample: Percentage [default "100%"] reload,
+        /// A request that takes longer is slow.
+        slow: TimeSpan [default "1s"] reload,
+        /// The value of `service.environment` in events and spans.
+        environment: PlainText [default "production"] restart,
+        /// Audit log of rejected requests and of starts; left out: no audit log.
         audit: Audit [optional] restart,
     }
 }
@@ -36,89 +38,89 @@ settings! {
 settings! {
     /// The event file.
     struct EventFile {
-        /// Where it is.
-        path: Text [default "data/events.ndjson"] restart,
+        /// The path of the file.
+        path: PlainText [default "data/events.ndjson"] restart,
         /// The size at which it is rotated.
         rotate_at: Size [default "100MiB"] restart,
-        /// Rotated files older than this are removed.
-        keep: Time [default "30d"] restart,
+        /// Rotated files that are older are removed.
+        keep: TimeSpan [default "30d"] restart,
     }
 }
 
 settings! {
-    /// The log of rejections, chained by hashes.
+    /// The audit log, chained by hashes.
     struct Audit {
-        /// Where it is.
-        path: Text [default "data/audit.ndjson"] restart,
-        /// Files older than this are removed.
-        keep: Time [default "30d"] restart,
+        /// The path of the file.
+        path: PlainText [default "data/audit.ndjson"] restart,
+        /// Rotated files that are older are removed.
+        keep: TimeSpan [default "30d"] restart,
     }
 }
 
 settings! {
-    /// What is not yet in Elasticsearch.
+    /// Events that are not yet in Elasticsearch.
     struct Spool {
-        /// A folder.
-        path: Text [default "data/spool"] restart,
-        /// The most it may take.
+        /// The folder of the spool.
+        path: PlainText [default "data/spool"] restart,
+        /// The largest size of the spool.
         bytes: Size [default "1GiB"] restart,
-        /// The longest time until an event is safe on the disk.
-        sync: Time [default "500ms"] restart,
+        /// The longest time until an event is synced to disk.
+        sync: TimeSpan [default "500ms"] restart,
     }
 }
 
 settings! {
-    /// Where events are searched.
+    /// An Elasticsearch or OpenSearch cluster.
     struct Elasticsearch {
-        /// Its nodes.
+        /// The addresses of its nodes.
         urls: List<ServiceUrl, 1> [required] restart,
-        /// Left out: no authentication.
-        username: Text [optional] restart,
-        /// Of the user.
-        password: Secret [optional] restart,
+        /// The user; left out: no authentication.
+        username: PlainText [optional] restart,
+        /// The password of the user.
+        password: SecretText [optional] restart,
         /// An API key as Elasticsearch encodes it, instead of a user.
-        api_key: Secret [optional] restart,
-        /// Certificates of your own that are trusted, in PEM.
-        ca_file: Text [optional] restart,
-        /// Where access events go.
+        api_key: SecretText [optional] restart,
+        /// Additional trusted certificates, in PEM.
+        ca_file: PlainText [optional] restart,
+        /// The data stream of access events.
         data_stream: DataStream [default "logs-weir.access-default"] restart,
-        /// How long they are kept there.
-        retention: Time [default "30d"] restart,
-        /// How many are sent at once.
+        /// How long events are kept there.
+        retention: TimeSpan [default "30d"] restart,
+        /// The size of a bulk request.
         batch: Batch [default "{}"] restart,
-        /// Of one bulk request.
-        timeout: Time [default "30s"] restart,
+        /// Timeout of one bulk request.
+        timeout: TimeSpan [default "30s"] restart,
     }
 }
 
 settings! {
-    /// A bulk request is sent when one of them is reached.
+    /// A bulk request is sent when one of these is reached.
     struct Batch {
-        /// Events in it.
+        /// Events in a bulk request.
         events: Count [default "1600"] restart,
-        /// Bytes in it.
+        /// Bytes in a bulk request.
         bytes: Size [default "5MiB"] restart,
         /// The longest time an event waits for others.
-        wait: Time [default "1s"] restart,
+        wait: TimeSpan [default "1s"] restart,
     }
 }
 
 settings! {
     /// Spans of requests.
     struct Traces {
-        /// Where spans go; left out: nothing is exported.
+        /// The address of the OTLP collector; left out: nothing is exported.
         otlp: ServiceUrl [optional] restart,
-        /// Of traces that begin here; the decision of an incoming trace is kept.
-        sample: Share [default "10%"] reload,
+        /// Share of traces that begin here; the sampling decision of an incoming trace is respected.
+        sample: Percentage [default "10%"] reload,
         /// Whether an incoming trace is continued.
         trust_incoming: bool [default "true"] reload,
-        /// Sent to the collector with every request, never logged.
-        headers: Entries<HeaderName, HeaderText> [optional] restart,
+        /// Headers of every request to the collector; never logged.
+        headers: NamedValues<HeaderName, HeaderText> [optional] restart,
     }
 }
 
 choice! {
-    /// What is kept of prompts and responses.
+    /// How prompts and responses are recorded.
     enum Content {
         None = "none",
         Hash = "hash",
@@ -129,7 +131,7 @@ choice! {
 /// `type-dataset-namespace`, as Elasticsearch names data streams.
 pub(crate) struct DataStream(pub(crate) String);
 
-impl Scalar for DataStream {
+impl FromScalar for DataStream {
     fn expected() -> String {
         "a data stream such as logs-weir.access-default (type-dataset-namespace, lower case)"
             .to_owned()

@@ -3,10 +3,10 @@
 use crate::alert::notify;
 use crate::alert::notify::kind::{NotifierKind, RawSettings};
 use crate::settings::changes::Effect;
-use crate::settings::declare::Family;
+use crate::settings::declare::KeyFamily;
 use crate::settings::decode::{Block, Setting};
 use crate::settings::diagnostic::Diagnostics;
-use crate::settings::node::Place;
+use crate::settings::node::FilePosition;
 use crate::settings::presence::Presence;
 use crate::settings::schema::Mapping;
 
@@ -15,7 +15,7 @@ pub(in crate::config) struct Notifiers(
     pub(in crate::config) Vec<(&'static NotifierKind, Setting<Box<dyn RawSettings>>)>,
 );
 
-impl Family for Notifiers {
+impl KeyFamily for Notifiers {
     const EFFECT: Effect = Effect::Restart;
 
     fn keys() -> Vec<&'static str> {
@@ -39,7 +39,7 @@ impl Family for Notifiers {
         }
     }
 
-    fn written(&self, written: &mut Vec<(&'static str, Place)>) {
+    fn written(&self, written: &mut Vec<(&'static str, FilePosition)>) {
         let settings = self.0.iter().filter(|(_, setting)| setting.is_written());
         written.extend(settings.map(|(kind, setting)| (kind.key, setting.place)));
     }

@@ -5,59 +5,59 @@ use serde_json::{Value, json};
 
 use crate::limit;
 use crate::settings::declare::{choice, settings};
-use crate::settings::decode::{Invalid, Scalar};
+use crate::settings::decode::{FromScalar, Invalid};
 use crate::settings::lists::{List, OneOrMany};
-use crate::settings::values::{Count, Name, Network, Size, Text, Time};
+use crate::settings::values::{Count, Network, PlainText, Size, Slug, TimeSpan};
 use crate::signature::entry::Signature;
 use crate::units::Rate;
 
 settings! {
-    /// Which requests go where, and what they must satisfy.
+    /// Which requests are forwarded where, and what they must satisfy.
     struct Route {
         /// Its name in metrics and events.
-        name: Name [required] reload,
-        /// Exact; with a trailing * a prefix.
-        path: Text [required] reload,
+        name: Slug [required] reload,
+        /// An exact path, or a prefix with a trailing *.
+        path: PlainText [required] reload,
         /// Left out: every method.
         methods: List<MethodName, 1> [optional] reload,
         /// The name of the backend.
-        backend: Name [required] reload,
-        /// The label; api by default, or what the signature's platform is called.
-        platform: Name [optional] reload,
+        backend: Slug [required] reload,
+        /// The platform label; api by default, or the platform of the signature scheme.
+        platform: Slug [optional] reload,
         /// Source networks; left out: every address.
         allow: List<Network, 1> [guard] reload,
         /// One, or a list: the first whose headers are present decides. Left out: no signature is required.
         signature: OneOrMany<Signature> [guard] reload,
-        /// All of them are checked; the first that rejects decides.
+        /// Rate limits; all of them apply.
         rate_limits: List<RateLimit> [optional] reload,
-        /// Requests at once on this route; past it 503 at once.
+        /// Concurrent requests on this route; beyond it requests are rejected with 503.
         concurrency: Count [optional] reload,
         /// Stored responses.
         cache: Cache [optional] reload,
-        /// Turns kept per conversation.
+        /// Turns stored per conversation.
         conversation: Conversation [optional] reload,
-        /// The largest body; that of limits by default.
+        /// The largest body; `limits.body_bytes` by default.
         body_bytes: Size<0> [optional] reload,
-        /// For the whole body; that of limits by default.
-        body_timeout: Time [optional] reload,
+        /// The timeout of the whole body; `limits.body_timeout` by default.
+        body_timeout: TimeSpan [optional] reload,
     }
 }
 
 settings! {
-    /// Requests or tokens per time.
+    /// A rate limit (GCRA): requests or tokens per period.
     struct RateLimit {
         /// Its name in headers and metrics.
-        name: Name [required] reload,
-        /// Requests.
+        name: Slug [required] reload,
+        /// Sustained rate of requests.
         rate: Rate [optional] reload,
-        /// Tokens of models.
+        /// Sustained rate of model tokens.
         tokens: Rate [optional] reload,
-        /// How many at once; one second's worth by default.
+        /// Requests at once; one second's worth by default.
         burst: Count [optional] reload,
-        /// client, address, platform, route or header:NAME.
+        /// What is counted separately: client, address, platform, route or header:NAME.
         by: LimitBy [default "client"] reload,
-        /// Only for these clients; left out: for all.
-        clients: List<Name, 1> [guard] reload,
+        /// The clients that the limit applies to; left out: all.
+        clients: List<Slug, 1> [guard] reload,
         /// Counted in Redis, over all replicas.
         shared: bool [default "false"] reload,
     }
@@ -66,30 +66,30 @@ settings! {
 settings! {
     /// Stored responses.
     struct Cache {
-        /// Equal requests get the same response; true unless http is.
+        /// Identical requests get the stored response; true unless http is set.
         answers: bool [optional] reload,
-        /// In this process; the least recently used is evicted first.
+        /// Memory in this process; the least recently used entries are evicted first.
         memory: Size [default "100MiB"] reload,
-        /// In Redis and in memory.
-        ttl: Time [default "1h"] reload,
+        /// How long a response is stored, in Redis and in memory.
+        ttl: TimeSpan [default "1h"] reload,
         /// Who shares a response.
         scope: Scope [default "client"] reload,
-        /// Forwarded headers that do not change a response, beside the known harmless ones.
+        /// Forwarded headers that do not change a response, in addition to the known harmless ones.
         ignore_headers: List<HeaderName> [optional] reload,
-        /// Equal requests in flight are sent once.
+        /// Identical requests in flight are sent once (against cache stampedes).
         coalesce: bool [default "true"] reload,
-        /// RFC 9111, by what the backend's headers allow.
+        /// HTTP caching (RFC 9111), as the backend's headers allow.
         http: bool [default "false"] reload,
     }
 }
 
 settings! {
-    /// Turns kept per conversation.
+    /// Turns stored per conversation.
     struct Conversation {
-        /// 0: off.
+        /// Turns that are stored; 0: off.
         rounds: Count<0> [default "5"] reload,
-        /// How long a conversation is kept without a turn.
-        idle: Time [default "30m"] reload,
+        /// How long a conversation is stored without a new turn.
+        idle: TimeSpan [default "30m"] reload,
     }
 }
 
@@ -115,10 +115,10 @@ choice! {
     }
 }
 
-/// What a limit counts by.
+/// What a limit counts separately.
 pub(crate) struct LimitBy(pub(crate) limit::By);
 
-impl Scalar for LimitBy {
+impl FromScalar for LimitBy {
     fn expected() -> String {
         "one of `client`, `address`, `platform`, `route`, `header:NAME`".to_owned()
     }

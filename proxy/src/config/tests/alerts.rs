@@ -28,11 +28,11 @@ signal: error_rate, warning: 1.5, critical: 3%, recovery: 1% => a share such as 
 #[test]
 fn contradictory_settings_of_a_rule_are_reported() {
     for line in WRONG.lines().filter(|line| !line.is_empty()) {
-        let (rest, told) = line.split_once(" => ").expect("a case");
+        let (rest, expected) = line.split_once(" => ").expect("a case");
         let error = invalid(&rule(rest));
         assert_eq!(error.list.len(), 1, "{line}: {error}");
         assert_eq!(error.list[0].line, 3);
-        assert!(error.list[0].message.contains(told), "{line}: {error}");
+        assert!(error.list[0].message.contains(expected), "{line}: {error}");
     }
 }
 
@@ -50,11 +50,11 @@ const WRONG_LABELS: &str = "
 #[test]
 fn labels_that_alerts_cannot_have_are_reported() {
     for line in WRONG_LABELS.lines().filter(|line| !line.is_empty()) {
-        let (labels, told) = line.split_once(" => ").expect("a case");
+        let (labels, expected) = line.split_once(" => ").expect("a case");
         let error = invalid(&format!("{LEAST}alerts: {{labels: {labels}}}\n"));
         assert_eq!(error.list.len(), 1, "{line}: {error}");
         let message = &error.list[0].message;
-        assert!(message.contains(told), "{line}: {error}");
+        assert!(message.contains(expected), "{line}: {error}");
     }
 }
 
@@ -128,7 +128,7 @@ fn the_defaults_are_three_rules_without_notifiers() {
 
 #[test]
 fn invalid_settings_of_notifiers_are_reported() {
-    for (extra, told) in [
+    for (extra, expected) in [
         ("evaluate_every: 50ms", "at least 100ms"),
         (
             "evaluate_every: 1m, window: 30s",
@@ -163,7 +163,7 @@ fn invalid_settings_of_notifiers_are_reported() {
         ("rules: [{name: 'a b'}]", "letters, digits and _"),
     ] {
         let error = invalid(&format!("{LEAST}alerts: {{{extra}}}\n"));
-        assert!(error.to_string().contains(told), "{extra}: {error}");
+        assert!(error.to_string().contains(expected), "{extra}: {error}");
     }
     // With an unset variable there is no notifier.
     let extra = "feishu: {webhook: '${NONE:-}', secret: '${NONE:-}'}, webhook: {url: '${NONE:-}'}, state: ''";

@@ -28,7 +28,7 @@ fn replaced(from: &str, to: &str) -> (Vec<String>, Vec<String>) {
 }
 
 #[test]
-fn a_file_that_is_spelled_in_another_way_has_no_changes() {
+fn equivalent_spellings_are_no_changes() {
     for (from, to) in [
         ("60s", "1m"),
         ("cache: {}", "cache: {ttl: 60m, memory: 100MiB}"),
@@ -105,7 +105,7 @@ fn routes_in_another_order_are_a_change_of_the_list() {
 }
 
 #[test]
-fn secrets_are_in_no_text_of_a_difference() {
+fn changes_show_no_secret() {
     let (old, new) = (valid(BASE), valid(&BASE.replace("s3cret", "0ther")));
     for shown in [format!("{old:?}"), format!("{:?}", diff(&old, &new))] {
         assert!(

@@ -1,8 +1,8 @@
-//! The contract whole, and what is the same when its defaults are left out.
+//! deploy/examples/full.yaml, and the same configuration without its defaults.
 
 use super::*;
 
-/// The contract with everything left out that it calls a default.
+/// The example without the keys that have their default.
 const TERSE: &str = r#"
 backends:
   - name: assistant
@@ -32,14 +32,14 @@ alerts: {alertmanager: {urls: [http://127.0.0.1:9093]}}
 "#;
 
 #[test]
-fn the_contract_is_right() {
+fn the_full_example_is_valid() {
     let config = valid(FULL).config;
     assert_eq!(config.backends.len(), 2);
     assert_eq!(config.routes.len(), 4);
 }
 
 #[test]
-fn a_default_left_out_is_the_same_as_spelled_out() {
+fn an_omitted_default_equals_a_written_one() {
     let (full, terse) = (valid(FULL).config, valid(TERSE).config);
     assert_eq!(format!("{full:#?}"), format!("{terse:#?}"));
     for (full, terse) in full.routes.iter().zip(&terse.routes) {
@@ -48,7 +48,7 @@ fn a_default_left_out_is_the_same_as_spelled_out() {
 }
 
 #[test]
-fn the_contracts_values_arrive() {
+fn values_of_the_full_example_are_loaded() {
     let config = valid(FULL).config;
     assert_eq!(config.listen[0].address.to_string(), "0.0.0.0:8080");
     assert!(config.listen[0].tls.is_none());
@@ -83,7 +83,7 @@ fn the_contracts_values_arrive() {
 }
 
 #[test]
-fn the_contracts_routes_arrive() {
+fn routes_of_the_full_example_are_loaded() {
     let config = valid(FULL).config;
     let chat = &config.routes[0];
     assert_eq!(
@@ -143,9 +143,9 @@ fn the_contracts_routes_arrive() {
     );
 }
 
-/// Every key that the contract only names in its comments.
+/// Every key that the example only names in comments.
 #[test]
-fn keys_of_the_comments_are_read() {
+fn keys_named_in_comments_are_read() {
     let config = valid(r#"
 listen: [{address: "127.0.0.1:0"}, {address: "127.0.0.1:0"}]
 limits: {body_bytes: 1MiB, body_timeout: 5s}
@@ -168,7 +168,7 @@ routes:
       - {scheme: feishu, verification_token: t}
   - {name: rest, path: "/rest*", backend: a, platform: custom}
 "#).config;
-    assert_eq!(config.admin.token.as_deref(), Some("12345678"));
+    assert_eq!(config.admin.token, Some("12345678".into()));
     assert_eq!(&*config.backends[0].endpoints[0].text, "http://[::1]:8000");
     assert_eq!(&*config.backends[0].endpoints[1].text, "http://example.com");
     let own = &config.routes[0];

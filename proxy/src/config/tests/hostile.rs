@@ -1,4 +1,4 @@
-//! Files that nobody writes by hand: each is an error, quickly, and never a panic.
+//! Hostile files: each is rejected quickly, without a panic.
 
 use super::*;
 

@@ -15,7 +15,7 @@ fn environment(name: &str) -> Option<String> {
     }
 }
 
-fn loaded(text: &str) -> Result<Loaded, ConfigError> {
+fn loaded(text: &str) -> Result<LoadedConfig, ConfigError> {
     parse(text, Path::new("weir.yaml"), &environment)
 }
 

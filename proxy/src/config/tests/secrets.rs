@@ -1,4 +1,4 @@
-//! No secret of a file is printed, whatever is wrong with it.
+//! No secret of a file is printed, however invalid the file is.
 
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
@@ -162,7 +162,7 @@ fn no_secret_is_printed_however_a_file_is_damaged() {
 
 /// A diagnostic on each line, so that each is quoted.
 #[test]
-fn a_secret_is_stars_wherever_it_stands() {
+fn a_secret_is_masked_wherever_it_appears() {
     for beginning in BEGINNINGS {
         let text = BLOCK.replace('%', beginning);
         assert_none(&text, "as it is");
@@ -188,7 +188,7 @@ fn quoted(extra: &str) -> String {
 }
 
 #[test]
-fn what_is_no_secret_is_quoted_column_by_column() {
+fn values_that_are_not_secret_are_quoted_column_by_column() {
     for (written, shown) in [
         (
             "limits: {idle_timeout: 30x} # why",

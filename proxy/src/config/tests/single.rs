@@ -1,13 +1,13 @@
-//! One diagnostic at a time: where it is told, and what the message says.
+//! Single diagnostics: the position and the message of each.
 
 use super::*;
 
-/// Each line is what is written, where the only diagnostic of it is told, and parts of its message:
+/// Each line is what is written, the position of its only diagnostic, and parts of the message:
 /// `written => line:column part & part`; `⏎` is a newline.
 fn table(cases: &str) -> impl Iterator<Item = (String, usize, usize, Vec<&str>)> {
     cases.trim_matches('\n').lines().map(|case| {
-        let (written, told) = case.split_once(" => ").unwrap();
-        let (place, parts) = told.split_once(' ').unwrap();
+        let (written, expected) = case.split_once(" => ").unwrap();
+        let (place, parts) = expected.split_once(' ').unwrap();
         let (line, column) = place.split_once(':').unwrap();
         let (line, column) = (line.parse().unwrap(), column.parse().unwrap());
         (
@@ -145,7 +145,7 @@ fn in_a_route() {
 name: Chat => 3:11 a name of 1 to 64 characters & `Chat`
 name: none => 3:11 `none` is reserved
 path: chat => 3:11 begins with `/`
-path: '/a*b' => 3:11 `*` may only stand at the end
+path: '/a*b' => 3:11 `*` is only allowed at the end
 path: '/a?b' => 3:11 no query
 backend: bssistant => 3:14 did you mean `assistant`?
 methods: [] => 3:14 the list is empty

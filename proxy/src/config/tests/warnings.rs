@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn sentences(loaded: Loaded) -> Vec<String> {
+fn sentences(loaded: LoadedConfig) -> Vec<String> {
     let warnings = loaded.warnings.iter();
     warnings.map(ToString::to_string).collect()
 }
@@ -143,7 +143,7 @@ fn a_route_that_no_request_reaches() {
         &["path: /a, methods: [GET]", "path: /a, methods: [POST]"],
         &["path: /a, methods: [GET]", "path: /a"],
         &["path: '/a/*'", "path: /a"],
-        // Exactly the same path is told apart by method, also past a wider route.
+        // Routes with the same path are distinguished by method, even behind a wider route.
         &[
             "path: /a, methods: [GET]",
             "path: '/*'",
@@ -171,11 +171,11 @@ fn a_path_with_a_slash_that_is_rejected() {
     for quiet in ["", "paths: {}", "paths: {encoded_slash: keep}"] {
         assert_eq!(valid(&text(quiet)).warnings.len(), 0, "{quiet}");
     }
-    let told = "`routes[0].path` (line 4) can never be reached: \
+    let expected = "`routes[0].path` (line 4) can never be reached: \
                 `paths.encoded_slash` rejects paths with %2F.";
     let warnings = valid(&text("paths: {encoded_slash: reject}")).warnings;
     let warnings: Vec<&str> = warnings.iter().map(|warning| &**warning).collect();
-    assert_eq!(warnings, [told]);
+    assert_eq!(warnings, [expected]);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Memory stays bounded whatever addresses come.
+//! Memory is bounded, whatever the addresses.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -23,10 +23,10 @@ fn a_million_addresses_stay_bounded_and_leave_when_idle() {
 }
 
 #[test]
-fn idle_keys_make_room_by_themselves() {
+fn idle_keys_are_forgotten_when_a_shard_is_full() {
     let clock = FakeRelativeClock::default();
     let config = [limit("flood", 1, SECOND, 1, By::Address)];
-    let limits = Limits::with_clock(&config, 6_400, &clock);
+    let limits = RateLimits::with_clock(&config, 6_400, &clock);
     let mut caller = Caller::at("2001:db8::1");
     for number in 0..200_000u128 {
         if number % 100 == 0 {
@@ -40,10 +40,10 @@ fn idle_keys_make_room_by_themselves() {
 }
 
 #[test]
-fn a_flood_shares_slots_and_leaves_known_keys_alone() {
+fn a_flood_shares_slots_and_does_not_affect_known_keys() {
     let clock = FakeRelativeClock::default();
     let config = [limit("flood", 1, HOUR, 3, By::Client)];
-    let limits = Limits::with_clock(&config, 640, &clock);
+    let limits = RateLimits::with_clock(&config, 640, &clock);
     let known = Caller::named("known");
     assert_eq!(admitted(admit(&limits, &known)).remaining, 2);
     let mut caller = Caller::at("192.0.2.1");

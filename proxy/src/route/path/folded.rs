@@ -1,13 +1,12 @@
-//! The folded form of a path: what the most lenient backend could take it for.
+//! The folded form of a path: how the most lenient backend could read it.
 //!
 //! Frameworks decode once more, cut at an encoded `?`, drop `;` parameters, ignore a trailing slash,
-//! white space at the end and the case of letters, each in its own way. The folded form takes all of
-//! that away: decoded to a fixed point, `\` as `/`, slashes merged, dots resolved, cut at `?` and `#`,
+//! white space at the end and the case of letters, each in its own way. The folded form removes all of
+//! that: decoded to a fixed point, `\` as `/`, slashes merged, dots resolved, cut at `?` and `#`,
 //! `;...` dropped in each segment, trailing slashes, dots and white space removed, letters folded. It
-//! only ever chooses a stricter route ([`crate::route::Table::guard`]); no backend is sent it.
+//! only selects a stricter route ([`crate::route::Table::guard`]) and is never sent to a backend.
 
-/// Whether the folded form can be another than this canonical path: a look at each byte, so that an
-/// ordinary path costs no more.
+/// Whether the folded form can differ from this canonical path: one scan, so that an ordinary path costs no more.
 #[must_use]
 pub fn may_differ(canonical: &str) -> bool {
     let bytes = canonical.as_bytes();
@@ -39,9 +38,9 @@ pub fn form(canonical: &str) -> String {
     forms(canonical).0
 }
 
-/// All escapes decoded, also those that only decoding brings about (`%252F`), with `\` as `/`. One pass:
-/// an escape is whole when its last digit is there, and what it stands for may be the digit that another
-/// waits for, so the end of what has been written is all that need be looked at.
+/// All escapes decoded, including those that result from decoding (`%252F`), with `\` as `/`. One pass: an escape is
+/// complete with its last digit, and the decoded byte may complete another escape, so only the end of the output is
+/// checked.
 fn decoded(path: &str) -> String {
     let mut bytes: Vec<u8> = Vec::with_capacity(path.len());
     for &byte in path.as_bytes() {

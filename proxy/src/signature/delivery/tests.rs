@@ -17,8 +17,8 @@ fn store() -> Arc<Deliveries> {
     deliveries(SeenRequests::new(WINDOW, 1))
 }
 
-fn key(number: u8) -> Key {
-    Key::of(&[&[number]])
+fn key(number: u8) -> ReplayKey {
+    ReplayKey::of(&[&[number]])
 }
 
 fn claim(store: &Arc<Deliveries>, number: u8) -> Claim {
@@ -50,7 +50,7 @@ async fn fate(repeat: &mut Repeat) -> Option<Fate> {
 }
 
 #[tokio::test]
-async fn a_repeat_hears_what_became_of_the_first() {
+async fn a_redelivery_gets_the_outcome_of_the_first_request() {
     let store = store();
     let delivery = first(claim(&store, 1));
     let mut waiting: Vec<_> = (0..3).map(|_| repeat(claim(&store, 1))).collect();
@@ -80,7 +80,7 @@ async fn a_repeat_hears_what_became_of_the_first() {
 }
 
 #[tokio::test]
-async fn of_those_that_wait_for_one_that_failed_one_is_the_first_at_a_time() {
+async fn one_waiting_redelivery_at_a_time_follows_a_failed_request() {
     let store = store();
     let mut delivery = first(claim(&store, 1));
     let mut waiting: Vec<_> = (0..4).map(|_| repeat(claim(&store, 1))).collect();
@@ -93,20 +93,20 @@ async fn of_those_that_wait_for_one_that_failed_one_is_the_first_at_a_time() {
             match repeat.again(NOW).await {
                 Claim::First(delivery) => assert!(taken_over.replace(delivery).is_none()),
                 Claim::InProgress(repeat) => still_waiting.push(repeat),
-                Claim::Taken => panic!("nobody took it"),
+                Claim::Taken => panic!("it was not accepted"),
             }
         }
         delivery = taken_over.expect("one is the first");
         waiting = still_waiting;
     }
     drop(delivery);
-    // Nobody waits: it comes again.
+    // Nothing waits: it is redelivered.
     first(claim(&store, 1)).taken(NOW).await;
     assert!(matches!(claim(&store, 1), Claim::Taken));
 }
 
 #[tokio::test]
-async fn a_repeat_that_leaves_is_missed_by_nobody() {
+async fn a_cancelled_redelivery_affects_no_other() {
     let store = store();
     let delivery = first(claim(&store, 1));
     let gone = repeat(claim(&store, 1));
@@ -120,7 +120,7 @@ async fn a_repeat_that_leaves_is_missed_by_nobody() {
 }
 
 #[tokio::test]
-async fn a_panic_of_the_first_is_a_failure() {
+async fn a_panic_of_the_first_request_is_a_failure() {
     let store = store();
     let delivery = first(claim(&store, 1));
     let mut waits = repeat(claim(&store, 1));
@@ -135,7 +135,7 @@ async fn a_panic_of_the_first_is_a_failure() {
 
 /// However long the call takes, and whatever the memory forgets meanwhile.
 #[tokio::test]
-async fn one_in_hand_is_known_past_its_window_and_in_a_full_memory() {
+async fn a_delivery_in_progress_outlives_its_window_and_a_full_memory() {
     let store = deliveries(SeenRequests::with_entries_max(WINDOW, 16));
     let delivery = first(store.claim(key(0), NOW, WINDOW_S, WITHIN));
     for number in 1..=255 {
@@ -154,7 +154,7 @@ async fn one_in_hand_is_known_past_its_window_and_in_a_full_memory() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn in_a_crowd_nobody_is_asked_twice_at_once_and_one_takes_it() {
+async fn of_many_concurrent_redeliveries_one_at_a_time_is_forwarded_until_one_is_accepted() {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     let store = store();

@@ -1,7 +1,7 @@
-//! The little of a Feishu body that decides: `encrypt`, the handshake's fields, tokens and ids.
+//! The fields of a Feishu body that matter: `encrypt`, the handshake's fields, tokens and ids.
 //!
 //! Everything else is skipped without being kept, at any depth, so that a hostile body costs
-//! neither memory nor stack. A body that is no JSON object is not from Feishu.
+//! neither memory nor stack. A body that is not a JSON object is not from Feishu.
 
 use std::borrow::Cow;
 
@@ -20,17 +20,17 @@ const BLOCK_BYTES: usize = 16;
 #[derive(Deserialize)]
 pub(super) struct Envelope<'a> {
     #[serde(borrow, default)]
-    pub(super) encrypt: Text<'a>,
+    pub(super) encrypt: EnvelopeText<'a>,
     #[serde(borrow, default)]
-    challenge: Text<'a>,
+    challenge: EnvelopeText<'a>,
     #[serde(borrow, default)]
-    token: Text<'a>,
+    token: EnvelopeText<'a>,
     #[serde(borrow, default, rename = "type")]
-    kind: Text<'a>,
+    kind: EnvelopeText<'a>,
     #[serde(borrow, default)]
-    schema: Text<'a>,
+    schema: EnvelopeText<'a>,
     #[serde(borrow, default)]
-    uuid: Text<'a>,
+    uuid: EnvelopeText<'a>,
     #[serde(borrow, default)]
     header: Header<'a>,
 }
@@ -39,9 +39,9 @@ pub(super) struct Envelope<'a> {
 #[derive(Default, Deserialize)]
 struct Header<'a> {
     #[serde(borrow, default)]
-    event_id: Text<'a>,
+    event_id: EnvelopeText<'a>,
     #[serde(borrow, default)]
-    token: Text<'a>,
+    token: EnvelopeText<'a>,
 }
 
 /// The check of an address when it is saved in Feishu's console.
@@ -69,7 +69,7 @@ impl<'a> Envelope<'a> {
         })
     }
 
-    /// The verification token: of version 2 in the header, of version 1 beside the event.
+    /// The verification token: in the header of version 2, next to the event in version 1.
     pub(super) fn token(&self) -> Option<&str> {
         match self.schema.get() {
             Some(_) => self.header.token.get(),
@@ -106,15 +106,15 @@ pub(super) fn decrypt(encrypt: &str, key: &[u8; 32]) -> Option<Vec<u8>> {
 
 /// A JSON string, borrowed where it has no escapes; anything else counts as not there.
 #[derive(Default)]
-pub(super) struct Text<'a>(Option<Cow<'a, str>>);
+pub(super) struct EnvelopeText<'a>(Option<Cow<'a, str>>);
 
-impl Text<'_> {
+impl EnvelopeText<'_> {
     pub(super) fn get(&self) -> Option<&str> {
         self.0.as_deref()
     }
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
+impl<'de: 'a, 'a> Deserialize<'de> for EnvelopeText<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(TextVisitor)
     }
@@ -123,48 +123,48 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
 struct TextVisitor;
 
 impl<'de> Visitor<'de> for TextVisitor {
-    type Value = Text<'de>;
+    type Value = EnvelopeText<'de>;
 
     fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str("any JSON value")
     }
 
     fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-        Ok(Text(Some(Cow::Borrowed(text))))
+        Ok(EnvelopeText(Some(Cow::Borrowed(text))))
     }
 
     fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-        Ok(Text(Some(Cow::Owned(text.to_owned()))))
+        Ok(EnvelopeText(Some(Cow::Owned(text.to_owned()))))
     }
 
     fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
-        Ok(Text(None))
+        Ok(EnvelopeText(None))
     }
 
     fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
-        Ok(Text(None))
+        Ok(EnvelopeText(None))
     }
 
     fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
-        Ok(Text(None))
+        Ok(EnvelopeText(None))
     }
 
     fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
-        Ok(Text(None))
+        Ok(EnvelopeText(None))
     }
 
     fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(Text(None))
+        Ok(EnvelopeText(None))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<Self::Value, A::Error> {
         while values.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Text(None))
+        Ok(EnvelopeText(None))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut values: A) -> Result<Self::Value, A::Error> {
         while values.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Text(None))
+        Ok(EnvelopeText(None))
     }
 }
 
@@ -184,7 +184,7 @@ mod tests {
             "{\"header\":".repeat(deep),
         ];
         for body in nested {
-            // Only that it comes back at all matters here.
+            // Only the round trip matters here.
             let token = Envelope::read(body.as_bytes()).map(|read| read.token().is_some());
             assert_ne!(token, Some(true));
         }

@@ -8,41 +8,41 @@ use super::{EncryptKey, Feishu, Token, envelope};
 use crate::settings::declare::settings;
 use crate::settings::diagnostic::Diagnostics;
 use crate::settings::lists::List;
-use crate::settings::node::Place;
-use crate::settings::values::Secret;
+use crate::settings::node::FilePosition;
+use crate::settings::values::SecretText;
 use crate::signature::demand::Coverage;
 use crate::signature::error::SchemeError;
 use crate::signature::keys::{client_keys, secrets};
-use crate::signature::scheme::{Built, Entry, RawScheme};
+use crate::signature::scheme::{Built, RawScheme, SchemeEntry};
 use crate::signature::secret::{HashedSecret, non_empty};
 
 settings! {
     /// Event subscriptions of Feishu and Lark.
     struct Settings {
-        /// Encrypt keys; any of them is good, for rotation.
-        secrets: List<Secret, 1> [guard] reload,
+        /// Encrypt keys; any of them is valid, for rotation.
+        secrets: List<SecretText, 1> [guard] reload,
         /// feishu, feishu_card, meta: the token of the platform's console.
-        verification_token: Secret [optional] reload,
+        verification_token: SecretText [optional] reload,
     }
 }
 
 impl RawScheme for Settings {
-    fn check(&self, entry: &Entry<'_>, diagnostics: &mut Diagnostics) -> Option<Built> {
+    fn check(&self, entry: &SchemeEntry<'_>, diagnostics: &mut Diagnostics) -> Option<Built> {
         let is_present = !self.secrets.is_absent() || !self.verification_token.is_absent();
         let what = "`secrets` (encrypt keys) or a `verification_token`";
         entry.need(is_present, what, diagnostics);
         entry.built(self.build(entry), diagnostics)
     }
 
-    fn written(&self) -> Vec<(&'static str, Place)> {
+    fn written(&self) -> Vec<(&'static str, FilePosition)> {
         crate::settings::declare::Settings::written(self)
     }
 }
 
 impl Settings {
-    fn build(&self, entry: &Entry<'_>) -> Result<Built, SchemeError> {
+    fn build(&self, entry: &SchemeEntry<'_>) -> Result<Built, SchemeError> {
         let token = self.verification_token.value();
-        let token = token.map(Secret::expose);
+        let token = token.map(SecretText::expose_secret);
         let token = token.filter(|token| !token.is_empty());
         let encrypt_keys = secrets(&self.secrets);
         let keys = match &encrypt_keys[..] {

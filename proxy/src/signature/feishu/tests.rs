@@ -1,7 +1,7 @@
 use super::*;
 use crate::exchange::SignatureOutcome::{self, Expired, Invalid, Missing, Replayed, Valid};
 use crate::signature::testing::{self, request, try_entry, verifier};
-use crate::signature::{Verdict, Verifier};
+use crate::signature::{SignatureVerdict, Verifier};
 use aes::Aes256;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -27,7 +27,7 @@ fn feishu(keys: &[&str], token: Option<&str>) -> Verifier {
     verifier(&[try_entry(&yaml, "feishu").expect("valid settings")])
 }
 
-fn check(verifier: &Verifier, headers: &HeaderMap, body: &[u8], now_s: u64) -> Verdict {
+fn check(verifier: &Verifier, headers: &HeaderMap, body: &[u8], now_s: u64) -> SignatureVerdict {
     testing::check(
         verifier,
         &request(headers, body),
@@ -63,7 +63,7 @@ fn signed(
     verdict.outcome
 }
 
-fn unsigned(verifier: &Verifier, body: &str) -> Verdict {
+fn unsigned(verifier: &Verifier, body: &str) -> SignatureVerdict {
     check(verifier, &HeaderMap::new(), body.as_bytes(), AT_S)
 }
 
@@ -103,7 +103,7 @@ fn the_official_ciphertext_is_read() {
 }
 
 #[test]
-fn an_event_sent_again_is_a_duplicate_also_when_signed_anew() {
+fn a_redelivered_event_is_a_duplicate_even_with_a_new_signature() {
     let verifier = feishu(&[KEY], None);
     assert_eq!(signed(&verifier, "1700000000", "n1", EVENT, AT_S), Valid);
     let body = encrypted(KEY, EVENT);
@@ -126,7 +126,7 @@ fn an_event_sent_again_is_a_duplicate_also_when_signed_anew() {
 }
 
 #[test]
-fn a_delivery_that_came_to_nothing_may_come_again() {
+fn a_failed_delivery_may_be_redelivered() {
     let verifier = feishu(&[KEY], None);
     let headers = headers("1700000000", "n1", KEY, EVENT.as_bytes());
     let verdict = check(&verifier, &headers, EVENT.as_bytes(), AT_S);
@@ -145,7 +145,7 @@ fn a_delivery_that_came_to_nothing_may_come_again() {
 }
 
 #[test]
-fn without_an_event_id_it_is_the_signature_that_is_remembered() {
+fn without_an_event_id_the_signature_is_stored() {
     let verifier = feishu(&[KEY], None);
     let body = r#"{"schema":"2.0","header":{"event_id":""}}"#;
     assert_eq!(signed(&verifier, "1700000000", "n1", body, AT_S), Valid);
@@ -154,7 +154,7 @@ fn without_an_event_id_it_is_the_signature_that_is_remembered() {
 }
 
 #[test]
-fn the_nonce_cannot_lend_its_characters_to_a_stale_timestamp() {
+fn characters_of_the_nonce_cannot_hide_a_stale_timestamp() {
     let late = AT_S + HOURS_8 + 1;
     for (timestamp, nonce) in [
         ("1700000000", "5af"),
@@ -182,7 +182,7 @@ fn the_nonce_cannot_lend_its_characters_to_a_stale_timestamp() {
 }
 
 #[test]
-fn a_binary_tail_is_refused_even_with_a_right_hash() {
+fn a_binary_tail_is_rejected_even_with_a_valid_hash() {
     // What length extension of SHA-256 yields: the text, padding, and anything. With the key at
     // hand the test need not extend, it can sign.
     let mut body = EVENT.as_bytes().to_vec();
@@ -238,7 +238,7 @@ fn the_address_check_is_answered_encrypted_plain_signed_and_unsigned() {
 }
 
 #[test]
-fn an_unsigned_request_gets_nothing_but_its_challenge_and_no_hint() {
+fn an_unsigned_request_gets_only_its_challenge() {
     let verifier = feishu(&[KEY], Some(TOKEN));
     let with_token = format!(r#"{{"token":"{TOKEN}","type":"event_callback","uuid":"u"}}"#);
     let mut broken_padding = encrypted(KEY, &challenge(TOKEN));

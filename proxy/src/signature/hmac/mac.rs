@@ -1,4 +1,4 @@
-//! HMAC (RFC 2104) with a key that was worked in once: a check costs only the hash of the message.
+//! HMAC (RFC 2104) with a precomputed key state: a check costs only the hash of the message.
 
 use ::hmac::{Hmac, KeyInit, Mac};
 use sha1::Sha1;
@@ -9,7 +9,7 @@ use super::template::{Template, Values};
 use crate::settings::declare::choice;
 
 choice! {
-    /// The hash below an HMAC.
+    /// The hash function of an HMAC.
     enum Algorithm {
         Sha1 = "sha1",
         Sha256 = "sha256",
@@ -17,33 +17,33 @@ choice! {
     }
 }
 
-/// A key, ready to be used. It cannot be read back and has no `Debug`.
-pub(super) enum Keyed {
+/// The state of an HMAC with its key. The key cannot be read back, and there is no `Debug`.
+pub(super) enum KeyedHmac {
     Sha1(Hmac<Sha1>),
     Sha256(Hmac<Sha256>),
     Sha512(Box<Hmac<Sha512>>),
 }
 
-impl Keyed {
+impl KeyedHmac {
     /// `None` never happens: HMAC takes keys of every length.
     pub(super) fn new(algorithm: Algorithm, key: &[u8]) -> Option<Self> {
         Some(match algorithm {
-            Algorithm::Sha1 => Keyed::Sha1(Hmac::new_from_slice(key).ok()?),
-            Algorithm::Sha256 => Keyed::Sha256(Hmac::new_from_slice(key).ok()?),
-            Algorithm::Sha512 => Keyed::Sha512(Box::new(Hmac::new_from_slice(key).ok()?)),
+            Algorithm::Sha1 => KeyedHmac::Sha1(Hmac::new_from_slice(key).ok()?),
+            Algorithm::Sha256 => KeyedHmac::Sha256(Hmac::new_from_slice(key).ok()?),
+            Algorithm::Sha512 => KeyedHmac::Sha512(Box::new(Hmac::new_from_slice(key).ok()?)),
         })
     }
 
     pub(super) fn tag(&self, template: &Template, values: &Values<'_>) -> Tag {
         match self {
-            Keyed::Sha1(mac) => run(mac.clone(), template, values),
-            Keyed::Sha256(mac) => run(mac.clone(), template, values),
-            Keyed::Sha512(mac) => run(mac.as_ref().clone(), template, values),
+            KeyedHmac::Sha1(mac) => run(mac.clone(), template, values),
+            KeyedHmac::Sha256(mac) => run(mac.clone(), template, values),
+            KeyedHmac::Sha512(mac) => run(mac.as_ref().clone(), template, values),
         }
     }
 }
 
-/// What a key makes of a message.
+/// The tag of a message.
 pub(super) struct Tag {
     bytes: [u8; 64],
     length: usize,

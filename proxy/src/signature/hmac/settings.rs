@@ -7,54 +7,54 @@ use base64::engine::general_purpose::STANDARD;
 use http::HeaderName;
 use secrecy::SecretString;
 
-use super::mac::{Algorithm, Keyed};
+use super::mac::{Algorithm, KeyedHmac};
 use super::template::{Part, Template};
-use super::{Caller, Form, Hmac, PREFIX, SIGNATURE_HEADER, SIGNED, TIMESTAMP_HEADER};
+use super::{Caller, Hmac, PREFIX, SIGNATURE_HEADER, SIGNED, SignedForm, TIMESTAMP_HEADER};
 use super::{ID_HEADER, KEY_HEADER};
 use crate::settings::declare::{Word, choice, settings};
 use crate::settings::decode::Setting;
 use crate::settings::diagnostic::Diagnostics;
 use crate::settings::lists::List;
 use crate::settings::nearest::nearest;
-use crate::settings::node::Place;
-use crate::settings::values::{MaybeEmptyText, Secret, Text};
+use crate::settings::node::FilePosition;
+use crate::settings::values::{MaybeEmptyText, PlainText, SecretText};
 use crate::signature::demand::{ClientKeys, Coverage};
 use crate::signature::error::SchemeError;
 use crate::signature::headers::SignatureEncoding;
 use crate::signature::keys::{Client, ClientSettings, NamedClient};
-use crate::signature::scheme::{Built, Entry, RawScheme};
+use crate::signature::scheme::{Built, RawScheme, SchemeEntry};
 use crate::signature::secret::{HashedSecret, non_empty};
 
 settings! {
     /// HMAC in headers.
     struct Settings {
-        /// Any of them is good, for rotation; with hmac and bearer short for one client, named after the route.
-        secrets: List<Secret, 1> [guard] reload,
-        /// hmac, bearer: who may call.
+        /// Secrets; any of them is valid, for rotation. With hmac and bearer, the short form for one client, named after the route.
+        secrets: List<SecretText, 1> [guard] reload,
+        /// hmac, bearer: named clients with their secrets.
         clients: List<Client, 1> [guard] reload,
         /// hmac: the header that names the client.
         key_header: HeaderName [default "X-Weir-Key"] reload,
-        /// hmac: the header with the time in unix seconds.
+        /// hmac: the header with the time in Unix seconds.
         timestamp_header: HeaderName [default "X-Weir-Timestamp"] reload,
         /// hmac: the header with an id that is never used twice.
         id_header: HeaderName [default "X-Weir-Id"] reload,
         /// hmac: the header with the signature.
         signature_header: HeaderName [default "X-Weir-Signature"] reload,
-        /// hmac: the text before the signature itself.
+        /// hmac: the prefix of the signature.
         prefix: MaybeEmptyText [default "v1="] reload,
         /// hmac: what is signed, of {timestamp}, {id}, {body}, {method}, {path}, {query} and text.
-        signed: Text [default "'{timestamp}.{id}.{body}'"] reload,
-        /// hmac: the hash below it.
+        signed: PlainText [default "'{timestamp}.{id}.{body}'"] reload,
+        /// hmac: the hash function.
         algorithm: Algorithm [default "sha256"] reload,
-        /// hmac: how secrets are written.
+        /// hmac: the encoding of secrets.
         key_encoding: KeyEncoding [default "raw"] reload,
-        /// hmac: how the signature is written.
+        /// hmac: the encoding of the signature.
         signature_encoding: SignatureEncoding [default "hex"] reload,
     }
 }
 
 choice! {
-    /// How a secret is written.
+    /// The encoding of a secret.
     enum KeyEncoding {
         Raw = "raw",
         Hex = "hex",
@@ -62,7 +62,7 @@ choice! {
     }
 }
 
-/// The settings that have passed their check.
+/// The checked settings.
 struct Checked {
     clients: Vec<NamedClient>,
     key_header: HeaderName,
@@ -77,7 +77,7 @@ struct Checked {
 }
 
 impl RawScheme for Settings {
-    fn check(&self, entry: &Entry<'_>, diagnostics: &mut Diagnostics) -> Option<Built> {
+    fn check(&self, entry: &SchemeEntry<'_>, diagnostics: &mut Diagnostics) -> Option<Built> {
         let clients = self.clients();
         if let Some(encoding) = self.key_encoding.get() {
             refuse_undecodable(&clients, encoding, diagnostics);
@@ -101,7 +101,7 @@ impl RawScheme for Settings {
         entry.built(checked.build(entry), diagnostics)
     }
 
-    fn written(&self) -> Vec<(&'static str, Place)> {
+    fn written(&self) -> Vec<(&'static str, FilePosition)> {
         crate::settings::declare::Settings::written(self)
     }
 }
@@ -134,7 +134,7 @@ impl Settings {
 }
 
 impl Checked {
-    fn build(self, entry: &Entry<'_>) -> Result<Built, SchemeError> {
+    fn build(self, entry: &SchemeEntry<'_>) -> Result<Built, SchemeError> {
         let template = Template::parse(&self.signed)?;
         let (callers, clients) = self.callers()?;
         let settings = self.described();
@@ -164,7 +164,7 @@ impl Checked {
         let scheme = Hmac {
             required_credentials: names.join(", "),
             required,
-            decoy: Keyed::new(self.algorithm, b"nobody's key").ok_or(SchemeError::KeyLength)?,
+            decoy: KeyedHmac::new(self.algorithm, b"nobody's key").ok_or(SchemeError::KeyLength)?,
             callers,
             form,
             template,
@@ -187,7 +187,7 @@ impl Checked {
         })
     }
 
-    /// All but the secrets: schemes that agree in it verify alike.
+    /// All settings but the secrets.
     fn described(&self) -> String {
         let headers = [
             &self.key_header,
@@ -207,7 +207,7 @@ impl Checked {
     }
 
     /// Whether it is signed as weir defines it, whatever header names the client.
-    fn form(&self) -> Form {
+    fn form(&self) -> SignedForm {
         let names = [
             (&self.timestamp_header, TIMESTAMP_HEADER),
             (&self.id_header, ID_HEADER),
@@ -219,9 +219,9 @@ impl Checked {
             && self.key_encoding == KeyEncoding::Raw
             && self.signature_encoding == SignatureEncoding::Hex;
         match is_weirs {
-            true if self.key_header == KEY_HEADER => Form::Weir,
-            true => Form::WeirWithoutClient,
-            false => Form::Custom,
+            true if self.key_header == KEY_HEADER => SignedForm::Weir,
+            true => SignedForm::WeirWithoutClient,
+            false => SignedForm::Custom,
         }
     }
 
@@ -244,7 +244,7 @@ impl Checked {
                     client: client.name.to_string(),
                 })?;
                 hashed.push((position, HashedSecret::of(&key)));
-                let keyed = Keyed::new(self.algorithm, &key).ok_or(SchemeError::KeyLength)?;
+                let keyed = KeyedHmac::new(self.algorithm, &key).ok_or(SchemeError::KeyLength)?;
                 keys.push((position, keyed));
             }
             callers.push(Caller {
@@ -277,7 +277,7 @@ fn refuse_undecodable(
     diagnostics: &mut Diagnostics,
 ) {
     for secret in clients.all() {
-        if key_bytes(secret.value.expose(), encoding).is_none() {
+        if key_bytes(secret.value.expose_secret(), encoding).is_none() {
             let message = format!(
                 "the secret is not valid {}, the `key_encoding` of this entry",
                 encoding.word()
@@ -287,8 +287,8 @@ fn refuse_undecodable(
     }
 }
 
-/// Checks what is signed: every `{word}` must be known, and some had better be there.
-fn check_template(signed: &str, setting: &Setting<Text>, diagnostics: &mut Diagnostics) {
+/// Checks what is signed: every `{word}` must be known, and a missing body, timestamp or id causes a warning.
+fn check_template(signed: &str, setting: &Setting<PlainText>, diagnostics: &mut Diagnostics) {
     let known = Part::ALL.map(Part::word);
     let mut found: Vec<&str> = Vec::new();
     for part in signed.split('{').skip(1) {
@@ -309,7 +309,7 @@ fn check_template(signed: &str, setting: &Setting<Text>, diagnostics: &mut Diagn
     for (word, means) in [
         (
             "body",
-            "lacks {body}: whoever observes one request can send another body with its signature",
+            "lacks {body}: an observer of one request can send another body with its signature",
         ),
         (
             "timestamp",

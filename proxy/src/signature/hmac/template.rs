@@ -1,8 +1,8 @@
-//! What is signed: `{timestamp}.{id}.{body}` and the like, read once into its parts.
+//! Templates of the signed text, such as `{timestamp}.{id}.{body}`, parsed once.
 //!
-//! Different requests must never make the same signed text, or a signature of one would be good for
+//! Different requests must never have the same signed text, or a signature of one would be valid for
 //! the other: with `{id}.{body}` an id `a.b` before a body `c` reads like an id `a` before a body
-//! `b.c`. So each part is held apart from the body by a separator, and must not contain it.
+//! `b.c`. So each part is separated from the body, and must not contain the separator.
 
 use crate::signature::error::TemplateError;
 
@@ -45,7 +45,7 @@ impl Part {
 }
 
 #[derive(Debug)]
-enum Piece {
+enum TemplatePiece {
     Literal(Box<str>),
     Part(Part),
 }
@@ -77,14 +77,14 @@ impl<'a> Values<'a> {
 /// A template that has been read.
 #[derive(Debug)]
 pub(super) struct Template {
-    pieces: Vec<Piece>,
+    pieces: Vec<TemplatePiece>,
     /// Parts and the separator that must not be in them.
     separators: Vec<(Part, Box<str>)>,
 }
 
 impl Template {
     /// # Errors
-    /// What is wrong with `text` and what to write instead.
+    /// `text` is not a valid template; the message states what to write instead.
     pub(super) fn parse(text: &str) -> Result<Self, TemplateError> {
         let mut pieces = Vec::new();
         let mut rest = text;
@@ -92,7 +92,7 @@ impl Template {
             let literal_length = rest.find(['{', '}']).unwrap_or(rest.len());
             if literal_length > 0 {
                 let (literal, after) = rest.split_at(literal_length);
-                pieces.push(Piece::Literal(Box::from(literal)));
+                pieces.push(TemplatePiece::Literal(Box::from(literal)));
                 rest = after;
                 continue;
             }
@@ -103,7 +103,7 @@ impl Template {
                     rest: rest.to_owned(),
                     known: Part::ALL.map(Part::placeholder).join(" "),
                 })?;
-            pieces.push(Piece::Part(part));
+            pieces.push(TemplatePiece::Part(part));
             rest = &rest[part.placeholder().len()..];
         }
         let separators = separators(&pieces)?;
@@ -113,20 +113,20 @@ impl Template {
     pub(super) fn names(&self, part: Part) -> bool {
         self.pieces
             .iter()
-            .any(|piece| matches!(piece, Piece::Part(named) if *named == part))
+            .any(|piece| matches!(piece, TemplatePiece::Part(named) if *named == part))
     }
 
-    /// Gives the signed text in pieces, so that no body is copied.
+    /// Passes on the signed text in pieces, so that no body is copied.
     pub(super) fn feed(&self, values: &Values<'_>, mut update: impl FnMut(&[u8])) {
         for piece in &self.pieces {
             match piece {
-                Piece::Literal(literal) => update(literal.as_bytes()),
-                Piece::Part(part) => update(values.of(*part)),
+                TemplatePiece::Literal(literal) => update(literal.as_bytes()),
+                TemplatePiece::Part(part) => update(values.of(*part)),
             }
         }
     }
 
-    /// The first part that holds its own separator.
+    /// The first part that contains its own separator.
     pub(super) fn blurred(&self, values: &Values<'_>) -> Option<Part> {
         self.separators
             .iter()
@@ -135,17 +135,17 @@ impl Template {
     }
 }
 
-/// Towards the body, or to the end where there is none, each part needs a separator. A timestamp
-/// needs none: moving a digit makes it ten times younger or older. Nor does a method before a path,
+/// Each part before the body, or before the end without one, needs a separator. A timestamp needs none: moving a digit
+/// changes it tenfold. Nor does a method before a path,
 /// which begins with a slash.
-fn separators(pieces: &[Piece]) -> Result<Vec<(Part, Box<str>)>, TemplateError> {
+fn separators(pieces: &[TemplatePiece]) -> Result<Vec<(Part, Box<str>)>, TemplateError> {
     let parts = || {
         pieces
             .iter()
             .enumerate()
             .filter_map(|(at, piece)| match piece {
-                Piece::Part(part) => Some((at, *part)),
-                Piece::Literal(_) => None,
+                TemplatePiece::Part(part) => Some((at, *part)),
+                TemplatePiece::Literal(_) => None,
             })
     };
     if parts().next().is_none() {
@@ -171,9 +171,9 @@ fn separators(pieces: &[Piece]) -> Result<Vec<(Part, Box<str>)>, TemplateError> 
         };
         match neighbour.and_then(|at| pieces.get(at)) {
             None => {}
-            Some(Piece::Literal(separator)) => separators.push((part, separator.clone())),
-            Some(Piece::Part(Part::Path)) if part == Part::Method && !after_body => {}
-            Some(Piece::Part(other)) => {
+            Some(TemplatePiece::Literal(separator)) => separators.push((part, separator.clone())),
+            Some(TemplatePiece::Part(Part::Path)) if part == Part::Method && !after_body => {}
+            Some(TemplatePiece::Part(other)) => {
                 let other = other.placeholder();
                 return Err(TemplateError::NoSeparator(placeholder, other));
             }

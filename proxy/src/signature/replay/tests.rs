@@ -2,8 +2,8 @@ use super::*;
 
 const WINDOW: Duration = Duration::from_secs(600);
 
-fn key(number: u64) -> Key {
-    Key::of(&[&number.to_be_bytes()])
+fn key(number: u64) -> ReplayKey {
+    ReplayKey::of(&[&number.to_be_bytes()])
 }
 
 /// What is seen, for one window.
@@ -28,7 +28,7 @@ impl Store {
         }
     }
 
-    fn check_and_insert(&self, key: Key, now: Duration) -> Seen {
+    fn check_and_insert(&self, key: ReplayKey, now: Duration) -> Seen {
         self.seen.check_and_insert(key, now, self.window_s)
     }
 }
@@ -54,7 +54,7 @@ fn a_key_is_known_for_the_window_and_no_longer() {
 }
 
 #[test]
-fn a_clock_set_back_forgets_nothing() {
+fn a_clock_set_back_drops_nothing() {
     let store = store();
     assert_eq!(store.check_and_insert(key(1), WINDOW * 9), Seen::First);
     assert_eq!(store.check_and_insert(key(1), Duration::ZERO), Seen::Before);
@@ -74,7 +74,7 @@ fn a_full_store_drops_the_oldest_and_counts_it() {
 }
 
 #[test]
-fn what_is_past_its_time_is_cleared_away_without_being_counted() {
+fn expired_keys_are_removed_without_being_counted() {
     let store = store();
     for number in 0..1_000 {
         let _ = store.check_and_insert(key(number), WINDOW);
@@ -88,7 +88,7 @@ fn what_is_past_its_time_is_cleared_away_without_being_counted() {
 }
 
 #[test]
-fn a_key_that_is_seen_anew_keeps_its_new_place() {
+fn a_key_that_is_seen_again_keeps_its_new_place() {
     let store = store();
     let at = Duration::from_secs;
     assert_eq!(store.check_and_insert(key(1), at(0)), Seen::First);
@@ -100,7 +100,7 @@ fn a_key_that_is_seen_anew_keeps_its_new_place() {
 }
 
 #[test]
-fn the_table_holds_what_the_order_holds_also_when_numbers_wrap() {
+fn table_and_order_agree_even_when_numbers_wrap() {
     let store = Store::with_entries_max(160);
     for shard in &store.shards {
         shard.lock().first = u32::MAX - 3;
@@ -137,7 +137,7 @@ fn of_equal_keys_at_once_one_is_the_first() {
 }
 
 #[test]
-fn what_one_has_seen_all_who_share_have_seen_each_for_its_own_window() {
+fn schemes_that_share_a_store_see_all_keys_each_for_its_own_window() {
     let shared = SeenRequests::new(WINDOW, 2);
     let at = Duration::from_secs;
     let long = |number, now_s| shared.check_and_insert(key(number), at(now_s), 600);
@@ -154,13 +154,13 @@ fn what_one_has_seen_all_who_share_have_seen_each_for_its_own_window() {
 }
 
 #[test]
-fn parts_do_not_run_into_each_other() {
-    assert_ne!(Key::of(&[b"ab", b"c"]), Key::of(&[b"a", b"bc"]));
-    assert_ne!(Key::of(&[b"ab"]), Key::of(&[b"ab", b""]));
+fn keys_depend_on_the_borders_between_parts() {
+    assert_ne!(ReplayKey::of(&[b"ab", b"c"]), ReplayKey::of(&[b"a", b"bc"]));
+    assert_ne!(ReplayKey::of(&[b"ab"]), ReplayKey::of(&[b"ab", b""]));
 }
 
 #[test]
-fn a_part_of_a_second_counts_as_one() {
+fn windows_are_rounded_up_to_whole_seconds() {
     assert_eq!(whole_seconds(Duration::from_millis(1)), 1);
     assert_eq!(whole_seconds(Duration::from_secs(2)), 2);
 }

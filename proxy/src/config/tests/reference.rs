@@ -1,0 +1,105 @@
+//! docs/configuration.md lists every key as it is declared.
+//!
+//! After a change of a key, write it again:
+//! `WEIR_WRITE_DOCS=1 cargo test -p weir --lib -- the_reference_lists_every_key`.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+use super::*;
+
+const REFERENCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/configuration.md");
+
+const INTRODUCTION: &str = "\
+# Configuration reference
+
+Every key of `weir.yaml`, with its default and a description. This page is generated from the declarations in the
+code, as is the JSON Schema that `weir schema` prints. `deploy/examples/full.yaml` shows the keys in context.
+
+`[]` in a key stands for each item of a list. A key without a default is off, or has the default that its description
+gives. The column *change* states when a change of a key takes effect: with a `reload` of the configuration, or only
+after a `restart`. It describes what a reload will replace: this version has no reload yet, and every change takes effect
+after a restart.
+";
+
+/// Longer defaults are only named.
+const DEFAULT_CHARACTERS_MAX: usize = 60;
+
+/// The mapping that the value of a key refers to, and whether the value is a list of them.
+fn mapping_in(value: &Value) -> Option<(&str, bool)> {
+    if let Some(name) = value["$ref"].as_str() {
+        let name = name.rsplit('/').next()?;
+        return (name != "Placeholder").then_some((name, false));
+    }
+    if let Some((name, _)) = value.get("items").and_then(mapping_in) {
+        return Some((name, true));
+    }
+    value["anyOf"].as_array()?.iter().find_map(mapping_in)
+}
+
+fn default_of(property: &Value) -> String {
+    match property.get("default") {
+        None => String::new(),
+        Some(Value::Object(mapping)) if mapping.is_empty() => String::new(),
+        Some(default) => {
+            let text = default
+                .as_str()
+                .map_or_else(|| default.to_string(), str::to_owned);
+            match text.chars().count() > DEFAULT_CHARACTERS_MAX {
+                true => "see `weir schema`".to_owned(),
+                false => format!("`{text}`"),
+            }
+        }
+    }
+}
+
+fn write_keys(text: &mut String, schema: &Value, mapping: &Value, path: &str) {
+    let required = mapping["required"].as_array().unwrap();
+    let properties: BTreeMap<_, _> = mapping["properties"].as_object().unwrap().iter().collect();
+    for (key, property) in properties {
+        let key_path = format!("{path}{key}");
+        let default = match required.contains(&Value::from(key.as_str())) {
+            true => "required".to_owned(),
+            false => default_of(property),
+        };
+        let change = match property["x-reload"].as_bool() {
+            Some(true) => "reload",
+            Some(false) => "restart",
+            None => panic!("{key_path} does not state when a change takes effect"),
+        };
+        let about = property["description"]
+            .as_str()
+            .unwrap()
+            .replace('|', "\\|");
+        writeln!(text, "| `{key_path}` | {default} | {change} | {about} |").unwrap();
+        if let Some((name, is_list)) = mapping_in(property) {
+            let below = format!("{key_path}{}.", if is_list { "[]" } else { "" });
+            write_keys(text, schema, &schema["$defs"][name], &below);
+        }
+    }
+}
+
+fn reference() -> String {
+    let (mut text, schema) = (INTRODUCTION.to_owned(), schema());
+    text += "\n| key | default | change | description |\n|---|---|---|---|\n";
+    write_keys(&mut text, &schema, &schema, "");
+    text
+}
+
+#[test]
+fn the_reference_lists_every_key() {
+    let reference = reference();
+    if std::env::var_os("WEIR_WRITE_DOCS").is_some() {
+        std::fs::write(REFERENCE, &reference).unwrap();
+    }
+    let written = std::fs::read_to_string(REFERENCE).unwrap();
+    for (written, declared) in written.lines().zip(reference.lines()) {
+        assert_eq!(
+            written, declared,
+            "write docs/configuration.md again with WEIR_WRITE_DOCS=1"
+        );
+    }
+    assert_eq!(written.lines().count(), reference.lines().count());
+}
