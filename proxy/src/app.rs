@@ -127,11 +127,7 @@ impl App {
         };
         let admin_server = Admin::start(&config.admin, state)?;
         let (stop, stopping) = watch::channel(false);
-        let listen = config.listen.iter();
-        let certificates = listen.map(|listen| listen.tls.as_ref().map(Certificates::load));
-        let certificates: Vec<_> = certificates
-            .map(Option::transpose)
-            .collect::<anyhow::Result<_>>()?;
+        let certificates = certificates(config)?;
         let listening = Listening {
             listener: Arc::new(listener(config, &gateway, &connections)),
             // Counted now: most descriptors that are not connections are open.
@@ -142,8 +138,8 @@ impl App {
         let addresses = sockets.addresses();
         listening.serve(&runtime, sockets, &certificates);
         let certificates = named(&addresses, certificates);
-        let looked_after = (gateway.clone(), certificates, gauges);
-        housekeeping::start(&runtime, looked_after, &metrics, stopping)?;
+        let maintained = (gateway.clone(), certificates, gauges);
+        housekeeping::start(&runtime, maintained, &metrics, stopping)?;
         let system = System::start(reading, metrics.worker("system")?)?;
         readiness.set(Readiness::Ready);
         Ok(App {
@@ -310,6 +306,13 @@ impl Listening {
             runtime.get_handle().spawn(accepting.run());
         }
     }
+}
+
+/// The certificates of the listeners, in the order of the file.
+fn certificates(config: &Config) -> anyhow::Result<Vec<Option<Arc<Certificates>>>> {
+    let listen = config.listen.iter();
+    let certificates = listen.map(|listen| listen.tls.as_ref().map(Certificates::load));
+    certificates.map(Option::transpose).collect()
 }
 
 /// Each certificate with the address of its listener.

@@ -49,7 +49,7 @@ impl Journal {
         let (on, watch) = (worker.clone(), WriteWatch::new(writes.clone()));
         let (has_events, theirs) = (events.is_some(), watch.clone());
         let run = move |shared: &SharedState<VecDeque<JournalEntry>>| {
-            run(shared, events.as_ref(), &theirs, &on)
+            run(shared, events.as_ref(), &theirs, &on);
         };
         let thread = WorkerThread::start(worker, VecDeque::new(), run)?;
         Ok(Journal {
