@@ -70,7 +70,7 @@ while [ "$round" -le "$rounds" ]; do
         red=$((red + 1))
         printf 'round %s of %s: FAILED after %s s\n' "$round" "$rounds" "$took"
         names=$(sed -n 's/^test \(.*\) \.\.\. FAILED$/\1/p' "$log" | sort -u)
-        # A crash names no test: its round is told by the log.
+        # After a crash no test is named; the log shows the round.
         if [ -z "$names" ]; then names="no test by its name, see $log"; fi
         printf '%s\n' "$names" | tee -a "$logs/failed" | sed 's/^/    /'
     fi

@@ -1,4 +1,4 @@
-//! What alerts cost: on the way of a request, and an evaluation.
+//! What alerts cost: for each request, and for an evaluation.
 
 #![expect(
     clippy::expect_used,
@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use weir::alert::counters::{CounterRegistry, MetricSubject, SubjectRecorders as _};
-use weir::alert::engine::{Engine, EngineSettings, EvaluationTime};
+use weir::alert::engine::{Engine, EvaluationTime};
+use weir::alert::rule_set::LabelValues;
 use weir::alert::snapshot::Snapshot;
 use weir::clock;
 use weir::config;
@@ -80,18 +81,10 @@ fn bench(criterion: &mut Criterion) {
     criterion.bench_function("alert/a request", |bencher| {
         bencher.iter(|| routes[0].record(black_box(&exchange), next()));
     });
-    let settings = EngineSettings {
-        window: alerts.window,
-        interval: alerts.evaluate_every,
-        requests_min: 20,
-        identity: Arc::default(),
-    };
-    let mut engine = Engine::new(
-        alerts.rules.clone(),
-        settings.clone(),
-        Vec::new(),
-        |_, _| true,
-    );
+    let names: Vec<_> = (0..20).map(|number| format!("route-{number}")).collect();
+    let labels = names.iter().map(|name| (name.as_str(), "api"));
+    let set = alerts.rule_set(LabelValues::new(labels, std::iter::empty()));
+    let mut engine = Engine::new(set, Arc::default(), &[]);
     let mut now = Duration::from_secs(1_795_334_400);
     criterion.bench_function("alert/50 rules over 20 routes", |bencher| {
         bencher.iter(|| {
@@ -100,7 +93,7 @@ fn bench(criterion: &mut Criterion) {
                     route.record(&exchange, next());
                 }
             }
-            now += settings.interval;
+            now += engine.interval();
             let at = EvaluationTime {
                 steady: now,
                 wall: now,

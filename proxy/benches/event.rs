@@ -1,4 +1,4 @@
-//! What recording costs on the way of a request: the event, the metrics, and both with the buffer.
+//! What recording costs while a request is processed: the event, the metrics, and both with the buffer.
 
 #![expect(
     clippy::expect_used,
@@ -22,7 +22,6 @@ use weir::model::operation::Operation;
 use weir::model::usage::Usage;
 use weir::record::event::Format;
 use weir::record::metrics::RequestMetrics;
-use weir::record::sampling::Sampling;
 use weir::record::{Config, EventRecorder, FileConfig, Recorders};
 
 #[derive(Debug)]
@@ -101,7 +100,7 @@ fn metrics(registry: &Metrics) -> RequestMetrics {
 
 fn event(criterion: &mut Criterion) {
     let exchange = exchange();
-    let format = Format::new("production", Sampling::ALL);
+    let format = Format::new("production");
     let mut line = Vec::new();
     criterion.bench_function("event/format", |bencher| {
         bencher.iter(|| {
@@ -126,7 +125,6 @@ fn record(criterion: &mut Criterion) {
     let exchange = exchange();
     let directory = std::env::temp_dir().join(format!("weir-bench-{}", std::process::id()));
     let config = Config {
-        sampling: Sampling::ALL,
         stdout: false,
         file: Some(FileConfig {
             path: directory.join("events.ndjson"),

@@ -15,7 +15,7 @@ use weir::backend::{self, request_head::HeaderFilter};
 use weir::cache::copy::CopyBuffer;
 use weir::cache::{CacheDecision, CacheRequest, Config, PathMatch, ResponseCache, Scope};
 use weir::limit::{self, By, RateLimits, Subject};
-use weir::model::json::Unseen;
+use weir::model::json::IgnoreAll;
 use weir::model::operation::Operation;
 use weir::model::request::RequestReader;
 
@@ -86,7 +86,7 @@ fn keys(criterion: &mut Criterion) {
         r#"","role":"user"}],"model":"glm-4","stream":true,"temperature":0.2}"#,
     );
     let (headers, backend) = (headers(), backend());
-    let withheld: Vec<HeaderName> = headers
+    let stripped: Vec<HeaderName> = headers
         .keys()
         .filter(|name| name.as_str().starts_with("x-weir-"))
         .cloned()
@@ -98,7 +98,7 @@ fn keys(criterion: &mut Criterion) {
         ("as_sent_100k", 100_000, as_sent),
     ] {
         let body = question_body(bytes, first, last);
-        let filter = HeaderFilter::new(&headers, &withheld, &backend);
+        let filter = HeaderFilter::new(&headers, &stripped, &backend);
         let request = CacheRequest {
             method: &Method::POST,
             path: "/v1/chat/completions",
@@ -112,17 +112,17 @@ fn keys(criterion: &mut Criterion) {
             path_match: PathMatch::Exact,
         };
         group.bench_function(name, |bencher| {
-            bencher.iter(|| cache.decide(black_box(&request), &mut Unseen));
+            bencher.iter(|| cache.decide(black_box(&request), &mut IgnoreAll));
         });
         group.bench_function(format!("{name}_with_model"), |bencher| {
             bencher.iter(|| {
                 let path = black_box(request.path);
                 let mut reader = RequestReader::of(Operation::Chat, path, &headers);
-                let decision = reader.read_by(|shown| cache.decide(&request, shown));
+                let decision = reader.with_visitor(|visitor| cache.decide(&request, visitor));
                 (decision, reader.finish())
             });
         });
-        if let CacheDecision::LookUp(key) = cache.decide(&request, &mut Unseen) {
+        if let CacheDecision::LookUp(key) = cache.decide(&request, &mut IgnoreAll) {
             let mut copy = CopyBuffer::new(200, &HeaderMap::new(), 1_000);
             copy.push([b'x'; 600]);
             if let Some(stored) = copy.finish(Duration::ZERO) {

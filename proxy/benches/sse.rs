@@ -7,7 +7,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use weir::model::operation::Operation;
 use weir::model::request::RequestReader;
 use weir::model::response::{ResponseFormat, ResponseReader};
-use weir::model::sse::Scanner;
+use weir::model::sse::SseDataReader;
 
 const EVENTS: usize = 20;
 
@@ -32,7 +32,7 @@ fn reading(criterion: &mut Criterion) {
     group.throughput(Throughput::Bytes(bytes as u64));
     group.bench_function("scan_20_events", |bencher| {
         bencher.iter(|| {
-            let mut scanner = Scanner::new();
+            let mut scanner = SseDataReader::new();
             let mut data_bytes = 0;
             for chunk in &chunks {
                 scanner.feed(black_box(chunk), |data| data_bytes += data.len());

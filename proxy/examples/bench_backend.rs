@@ -1,14 +1,14 @@
-//! The backend of `make bench`: answers as cheaply as it can, so that it is no bottleneck on the
+//! The backend of `make bench`: responds as cheaply as possible, so that it does not become a bottleneck on the
 //! processor that it shares with the load generator.
 //!
-//! It reads just enough of HTTP/1.1 for the proxies measured: keep-alive, a body with a length or
-//! chunked. Every POST gets the same 600 bytes of JSON, or 20 server-sent events when its body says
-//! `"stream":true`; a GET (a health check, or the driver) is told how many questions came, which
-//! proves that a cache hit asked nobody. It is also the index that events are shipped to: it takes all of
-//! a bulk request, and anything that sets an index up.
+//! It reads just enough of HTTP/1.1 for the proxies that are measured: keep-alive, a body with a length or
+//! chunked. Every POST gets the same 600 bytes of JSON, or 20 server-sent events if its body contains
+//! `"stream":true`; a GET (a health check, or the driver) gets the number of requests so far, which
+//! proves that cache hits did not reach the backend. It is also the index that events are shipped to: it accepts
+//! every bulk request, and everything that sets up an index.
 //!
 //! Before each event of a stream the backend pauses for a tick of the runtime's timer: without it a
-//! proxy reads several events at once, and what a stream costs would hang on how far it lags behind.
+//! proxy reads several events at once, and the cost of a stream would depend on how far it lags behind.
 //!
 //! `bench_backend LISTEN`, for example `bench_backend 127.0.0.1:8000`.
 
@@ -28,12 +28,12 @@ use tokio::net::{TcpListener, TcpStream};
 
 const ANSWER_BYTES: usize = 600;
 const EVENTS: usize = 20;
-/// The runtime's timer makes a millisecond or two of it.
+/// The runtime's timer rounds this up to a millisecond or two.
 const EVENT_PAUSE: Duration = Duration::from_millis(1);
-/// Larger than any request of the bench; past it the connection ends.
+/// Larger than any request of the benchmark; beyond it the connection is closed.
 const REQUEST_BYTES_MAX: usize = 1 << 20;
 
-/// What is sent, rendered once.
+/// The responses, rendered once.
 struct Answers {
     json: Vec<u8>,
     stream_head: Vec<u8>,
@@ -48,7 +48,7 @@ enum Parsed {
     Partial,
     /// A whole request: where its body starts and where it ends in the buffer.
     Whole { body_start: usize, end: usize },
-    /// Nothing that the bench sends.
+    /// Not a request of the benchmark.
     Wrong,
 }
 
@@ -163,7 +163,7 @@ async fn answer(
     answers: &Answers,
 ) -> std::io::Result<()> {
     if request.starts_with(b"PUT ") || request.starts_with(b"GET / ") {
-        // What a node says of itself; to the set-up of the index any answer will do.
+        // The description of a node; any response is fine for the set-up of the index.
         let about = response("application/json", r#"{"version":{"number":"8.17.0"}}"#);
         return connection.write_all(&about).await;
     }
@@ -172,7 +172,7 @@ async fn answer(
         return connection.write_all(&all).await;
     }
     if request.starts_with(b"POST /v1/traces ") {
-        // As a collector of traces: an empty message says that all was taken.
+        // As a trace collector: an empty message means that everything was accepted.
         let all = response("application/x-protobuf", "");
         return connection.write_all(&all).await;
     }
@@ -197,7 +197,7 @@ async fn answer(
     Ok(())
 }
 
-/// Says of every event of a bulk request that it was taken.
+/// Reports every event of a bulk request as accepted.
 fn bulk_answer(body: &[u8]) -> String {
     let mut lines = Vec::new();
     let read = GzDecoder::new(body).read_to_end(&mut lines);

@@ -5,6 +5,9 @@
 //! ([`store`]) holds the states. Notifiers ([`notify`]) send what changed to Alertmanager, a Feishu group or a
 //! webhook, deduplicated and without what is silenced ([`silence`]). Firing alerts survive a restart
 //! ([`persistence`]). [`rules`] renders the same rules for Prometheus.
+//!
+//! A swap of generations replaces the rules and the settings that they share ([`rule_set`]). Everything else lives
+//! as long as the process: the thread, the store with its silences, the notifiers.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -15,17 +18,18 @@ use anyhow::Context as _;
 
 use self::counters::{CounterRegistry, MetricSubject, Needs};
 use self::counts::Delta;
-use self::engine::{Engine, EngineSettings, EvaluationTime};
-use self::event::Events;
-use self::identity::Identity;
+use self::engine::{Engine, EvaluationTime};
+use self::event::TransitionEvents;
+use self::identity::AlertIdentity;
 use self::journal::Journal;
 use self::metrics::{AlertMetrics, AlertTiers};
 use self::notify::kind::NotifierConfig;
 use self::notify::{ConsoleLinks, Notifier};
-use self::per::Per;
-use self::persistence::{Loaded, PersistedState, StateWriter};
+use self::persistence::{LoadedState, PersistedState, StateWriter};
 use self::rule::Rule;
+use self::rule_set::{LabelValues, RuleSet};
 use self::snapshot::SnapshotSource;
+use self::state::Transition;
 use self::store::AlertStore;
 use crate::clock;
 use crate::metrics::Metrics;
@@ -48,6 +52,7 @@ pub mod per;
 pub mod persistence;
 pub mod promql;
 pub mod rule;
+pub mod rule_set;
 pub mod rules;
 pub mod runbook;
 pub mod signal;
@@ -108,12 +113,15 @@ impl Config {
         notifiers.map(|notifier| notifier.name.clone()).collect()
     }
 
-    fn settings(&self, identity: Arc<Identity>) -> EngineSettings {
-        EngineSettings {
-            identity,
+    /// What the engine evaluates, for the routes and backends of `labels`.
+    #[must_use]
+    pub fn rule_set(&self, labels: LabelValues) -> RuleSet {
+        RuleSet {
+            rules: self.rules.clone(),
             window: self.window,
             interval: self.evaluate_every,
             requests_min: self.minimum_requests,
+            labels,
         }
     }
 
@@ -128,6 +136,8 @@ impl Config {
 pub struct Sources {
     pub metrics: Arc<Metrics>,
     pub counters: Arc<CounterRegistry>,
+    /// The routes and backends of the configuration.
+    pub labels: LabelValues,
     /// What is evaluated besides requests.
     pub snapshots: SnapshotSource,
     /// Ships transitions to their index.
@@ -143,7 +153,9 @@ pub struct Alerts {
     store: Arc<AlertStore>,
     notifiers: Arc<Vec<Notifier>>,
     journal: Arc<Journal>,
-    engine: WorkerThread<()>,
+    counters: Arc<CounterRegistry>,
+    /// With the rules of the next generation, until the engine has taken them.
+    engine: WorkerThread<Option<RuleSet>>,
 }
 
 impl Alerts {
@@ -154,18 +166,9 @@ impl Alerts {
     pub fn start(config: &Config, sources: Sources) -> anyhow::Result<Arc<Self>> {
         let metrics = AlertMetrics::register(&sources.metrics)?;
         let (state, writer) = load_state(config, &sources.metrics, &metrics)?;
-        let identity = Arc::new(Identity::new(&config.labels, &sources.instance));
-        let subjects = sources.counters.subjects();
-        let exists = |per: Per, value: &str| {
-            per == Per::Model || subjects.iter().any(|subject| subject.is(per, value))
-        };
-        let saved = state.alerts.clone();
-        let mut engine = Engine::new(
-            config.rules.clone(),
-            config.settings(identity.clone()),
-            saved,
-            exists,
-        );
+        let identity = Arc::new(AlertIdentity::new(&config.labels, &sources.instance));
+        let set = config.rule_set(sources.labels);
+        let mut engine = Engine::new(set, identity.clone(), &state.alerts);
         let now = clock::unix_now();
         engine.begin(now);
         let names = config.notifier_names();
@@ -174,7 +177,7 @@ impl Alerts {
         let notifiers = Arc::new(notifiers(config, &store, &sources.metrics, &metrics)?);
         let tiers = AlertTiers::register(&sources.metrics)?;
         tiers.show(&store.alerts());
-        let events = sources.ship.map(|ship| Events {
+        let events = sources.ship.map(|ship| TransitionEvents {
             ship,
             environment: sources.environment,
         });
@@ -187,23 +190,34 @@ impl Alerts {
             worker: worker.clone(),
             started: None,
             unevaluated: Vec::new(),
+            not_installed: None,
             engine,
-            interval: config.evaluate_every,
             store: store.clone(),
             notifiers: notifiers.clone(),
             tiers,
             journal: journal.clone(),
             snapshots: sources.snapshots,
-            counters: sources.counters,
+            counters: sources.counters.clone(),
         };
-        let engine = WorkerThread::start(worker, (), move |shared| evaluator.run(shared))
+        let engine = WorkerThread::start(worker, None, move |shared| evaluator.run(shared))
             .context("alerts: cannot start")?;
         Ok(Arc::new(Alerts {
             store,
             notifiers,
             journal,
+            counters: sources.counters,
             engine,
         }))
+    }
+
+    /// Replaces the rules by those of `config`, with `evaluate_every`, `window` and `minimum_requests`; `labels` are
+    /// the routes and backends of the new configuration. Requests are counted for the new rules from now on.
+    pub fn install(&self, config: &Config, labels: LabelValues) {
+        let mut inner = self.engine.lock();
+        self.counters.set_needs(config.needs());
+        inner.work = Some(config.rule_set(labels));
+        drop(inner);
+        self.engine.wake();
     }
 
     #[must_use]
@@ -244,13 +258,13 @@ fn load_state(
         return Ok((PersistedState::default(), None));
     };
     match PersistedState::read(path) {
-        Loaded::State(state) => {
+        LoadedState::State(state) => {
             let (worker, writes) = (metrics.worker("alert-state")?, counts.writes("state")?);
             let writer = StateWriter::start(path.clone(), worker, writes);
             let writer = writer.context("alerts: cannot start")?;
             Ok((state, Some(writer)))
         }
-        Loaded::Foreign(error) => {
+        LoadedState::Foreign(error) => {
             let path = path.display();
             log::error!(
                 "alerts.state: {path} is not used: {error}; set it to a file of its own, or a restart forgets firing alerts and silences"
@@ -268,8 +282,9 @@ struct Evaluator {
     started: Option<(Instant, Duration)>,
     /// Taken from the counters, and not evaluated yet.
     unevaluated: Vec<(MetricSubject, Delta)>,
+    /// The rules of the next generation.
+    not_installed: Option<RuleSet>,
     engine: Engine,
-    interval: Duration,
     store: Arc<AlertStore>,
     notifiers: Arc<Vec<Notifier>>,
     tiers: AlertTiers,
@@ -279,21 +294,28 @@ struct Evaluator {
 }
 
 impl Evaluator {
-    fn run(&mut self, shared: &SharedState<()>) {
+    fn run(&mut self, shared: &SharedState<Option<RuleSet>>) {
         // A step of the wall clock must not move a window.
         let first = || (clock::now(), clock::unix_now());
         let (started, started_at) = *self.started.get_or_insert_with(first);
-        let mut next = clock::now() + self.interval;
+        let mut next = clock::now() + self.engine.interval();
         loop {
             let mut inner = shared.lock();
-            shared.wait_until(&mut inner, next, |()| false);
+            shared.wait_until(&mut inner, next, Option::is_some);
             let running = inner.state;
+            self.not_installed = inner.work.take().or(self.not_installed.take());
             drop(inner);
             if running == Running::Stopping {
                 return;
             }
             let now = clock::now();
-            next = (next + self.interval).max(now);
+            if self.install() == Installed::New {
+                next = next.min(now + self.engine.interval());
+            }
+            if now < next {
+                continue;
+            }
+            next = (next + self.engine.interval()).max(now);
             self.evaluate(EvaluationTime {
                 steady: started_at + now.saturating_duration_since(started),
                 wall: clock::unix_now(),
@@ -308,18 +330,41 @@ impl Evaluator {
         let snapshot = (self.snapshots)();
         let taken = std::mem::take(&mut self.unevaluated);
         let transitions = self.engine.evaluate(now, taken, &snapshot);
+        self.publish(transitions, now.wall);
+        let now = clock::now();
+        self.journal.check(now);
+        self.store.check(now);
+    }
+
+    /// Takes over the rules of the next generation, if there are any.
+    fn install(&mut self) -> Installed {
+        let Some(set) = self.not_installed.clone() else {
+            return Installed::Unchanged;
+        };
+        let now = clock::unix_now();
+        let transitions = self.engine.install(set, now);
+        self.not_installed = None;
+        self.publish(transitions, now);
+        Installed::New
+    }
+
+    fn publish(&self, transitions: Vec<Transition>, now: Duration) {
         let alerts = self.engine.alerts();
         self.tiers.show(&alerts);
-        self.store.publish(alerts, &transitions, now.wall);
+        self.store.publish(alerts, &transitions, now);
         if !transitions.is_empty() {
             // Notify first, record afterwards.
             self.notifiers.iter().for_each(notify::wake);
             self.journal.record(transitions);
         }
-        let now = clock::now();
-        self.journal.check(now);
-        self.store.check(now);
     }
+}
+
+/// Whether the engine has new rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Installed {
+    New,
+    Unchanged,
 }
 
 fn notifiers(

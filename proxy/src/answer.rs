@@ -1,8 +1,8 @@
 //! The answer stage: writes responses to clients.
 //!
-//! A backend's response is forwarded as it arrives, byte for byte. What weir reads of it on the way (first
+//! A backend's response is forwarded as it arrives, byte for byte. What weir reads from it (first
 //! token, token usage) and copies (for the cache) is bounded, whatever its size. A stream that the backend
-//! cuts is never ended as if it were complete.
+//! truncates is never ended as if it were complete.
 
 pub(crate) mod ahead;
 pub(crate) mod copying;
@@ -23,11 +23,11 @@ mod whole;
 
 /// How a response reached the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Delivered {
+pub(crate) enum ResponseOutcome {
     Whole,
-    /// The backend broke off, or stalled for too long, after the head had been written.
+    /// The backend closed the connection or stalled for too long after the head had been written.
     CutShort,
     ClientLeft,
-    /// The client left when only the end of the framing was missing.
+    /// The client disconnected when only the end of the framing was missing.
     LeftAtEnd,
 }

@@ -1,19 +1,22 @@
-//! Checked config -> running parts, in start order; and the stop order.
+//! Builds the running parts from a checked configuration, in start order, replaces a generation while they run,
+//! and stops them (graceful shutdown, drain).
 //!
-//! Connections are served on pingora's runtimes, one a worker that never steals. weir binds the sockets
-//! and accepts itself, so that an address in use is an error at start, and ends the process itself, so
-//! that an idle one is gone at once.
+//! Connections are served on pingora's runtimes: one per worker, without work stealing. weir binds the sockets
+//! and accepts connections itself, so that an address in use is an error at the start, and it ends the process
+//! itself, so that an idle one stops at once.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use pingora_runtime::Runtime;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use crate::admin::{Admin, AdminState, Readiness, ReadinessFlag, RouteSummary};
 use crate::alert::counters::CounterRegistry;
+use crate::alert::rule_set::LabelValues;
 use crate::alert::{self, Alerts};
 use crate::clock;
 use crate::config::Config;
@@ -39,12 +42,12 @@ use housekeeping::Gauges;
 use recording::RunningRecorders;
 use sockets::Sockets;
 
-/// Of the drain time, what is left for writing down what was recorded.
+/// The part of the drain time that is reserved for writing what was recorded.
 const FLUSH_MAX: Duration = Duration::from_secs(2);
 
 /// A running proxy.
 pub struct App {
-    /// The addresses that requests are taken on, in the order of the file.
+    /// The addresses of the listeners, in the order of the file.
     pub addresses: Vec<(SocketAddr, ListenScheme)>,
     pub admin: SocketAddr,
     runtime: Runtime,
@@ -54,6 +57,7 @@ pub struct App {
     readiness: Arc<ReadinessFlag>,
     recording: RunningRecorders,
     alerts: Arc<Alerts>,
+    installing: Mutex<()>,
     admin_server: Admin,
     _system: System,
     drain: Duration,
@@ -79,13 +83,13 @@ impl ListenScheme {
 }
 
 impl App {
-    /// Starts every part: what can fail fails here, before the first request is taken.
+    /// Starts every part. Whatever can fail fails here, before the first request is accepted.
     ///
     /// # Errors
-    /// An address in use, an event file that cannot be opened, a certificate that cannot be read.
+    /// When an address is in use, the event file cannot be opened, or a certificate cannot be read.
     pub fn start(config: &Config) -> anyhow::Result<Self> {
-        // Two providers are in the tree; the process has to choose once. Another start in the same
-        // process has chosen already.
+        // The dependencies bring two providers, so a process must choose one. An error means that an earlier
+        // start in this process did.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let sockets = Sockets::bind(&config.listen)?;
         let counters = Arc::new(CounterRegistry::new(config.alerts.needs()));
@@ -102,6 +106,7 @@ impl App {
         let sources = alert::Sources {
             metrics: metrics.clone(),
             counters,
+            labels: alert_labels(config),
             snapshots: recording.snapshots(&metrics, reading.clone()),
             ship: recording.ship.clone(),
             environment: config.events.environment.clone(),
@@ -122,14 +127,10 @@ impl App {
         };
         let admin_server = Admin::start(&config.admin, state)?;
         let (stop, stopping) = watch::channel(false);
-        let listen = config.listen.iter();
-        let certificates = listen.map(|listen| listen.tls.as_ref().map(Certificates::load));
-        let certificates: Vec<_> = certificates
-            .map(Option::transpose)
-            .collect::<anyhow::Result<_>>()?;
+        let certificates = certificates(config)?;
         let listening = Listening {
             listener: Arc::new(listener(config, &gateway, &connections)),
-            // By now most that is opened beside connections is open, and can be counted.
+            // Counted now: most descriptors that are not connections are open.
             descriptors: descriptors(config),
             stopping: stopping.clone(),
         };
@@ -137,8 +138,8 @@ impl App {
         let addresses = sockets.addresses();
         listening.serve(&runtime, sockets, &certificates);
         let certificates = named(&addresses, certificates);
-        let looked_after = (gateway.clone(), certificates, gauges);
-        housekeeping::start(&runtime, looked_after, &metrics, stopping)?;
+        let maintained = (gateway.clone(), certificates, gauges);
+        housekeeping::start(&runtime, maintained, &metrics, stopping)?;
         let system = System::start(reading, metrics.worker("system")?)?;
         readiness.set(Readiness::Ready);
         Ok(App {
@@ -151,6 +152,7 @@ impl App {
             readiness,
             recording,
             alerts,
+            installing: Mutex::default(),
             admin_server,
             _system: system,
             drain: config.drain,
@@ -159,21 +161,24 @@ impl App {
         })
     }
 
-    /// Replaces the generation that requests meet by that of `config`, which has been checked. Keys that
-    /// live as long as the process are not read.
+    /// Replaces the generation that requests meet, and the alert rules, by those of `config`, which has been
+    /// checked. Keys that need a restart are not read.
     pub fn install(&self, config: &Config) {
+        // One at a time: requests and alerts belong to the same configuration.
+        let _installing = self.installing.lock();
         let next = self.gateway.generation().next(config);
         self.gateway.install(next);
+        self.alerts.install(&config.alerts, alert_labels(config));
     }
 
-    /// Stops: no new connection is taken, idle ones are closed, what runs may end within the drain
-    /// time, and what was recorded is written down.
+    /// Stops gracefully: accepts no new connection, closes idle ones, gives requests in flight the drain time,
+    /// and writes what was recorded.
     pub async fn stop(self) {
         let begun = clock::now();
         let deadline = begun + self.drain;
         let flush = FLUSH_MAX.min(self.drain / 10);
         self.readiness.set(Readiness::Draining);
-        // Nobody listens any more only when every service has ended already.
+        // It fails only when every receiver has ended already.
         let _ = self.stop.send(true);
         let until = self.drain.saturating_sub(flush);
         if tokio::time::timeout(until, self.connections.wait_for_none())
@@ -181,19 +186,19 @@ impl App {
             .is_err()
         {
             log::warn!(
-                "{} connections did not end in time and are cut, and so are {} requests whose clients \
-                 have left",
+                "the drain time is over: {} connections and {} requests whose clients have disconnected \
+                 are cut off",
                 self.connections.open(),
                 self.connections.detached()
             );
         }
         let ended = tokio::task::spawn_blocking(move || {
-            // Cut requests are recorded when their tasks are dropped.
+            // Requests that are cut off are recorded when their tasks are dropped.
             self.runtime.shutdown_timeout(Duration::from_millis(200));
             let recording = self.recording;
             let soon = || deadline.max(clock::now() + Duration::from_millis(100));
             if recording.stop(soon()).is_err() {
-                log::warn!("some events could not be written down in time");
+                log::warn!("some events could not be written in time");
             }
             self.alerts.stop(deadline);
             let stopped = recording.ship.map(|ship| ship.stop(deadline));
@@ -207,12 +212,12 @@ impl App {
         });
         let left = remaining(deadline) + Duration::from_millis(500);
         if tokio::time::timeout(left, ended).await.is_err() {
-            log::warn!("not everything that was recorded could be written down in time");
+            log::warn!("the shutdown took too long: not everything that was recorded is written");
         }
     }
 }
 
-/// The file descriptors of the process; where they do not suffice the log says so.
+/// The file descriptors of the process. Logs a warning when they do not suffice.
 fn descriptors(config: &Config) -> Descriptors {
     let descriptors = Descriptors::raise();
     if let Some(warning) = descriptors.warning(config.limits.connections) {
@@ -235,6 +240,15 @@ fn gateway(
     ));
     gateway::metrics::expose(&gateway, metrics)?;
     Ok(gateway)
+}
+
+/// The routes and backends of a configuration, as alerts name them.
+fn alert_labels(config: &Config) -> LabelValues {
+    let routes = config.routes.iter();
+    LabelValues::new(
+        routes.map(|route| (&*route.name, &*route.platform)),
+        config.backends.iter().map(|backend| &*backend.name),
+    )
 }
 
 fn remaining(deadline: Instant) -> Duration {
@@ -294,7 +308,14 @@ impl Listening {
     }
 }
 
-/// Each certificate with the address that shows it.
+/// The certificates of the listeners, in the order of the file.
+fn certificates(config: &Config) -> anyhow::Result<Vec<Option<Arc<Certificates>>>> {
+    let listen = config.listen.iter();
+    let certificates = listen.map(|listen| listen.tls.as_ref().map(Certificates::load));
+    certificates.map(Option::transpose).collect()
+}
+
+/// Each certificate with the address of its listener.
 fn named(
     addresses: &[(SocketAddr, ListenScheme)],
     certificates: Vec<Option<Arc<Certificates>>>,

@@ -1,7 +1,7 @@
 //! The backend stage: picks an endpoint, and exchanges request and response with it over a connection pool.
 //!
-//! A response ([`response::UpstreamResponse`]) knows no other stage. Endpoints are used in turn (round robin);
-//! retries, failover and the circuit breaker are not built yet.
+//! A response ([`response::UpstreamResponse`]) depends on no other stage. Endpoints are used in turn (round robin);
+//! retries, failover and the circuit breaker are not implemented yet.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use http::{HeaderName, HeaderValue, Uri};
 pub struct Config {
     pub name: Arc<str>,
     pub endpoints: Vec<Endpoint>,
-    /// Put before the path of every request, like `/v1`; may be empty.
+    /// Prepended to the path of every request, such as `/v1`; may be empty.
     pub path_prefix: String,
     pub connect_timeout: Duration,
     pub first_byte_timeout: Duration,
@@ -24,7 +24,7 @@ pub struct Config {
     pub pool_idle_timeout: Duration,
     /// Set in every request; the values are marked sensitive.
     pub request_headers: Vec<(HeaderName, HeaderValue)>,
-    /// Whether the usage of streams is asked for when the client did not.
+    /// Whether the usage of streams is requested when the client did not request it.
     pub ask_usage: bool,
 }
 
@@ -32,7 +32,7 @@ pub struct Config {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     pub uri: Uri,
-    /// As events show it.
+    /// The text that appears in events.
     pub text: Arc<str>,
 }
 
@@ -58,7 +58,7 @@ use crate::clock;
 use crate::exchange::Attempt;
 use crate::refusal::{ErrorCode, Refusal};
 use client::CallDeadline;
-use connector::{Connect, Protocol};
+use connector::{Connect, UpstreamProtocol};
 use failure::{ConnectionError, Failure};
 use informational::InformationalResponses;
 use pool::PoolKey;
@@ -70,7 +70,7 @@ use response::UpstreamResponse;
 pub struct Backend {
     config: Arc<Config>,
     next: AtomicUsize,
-    /// Of each endpoint.
+    /// The key of each endpoint.
     pool_keys: Vec<PoolKey>,
     connect: Connect,
 }
@@ -105,8 +105,8 @@ impl Backend {
     pub fn pick(&self) -> Result<PickedEndpoint<'_>, Refusal> {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
         let endpoints = &self.config.endpoints;
-        let place = turn.checked_rem(endpoints.len());
-        match place.and_then(|place| Some((endpoints.get(place)?, *self.pool_keys.get(place)?))) {
+        let index = turn.checked_rem(endpoints.len());
+        match index.and_then(|index| Some((endpoints.get(index)?, *self.pool_keys.get(index)?))) {
             Some((endpoint, pool_key)) => Ok(PickedEndpoint { endpoint, pool_key }),
             None => Err(Refusal::new(
                 ErrorCode::NoEndpoint,
@@ -121,11 +121,11 @@ impl Backend {
     ///
     /// # Errors
     /// `upstream_connect`, `upstream_timeout` or `upstream_reset`.
-    pub async fn ask(
+    pub async fn send(
         &self,
         picked: PickedEndpoint<'_>,
         request: Request<RequestBody>,
-        protocol: Protocol,
+        protocol: UpstreamProtocol,
         call: CallDeadline,
         informational: Option<&InformationalResponses>,
         attempt: &mut Attempt,
@@ -155,20 +155,20 @@ impl Backend {
             .min(self.config.total_timeout)
     }
 
-    /// The refusal when a backend has sent no response in time.
+    /// The refusal for a backend that sent no response in time.
     #[must_use]
     pub fn no_first_byte(&self) -> Refusal {
         let name = &self.config.name;
         let ms = self.first_byte_timeout().as_millis();
-        let detail = format!("backend {name} sent no answer within {ms} ms");
+        let detail = format!("backend {name} sent no response within {ms} ms");
         Refusal::new(ErrorCode::UpstreamTimeout, detail)
     }
 
-    /// The refusal when a response cannot be forwarded.
+    /// The refusal for a response that cannot be forwarded.
     #[must_use]
     pub fn unusable(&self, flaw: &str) -> Refusal {
         let name = &self.config.name;
-        let detail = format!("what backend {name} sent is not valid HTTP: {flaw}");
+        let detail = format!("backend {name} sent invalid HTTP: {flaw}");
         Refusal::new(ErrorCode::UpstreamReset, detail)
     }
 
@@ -178,13 +178,13 @@ impl Backend {
         match failure {
             Failure::Connect(_) => Refusal::new(
                 ErrorCode::UpstreamConnect,
-                format!("backend {name} refused the connection or did not take it in time"),
+                format!("backend {name} refused the connection, or connecting timed out"),
             ),
             Failure::TimedOut => self.no_first_byte(),
             Failure::Connection(ConnectionError::Malformed(flaw)) => self.unusable(flaw),
             Failure::Connection(_) => Refusal::new(
                 ErrorCode::UpstreamReset,
-                format!("backend {name} closed the connection, or what it sent is not HTTP"),
+                format!("backend {name} closed the connection, or sent invalid HTTP"),
             ),
         }
     }

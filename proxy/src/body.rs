@@ -15,9 +15,9 @@ use crate::http::session::Session;
 use crate::refusal::{ErrorCode, Refusal};
 
 /// The most that is reserved at once for a body whose head announces that much or more.
-const ROOM_BYTES_MAX: usize = 1 << 20;
+const CAPACITY_BYTES_MAX: usize = 1 << 20;
 
-/// A whole body with its booking in the budget, and how long the client was waited for.
+/// A whole body with its reservation in the budget, and how long weir waited for the client.
 #[derive(Debug)]
 pub struct Body {
     pub bytes: Bytes,
@@ -27,14 +27,14 @@ pub struct Body {
 
 /// Why a body could not be read.
 #[derive(Debug)]
-pub enum Unread {
+pub enum BodyFailure {
     Refused(Refusal),
     ClientLeft,
 }
 
-impl From<Refusal> for Unread {
+impl From<Refusal> for BodyFailure {
     fn from(refusal: Refusal) -> Self {
-        Unread::Refused(refusal)
+        BodyFailure::Refused(refusal)
     }
 }
 
@@ -53,14 +53,14 @@ pub(crate) fn check_announced(session: &Session, bytes_max: u64) -> Result<(), R
 ///
 /// # Errors
 /// `body_too_large` (before a byte is read where the head announces it), `body_timeout`,
-/// `over_capacity` when the budget is used up, `bad_request` for a malformed chunk, or that the client
+/// `over_capacity` when the budget is exhausted, `bad_request` for a malformed chunk, or that the client
 /// left.
 pub(crate) async fn read(
     session: &mut Session,
     bytes_max: u64,
     timeout: Duration,
     budget: &Arc<Budget>,
-) -> Result<Body, Unread> {
+) -> Result<Body, BodyFailure> {
     let mut booking = Booking::none(budget);
     if session.is_body_empty() {
         return Ok(Body {
@@ -71,12 +71,12 @@ pub(crate) async fn read(
     }
     check_announced(session, bytes_max)?;
     let announced = session.announced_bytes();
-    // Announced bytes are not booked: a few heads could use up the budget.
+    // Announced bytes are not reserved in advance: a few heads could exhaust the budget.
     booking.grow_to(announced.unwrap_or(STEP_BYTES).min(STEP_BYTES))?;
     if session.expects_continue() && session.write_continue().await.is_err() {
-        return Err(Unread::ClientLeft);
+        return Err(BodyFailure::ClientLeft);
     }
-    // A body that arrived with its head is not waited for.
+    // A body that arrived with its head causes no wait.
     let waits_since = (!session.has_body_arrived()).then(clock::now);
     let reading = gather(session, bytes_max, announced, &mut booking);
     match clock::timeout(timeout, reading).await {
@@ -87,7 +87,7 @@ pub(crate) async fn read(
             }),
             _booking: booking,
         }),
-        Ok(Err(unread)) => Err(unread),
+        Ok(Err(failure)) => Err(failure),
         Err(_) => {
             let detail = format!(
                 "the whole body must arrive within {} ms",
@@ -103,7 +103,7 @@ async fn gather(
     bytes_max: u64,
     announced: Option<u64>,
     booking: &mut Booking,
-) -> Result<Bytes, Unread> {
+) -> Result<Bytes, BodyFailure> {
     let Some(first) = next(session).await? else {
         return Ok(Bytes::new());
     };
@@ -112,7 +112,7 @@ async fn gather(
         return Ok(first);
     }
     let capacity = usize::try_from(announced.unwrap_or(STEP_BYTES)).unwrap_or(usize::MAX);
-    let mut all = BytesMut::with_capacity(capacity.min(ROOM_BYTES_MAX).max(first.len()));
+    let mut all = BytesMut::with_capacity(capacity.min(CAPACITY_BYTES_MAX).max(first.len()));
     let mut piece = Some(first);
     while let Some(bytes) = piece {
         let length = (all.len() + bytes.len()) as u64;
@@ -130,10 +130,10 @@ async fn gather(
     Ok(all.freeze())
 }
 
-async fn next(session: &mut Session) -> Result<Option<Bytes>, Unread> {
+async fn next(session: &mut Session) -> Result<Option<Bytes>, BodyFailure> {
     session.read_body().await.map_err(|why| match why {
         BodyReadError::Malformed(flaw) => Refusal::malformed_body(flaw).into(),
         BodyReadError::Stalled => Refusal::stalled_body().into(),
-        BodyReadError::ClientLeft => Unread::ClientLeft,
+        BodyReadError::ClientLeft => BodyFailure::ClientLeft,
     })
 }

@@ -35,9 +35,9 @@ pub use storable::NotStorable;
 use crate::exchange::CacheTier;
 use crate::model::json::Visitor;
 use crate::model::operation::Operation;
-use copy::{CopyBuffer, Time};
+use copy::{CopyBuffer, LifetimeBounds};
 use freshness::Freshness;
-use memory::Memory;
+use memory::MemoryTier;
 use request_head::{RequestDirective, RequestHead};
 use statefulness::Statefulness;
 
@@ -86,15 +86,15 @@ pub struct CacheRequest<'a> {
 
 /// The key of a response: SHA-256 over everything that may change it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Key(pub [u8; 32]);
+pub struct CacheKey(pub [u8; 32]);
 
 /// What the cache may do for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CacheDecision {
     /// Look for a stored response, and store a new one.
-    LookUp(Key),
+    LookUp(CacheKey),
     /// `no-cache`, `max-age=0` or `Pragma: no-cache`: forward the request, and store the response.
-    Refresh(Key),
+    Refresh(CacheKey),
     /// Neither: `no-store`, a request for a part, an encoded body, a body that is not a JSON object or has
     /// duplicate members, a call that depends on more than the request, or another method than `POST`.
     Bypass,
@@ -103,7 +103,7 @@ pub enum CacheDecision {
 /// A stored response, made by [`copy::CopyBuffer`]. It is one buffer: most entries are cold when they are evicted,
 /// and each separate allocation would be a cache miss of the processor.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stored {
+pub struct CachedResponse {
     pub status: u16,
     /// Since the Unix epoch.
     pub stored_at: Duration,
@@ -116,24 +116,24 @@ pub struct Stored {
     head_bytes: usize,
     /// Where each piece of the body ends; `None` if there is at most one piece.
     ends: Option<Box<[usize]>>,
-    length: Length,
+    length: BodyLength,
 }
 
 /// A stored response that was found, and where.
 #[derive(Clone, Debug)]
 pub struct Hit {
-    pub response: Arc<Stored>,
+    pub response: Arc<CachedResponse>,
     pub tier: CacheTier,
 }
 
 /// Whether the head announced the length of the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Length {
+enum BodyLength {
     Announced,
-    Open,
+    Unknown,
 }
 
-impl Stored {
+impl CachedResponse {
     /// The age in seconds: the value of `Age`.
     #[must_use]
     pub fn age_s(&self, now: Duration) -> u64 {
@@ -152,7 +152,7 @@ impl Stored {
     /// The length of the body; `None` for a stream, which is replayed as one.
     #[must_use]
     pub fn length(&self) -> Option<usize> {
-        let one_piece = self.ends.is_none() || self.length == Length::Announced;
+        let one_piece = self.ends.is_none() || self.length == BodyLength::Announced;
         one_piece.then(|| self.text.len() - self.head_bytes)
     }
 
@@ -183,7 +183,7 @@ impl Stored {
 /// The cache of one route. It is shared by `Arc`: a new generation of the configuration keeps it where its
 /// [`Config`] is equal.
 pub struct ResponseCache {
-    memory: Memory,
+    memory: MemoryTier,
     memory_bytes: u64,
     ttl: Duration,
     scope: Scope,
@@ -194,7 +194,7 @@ impl ResponseCache {
     #[must_use]
     pub fn new(config: &Config) -> Self {
         ResponseCache {
-            memory: Memory::new(config.memory_bytes, config.ttl),
+            memory: MemoryTier::new(config.memory_bytes, config.ttl),
             memory_bytes: config.memory_bytes,
             ttl: config.ttl,
             scope: config.scope,
@@ -202,8 +202,8 @@ impl ResponseCache {
         }
     }
 
-    /// Decides what may be done for a request. If the body is parsed for its key, it is shown to `visitor`; the end
-    /// is shown only of a complete JSON object.
+    /// Decides what may be done for a request. If the body is parsed for its key, its values are passed to `visitor`,
+    /// but the end only of a complete JSON object.
     #[must_use]
     pub fn decide<V: Visitor>(&self, request: &CacheRequest<'_>, visitor: &mut V) -> CacheDecision {
         if request.method != Method::POST
@@ -212,7 +212,7 @@ impl ResponseCache {
             return CacheDecision::Bypass;
         }
         let head = RequestHead::read(request, &self.ignored);
-        if head.asks_part || head.is_encoded || head.directive == RequestDirective::NoStore {
+        if head.is_range_request || head.is_encoded || head.directive == RequestDirective::NoStore {
             return CacheDecision::Bypass;
         }
         let key = |body: &[u8], statefulness: Statefulness| {
@@ -231,7 +231,7 @@ impl ResponseCache {
 
     /// The response under `key`, if it is fresh at `now` (since the Unix epoch).
     #[must_use]
-    pub fn lookup(&self, key: &Key, now: Duration) -> Option<Hit> {
+    pub fn lookup(&self, key: &CacheKey, now: Duration) -> Option<Hit> {
         let response = self.memory.get(key, now)?;
         Some(Hit {
             response,
@@ -271,7 +271,7 @@ impl ResponseCache {
             return Err(NotStorable::Stale);
         }
         let copy = CopyBuffer::new(status, headers, self.response_bytes_max());
-        Ok(copy.within(Time {
+        Ok(copy.within(LifetimeBounds {
             freshness,
             received_at,
             ttl: self.ttl,
@@ -280,14 +280,14 @@ impl ResponseCache {
 
     /// Stores a response. The caller has checked that it is complete and successful, and copied it with
     /// [`ResponseCache::copy`]. A response larger than the memory is not stored.
-    pub fn store(&self, key: Key, stored: Stored) {
+    pub fn store(&self, key: CacheKey, stored: CachedResponse) {
         if stored.bytes() <= self.memory_bytes {
             self.memory.insert(key, stored);
         }
     }
 
     /// Removes the response under `key`, which has turned out not to be storable.
-    pub fn remove(&self, key: &Key) {
+    pub fn remove(&self, key: &CacheKey) {
         self.memory.remove(key);
     }
 

@@ -1,9 +1,9 @@
-//! Content codings (RFC 9110, section 8.4): decodes messages on their way so that they can be read, and
-//! negotiates codings with backends and clients.
+//! Content codings (RFC 9110, section 8.4): decodes forwarded messages so that they can be parsed, and negotiates
+//! codings with backends and clients.
 //!
-//! A leaf. The forwarded bytes are never changed: a message that cannot be decoded is forwarded all the same,
-//! and only not read. Against decompression bombs, a [`Decoder`] holds no more than the windows of its codings
-//! and decodes no more than a multiple of what it was fed.
+//! A leaf. The forwarded bytes are never changed: a message that cannot be decoded is forwarded, but not parsed.
+//! Against decompression bombs, a [`Decoder`] holds no more than the windows of its codings, and decodes no more than
+//! a multiple of its input.
 
 use http::{HeaderMap, HeaderValue, header};
 
@@ -16,7 +16,7 @@ mod serving;
 pub use accept::{readable, weight};
 pub use serving::{GzipEncoder, ServedCoding, is_of_coded_bytes};
 
-/// A message with more codings than this is not read: compressing twice makes no sense.
+/// A message with more codings than this is not decoded: compressing twice makes no sense.
 const CODINGS_MAX: usize = 4;
 
 /// How much may be decoded of any message, however small it is.
@@ -56,9 +56,9 @@ impl ContentCoding {
     }
 }
 
-/// How far a decoder has come.
+/// The progress of a decoder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Progress {
+pub enum DecodeProgress {
     /// The end has not been reached.
     Open,
     /// Each coding has reached its end. A message without a coding always has.
@@ -72,7 +72,7 @@ pub enum Progress {
 pub enum StopReason {
     /// It is not valid in its codings.
     Malformed,
-    /// It decodes to too much.
+    /// Its decoded size exceeds the bound.
     TooLarge,
 }
 
@@ -83,21 +83,21 @@ pub struct Decoder(Option<Box<DecoderChain>>);
 #[derive(Debug)]
 struct DecoderChain {
     /// The coding that was applied last is decoded first.
-    layers: Vec<Layer>,
-    bounds: Bounds,
+    layers: Vec<DecoderLayer>,
+    bounds: DecodeBounds,
     stopped: Option<StopReason>,
 }
 
 /// One coding, and how many bytes it has decoded.
 #[derive(Debug)]
-struct Layer {
+struct DecoderLayer {
     codec: Codec,
     decoded: u64,
 }
 
-/// How many bytes were fed and decoded, and the bound of the latter.
+/// How many bytes were fed and decoded, and the limit of the latter.
 #[derive(Debug)]
-struct Bounds {
+struct DecodeBounds {
     encoded: u64,
     decoded: u64,
     decoded_max: u64,
@@ -116,11 +116,11 @@ impl Decoder {
         }
         let layers = codings.into_iter().rev().map(|coding| {
             let codec = Codec::new(coding)?;
-            Some(Layer { codec, decoded: 0 })
+            Some(DecoderLayer { codec, decoded: 0 })
         });
         Some(Decoder(Some(Box::new(DecoderChain {
             layers: layers.collect::<Option<_>>()?,
-            bounds: Bounds {
+            bounds: DecodeBounds {
                 encoded: 0,
                 decoded: 0,
                 decoded_max: u64::MAX,
@@ -129,14 +129,14 @@ impl Decoder {
         }))))
     }
 
-    /// Bounds the decoded bytes, those of all codings together.
+    /// Limits the decoded bytes of all codings together.
     pub fn limit(&mut self, decoded_max: u64) {
         if let Some(chain) = &mut self.0 {
             chain.bounds.decoded_max = decoded_max;
         }
     }
 
-    /// Decodes the next piece; `read` gets all that can be decoded by now.
+    /// Decodes the next piece; `read` gets all that can be decoded so far.
     pub fn feed(&mut self, piece: &[u8], mut read: impl FnMut(&[u8])) {
         let Some(chain) = &mut self.0 else {
             read(piece);
@@ -151,13 +151,15 @@ impl Decoder {
 
     /// The progress so far.
     #[must_use]
-    pub fn progress(&self) -> Progress {
+    pub fn progress(&self) -> DecodeProgress {
         match &self.0 {
-            None => Progress::Whole,
+            None => DecodeProgress::Whole,
             Some(chain) => match chain.stopped {
-                Some(reason) => Progress::Stopped(reason),
-                None if chain.layers.iter().all(|layer| layer.codec.is_whole()) => Progress::Whole,
-                None => Progress::Open,
+                Some(reason) => DecodeProgress::Stopped(reason),
+                None if chain.layers.iter().all(|layer| layer.codec.is_whole()) => {
+                    DecodeProgress::Whole
+                }
+                None => DecodeProgress::Open,
             },
         }
     }
@@ -177,7 +179,7 @@ impl Decoder {
     }
 }
 
-impl Bounds {
+impl DecodeBounds {
     fn count(&mut self, bytes: usize) -> Result<(), StopReason> {
         self.decoded += bytes as u64;
         let max = DECODED_BYTES_FREE + self.encoded.saturating_mul(DECODED_RATIO_MAX);
@@ -190,15 +192,15 @@ impl Bounds {
 
 /// Feeds a piece to the first codec, its output to the next, and so on to the reader.
 fn push(
-    layers: &mut [Layer],
-    bounds: &mut Bounds,
+    layers: &mut [DecoderLayer],
+    bounds: &mut DecodeBounds,
     piece: &[u8],
     read: &mut dyn FnMut(&[u8]),
 ) -> Result<(), StopReason> {
     match layers {
         [] => read(piece),
         [
-            Layer {
+            DecoderLayer {
                 codec,
                 decoded: total,
             },

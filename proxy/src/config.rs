@@ -15,6 +15,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use secrecy::zeroize::Zeroizing;
 
+use crate::exchange::EventSampling;
 use crate::route::path::EncodedSlash;
 use crate::settings::changes::Comparison;
 use crate::settings::decode::{Decode, schema_of};
@@ -60,7 +61,9 @@ pub struct Config {
     /// How prompts and responses are recorded.
     pub content: content::Mode,
     /// Which traces are recorded.
-    pub sampling: trace::Sampling,
+    pub trace_sampling: trace::TraceSampling,
+    /// Which requests have an event.
+    pub event_sampling: EventSampling,
     /// How long running requests may take after SIGTERM.
     pub drain: Duration,
 }

@@ -1,4 +1,4 @@
-//! All that is known of one request: the stages write it, the recorders read it.
+//! The record of one request: the stages write it, the recorders read it.
 //!
 //! An exchange begins when the head of a request has been read, and is recorded exactly once, when it is
 //! dropped. So every request leaves one event and one count, also when its client leaves or its task is
@@ -12,7 +12,7 @@ use http::{HeaderName, HeaderValue, Method, Version};
 
 use crate::clock;
 use crate::content::Content;
-use crate::model::estimate::TextCount;
+use crate::model::estimate::TokenEstimator;
 use crate::model::operation::Operation;
 use crate::model::usage::Usage;
 use crate::refusal::{Blame, ErrorCode};
@@ -21,10 +21,12 @@ use crate::trace::{Recording, TraceContext};
 mod attempt;
 pub(crate) mod millis;
 mod request_id;
+mod sampling;
 mod timing;
 
 pub use attempt::{Attempt, AttemptOutcome, UpstreamNote};
 pub use request_id::RequestId;
+pub use sampling::EventSampling;
 pub use timing::{Stage, Timing};
 
 /// What the signature stage found.
@@ -50,7 +52,7 @@ pub enum SignatureOutcome {
 }
 
 impl SignatureOutcome {
-    /// Whether the request was rejected for it.
+    /// Whether the request was rejected because of it.
     #[must_use]
     pub const fn is_refusal(self) -> bool {
         match self {
@@ -158,14 +160,14 @@ impl CacheTier {
     }
 }
 
-/// What is known of the model call, read from its request and its response.
+/// The model call, as read from its request and its response.
 #[derive(Clone, Debug, Default)]
 pub struct ModelCall {
     pub operation: Option<Operation>,
     pub request_model: Option<Box<str>>,
     pub request_stream: bool,
-    /// The text that the model was sent, for an estimate of its tokens.
-    pub request_text: TextCount,
+    /// Estimates the tokens of the text that the model was sent.
+    pub request_text: TokenEstimator,
     pub response_model: Option<Box<str>>,
     pub finish_reasons: Vec<Box<str>>,
     pub time_to_first_chunk: Option<Duration>,
@@ -177,9 +179,9 @@ pub struct ModelCall {
 /// What the client did once its response had begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientEnd {
-    /// It read to the end, or to all that mattered.
+    /// It read to the end, or all that is relevant.
     Stayed,
-    /// It stopped reading before the end. The status that it was sent stays.
+    /// It stopped reading before the end. The recorded status remains the one that it was sent.
     Aborted,
 }
 
@@ -190,7 +192,7 @@ enum Phase {
     Finished,
 }
 
-/// All that is known of one request.
+/// The record of one request.
 #[derive(Debug)]
 pub struct Exchange {
     pub id: RequestId,
@@ -218,6 +220,8 @@ pub struct Exchange {
     pub route: Option<Arc<str>>,
     pub platform: Arc<str>,
     pub trace: TraceContext,
+    /// Of the generation that the request met.
+    pub event_sampling: EventSampling,
     pub request_body_bytes: u64,
     pub response_body_bytes: u64,
     /// The status of the response; 0 until there is one.
@@ -230,7 +234,7 @@ pub struct Exchange {
     pub cache: Option<CacheNote>,
     pub upstream: Option<UpstreamNote>,
     pub model: ModelCall,
-    /// What is recorded of the texts of request and response, where `events.content` asks for it.
+    /// The recorded texts of request and response, where `events.content` enables it.
     pub content: Option<Box<Content>>,
     /// Header fields that the stages add to the response.
     pub response_headers: Vec<(HeaderName, HeaderValue)>,
@@ -244,7 +248,7 @@ pub const NO_ROUTE: &str = "none";
 /// The `platform` of requests that match no route.
 pub const NO_PLATFORM: &str = "none";
 
-/// Records finished exchanges: counts them, say, or writes their events. Must not block.
+/// Records finished exchanges, for example counts them or writes their events. Must not block.
 pub trait Recorder: Send + Sync + std::fmt::Debug {
     /// Records an exchange that took `duration` in all.
     fn record(&self, exchange: &Exchange, duration: Duration);
@@ -277,6 +281,7 @@ impl Exchange {
             route: None,
             platform,
             trace: TraceContext::default(),
+            event_sampling: EventSampling::ALL,
             request_body_bytes: 0,
             response_body_bytes: 0,
             status: 0,
@@ -306,8 +311,8 @@ impl Exchange {
         self.received_at + now.saturating_duration_since(self.timing.started())
     }
 
-    /// From the head of the request to its end. A request that ended by itself has all of its time in
-    /// stages; one whose client left is dropped within a stage, so that its end is read from the clock.
+    /// From the head of the request to its end. The stages of a finished request cover all of its time; one whose
+    /// client left is dropped within a stage, so its end is read from the clock.
     pub(crate) fn duration(&self, now: impl FnOnce() -> Instant) -> Duration {
         match self.error_code {
             Some(ErrorCode::ClientClosed) => now().saturating_duration_since(self.timing.started()),
@@ -316,7 +321,7 @@ impl Exchange {
     }
 
     /// The task of the request was cancelled, as at the end of a drain: the client saw its connection close.
-    fn break_off(&mut self) {
+    fn record_cancellation(&mut self) {
         self.finish(clock::now());
         match self.status {
             0 => {
@@ -338,12 +343,12 @@ impl Exchange {
             .begin_attempt(attempt)
     }
 
-    /// The attempt that is in phase, or was the last.
+    /// The current or last attempt.
     pub fn attempt(&mut self) -> Option<&mut Attempt> {
         self.upstream.as_mut().and_then(UpstreamNote::current)
     }
 
-    /// The response failed after its head had been written. The first error that is noted stays.
+    /// The response failed after its head had been written. The first recorded error is kept.
     pub fn fail(&mut self, code: ErrorCode) {
         self.error_code.get_or_insert(code);
         if let Some(attempt) = self.attempt() {
@@ -351,19 +356,19 @@ impl Exchange {
         }
     }
 
-    /// Whether spans are recorded of this exchange.
+    /// Whether spans of this exchange are recorded.
     #[must_use]
     pub fn is_traced(&self) -> bool {
         self.trace.recording == Recording::On
     }
 
     /// Whether `error_rate` counts this exchange as a failure: a response of 500 or more, or one that failed
-    /// after its head (cut short, incomplete, or with an error inside). Rejections below 500 and clients that
-    /// left are no failures.
+    /// after its head (truncated, incomplete, or with an error inside). Rejections below 500 and clients that left are
+    /// not failures.
     #[must_use]
     pub fn failed(&self) -> bool {
-        let is_not_the_clients = |code: ErrorCode| code.blame() != Blame::Client;
-        self.status >= 500 || self.error_code.is_some_and(is_not_the_clients)
+        let is_not_client_fault = |code: ErrorCode| code.blame() != Blame::Client;
+        self.status >= 500 || self.error_code.is_some_and(is_not_client_fault)
     }
 }
 
@@ -371,7 +376,7 @@ impl Drop for Exchange {
     fn drop(&mut self) {
         if let Some(recorder) = self.recorder.take() {
             if self.phase == Phase::Open {
-                self.break_off();
+                self.record_cancellation();
             }
             recorder.record(self, self.duration(clock::now));
         }

@@ -1,5 +1,5 @@
-//! The fuzz targets: one function for each reader of untrusted bytes. It takes any bytes and panics where a
-//! property of the reader does not hold.
+//! The fuzz targets: one function for each reader of untrusted bytes. It accepts any bytes and panics if a
+//! property of the reader is violated.
 //!
 //! `proxy/fuzz` runs them with libFuzzer (`make fuzz`). The seeds in `proxy/fuzz/seeds`, cut and changed in
 //! simple ways, also run as a test here.
@@ -10,10 +10,10 @@ pub mod local;
 pub mod signature;
 
 /// A reader of arbitrary bytes.
-pub type Target = fn(&[u8]);
+pub type FuzzTarget = fn(&[u8]);
 
 /// Every target by the name of its binary and of its folder of seeds.
-pub const TARGETS: [(&str, Target); 13] = [
+pub const TARGETS: [(&str, FuzzTarget); 13] = [
     ("canonical_json", json::canonical_json),
     ("chunks", http::chunks),
     ("config", local::config),
@@ -29,7 +29,7 @@ pub const TARGETS: [(&str, Target); 13] = [
     ("sse", json::sse),
 ];
 
-/// The first byte as a size of pieces from 1 to 64, and the rest.
+/// The first byte as a piece size from 1 to 64, and the rest.
 fn piece_size(data: &[u8]) -> Option<(usize, &[u8])> {
     let (first, rest) = data.split_first()?;
     Some((usize::from(first % 64) + 1, rest))

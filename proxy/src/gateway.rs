@@ -8,20 +8,20 @@
 //!
 //! - **admit**: route, body, signature, limit. Finds the route, reads the body, verifies the signature and
 //!   checks the limits. Each of these stages can reject the request; no backend has seen any of it yet.
-//! - **forward**: cache, backend. Finds out where the response comes from (`ResponseSource`): from the cache, or
-//!   from a backend whose response head has arrived. Until then nothing final has been written to the
+//! - **forward**: cache, backend. Determines where the response comes from (`ResponseSource`): the cache, or
+//!   a backend whose response head has arrived. Until then nothing final has been written to the
 //!   client, so this is the step in which a failed attempt can be followed by another.
 //! - **deliver**: answer. Writes the response to the client, and copies it for the cache. Only this step
 //!   writes responses: a backend's, a stored one, or weir's own, such as a rejection.
 //!
-//! The record stage is no call: all that is known of a request is collected in its [`Exchange`], and dropping
-//! that counts the request and writes its event, exactly once, also when the client leaves or the task of
+//! The record stage is not a call: everything known about a request is collected in its [`Exchange`], and dropping
+//! that counts the request and writes its event, exactly once, even if the client disconnects or the task of
 //! the request is cancelled.
 //!
 //! A body is *buffered* (read whole before anything is forwarded) or *passed through* (forwarded as it
 //! arrives, where no stage reads it: upgrades, gRPC, large uploads). The pipeline is the same for both.
 //!
-//! Stages never call each other: they meet here and in the [`Exchange`]. The files of `gateway/` apply the
+//! Stages never call each other: they are combined here and share the [`Exchange`]. The files of `gateway/` apply the
 //! stages to a real request: `routing.rs`, `inbound.rs` (body), `guards.rs` (signature, limit, cache),
 //! `upstream.rs` (backend), `downstream.rs` (answer). `pipeline.rs` builds the stages of each route once.
 
@@ -33,10 +33,10 @@ use arc_swap::ArcSwap;
 use pingora::server::ShutdownWatch;
 use prometheus::IntGauge;
 
-use crate::answer::Delivered;
+use crate::answer::ResponseOutcome;
 use crate::answer::local::{self, LocalResponse};
 use crate::backend::loops::LoopToken;
-use crate::cache::Stored;
+use crate::cache::CachedResponse;
 use crate::clock;
 use crate::exchange::{Exchange, NO_PLATFORM, Recorder, Stage};
 use crate::generation::Generation;
@@ -76,7 +76,7 @@ use upstream::{Call, Upstream};
 
 pub(crate) use outcome::{Served, Stop};
 
-/// Up to this many requests in flight, none of them yields to the others.
+/// Up to this many requests in flight, requests do not yield to each other.
 const UNCONTENDED_REQUESTS_MAX: i64 = 4;
 
 /// The request pipeline: built once from a checked configuration.
@@ -90,16 +90,16 @@ pub struct Gateway {
     in_flight: IntGauge,
 }
 
-/// What a request has claimed until it is served.
+/// What a request holds until it has been served.
 #[derive(Default)]
 struct Claims {
-    /// A platform's delivery: repeats of it wait for its outcome.
+    /// A platform's delivery: redeliveries wait for its outcome.
     delivery: Option<Delivery>,
-    /// A place among the concurrent requests of the route.
+    /// A permit of the route's concurrency limit.
     permit: Option<Permit>,
 }
 
-/// A request that every stage has admitted.
+/// A request that has been admitted by every stage.
 struct Prepared {
     pipeline: Arc<RoutePipeline>,
     kind: RequestKind,
@@ -114,7 +114,7 @@ struct Prepared {
 enum ResponseSource {
     Upstream(Upstream),
     /// The cache; with the age of the response in seconds.
-    Stored(Arc<Stored>, u64),
+    Stored(Arc<CachedResponse>, u64),
     Local(LocalResponse),
 }
 
@@ -136,19 +136,19 @@ impl Gateway {
         }
     }
 
-    /// The generation that requests meet now.
+    /// The current generation.
     #[must_use]
     pub fn generation(&self) -> Arc<Generation> {
         self.generation.load_full()
     }
 
-    /// Replaces the generation: requests that arrive from now on meet `next`, those in flight are not
+    /// Replaces the generation: requests that arrive from now on use `next`, those in flight are not
     /// affected.
     pub fn install(&self, next: Arc<Generation>) {
         self.generation.store(next);
     }
 
-    /// What requests occupy now.
+    /// What requests and stores occupy now.
     #[must_use]
     pub fn occupancy(&self) -> Occupancy {
         Occupancy {
@@ -179,7 +179,7 @@ impl Gateway {
             }
             Err(stop) => Err(stop),
         };
-        let delivered = match source {
+        let outcome = match source {
             Ok(mut source) => {
                 self.deliver(session, &mut exchange, &mut source, stopping)
                     .await
@@ -192,14 +192,14 @@ impl Gateway {
 
         drop(claims.permit);
         if let Some(delivery) = claims.delivery
-            && is_taken(delivered, exchange.status)
+            && is_taken(outcome, exchange.status)
         {
             delivery.taken(clock::unix_now()).await;
         }
         let served = match session.is_detached() {
-            // The outcome of the call stands in its attempt.
-            true => finish(session, &mut exchange, Delivered::ClientLeft),
-            false => finish(session, &mut exchange, delivered),
+            // The outcome of the backend call is recorded in its attempt.
+            true => finish(session, &mut exchange, ResponseOutcome::ClientLeft),
+            false => finish(session, &mut exchange, outcome),
         };
         match served {
             Served::Whole if is_unread(session, exchange.error_code) => Served::Refused,
@@ -207,7 +207,7 @@ impl Gateway {
         }
     }
 
-    /// Step one: the stages that may reject a request.
+    /// Step one: the stages that can reject a request.
     async fn admit(
         &self,
         session: &mut Session,
@@ -240,7 +240,7 @@ impl Gateway {
         })
     }
 
-    /// Step two: where the response comes from.
+    /// Step two: determines where the response comes from.
     async fn forward(
         &self,
         session: &mut Session,
@@ -282,11 +282,11 @@ impl Gateway {
         let forwarded = inbound::forward(&pipeline, kind, body, reader, session, idle);
         let (body, mut relay) = forwarded.await?;
         let body = inbound::outlive_client(delivery, body, session, connection);
-        let asking = upstream::ask(&pipeline, session, exchange, &call, body, &mut relay);
+        let calling = upstream::call(&pipeline, session, exchange, &call, body, &mut relay);
         // Boxed: it is the largest part of the future, and the response may take hours.
-        let asked = Box::pin(asking).await;
+        let called = Box::pin(calling).await;
         model_request::note_relayed(exchange, &relay);
-        let (response, framing) = asked?;
+        let (response, framing) = called?;
         self.yield_to_batch_writes().await;
         Ok(ResponseSource::Upstream(Upstream {
             pipeline,
@@ -300,17 +300,17 @@ impl Gateway {
         }))
     }
 
-    /// Step three: writes the response, wherever it comes from.
+    /// Step three: writes the response, whatever its source.
     async fn deliver(
         &self,
         session: &mut Session,
         exchange: &mut Exchange,
         source: &mut ResponseSource,
         stopping: &ShutdownWatch,
-    ) -> Delivered {
+    ) -> ResponseOutcome {
         if *stopping.borrow() {
-            // The client of a proxy that stops must not use its connection again.
-            session.close_after_answer();
+            // While the proxy is stopping, clients must not reuse their connections.
+            session.close_after_response();
         }
         match source {
             // answer
@@ -327,28 +327,28 @@ impl Gateway {
         }
     }
 
-    /// Writes the response to a request that was stopped, if its client is still there.
+    /// Writes the response to a request that was stopped, if its client is still connected.
     async fn stop(
         &self,
         session: &mut Session,
         exchange: &mut Exchange,
         stop: Stop,
         stopping: &ShutdownWatch,
-    ) -> Delivered {
+    ) -> ResponseOutcome {
         if let Stop::Refused(refusal) = &stop
             && is_unread(session, Some(refusal.code))
         {
-            session.close_after_answer();
+            session.close_after_response();
         }
         let Some(response) = stop.into_response() else {
-            return Delivered::ClientLeft;
+            return ResponseOutcome::ClientLeft;
         };
         let mut source = ResponseSource::Local(response);
         self.deliver(session, exchange, &mut source, stopping).await
     }
 
-    /// Lets the other requests of this worker run, when there are any: responses that are written together
-    /// wake their reader once, which saves an eighth of a request's cost under load.
+    /// Lets the other requests of this worker run, if there are any: responses that are written together
+    /// wake their reader once, which saves an eighth of the cost of a request under load.
     async fn yield_to_batch_writes(&self) {
         if self.in_flight.get() > UNCONTENDED_REQUESTS_MAX {
             tokio::task::yield_now().await;
@@ -364,8 +364,8 @@ impl Gateway {
         )
     }
 
-    /// Rejects a request whose head could not be read, or whose body is malformed from its start; `bytes`
-    /// begins with what arrived of its request line.
+    /// Rejects a request whose head could not be read; `bytes`
+    /// begins with the part of its request line that arrived.
     pub(crate) async fn refuse_unread(
         &self,
         session: &mut Session,
@@ -377,10 +377,10 @@ impl Gateway {
         let _in_flight = InUse::count(&self.in_flight);
         let mut exchange = self.begin(connection.peer, started);
         exchange.scheme = connection.scheme;
-        routing::parse_request_line(&mut exchange, bytes, &self.generation.load().sampling);
-        session.close_after_answer();
+        routing::parse_request_line(&mut exchange, bytes, &self.generation.load());
+        session.close_after_response();
         let mut response = LocalResponse::Refusal(refusal);
-        let delivered = local::write(session, &mut exchange, &mut response).await;
-        finish(session, &mut exchange, delivered);
+        let outcome = local::write(session, &mut exchange, &mut response).await;
+        finish(session, &mut exchange, outcome);
     }
 }

@@ -4,7 +4,8 @@
 //! holds the current one in an `ArcSwap` and loads it once a request, in the route stage. A request keeps the
 //! pipeline that it found: a swap changes nothing for requests in flight, and the previous generation is
 //! freed with the last of them. What lives as long as the process (sockets, runtimes, metrics, recorders,
-//! shippers, the admin side) is in `app`.
+//! shippers, the admin API) is in `app`. Alert rules are evaluated by a thread of their own and no request meets
+//! them: `App::install` hands them to the engine (`alert::engine`) when it installs the generation.
 //!
 //! Building a generation takes the previous one. State is carried over where the settings that it depends
 //! on are equal: replay protection, keys of limits, requests in flight, stored responses, and the pools of
@@ -17,10 +18,11 @@ use crate::backend::connector::Connect;
 use crate::cache::ResponseCache;
 use crate::clock;
 use crate::config::{self, Config};
+use crate::exchange::EventSampling;
 use crate::route::Table;
 use crate::route::path::EncodedSlash;
 use crate::signature::memory::ReplayMemory;
-use crate::trace::Sampling;
+use crate::trace::TraceSampling;
 
 pub mod occupancy;
 pub(crate) mod pipeline;
@@ -34,7 +36,8 @@ pub struct Generation {
     /// In the order of the routes.
     pub(crate) pipelines: Box<[Arc<RoutePipeline>]>,
     pub(crate) header_bytes: usize,
-    pub(crate) sampling: Sampling,
+    pub(crate) trace_sampling: TraceSampling,
+    pub(crate) event_sampling: EventSampling,
     pub(crate) encoded_slash: EncodedSlash,
     pub(crate) shared: Arc<GenerationSettings>,
     backends: Box<[Arc<Backend>]>,
@@ -83,7 +86,8 @@ impl Generation {
             table: table(&config.routes),
             pipelines: pipelines.collect(),
             header_bytes: config.limits.header_bytes,
-            sampling: config.sampling,
+            trace_sampling: config.trace_sampling,
+            event_sampling: config.event_sampling,
             encoded_slash: config.encoded_slash,
             shared,
             backends,

@@ -1,6 +1,6 @@
-//! The HTTP that the stages share: a request and its client, heads, framing, and what bounds them.
+//! The HTTP types that the stages share: a request and its client, heads, framing, and their limits.
 //!
-//! Below every stage, and above none: [`crate::listener`] reads heads from connections and hands each
+//! No stage is used here: [`crate::listener`] reads heads from connections and hands each
 //! request on as a `session::Session`.
 
 use std::net::IpAddr;
@@ -27,17 +27,17 @@ pub(crate) mod socket;
 
 use connections::ConnectionSlot;
 
-/// The bounds of every connection.
+/// The limits of client connections.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     pub header_bytes: usize,
     /// For the whole request head, not per read.
     pub header_timeout: Duration,
-    /// Of all bodies held at once.
+    /// For all buffered bodies together.
     pub buffered_bytes: u64,
     pub connections: usize,
     pub idle_timeout: Duration,
-    /// Of upgraded connections and streams of gRPC.
+    /// For upgraded connections and gRPC streams.
     pub upgrade_idle_timeout: Duration,
 }
 
@@ -48,8 +48,8 @@ pub(crate) struct Connection {
     /// The peer's address as a value for `X-Forwarded-For`.
     pub(crate) peer_text: HeaderValue,
     pub(crate) scheme: &'static str,
-    /// `None` of one that is refused.
-    pub(crate) place: Option<Arc<ConnectionSlot>>,
+    /// `None` for a rejected connection.
+    pub(crate) slot: Option<Arc<ConnectionSlot>>,
 }
 
 impl Connection {
@@ -60,7 +60,7 @@ impl Connection {
             peer,
             peer_text: text.unwrap_or_else(|_| HeaderValue::from_static("unknown")),
             scheme,
-            place: None,
+            slot: None,
         }
     }
 }

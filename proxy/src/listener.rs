@@ -2,8 +2,8 @@
 //!
 //! weir accepts connections, terminates TLS with rustls and speaks HTTP/1 itself; pingora speaks HTTP/2, and
 //! its runtimes serve both. This module limits the number of connections and the size and duration of a
-//! request head, and hands each request to the gateway as a `Session`. It never looks at what a request
-//! asks for.
+//! request head, and hands each request to the gateway as a `Session`. It never interprets the content of a
+//! request.
 
 use std::net::{SocketAddr, TcpStream};
 use std::pin::pin;
@@ -19,8 +19,8 @@ use crate::clock::{self, DeadlineTimer};
 use crate::gateway::{Gateway, Served};
 use crate::http::Connection;
 use crate::http::Limits;
-use crate::http::connections::{Connections, Entry};
-use crate::http::head::{self, Expect, Head, IdleDrain};
+use crate::http::connections::{Admission, Connections};
+use crate::http::head::{self, Expect, HeadOutcome, IdleDrain};
 use crate::http::http1::Http1;
 use crate::http::refused::refusal_of;
 use crate::http::session::Session;
@@ -33,7 +33,7 @@ mod http2;
 mod linger;
 pub(crate) mod tls;
 
-use linger::{Length, linger};
+use linger::{LingerTime, linger};
 
 /// Serves every connection.
 pub struct Listener {
@@ -44,13 +44,13 @@ pub struct Listener {
     drain: Duration,
 }
 
-/// What both versions of HTTP share.
+/// What HTTP/1 and HTTP/2 connections share.
 struct Http {
     gateway: Arc<Gateway>,
     options: HttpServerOptions,
     connections: Arc<Connections>,
     header_bytes: usize,
-    /// How long a client may leave its response unread.
+    /// How long a client may not read its response.
     write_timeout: Duration,
 }
 
@@ -84,7 +84,7 @@ impl Listener {
         client: TcpStream,
         peer: SocketAddr,
         tls: Option<TlsAcceptor>,
-        entry: Entry,
+        admission: Admission,
         stopping: ShutdownWatch,
     ) {
         let scheme = scheme(tls.is_some());
@@ -92,15 +92,15 @@ impl Listener {
             return;
         };
         let mut connection = Connection::new(peer.ip().to_canonical(), scheme);
-        let open = match entry {
-            Entry::Open(open) => open,
-            Entry::Refused(_refused) => {
+        let open = match admission {
+            Admission::Open(open) => open,
+            Admission::Refused(_refused) => {
                 return Box::pin(self.refuse(stream, &connection, &stopping)).await;
             }
-            Entry::Full => return,
+            Admission::Full => return,
         };
-        let place = open.into_slot();
-        connection.place = Some(place.clone());
+        let slot = open.into_slot();
+        connection.slot = Some(slot.clone());
         match stream.protocol() {
             Protocol::Http2 => {
                 self.http2(stream, Bytes::new(), connection, &stopping)
@@ -109,19 +109,19 @@ impl Listener {
             Protocol::Http1 => self.http1(stream, connection, &stopping).await,
         }
         // Detached requests may still share it.
-        place.release();
+        slot.release();
     }
 
-    /// Opens the connection below HTTP. A TLS handshake has the deadline of a request head.
+    /// Opens the connection below HTTP. A TLS handshake has the same deadline as a request head.
     async fn open(&self, client: TcpStream, tls: Option<TlsAcceptor>) -> Option<ClientStream> {
-        // A failure costs latency, nothing else.
+        // A failure costs nothing but latency.
         let _ = client.set_nodelay(true);
         let tcp = tokio::net::TcpStream::from_std(client).ok()?;
         let Some(tls) = tls else {
             return Some(ClientStream::tcp(tcp));
         };
         let handshake = async {
-            // The handshake allocates buffers, which a silent client does not need.
+            // The handshake allocates buffers, which are not needed while the client is silent.
             tcp.readable().await?;
             Box::pin(tls.accept(tcp)).await
         };
@@ -160,15 +160,15 @@ impl Listener {
             .await;
             expect = Expect::Http1;
             let end = match head {
-                Head::Complete(end) => end,
-                Head::Closed => return,
-                Head::Http2 => {
+                HeadOutcome::Complete(end) => end,
+                HeadOutcome::Closed => return,
+                HeadOutcome::Http2 => {
                     let (_, preface) = http1.parts_to_read();
                     let preface = preface.split().freeze();
                     let stream = http1.into_stream();
                     return self.http2(stream, preface, connection, shutdown).await;
                 }
-                Head::Invalid(error) => {
+                HeadOutcome::Invalid(error) => {
                     let refusal = refusal_of(&error, &self.limits);
                     let refusing = self.http.refuse_head(http1, &connection, refusal, shutdown);
                     return Box::pin(refusing).await;
@@ -179,11 +179,11 @@ impl Listener {
                 Some(next) => http1 = next,
                 None => return,
             }
-            idle_drain.answered(clock::now());
+            idle_drain.responded(clock::now());
         }
     }
 
-    /// Serves one HTTP/2 connection; its first bytes were `read` already.
+    /// Serves one HTTP/2 connection, after its first bytes were `read`.
     async fn http2(
         &self,
         stream: ClientStream,
@@ -195,17 +195,17 @@ impl Listener {
         Box::pin(http2::serve(&self.http, connection, stream, shutdown)).await;
     }
 
-    /// Answers a connection past the limit.
+    /// Rejects a connection beyond the limit.
     async fn refuse(&self, stream: ClientStream, connection: &Connection, stop: &ShutdownWatch) {
         let refusal = Refusal::new(
             ErrorCode::TooManyConnections,
-            "as many connections as limits.connections allows are open",
+            "the number of open connections has reached limits.connections",
         )
         .retry_after(1);
         let http1 = Http1::new(stream, self.http.write_timeout);
         let stream = self.http.refuse_unread(http1, connection, refusal).await;
         if let Some(stream) = stream {
-            linger(stream, Length::Short, &self.connections, stop).await;
+            linger(stream, LingerTime::Short, &self.connections, stop).await;
         }
     }
 }
@@ -238,7 +238,7 @@ impl Http {
             }
             Served::Whole | Served::Refused => {
                 let stream = http1.into_stream();
-                linger(stream, Length::Full, &self.connections, shutdown).await;
+                linger(stream, LingerTime::Full, &self.connections, shutdown).await;
                 None
             }
             Served::Broken => None,
@@ -255,11 +255,11 @@ impl Http {
     ) {
         let stream = self.refuse_unread(http1, connection, refusal).await;
         if let Some(stream) = stream {
-            linger(stream, Length::Full, &self.connections, stopping).await;
+            linger(stream, LingerTime::Full, &self.connections, stopping).await;
         }
     }
 
-    /// The same, without ending the connection.
+    /// Rejects the request without closing the connection.
     async fn refuse_unread(
         &self,
         http1: Box<Http1>,
@@ -267,7 +267,7 @@ impl Http {
         refusal: Refusal,
     ) -> Option<ClientStream> {
         let started = clock::now();
-        // All that an event can report of a request that was not parsed.
+        // All that an event can report about a request that was not parsed.
         let first_line = head::first_line(http1.raw_head());
         let mut session = Session::of_http1(http1);
         self.gateway

@@ -1,7 +1,7 @@
-//! What is known of a model call: model, token usage, outcome, read from its request and its response while they are
-//! forwarded, in the formats of all providers.
+//! Reads model, token usage and outcome of a model call from its request and response while they are forwarded, in the
+//! formats of all providers.
 //!
-//! A leaf: it knows no stage. It reads every piece and changes none, in bounded memory; malformed text yields nothing.
+//! A leaf: it depends on no stage. Nothing is modified, memory is bounded, and malformed text is ignored.
 
 pub mod ending;
 pub mod estimate;
@@ -13,7 +13,7 @@ pub mod sse;
 pub mod usage;
 pub mod usage_chunk;
 
-/// Names longer than this are cut: they go into events, and an answer may hold anything.
+/// Longer names are truncated: they go into events, and a response may contain anything.
 const NAME_BYTES_MAX: usize = 128;
 
 fn cut(name: &str) -> &str {

@@ -15,7 +15,6 @@ use prometheus::IntCounter;
 use self::batch::BatchLines;
 use self::event::Format;
 use self::file::{EventFile, Stdout};
-use self::sampling::Sampling;
 use self::sink::{Accounting, EventCounts, LineSink, WriteOutcome};
 use self::writer::Writer;
 use crate::clock::{self, Elapsed};
@@ -31,7 +30,7 @@ pub(crate) mod fixture;
 mod json;
 pub mod metrics;
 pub mod otlp;
-pub mod sampling;
+mod sampling;
 pub(crate) mod sink;
 mod span;
 pub mod spans;
@@ -63,8 +62,6 @@ pub struct Config {
     pub file: Option<FileConfig>,
     /// `service.environment` of events.
     pub environment: String,
-    /// Which requests leave an event.
-    pub sampling: Sampling,
 }
 
 /// The event file.
@@ -131,7 +128,7 @@ impl EventRecorder {
             None => None,
         };
         Ok(Arc::new(EventRecorder {
-            format: Format::new(&config.environment, config.sampling),
+            format: Format::new(&config.environment),
             sampled_out,
             dropped,
             first,
@@ -185,7 +182,7 @@ impl EventRecorder {
 impl Recorder for EventRecorder {
     fn record(&self, exchange: &Exchange, duration: Duration) {
         let random = || random::bits() as u64;
-        let sampling = self.format.sampling();
+        let sampling = exchange.event_sampling;
         if sampling.share < 1.0 && !sampling.samples(exchange, duration, random()) {
             self.sampled_out.inc();
             return;

@@ -31,7 +31,7 @@ pub enum ErrorCode {
     UpstreamTimeout,
     UpstreamReset,
     UpstreamStatus,
-    /// A response of 200 that carries an error.
+    /// A 200 response that contains an error.
     UpstreamError,
     /// A stream that ended before its terminal event.
     UpstreamIncomplete,
@@ -116,8 +116,8 @@ impl ErrorCode {
     }
 
     /// The status of the response. `client_closed` is recorded with 499 and never sent; `upstream_status` keeps
-    /// the backend's own 5xx; `upstream_error` and `upstream_incomplete` are found after the head has been
-    /// sent, whose status stays.
+    /// the backend's own 5xx; `upstream_error` and `upstream_incomplete` are detected after the head has been
+    /// sent, and its status is final.
     #[must_use]
     pub const fn status(self) -> StatusCode {
         match self {
@@ -150,7 +150,7 @@ impl ErrorCode {
         }
     }
 
-    /// Who is to blame for a refusal with this code.
+    /// Who is to blame for a rejection with this code.
     #[must_use]
     pub const fn blame(self) -> Blame {
         match self {
@@ -179,29 +179,31 @@ impl ErrorCode {
             ErrorCode::HeaderTooLarge => "The request head is too large",
             ErrorCode::TooManyConnections => "Too many connections",
             ErrorCode::BadRequest => "The request is malformed",
-            ErrorCode::LoopDetected => "The request has come back to the proxy that sent it",
+            ErrorCode::LoopDetected => "The request has returned to the proxy that forwarded it",
             ErrorCode::NoRoute => "No route matches this path",
-            ErrorCode::MethodNotAllowed => "This route does not take this method",
-            ErrorCode::AddressDenied => "This address may not use this route",
+            ErrorCode::MethodNotAllowed => "This route does not allow this method",
+            ErrorCode::AddressDenied => "This route does not allow this source address",
             ErrorCode::BodyTooLarge => "The request body is too large",
             ErrorCode::BodyTimeout => "The request body did not arrive in time",
             ErrorCode::SignatureMissing => "The request is not signed",
             ErrorCode::SignatureInvalid => "The signature does not match",
-            ErrorCode::SignatureExpired => "The signature is too old or too new",
-            ErrorCode::SignatureReplayed => "This request was seen before",
-            ErrorCode::DeliveryPending => "The backend is still at work on this delivery",
+            ErrorCode::SignatureExpired => {
+                "The timestamp of the signature is too old or in the future"
+            }
+            ErrorCode::SignatureReplayed => "This request has been received before",
+            ErrorCode::DeliveryPending => "The backend is still processing this delivery",
             ErrorCode::RateLimited => "Too many requests",
-            ErrorCode::OverCapacity => "Too much work at once",
+            ErrorCode::OverCapacity => "The proxy is at its capacity limit",
             ErrorCode::UpstreamConnect => "The backend cannot be reached",
-            ErrorCode::UpstreamTimeout => "The backend did not answer in time",
-            ErrorCode::UpstreamReset => "The backend broke off, or its answer is not valid HTTP",
-            ErrorCode::UpstreamStatus => "The backend answered with an error",
-            ErrorCode::UpstreamError => "The backend's answer says that it failed",
-            ErrorCode::UpstreamIncomplete => "The backend's answer ended before its end",
-            ErrorCode::CircuitOpen => "The backend is failing and is not asked for now",
+            ErrorCode::UpstreamTimeout => "The backend did not respond in time",
+            ErrorCode::UpstreamReset => "The backend closed the connection or sent invalid HTTP",
+            ErrorCode::UpstreamStatus => "The backend responded with an error",
+            ErrorCode::UpstreamError => "The backend's response contains an error",
+            ErrorCode::UpstreamIncomplete => "The backend's response is incomplete",
+            ErrorCode::CircuitOpen => "The backend is failing and is temporarily not used",
             ErrorCode::NoEndpoint => "No endpoint of the backend is available",
             ErrorCode::ClientClosed => "The client closed the connection",
-            ErrorCode::Internal => "An error inside the proxy",
+            ErrorCode::Internal => "Internal error of the proxy",
         }
     }
 
@@ -236,7 +238,7 @@ pub struct Refusal {
     pub allow: Option<String>,
     /// The value of `WWW-Authenticate`, with a 401.
     pub challenge: Option<Box<HeaderValue>>,
-    /// Instead of the code's own title.
+    /// Replaces the title of the code.
     pub title: Option<&'static str>,
 }
 
@@ -253,10 +255,10 @@ impl Refusal {
         }
     }
 
-    /// A body past `bytes_max`.
+    /// A body that is larger than `bytes_max`.
     #[must_use]
     pub fn body_too_large(bytes_max: u64) -> Self {
-        let detail = format!("a body may have {bytes_max} bytes on this route");
+        let detail = format!("a body may have at most {bytes_max} bytes on this route");
         Refusal::new(ErrorCode::BodyTooLarge, detail)
     }
 
@@ -267,7 +269,7 @@ impl Refusal {
         Refusal::new(ErrorCode::BadRequest, detail)
     }
 
-    /// A body of which nothing arrived for too long.
+    /// A body that stopped arriving.
     #[must_use]
     pub fn stalled_body() -> Self {
         Refusal::new(ErrorCode::BodyTimeout, "the body stalled")
@@ -286,7 +288,7 @@ impl Refusal {
         let kind = [ERROR_PAGES, code.as_str()].concat();
         let title = self.title.unwrap_or(code.title());
         let message = [title, ": ", &self.detail].concat();
-        let problem = Problem {
+        let problem = RefusalBody {
             kind: &kind,
             title,
             status: code.status().as_u16(),
@@ -303,12 +305,12 @@ impl Refusal {
     }
 }
 
-/// Where each code is explained; the `type` of a problem begins with it.
+/// The prefix of the `type` of a problem, before its error code.
 const ERROR_PAGES: &str = "urn:weir:error:";
 
 /// RFC 9457, with `request_id` and OpenAI's `error`.
 #[derive(Serialize)]
-struct Problem<'a> {
+struct RefusalBody<'a> {
     #[serde(rename = "type")]
     kind: &'a str,
     title: &'a str,
@@ -342,7 +344,7 @@ mod tests {
 
     #[test]
     fn a_body_is_a_problem_and_an_openai_error() {
-        let refusal = Refusal::new(ErrorCode::RateLimited, "limit \"per-client\" is used up");
+        let refusal = Refusal::new(ErrorCode::RateLimited, "limit \"per-client\" is exceeded");
         let body: serde_json::Value =
             serde_json::from_slice(&refusal.body("01KAN0X3S8Q5V4R8C9J2M7T6ZB")).expect("JSON");
         assert_eq!(body["status"], 429);

@@ -55,14 +55,14 @@ pub enum Incoming {
 
 /// Which traces are recorded.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Sampling {
+pub struct TraceSampling {
     /// Of the traces that begin here, from 0 to 1. `None`: nothing is exported, and no trace that begins
     /// here is sampled.
     pub share: Option<f64>,
     pub incoming: Incoming,
 }
 
-impl Sampling {
+impl TraceSampling {
     /// Whether a trace that begins here is recorded: decided by its id, so that all services decide alike
     /// (`TraceIdRatioBased` in OpenTelemetry).
     fn takes(&self, trace_id: [u8; 16]) -> bool {
@@ -79,7 +79,7 @@ impl TraceContext {
     #[must_use]
     pub fn of_request(
         headers: &HeaderMap,
-        sampling: &Sampling,
+        sampling: &TraceSampling,
         random: &mut dyn FnMut(&mut [u8]),
     ) -> Self {
         let mut context = match sampling.incoming {

@@ -1,7 +1,7 @@
-// Servers of Node with one handler each, which weir protects: one line `NAME PORT` a server, then `ready`.
+// Node servers with one handler each, which weir protects: prints one line `NAME PORT` per server, then `ready`.
 //
-// Every one answers /v1/chat/completions, by whatever other spelling its router takes for it. NODE_PATH says
-// where the modules lie.
+// Each responds to /v1/chat/completions, and to every variant of it that its router accepts. NODE_PATH is the
+// folder of the modules.
 "use strict";
 const express = require("express");
 const express4 = require("express4");
@@ -36,6 +36,6 @@ for (const [name, app] of Object.entries(servers)) {
     if (waiting === 0) console.log("ready");
   });
 }
-// Until the test is over, also where that was killed.
+// Run until the test ends, even if it is killed.
 const parent = process.ppid;
 setInterval(() => process.ppid === parent || process.exit(), 500);

@@ -1,6 +1,6 @@
-"""Servers of Python with one handler each, which weir protects: one line `NAME PORT` a server, then `ready`.
+"""Python servers with one handler each, which weir protects: prints one line `NAME PORT` per server, then `ready`.
 
-Every one answers /v1/chat/completions, by whatever other spelling its router takes for it.
+Each responds to /v1/chat/completions, and to every variant of it that its router accepts.
 """
 
 import asyncio
@@ -118,7 +118,7 @@ for name, port in [
 ]:
     print(name, port, flush=True)
 print("ready", flush=True)
-# Until the test is over, also where that was killed.
+# Run until the test ends, even if it is killed.
 parent = os.getppid()
 while os.getppid() == parent:
     time.sleep(0.5)

@@ -1,6 +1,6 @@
-// Asks questions as streams with OpenAI's client for Node: node.cjs ADDRESS COUNT RETRIES
+// Sends streaming requests with OpenAI's client for Node: node.cjs ADDRESS COUNT RETRIES
 //
-// Of each answer one line is printed: its text.
+// Prints the text of each response on one line.
 "use strict";
 
 const { OpenAI } = require("openai");

@@ -1,13 +1,13 @@
-"""Asks questions as streams with a real client: python.py CLIENT ADDRESS COUNT
+"""Sends streaming requests with a real client: python.py CLIENT ADDRESS COUNT
 
-Of each answer one line is printed: its text. A client is openai, openai-async, openai-responses or anthropic.
+Prints the text of each response on one line. CLIENT is openai, openai-async, openai-responses or anthropic.
 """
 
 import asyncio
 import sys
 
 MODEL = "glm-4"
-# So many questions of an asynchronous client are open at once.
+# How many requests of an asynchronous client are in flight at once.
 AT_ONCE = 10
 
 

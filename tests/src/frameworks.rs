@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -11,6 +12,9 @@ use crate::wait;
 
 /// The response of the handler at [`crate::client::CHAT`].
 pub const RESPONSE: &str = "answered by the protected handler";
+
+/// Importing all frameworks may be slow on a cold or busy machine.
+const START: Duration = Duration::from_secs(120);
 
 /// Running servers of a language; killed when dropped.
 #[derive(Debug)]
@@ -69,7 +73,7 @@ impl Frameworks {
         let directory = TempDir::new().expect("a temporary directory");
         let arguments = [modules, program, script.to_str().expect("a path in UTF-8")];
         let process = Process::program(Path::new("/usr/bin/env"), directory.path(), &arguments);
-        let output = wait::found("the frameworks", wait::PATIENCE, || {
+        let output = wait::found("the frameworks", START, || {
             let exit = process.exit();
             assert!(
                 exit.is_none(),

@@ -278,13 +278,13 @@ mod tests {
     fn there_are_hundreds_of_variants_and_none_is_the_path_itself() {
         let all = of(crate::client::CHAT);
         assert!(all.len() >= 250, "{}", all.len());
-        assert!(!all.iter().any(|spelling| spelling == crate::client::CHAT));
-        for spelling in [
+        assert!(!all.iter().any(|variant| variant == crate::client::CHAT));
+        for variant in [
             "/v1/chat%2Fcompletions",
             "/V1/chat/completions",
             "/v1/chat/completions;x=1",
         ] {
-            assert!(all.iter().any(|one| one == spelling), "{spelling}");
+            assert!(all.iter().any(|one| one == variant), "{variant}");
         }
     }
 }

@@ -2,7 +2,7 @@
 //! same error codes.
 
 use http::{HeaderMap, Method, header};
-use weir::coding::{Decoder, Progress};
+use weir::coding::{DecodeProgress, Decoder};
 use weir::model::ending::Ending;
 use weir::model::operation::Operation;
 use weir::model::response::{ResponseFormat, ResponseReader};
@@ -44,7 +44,7 @@ impl ResponseCheck {
         };
         let now = weir::clock::now();
         decoder.feed(bytes, |plain| reader.feed(plain, now));
-        if let Progress::Stopped(_) = decoder.progress() {
+        if let DecodeProgress::Stopped(_) = decoder.progress() {
             self.reading = None;
         }
     }

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use super::*;
 use crate::alert;
-use crate::exchange::Recorder as _;
+use crate::exchange::{EventSampling, Recorder as _};
 use crate::record;
 use crate::record::fixture::filled;
-use crate::trace::{Incoming, Sampling};
+use crate::trace::{Incoming, TraceSampling};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -30,6 +30,7 @@ fn start(token: Option<&str>) -> Running {
     let sources = alert::Sources {
         metrics: metrics.clone(),
         counters: Arc::default(),
+        labels: alert::rule_set::LabelValues::default(),
         snapshots: Box::new(alert::snapshot::Snapshot::default),
         ship: None,
         instance: "test:1".to_owned(),
@@ -37,7 +38,6 @@ fn start(token: Option<&str>) -> Running {
     };
     let alerts = Alerts::start(&alerts, sources).expect("alerts");
     let events = record::Config {
-        sampling: record::sampling::Sampling::ALL,
         stdout: false,
         file: None,
         environment: "test".to_owned(),
@@ -311,10 +311,11 @@ fn a_summary_has_paths_as_configured() {
     let config = config::Config {
         alerts: config::defaults().expect("the defaults").config.alerts,
         content: crate::content::Mode::None,
-        sampling: Sampling {
+        trace_sampling: TraceSampling {
             share: None,
             incoming: Incoming::Trusted,
         },
+        event_sampling: EventSampling::ALL,
         encoded_slash: crate::route::path::EncodedSlash::Keep,
         listen: Vec::new(),
         limits: crate::http::Limits {
@@ -336,7 +337,6 @@ fn a_summary_has_paths_as_configured() {
             Arc::new(route(route::PathPattern::Prefix("/static/".to_owned()))),
         ],
         events: record::Config {
-            sampling: record::sampling::Sampling::ALL,
             stdout: false,
             file: None,
             environment: String::new(),

@@ -1,11 +1,12 @@
 //! Counters of requests between two evaluations: for each route, and for each backend and model where a rule
 //! needs those.
 //!
-//! A request adds to a few counters without a lock; the engine takes them at each evaluation. Memory is bounded
-//! by routes, backends and models, not by requests.
+//! A request adds to a few counters without a lock; the engine takes them at each evaluation. A swap of
+//! generations can change what is needed: counters start from zero then, or stop. Memory is bounded by routes,
+//! backends and models, not by requests.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -16,22 +17,6 @@ use super::per::Per;
 use crate::exchange::{CacheOutcome, Exchange, Recorder};
 pub use crate::record::metrics::{MetricSubject, SubjectRecorders};
 use crate::refusal::ErrorCode;
-
-impl MetricSubject {
-    /// Whether it has this label value.
-    #[must_use]
-    pub fn is(&self, per: Per, value: &str) -> bool {
-        match self {
-            MetricSubject::Route { name, platform } => match per {
-                Per::Route => &**name == value,
-                Per::Platform => &**platform == value,
-                Per::Backend | Per::Model => false,
-            },
-            MetricSubject::Backend(name) => per == Per::Backend && &**name == value,
-            MetricSubject::Model(name) => per == Per::Model && &**name == value,
-        }
-    }
-}
 
 /// The counters of one subject's requests.
 #[derive(Debug, Default)]
@@ -99,7 +84,39 @@ impl Counters {
     }
 }
 
-/// Which subjects the rules need.
+/// The recorder of one subject: counts while a rule needs it. Otherwise a request only reads a flag.
+#[derive(Debug, Default)]
+struct SubjectCounters {
+    is_counting: AtomicBool,
+    /// Allocated when they are needed for the first time.
+    counters: OnceLock<Counters>,
+}
+
+impl SubjectCounters {
+    fn set_counting(&self, is_counting: bool) {
+        if is_counting && !self.is_counting.load(Ordering::Relaxed) {
+            // What requests added while an earlier rule was removed.
+            drop(self.counters.get_or_init(Counters::default).take());
+        }
+        self.is_counting.store(is_counting, Ordering::Relaxed);
+    }
+
+    /// The counters, while they count.
+    fn counting(&self) -> Option<&Counters> {
+        let is_counting = self.is_counting.load(Ordering::Relaxed);
+        is_counting.then(|| self.counters.get()).flatten()
+    }
+}
+
+impl Recorder for SubjectCounters {
+    fn record(&self, exchange: &Exchange, duration: Duration) {
+        if let Some(counters) = self.counting() {
+            counters.record(exchange, duration);
+        }
+    }
+}
+
+/// The kinds of subjects that the rules need.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Needs {
     pub routes: bool,
@@ -116,54 +133,60 @@ impl Needs {
             Some(Per::Model) => self.models = true,
         }
     }
+
+    const fn include(self, subject: &MetricSubject) -> bool {
+        match subject {
+            MetricSubject::Route { .. } => self.routes,
+            MetricSubject::Backend(_) => self.backends,
+            MetricSubject::Model(_) => self.models,
+        }
+    }
 }
 
 /// The counters of all subjects, as many as there are series of their kind, which are bounded.
 #[derive(Debug, Default)]
-pub struct CounterRegistry {
+pub struct CounterRegistry(Mutex<Registered>);
+
+#[derive(Debug, Default)]
+struct Registered {
     needs: Needs,
-    all: Mutex<Vec<(MetricSubject, Arc<Counters>)>>,
+    subjects: Vec<(MetricSubject, Arc<SubjectCounters>)>,
 }
 
 impl CounterRegistry {
     #[must_use]
     pub fn new(needs: Needs) -> Self {
-        CounterRegistry {
+        CounterRegistry(Mutex::new(Registered {
             needs,
-            all: Mutex::default(),
+            subjects: Vec::new(),
+        }))
+    }
+
+    /// Changes which subjects are counted: those that were not counted before start from zero.
+    pub fn set_needs(&self, needs: Needs) {
+        let mut registered = self.0.lock();
+        registered.needs = needs;
+        for (subject, counters) in &registered.subjects {
+            counters.set_counting(needs.include(subject));
         }
     }
 
-    /// All subjects.
-    #[must_use]
-    pub fn subjects(&self) -> Vec<MetricSubject> {
-        let all = self.all.lock();
-        all.iter().map(|(subject, _)| subject.clone()).collect()
-    }
-
-    /// Takes the counts of each subject since the last time.
+    /// Takes the counts of each subject that is counted, since the last time.
     #[must_use]
     pub fn take(&self) -> Vec<(MetricSubject, Delta)> {
-        let all = self.all.lock().clone();
-        let taken = all.into_iter();
-        taken
-            .map(|(subject, counters)| (subject, counters.take()))
+        let all = self.0.lock().subjects.clone().into_iter();
+        all.filter_map(|(subject, counters)| Some((subject, counters.counting()?.take())))
             .collect()
     }
 }
 
 impl SubjectRecorders for CounterRegistry {
     fn begin(&self, subject: MetricSubject) -> Option<Arc<dyn Recorder>> {
-        let is_needed = match subject {
-            MetricSubject::Route { .. } => self.needs.routes,
-            MetricSubject::Backend(_) => self.needs.backends,
-            MetricSubject::Model(_) => self.needs.models,
-        };
-        is_needed.then(|| {
-            let counters = Arc::new(Counters::default());
-            self.all.lock().push((subject, counters.clone()));
-            counters as Arc<dyn Recorder>
-        })
+        let mut registered = self.0.lock();
+        let counters = Arc::new(SubjectCounters::default());
+        counters.set_counting(registered.needs.include(&subject));
+        registered.subjects.push((subject, counters.clone()));
+        Some(counters)
     }
 }
 
@@ -174,17 +197,44 @@ mod tests {
 
     #[test]
     fn only_subjects_that_rules_need_are_counted() {
-        let mut needs = Needs::default();
-        needs.add(Some(Per::Model));
-        let counters = CounterRegistry::new(needs);
+        let needs = |per| {
+            let mut needs = Needs::default();
+            needs.add(Some(per));
+            needs
+        };
+        let registry = CounterRegistry::new(needs(Per::Model));
         let route = MetricSubject::Route {
             name: "chat".into(),
             platform: "api".into(),
         };
-        assert!(counters.begin(route).is_none());
-        assert!(counters.begin(MetricSubject::Backend("a".into())).is_none());
-        assert!(counters.begin(MetricSubject::Model("m".into())).is_some());
-        assert_eq!(counters.take().len(), 1);
+        let subjects = [
+            route,
+            MetricSubject::Backend("a".into()),
+            MetricSubject::Model("m".into()),
+        ];
+        let recorders = subjects.clone().map(|subject| registry.begin(subject));
+        let record = || {
+            for recorder in recorders.iter().flatten() {
+                recorder.record(&filled(), Duration::from_millis(1));
+            }
+        };
+        let counted = || {
+            let taken = registry.take().into_iter();
+            let counted = taken.map(|(subject, delta)| {
+                let requests = delta.durations.iter().map(|met| met.1);
+                (subject, requests.sum::<u64>())
+            });
+            counted.collect::<Vec<_>>()
+        };
+        record();
+        assert_eq!(counted(), [(subjects[2].clone(), 1)]);
+        // Other rules: what was not needed starts from zero, what is not needed any more stops.
+        record();
+        registry.set_needs(needs(Per::Backend));
+        record();
+        assert_eq!(counted(), [(subjects[1].clone(), 1)]);
+        registry.set_needs(needs(Per::Model));
+        assert_eq!(counted(), [(subjects[2].clone(), 0)]);
     }
 
     #[test]

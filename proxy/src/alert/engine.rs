@@ -1,7 +1,8 @@
 //! Evaluates all rules: counters become values, values become tiers.
 //!
 //! Pure: the time, the counts and the snapshot are passed in. Memory is bounded by the rules and by the label
-//! values of their series, which are closed sets.
+//! values of their series, which are closed sets. A swap of generations replaces the rules ([`Engine::install`]):
+//! windows, values and alert states carry over, and alerts that no rule evaluates any more are resolved.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -9,29 +10,39 @@ use std::time::Duration;
 
 use super::counters::MetricSubject;
 use super::counts::Delta;
-use super::identity::Identity;
+use super::identity::AlertIdentity;
 use super::per::Per;
 use super::rule::Rule;
+use super::rule_set::RuleSet;
 use super::state::{AlertState, Saved, Transition};
 use super::tier::{Hysteresis, SampleState, Tier};
 use super::window::Window;
 use crate::alert::snapshot::Snapshot;
 
-/// Settings that all rules share.
-#[derive(Clone, Debug)]
-pub struct EngineSettings {
-    pub window: Duration,
-    pub interval: Duration,
-    /// With fewer requests in the window a signal has no value.
-    pub requests_min: u64,
-    /// The labels of alerts raised from now on.
-    pub identity: Arc<Identity>,
-}
-
 /// One label value of a rule.
-struct Series {
+struct RuleSeries {
     hysteresis: Hysteresis,
     state: AlertState,
+}
+
+impl RuleSeries {
+    /// As the last process or an earlier rule left it.
+    fn resumed(state: AlertState) -> Self {
+        RuleSeries {
+            hysteresis: Hysteresis::resumed(state.tier, state.last_at),
+            state,
+        }
+    }
+
+    /// From now on `rule` evaluates it. Its thresholds apply to the values since the last evaluations as well;
+    /// those of another signal are forgotten.
+    fn adopt(&mut self, rule: &Arc<Rule>) {
+        let before = self.state.rule.replace(rule.clone());
+        if before.is_some_and(|before| before.signal != rule.signal) {
+            self.hysteresis.forget_values();
+            (self.state.value, self.state.about) = (None, None);
+        }
+    }
 }
 
 /// The label of model calls whose model is not known yet.
@@ -48,71 +59,92 @@ pub struct EvaluationTime {
 
 /// All rules with the state of their series.
 pub struct Engine {
-    settings: EngineSettings,
-    rules: Vec<Arc<Rule>>,
+    set: RuleSet,
+    /// The labels of alerts raised from now on.
+    identity: Arc<AlertIdentity>,
     /// Over all traffic.
     whole: Window,
     parts: HashMap<(Per, Arc<str>), Window>,
     /// In the order of the rules, by label value.
-    series: Vec<BTreeMap<Option<Arc<str>>, Series>>,
+    series: Vec<BTreeMap<Option<Arc<str>>, RuleSeries>>,
     /// Alerts whose rule was removed.
     orphans: Vec<AlertState>,
     events_dropped: u64,
 }
 
 impl Engine {
-    /// Restores the alerts that were firing when the last process ended; `exists` checks whether the routes,
-    /// platforms and backends of their labels still exist.
+    /// Restores the alerts that were firing when the last process ended.
     #[must_use]
-    pub fn new(
-        rules: Vec<Arc<Rule>>,
-        settings: EngineSettings,
-        saved: Vec<Saved>,
-        exists: impl Fn(Per, &str) -> bool,
-    ) -> Self {
+    pub fn new(set: RuleSet, identity: Arc<AlertIdentity>, saved: &[Saved]) -> Self {
+        let restored = saved.iter().map(|saved| {
+            let state = AlertState::of_saved(saved, &identity);
+            RuleSeries::resumed(state)
+        });
+        let restored: Vec<_> = restored.collect();
         let mut engine = Engine {
-            whole: Window::new(settings.window, settings.interval),
-            settings,
+            whole: Window::new(set.window, set.interval),
+            set,
+            identity,
             parts: HashMap::new(),
-            series: rules.iter().map(|_| BTreeMap::new()).collect(),
-            rules,
+            series: Vec::new(),
             orphans: Vec::new(),
             events_dropped: 0,
         };
-        for saved in saved {
-            let place = engine
-                .rules
-                .iter()
-                .position(|rule| rule.name == saved.key.rule && rule.per == saved.key.per());
-            let value = saved.key.label.as_ref().map(|(_, value)| &**value);
-            let subject = saved.key.per().zip(value);
-            let place = place.filter(|_| subject.is_none_or(|(per, value)| exists(per, value)));
-            let Some((rule, series)) = place
-                .and_then(|place| Some((engine.rules.get(place)?, engine.series.get_mut(place)?)))
-            else {
-                engine.orphans.push(AlertState::of_saved(
-                    &saved,
-                    None,
-                    &engine.settings.identity,
-                ));
-                continue;
-            };
-            let of = saved.key.label.as_ref().map(|(_, value)| value.clone());
-            let restored = Series {
-                hysteresis: Hysteresis::resumed(saved.tier, saved.last_at),
-                state: AlertState::of_saved(&saved, Some(rule.clone()), &engine.settings.identity),
-            };
-            series.insert(of, restored);
-        }
+        engine.assign(restored);
         engine
+    }
+
+    /// Replaces the rules. A series continues under the rule with its name and its `per`; windows keep their
+    /// counts. Returns the alerts that are resolved because no rule evaluates them any more.
+    pub fn install(&mut self, set: RuleSet, now: Duration) -> Vec<Transition> {
+        self.whole.resize(set.window, set.interval);
+        self.parts
+            .retain(|(per, value), _| set.evaluates(*per, value));
+        for window in self.parts.values_mut() {
+            window.resize(set.window, set.interval);
+        }
+        self.set = set;
+        let series = std::mem::take(&mut self.series).into_iter();
+        let series = series.flat_map(BTreeMap::into_values);
+        let orphans = std::mem::take(&mut self.orphans).into_iter();
+        let all = series.chain(orphans.map(RuleSeries::resumed)).collect();
+        self.assign(all);
+        self.begin(now);
+        self.end_orphans(now)
+    }
+
+    /// Assigns each series to its rule. What is left are orphans, if there is anything to resolve or to resend.
+    fn assign(&mut self, all: Vec<RuleSeries>) {
+        self.series = self.set.rules.iter().map(|_| BTreeMap::new()).collect();
+        for mut series in all {
+            let position = self.set.position(&series.state.key);
+            let place = position.and_then(|position| {
+                let rule = self.set.rules.get(position)?;
+                Some((rule, self.series.get_mut(position)?))
+            });
+            if let Some((rule, place)) = place {
+                series.adopt(rule);
+                let label = series.state.key.label.as_ref();
+                place.insert(label.map(|(_, value)| value.clone()), series);
+            } else if series.state.is_relevant() {
+                series.state.rule = None;
+                self.orphans.push(series.state);
+            }
+        }
+    }
+
+    /// Between two evaluations.
+    #[must_use]
+    pub fn interval(&self) -> Duration {
+        self.set.interval
     }
 
     /// Rules over all traffic have a state from the start, without a value: pages list every rule at once.
     pub fn begin(&mut self, now: Duration) {
-        let identity = &self.settings.identity;
-        for (rule, series) in self.rules.iter().zip(&mut self.series) {
+        let identity = &self.identity;
+        for (rule, series) in self.set.rules.iter().zip(&mut self.series) {
             if rule.per.is_none() {
-                series.entry(None).or_insert_with(|| Series {
+                series.entry(None).or_insert_with(|| RuleSeries {
                     hysteresis: Hysteresis::default(),
                     state: AlertState::new(rule.clone(), None, identity.clone(), now),
                 });
@@ -129,11 +161,11 @@ impl Engine {
     ) -> Vec<Transition> {
         self.slide(now.steady, taken, snapshot);
         let (steady, now) = (now.steady, now.wall);
-        let identity = &self.settings.identity;
+        let identity = &self.identity;
         let mut transitions = Vec::new();
-        for (rule, series) in self.rules.iter().zip(&mut self.series) {
+        for (rule, series) in self.set.rules.iter().zip(&mut self.series) {
             for label in label_values(rule, &self.parts, series) {
-                let series = series.entry(label.clone()).or_insert_with(|| Series {
+                let series = series.entry(label.clone()).or_insert_with(|| RuleSeries {
                     hysteresis: Hysteresis::default(),
                     state: AlertState::new(rule.clone(), label.clone(), identity.clone(), now),
                 });
@@ -141,7 +173,7 @@ impl Engine {
                     (Some(per), Some(label)) => self.parts.get(&(per, label.clone())),
                     _ => Some(&self.whole),
                 };
-                let minimum = self.settings.requests_min;
+                let minimum = self.set.requests_min;
                 let measured = rule.signal.measure(window, minimum, snapshot);
                 let value = measured.as_ref().map(|measured| measured.value);
                 let about = measured.and_then(|measured| measured.about);
@@ -183,8 +215,7 @@ impl Engine {
         let mut parts: HashMap<(Per, Arc<str>), Delta> = HashMap::new();
         for (subject, delta) in taken {
             let mut add = |per: Per, value: &Arc<str>| {
-                let is_needed = self.rules.iter().any(|rule| rule.per == Some(per));
-                if is_needed {
+                if self.set.evaluates(per, value) {
                     parts.entry((per, value.clone())).or_default().add(&delta);
                 }
             };
@@ -206,7 +237,7 @@ impl Engine {
             window.slide(now, parts.remove(scope).unwrap_or_default());
         }
         for (scope, delta) in parts {
-            let mut window = Window::new(self.settings.window, self.settings.interval);
+            let mut window = Window::new(self.set.window, self.set.interval);
             window.slide(now, delta);
             self.parts.insert(scope, window);
         }
@@ -237,7 +268,7 @@ fn is_gone(label: &Option<Arc<str>>, window: Option<&Window>) -> bool {
 fn label_values(
     rule: &Rule,
     parts: &HashMap<(Per, Arc<str>), Window>,
-    series: &BTreeMap<Option<Arc<str>>, Series>,
+    series: &BTreeMap<Option<Arc<str>>, RuleSeries>,
 ) -> Vec<Option<Arc<str>>> {
     let Some(per) = rule.per else {
         return vec![None];
@@ -253,3 +284,7 @@ fn label_values(
 #[cfg(test)]
 #[path = "engine_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "swap_tests.rs"]
+mod swap_tests;

@@ -1,6 +1,7 @@
 use super::super::counters::Counters;
 use super::super::counts::Counts;
-use super::super::fixture::{NOW, rule};
+use super::super::fixture::{NOW, STEP, rule, rule_set};
+use super::super::rule_set::LabelValues;
 use super::super::signal::{
     Signal, error_rate, events_dropped, first_token, rate_limited_share, response_time,
     signature_failure_share,
@@ -11,19 +12,8 @@ use crate::exchange::Recorder as _;
 use crate::record::fixture::filled;
 use crate::refusal::ErrorCode;
 
-const STEP: Duration = Duration::from_secs(15);
-
-fn settings() -> EngineSettings {
-    EngineSettings {
-        window: STEP * 4,
-        interval: STEP,
-        requests_min: 20,
-        identity: Arc::default(),
-    }
-}
-
-fn begin(rules: Vec<Arc<Rule>>, saved: Vec<Saved>) -> Engine {
-    Engine::new(rules, settings(), saved, |_, value| value != "gone")
+fn begin(rules: Vec<Arc<Rule>>, saved: &[Saved]) -> Engine {
+    Engine::new(rule_set(rules), Arc::default(), saved)
 }
 
 fn at(now: Duration) -> EvaluationTime {
@@ -68,7 +58,7 @@ fn run(engine: &mut Engine, steps: &[(u64, u64)]) -> Vec<(usize, String, Tier, T
 
 #[test]
 fn a_rate_rises_holds_and_recovers() {
-    let mut engine = begin(vec![rule("ErrorRate", None)], Vec::new());
+    let mut engine = begin(vec![rule("ErrorRate", None)], &[]);
     // 2 % for a while, 0.8 %, 0.4 %, then 5 %, 2 %, 0.4 %.
     let mut steps = Vec::new();
     for failed in [2, 20, 8, 4, 50, 20, 4] {
@@ -94,7 +84,7 @@ fn a_rate_rises_holds_and_recovers() {
 
 #[test]
 fn too_little_traffic_holds_the_tier() {
-    let mut engine = begin(vec![rule("ErrorRate", None)], Vec::new());
+    let mut engine = begin(vec![rule("ErrorRate", None)], &[]);
     run(&mut engine, &[(100, 10); 6]);
     assert_eq!(engine.alerts()[0].tier, Tier::Critical);
     let later = NOW + STEP * 100;
@@ -119,7 +109,7 @@ fn each_route_has_its_own_tier_and_a_platform_is_all_of_its_routes() {
         rule("PerPlatform", Some(Per::Platform)),
         rule("All", None),
     ];
-    let mut engine = begin(rules, Vec::new());
+    let mut engine = begin(rules, &[]);
     for step in 0..6 {
         let taken = vec![
             (route("good"), requests(900, 0)),
@@ -146,11 +136,11 @@ fn each_route_has_its_own_tier_and_a_platform_is_all_of_its_routes() {
 #[test]
 fn a_firing_alert_survives_a_restart_without_a_second_transition() {
     let rules = vec![rule("ErrorRate", Some(Per::Route))];
-    let mut engine = begin(rules.clone(), Vec::new());
+    let mut engine = begin(rules.clone(), &[]);
     run(&mut engine, &[(100, 2); 6]);
     let before = engine.alerts();
     let saved: Vec<Saved> = before.iter().filter_map(AlertState::to_save).collect();
-    let mut engine = begin(rules, saved);
+    let mut engine = begin(rules, &saved);
     let after = engine.alerts();
     assert_eq!(
         (after[0].tier, after[0].since),
@@ -165,7 +155,7 @@ fn a_firing_alert_survives_a_restart_without_a_second_transition() {
 
 #[test]
 fn an_alert_whose_rule_was_removed_is_resolved_once() {
-    let mut engine = begin(vec![rule("ErrorRate", None)], Vec::new());
+    let mut engine = begin(vec![rule("ErrorRate", None)], &[]);
     run(&mut engine, &[(100, 10); 6]);
     let saved: Vec<Saved> = engine
         .alerts()
@@ -173,7 +163,7 @@ fn an_alert_whose_rule_was_removed_is_resolved_once() {
         .filter_map(AlertState::to_save)
         .collect();
     // A rule of this name with another `per` is a different one.
-    let mut engine = begin(vec![rule("ErrorRate", Some(Per::Route))], saved);
+    let mut engine = begin(vec![rule("ErrorRate", Some(Per::Route))], &saved);
     let changes = run(&mut engine, &[(100, 0); 3]);
     assert_eq!(
         changes,
@@ -239,7 +229,7 @@ fn dropped_events_are_counted_within_the_window() {
         dropped.thresholds.critical,
         dropped.thresholds.recovery,
     ) = (0.0, 100.0, 0.0);
-    let mut engine = begin(vec![Arc::new(dropped)], Vec::new());
+    let mut engine = begin(vec![Arc::new(dropped)], &[]);
     let mut tiers = Vec::new();
     for step in 0..12_u64 {
         let snapshot = Snapshot {
@@ -258,7 +248,12 @@ fn dropped_events_are_counted_within_the_window() {
 #[test]
 fn an_alert_of_a_removed_route_is_resolved_and_of_an_existing_one_is_kept() {
     let rules = vec![rule("ErrorRate", Some(Per::Route))];
-    let mut engine = begin(rules.clone(), Vec::new());
+    let labels = [("gone", "api"), ("chat", "api")];
+    let before = RuleSet {
+        labels: LabelValues::new(labels.into_iter(), std::iter::empty()),
+        ..rule_set(rules.clone())
+    };
+    let mut engine = Engine::new(before, Arc::default(), &[]);
     for step in 0..6 {
         let taken = vec![
             (route("gone"), requests(100, 50)),
@@ -269,7 +264,7 @@ fn an_alert_of_a_removed_route_is_resolved_and_of_an_existing_one_is_kept() {
     let alerts = engine.alerts();
     let saved: Vec<Saved> = alerts.iter().filter_map(AlertState::to_save).collect();
     assert_eq!(saved.len(), 2);
-    let mut engine = begin(rules, saved);
+    let mut engine = begin(rules, &saved);
     let ended = engine.evaluate(at(NOW + STEP * 7), Vec::new(), &Snapshot::default());
     let keys: Vec<_> = ended.iter().map(|one| one.state.key.to_string()).collect();
     assert_eq!(keys, ["ErrorRate{route=\"gone\"}"]);
@@ -282,7 +277,7 @@ fn an_alert_of_a_removed_route_is_resolved_and_of_an_existing_one_is_kept() {
 
 #[test]
 fn calls_of_an_unknown_model_leave_no_alert_behind() {
-    let mut engine = begin(vec![rule("ErrorRate", Some(Per::Model))], Vec::new());
+    let mut engine = begin(vec![rule("ErrorRate", Some(Per::Model))], &[]);
     let model = |name: &str| MetricSubject::Model(name.into());
     let mut step = |taken| {
         static STEPS: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
@@ -309,18 +304,10 @@ fn calls_of_an_unknown_model_leave_no_alert_behind() {
 
 #[test]
 fn a_firing_alert_keeps_its_identity_and_the_next_one_has_the_new_one() {
-    let who = |instance: &str| Arc::new(Identity::new(&BTreeMap::new(), instance));
+    let who = |instance: &str| Arc::new(AlertIdentity::new(&BTreeMap::new(), instance));
     let of = |saved: &Saved, identity: &str| {
-        let settings = EngineSettings {
-            identity: who(identity),
-            ..settings()
-        };
-        Engine::new(
-            vec![rule("ErrorRate", None)],
-            settings,
-            vec![saved.clone()],
-            |_, _| true,
-        )
+        let set = rule_set(vec![rule("ErrorRate", None)]);
+        Engine::new(set, who(identity), std::slice::from_ref(saved))
     };
     let mut raised = super::super::fixture::alert("ErrorRate", Tier::Critical);
     raised.identity = who("old:1");
@@ -348,7 +335,7 @@ fn a_firing_alert_keeps_its_identity_and_the_next_one_has_the_new_one() {
 
 #[test]
 fn transitions_have_the_wall_clock_and_tiers_the_monotonic_one() {
-    let mut engine = begin(vec![rule("ErrorRate", None)], Vec::new());
+    let mut engine = begin(vec![rule("ErrorRate", None)], &[]);
     let mut seen = Vec::new();
     for step in 0..6_u32 {
         // Set back by an hour after two steps.

@@ -16,19 +16,19 @@ use crate::ship::Ship;
 use crate::ship::spool::ID_BYTES;
 
 /// Ships these events to their index.
-pub(super) struct Events {
+pub(super) struct TransitionEvents {
     pub(super) ship: Arc<Ship>,
     /// `service.environment`.
     pub(super) environment: String,
 }
 
-impl std::fmt::Debug for Events {
+impl std::fmt::Debug for TransitionEvents {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("Events")
+        formatter.write_str("TransitionEvents")
     }
 }
 
-impl Events {
+impl TransitionEvents {
     /// Appends a transition to the spool, and syncs it to disk.
     ///
     /// # Errors

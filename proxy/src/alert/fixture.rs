@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::per::Per;
 use super::rule::Rule;
+use super::rule_set::{LabelValues, RuleSet};
 use super::signal::error_rate;
 use super::state::AlertState;
 use super::tier::{Thresholds, Tier, Worse};
@@ -24,10 +25,25 @@ pub(crate) fn rule(name: &str, per: Option<Per>) -> Arc<Rule> {
             critical: 0.03,
             recovery: 0.005,
             hold: Duration::from_secs(30),
-            interval: Duration::from_secs(15),
+            interval: STEP,
         },
         runbook: None,
     })
+}
+
+/// Between two evaluations.
+pub(crate) const STEP: Duration = Duration::from_secs(15);
+
+/// Rules for the routes `chat`, `good` and `bad` of the platform `api`, over a minute and 20 requests.
+pub(crate) fn rule_set(rules: Vec<Arc<Rule>>) -> RuleSet {
+    let routes = ["chat", "good", "bad"].map(|route| (route, "api"));
+    RuleSet {
+        rules,
+        window: STEP * 4,
+        interval: STEP,
+        requests_min: 20,
+        labels: LabelValues::new(routes.into_iter(), ["a"].into_iter()),
+    }
 }
 
 /// A firing alert.

@@ -22,9 +22,9 @@ pub const RESERVED: [&str; 7] = [
 /// `instance` and `alerts.labels`, sorted by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Identity(BTreeMap<String, String>);
+pub struct AlertIdentity(BTreeMap<String, String>);
 
-impl Identity {
+impl AlertIdentity {
     /// The configured labels, with this instance unless they contain one.
     #[must_use]
     pub fn new(labels: &BTreeMap<String, String>, instance: &str) -> Self {
@@ -32,7 +32,7 @@ impl Identity {
         labels
             .entry(INSTANCE.to_owned())
             .or_insert_with(|| instance.to_owned());
-        Identity(labels)
+        AlertIdentity(labels)
     }
 
     pub fn labels(&self) -> impl Iterator<Item = (&str, &str)> {
@@ -47,7 +47,7 @@ impl Identity {
     }
 }
 
-impl std::fmt::Display for Identity {
+impl std::fmt::Display for AlertIdentity {
     /// The instance and the other labels: `host:8080 (team=search)`.
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str(self.instance().unwrap_or_default())?;
@@ -78,11 +78,11 @@ mod tests {
     #[test]
     fn a_configured_instance_replaces_that_of_the_host() {
         let none = BTreeMap::new();
-        assert_eq!(Identity::new(&none, "a:1").instance(), Some("a:1"));
-        assert_eq!(Identity::new(&none, "a:1").to_string(), "a:1");
+        assert_eq!(AlertIdentity::new(&none, "a:1").instance(), Some("a:1"));
+        assert_eq!(AlertIdentity::new(&none, "a:1").to_string(), "a:1");
         let own = [("instance", "blue"), ("team", "x")];
         let own = own.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let identity = Identity::new(&own.into(), "a:1");
+        let identity = AlertIdentity::new(&own.into(), "a:1");
         assert_eq!(identity.to_string(), "blue (team=x)");
         let labels: Vec<_> = identity.labels().collect();
         assert_eq!(labels, [("instance", "blue"), ("team", "x")]);

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::Instant;
 
-use super::event::Events;
+use super::event::TransitionEvents;
 use super::notify;
 use super::slow_write::WriteWatch;
 use super::state::Transition;
@@ -22,7 +22,7 @@ const IDLE: std::time::Duration = std::time::Duration::from_secs(3600);
 /// The handle of the thread.
 #[derive(Debug)]
 pub(super) struct Journal {
-    thread: WorkerThread<VecDeque<Entry>>,
+    thread: WorkerThread<VecDeque<JournalEntry>>,
     writes: AlertWrites,
     watch: WriteWatch,
     /// Transitions are recorded as events as well.
@@ -31,7 +31,7 @@ pub(super) struct Journal {
 
 /// A transition, and how far it is recorded: a panic may come between.
 #[derive(Debug)]
-struct Entry {
+struct JournalEntry {
     transition: Transition,
     is_logged: bool,
 }
@@ -43,13 +43,14 @@ impl Journal {
     /// When the system has no thread to give.
     pub(super) fn start(
         worker: Worker,
-        events: Option<Events>,
+        events: Option<TransitionEvents>,
         writes: AlertWrites,
     ) -> io::Result<Self> {
         let (on, watch) = (worker.clone(), WriteWatch::new(writes.clone()));
         let (has_events, theirs) = (events.is_some(), watch.clone());
-        let run =
-            move |shared: &SharedState<VecDeque<Entry>>| run(shared, events.as_ref(), &theirs, &on);
+        let run = move |shared: &SharedState<VecDeque<JournalEntry>>| {
+            run(shared, events.as_ref(), &theirs, &on);
+        };
         let thread = WorkerThread::start(worker, VecDeque::new(), run)?;
         Ok(Journal {
             thread,
@@ -65,7 +66,7 @@ impl Journal {
         let room = WAITING_MAX.saturating_sub(inner.work.len());
         let dropped = transitions.len().saturating_sub(room);
         let taken = transitions.into_iter().take(room);
-        inner.work.extend(taken.map(|transition| Entry {
+        inner.work.extend(taken.map(|transition| JournalEntry {
             transition,
             is_logged: false,
         }));
@@ -90,8 +91,8 @@ impl Journal {
 }
 
 fn run(
-    shared: &SharedState<VecDeque<Entry>>,
-    events: Option<&Events>,
+    shared: &SharedState<VecDeque<JournalEntry>>,
+    events: Option<&TransitionEvents>,
     watch: &WriteWatch,
     worker: &Worker,
 ) {

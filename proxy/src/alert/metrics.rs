@@ -82,10 +82,10 @@ impl<'m> AlertMetrics<'m> {
 
 /// The exposed tiers. Clones share them.
 #[derive(Clone, Debug, Default)]
-pub struct AlertTiers(Arc<Mutex<Vec<Shown>>>);
+pub struct AlertTiers(Arc<Mutex<Vec<ShownTier>>>);
 
 #[derive(Clone, Debug, PartialEq)]
-struct Shown {
+struct ShownTier {
     labels: Vec<(&'static str, String)>,
     tier: f64,
 }
@@ -111,7 +111,7 @@ impl AlertTiers {
             let rule = ("rule", state.key.rule.to_string());
             let label = state.key.label.iter();
             let label = label.map(|(name, value)| (*name, value.to_string()));
-            Shown {
+            ShownTier {
                 labels: std::iter::once(rule).chain(label).collect(),
                 tier: f64::from(state.tier as u8),
             }

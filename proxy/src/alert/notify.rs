@@ -53,17 +53,17 @@ pub fn wake(notifier: &Notifier) {
 
 /// Why a message was not delivered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Failure {
+pub enum NotifyFailure {
     /// It is worth a retry; after this time, if the service named one.
     Retryable(String, Option<Duration>),
     /// Somebody has to fix it.
     Permanent(String),
 }
 
-impl Failure {
+impl NotifyFailure {
     #[must_use]
     pub fn reason(&self) -> &str {
-        let (Failure::Retryable(why, _) | Failure::Permanent(why)) = self;
+        let (NotifyFailure::Retryable(why, _) | NotifyFailure::Permanent(why)) = self;
         why
     }
 
@@ -71,9 +71,11 @@ impl Failure {
     #[must_use]
     pub fn wait(&self, failures: u32) -> Duration {
         let usual = match self {
-            Failure::Retryable(_, Some(after)) => (*after).min(BACKOFF_MAX),
-            Failure::Retryable(_, None) => backoff::exponential(BACKOFF, BACKOFF_MAX, failures),
-            Failure::Permanent(_) => PERMANENT_WAIT,
+            NotifyFailure::Retryable(_, Some(after)) => (*after).min(BACKOFF_MAX),
+            NotifyFailure::Retryable(_, None) => {
+                backoff::exponential(BACKOFF, BACKOFF_MAX, failures)
+            }
+            NotifyFailure::Permanent(_) => PERMANENT_WAIT,
         };
         usual + backoff::jitter(usual / 4, random::bits() as u32)
     }
@@ -85,7 +87,7 @@ pub trait Channel: Send + 'static {
     ///
     /// # Errors
     /// When it was not accepted; then none of them counts as sent.
-    fn send(&mut self, changes: &[Change], now: Duration) -> Result<(), Failure>;
+    fn send(&mut self, changes: &[Change], now: Duration) -> Result<(), NotifyFailure>;
 
     /// The most changes in one message; more go into the next.
     fn changes_max(&self) -> usize {
@@ -111,7 +113,7 @@ fn run(shared: &SharedState<News>, channel: &mut dyn Channel, context: &Notifier
         retry_max,
     } = context;
     let name = worker.name();
-    let mut health = Health::new(*retry_max);
+    let mut health = NotifierHealth::new(*retry_max);
     // When the pending changes are sent.
     let mut due: Option<Instant> = None;
     let mut sent_at: Option<Instant> = None;
@@ -167,15 +169,15 @@ fn wait(shared: &SharedState<News>, until: Instant, for_news: bool) -> State {
 
 /// The health of a notifier.
 #[derive(Debug)]
-struct Health {
+struct NotifierHealth {
     throttle: LogThrottle,
     failures: u32,
     retry_max: Duration,
 }
 
-impl Health {
+impl NotifierHealth {
     fn new(retry_max: Duration) -> Self {
-        Health {
+        NotifierHealth {
             throttle: LogThrottle::every(LOG_INTERVAL),
             failures: 0,
             retry_max,
@@ -197,7 +199,7 @@ impl Health {
     }
 
     /// Records a failure; returns how long to wait.
-    fn failed(&mut self, name: &str, failure: &Failure, counts: &NotifierCounts) -> Duration {
+    fn failed(&mut self, name: &str, failure: &NotifyFailure, counts: &NotifierCounts) -> Duration {
         counts.failed.inc();
         counts.up.set(0);
         self.failures = self.failures.saturating_add(1);

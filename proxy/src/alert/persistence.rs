@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::silence::Silence;
 use super::slow_write::WriteWatch;
-use super::state::{Key, Saved};
+use super::state::{AlertKey, Saved};
 use super::tier::Tier;
 use crate::alert::metrics::AlertWrites;
 use crate::clock;
@@ -53,7 +53,7 @@ impl Default for PersistedState {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Notified {
     #[serde(flatten, with = "super::state::saved_key")]
-    pub key: Key,
+    pub key: AlertKey,
     pub tier: Tier,
 }
 
@@ -74,7 +74,7 @@ pub enum LoadError {
 
 /// What is at the path of the state file.
 #[derive(Debug)]
-pub enum Loaded {
+pub enum LoadedState {
     /// The state; empty when there is no file.
     State(PersistedState),
     /// Not a state file. It is left alone, and nothing is saved.
@@ -88,28 +88,28 @@ impl PersistedState {
     /// Reads the file. A damaged state file is renamed to `.bad` and logged, and alerts start without it. A file
     /// that is something else is not touched.
     #[must_use]
-    pub fn read(path: &Path) -> Loaded {
+    pub fn read(path: &Path) -> LoadedState {
         match std::fs::metadata(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Loaded::State(PersistedState::default());
+                return LoadedState::State(PersistedState::default());
             }
-            Err(error) => return Loaded::Foreign(error.into()),
-            Ok(meta) if !meta.is_file() => return Loaded::Foreign(LoadError::NotAFile),
-            Ok(meta) if meta.len() == 0 => return Loaded::State(PersistedState::default()),
+            Err(error) => return LoadedState::Foreign(error.into()),
+            Ok(meta) if !meta.is_file() => return LoadedState::Foreign(LoadError::NotAFile),
+            Ok(meta) if meta.len() == 0 => return LoadedState::State(PersistedState::default()),
             Ok(_) => {}
         }
         let text = match text(path) {
             Ok(text) => text,
-            Err(error) => return Loaded::Foreign(error.into()),
+            Err(error) => return LoadedState::Foreign(error.into()),
         };
         if !text.starts_with(BEGINNING.as_bytes()) {
-            return Loaded::Foreign(LoadError::NotAState);
+            return LoadedState::Foreign(LoadError::NotAState);
         }
         let state = parse(&text).unwrap_or_else(|error| {
             put_aside(path, &error);
             PersistedState::default()
         });
-        Loaded::State(state)
+        LoadedState::State(state)
     }
 }
 
@@ -247,8 +247,8 @@ mod tests {
 
     fn read(path: &Path) -> Option<PersistedState> {
         match PersistedState::read(path) {
-            Loaded::State(state) => Some(state),
-            Loaded::Foreign(_) => None,
+            LoadedState::State(state) => Some(state),
+            LoadedState::Foreign(_) => None,
         }
     }
 
@@ -292,7 +292,7 @@ mod tests {
             "raised_at":{"secs":3,"nanos":0},"critical_at":{"secs":4,"nanos":0},"ended_at":null}],
             "silences":[],"told":{"webhook":[{"rule":"ErrorRate","labels":{"route":"chat"},"tier":"critical"}]}}"#;
         std::fs::write(&path, text).expect("a file");
-        let Loaded::State(state) = PersistedState::read(&path) else {
+        let LoadedState::State(state) = PersistedState::read(&path) else {
             panic!("a state");
         };
         assert_eq!(state.alerts[0].identity, None);
@@ -315,7 +315,7 @@ mod tests {
         }
         std::fs::write(&path, "").expect("a file");
         assert_eq!(read(&path), Some(PersistedState::default()));
-        let foreign = |path: &Path| matches!(PersistedState::read(path), Loaded::Foreign(_));
+        let foreign = |path: &Path| matches!(PersistedState::read(path), LoadedState::Foreign(_));
         std::fs::write(&path, "{\"@timestamp\":1}\n").expect("a file");
         assert!(foreign(&path) && foreign(folder.path()) && foreign(Path::new("/dev/null")));
         let text = std::fs::read_to_string(&path).expect("untouched");

@@ -54,7 +54,7 @@ pub struct Signal {
     pub worse: Worse,
     /// The labels that a rule can split it by; empty when there is one value for the whole process.
     pub per: &'static [Per],
-    pub source: Source,
+    pub source: ValueSource,
     /// What must be configured for it to have a value.
     pub requires: Option<Requirement>,
     /// The same value as a query of Prometheus.
@@ -66,7 +66,7 @@ pub struct Signal {
 
 /// Where a value comes from.
 #[derive(Clone, Copy)]
-pub enum Source {
+pub enum ValueSource {
     /// The requests of a window; `None` of fewer than the minimum number of requests, or none.
     Requests(fn(&Window, u64) -> Option<f64>),
     /// What the process itself counted within the window.
@@ -116,7 +116,7 @@ impl Signal {
     /// Whether it is counted on requests.
     #[must_use]
     pub const fn is_of_requests(&self) -> bool {
-        matches!(self.source, Source::Requests(_))
+        matches!(self.source, ValueSource::Requests(_))
     }
 
     /// Its value; `window` is that of the traffic of the rule, if there was any.
@@ -128,10 +128,10 @@ impl Signal {
         snapshot: &Snapshot,
     ) -> Option<Measurement> {
         match self.source {
-            Source::Requests(value) => value(window?, minimum_requests).map(Measurement::from),
-            Source::Process(value) => Some(value(window?.counts()).into()),
-            Source::Snapshot(value) => value(snapshot),
-            Source::Planned(_) => None,
+            ValueSource::Requests(value) => value(window?, minimum_requests).map(Measurement::from),
+            ValueSource::Process(value) => Some(value(window?.counts()).into()),
+            ValueSource::Snapshot(value) => value(snapshot),
+            ValueSource::Planned(_) => None,
         }
     }
 }
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_found_and_stand_once() {
+    fn signals_are_found_by_their_unique_names() {
         for (place, signal) in ALL.iter().enumerate() {
             assert_eq!(Signal::named(signal.name), Some(*signal));
             assert!(ALL[..place].iter().all(|other| other.name != signal.name));

@@ -197,7 +197,7 @@ mod tests {
         assert!(!silenced(&silences, &state, "2026-11-22T08:59:59Z"));
         assert!(silenced(&silences, &state, "2026-11-22T09:00:00Z"));
         assert!(!silenced(&silences, &state, "2026-11-22T10:00:00Z"));
-        let identity = crate::alert::identity::Identity::new(&Default::default(), "a:1");
+        let identity = crate::alert::identity::AlertIdentity::new(&Default::default(), "a:1");
         state.identity = identity.into();
         let of = |instance: &str| {
             let text = format!(

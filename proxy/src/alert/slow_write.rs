@@ -16,12 +16,12 @@ pub(super) const WRITE_MAX: Duration = Duration::from_secs(5);
 /// Watches the write in progress. Clones share it.
 #[derive(Clone, Debug)]
 pub(super) struct WriteWatch {
-    progress: Arc<Mutex<Progress>>,
+    progress: Arc<Mutex<WriteProgress>>,
     writes: AlertWrites,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Progress {
+enum WriteProgress {
     Idle,
     Writing(Instant),
     /// Counted as late.
@@ -31,7 +31,7 @@ enum Progress {
 impl WriteWatch {
     pub(super) fn new(writes: AlertWrites) -> Self {
         WriteWatch {
-            progress: Arc::new(Mutex::new(Progress::Idle)),
+            progress: Arc::new(Mutex::new(WriteProgress::Idle)),
             writes,
         }
     }
@@ -39,14 +39,14 @@ impl WriteWatch {
     /// Runs a write, and counts its outcome.
     pub(super) fn time(&self, write: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
         let started = clock::now();
-        *self.progress.lock() = Progress::Writing(started);
+        *self.progress.lock() = WriteProgress::Writing(started);
         let written = write();
-        let before = std::mem::replace(&mut *self.progress.lock(), Progress::Idle);
+        let before = std::mem::replace(&mut *self.progress.lock(), WriteProgress::Idle);
         match &written {
             Ok(()) => self.writes.written.inc(),
             Err(_) => self.writes.failed.inc(),
         }
-        if before == Progress::Late {
+        if before == WriteProgress::Late {
             let took = clock::now().saturating_duration_since(started).as_secs();
             log::warn!("alerts: a write took {took} s");
         }
@@ -56,10 +56,10 @@ impl WriteWatch {
     /// Counts the write in progress when it is late. Never blocks.
     pub(super) fn check(&self, now: Instant) {
         let mut progress = self.progress.lock();
-        if let Progress::Writing(at) = *progress
+        if let WriteProgress::Writing(at) = *progress
             && now.saturating_duration_since(at) >= WRITE_MAX
         {
-            *progress = Progress::Late;
+            *progress = WriteProgress::Late;
             self.writes.late.inc();
         }
     }

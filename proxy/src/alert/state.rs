@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::identity::Identity;
+use super::identity::AlertIdentity;
 use super::per::Per;
 use super::rule::Rule;
 use super::tier::{SampleState, Tier};
@@ -15,13 +15,13 @@ pub const RESOLVED_RETENTION: Duration = Duration::from_secs(15 * 60);
 
 /// The identity of one alert.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Key {
+pub struct AlertKey {
     pub rule: Arc<str>,
     /// Name and value of the rule's label; `None` of a rule over all traffic.
     pub label: Option<(&'static str, Arc<str>)>,
 }
 
-impl Key {
+impl AlertKey {
     #[must_use]
     pub fn per(&self) -> Option<Per> {
         self.label
@@ -30,7 +30,7 @@ impl Key {
     }
 }
 
-impl std::fmt::Display for Key {
+impl std::fmt::Display for AlertKey {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.label {
             None => write!(formatter, "{}", self.rule),
@@ -42,11 +42,11 @@ impl std::fmt::Display for Key {
 /// The state of one alert. Times are since the Unix epoch.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AlertState {
-    pub key: Key,
+    pub key: AlertKey,
     /// The labels of the process that raised it. A firing alert keeps them when they change with a restart: under
     /// other labels its receivers would never see it resolved.
-    pub identity: Arc<Identity>,
-    /// `None` when it is no longer configured.
+    pub identity: Arc<AlertIdentity>,
+    /// `None` when no rule evaluates it any more.
     pub rule: Option<Arc<Rule>>,
     pub tier: Tier,
     pub sample: SampleState,
@@ -91,12 +91,12 @@ impl AlertState {
     pub fn new(
         rule: Arc<Rule>,
         label: Option<Arc<str>>,
-        identity: Arc<Identity>,
+        identity: Arc<AlertIdentity>,
         now: Duration,
     ) -> Self {
         let label = rule.per.map(Per::label).zip(label);
         AlertState {
-            key: Key {
+            key: AlertKey {
                 rule: rule.name.clone(),
                 label,
             },
@@ -115,14 +115,15 @@ impl AlertState {
         }
     }
 
-    /// As it was when the last process ended. Without an identity it was saved by an older version.
+    /// As it was when the last process ended, without a rule yet. Without an identity it was saved by an older
+    /// version.
     #[must_use]
-    pub fn of_saved(saved: &Saved, rule: Option<Arc<Rule>>, identity: &Arc<Identity>) -> Self {
+    pub fn of_saved(saved: &Saved, identity: &Arc<AlertIdentity>) -> Self {
         let raised_by = saved.identity.clone().map(Arc::new);
         AlertState {
             key: saved.key.clone(),
             identity: raised_by.unwrap_or_else(|| identity.clone()),
-            rule,
+            rule: None,
             tier: saved.tier,
             sample: SampleState::Held,
             value: saved.value,
@@ -138,7 +139,7 @@ impl AlertState {
 
     /// A stale alert: no rule evaluates it any more, but a notifier has sent it as firing. It is resolved.
     #[must_use]
-    pub fn stale(key: Key, identity: Arc<Identity>, now: Duration) -> Self {
+    pub fn stale(key: AlertKey, identity: Arc<AlertIdentity>, now: Duration) -> Self {
         AlertState {
             key,
             identity,
@@ -206,11 +207,16 @@ impl AlertState {
         }
     }
 
+    /// Whether it fires, or was resolved a short time ago.
+    #[must_use]
+    pub fn is_relevant(&self) -> bool {
+        self.tier != Tier::None || self.ended_at.is_some()
+    }
+
     /// What a restart must restore; `None` when there is nothing.
     #[must_use]
     pub fn to_save(&self) -> Option<Saved> {
-        let is_relevant = self.tier != Tier::None || self.ended_at.is_some();
-        is_relevant.then(|| Saved {
+        self.is_relevant().then(|| Saved {
             key: self.key.clone(),
             identity: Some((*self.identity).clone()),
             tier: self.tier,
@@ -254,10 +260,10 @@ impl AlertState {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Saved {
     #[serde(flatten, with = "saved_key")]
-    pub key: Key,
+    pub key: AlertKey,
     /// `None` when saved by a version before 0.2.
     #[serde(default)]
-    pub identity: Option<Identity>,
+    pub identity: Option<AlertIdentity>,
     pub tier: Tier,
     #[serde(rename = "figure")]
     pub value: Option<f64>,
@@ -278,7 +284,7 @@ pub(super) mod saved_key {
     use serde::de::Error as _;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    use super::Key;
+    use super::AlertKey;
     use crate::alert::per::Per;
 
     #[derive(Serialize, Deserialize)]
@@ -288,7 +294,7 @@ pub(super) mod saved_key {
     }
 
     pub(in crate::alert) fn serialize<S: Serializer>(
-        key: &Key,
+        key: &AlertKey,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
         let label = key.label.iter();
@@ -302,7 +308,7 @@ pub(super) mod saved_key {
 
     pub(in crate::alert) fn deserialize<'de, D: Deserializer<'de>>(
         from: D,
-    ) -> Result<Key, D::Error> {
+    ) -> Result<AlertKey, D::Error> {
         let Plain { rule, labels } = Plain::deserialize(from)?;
         let label = match labels.into_iter().next() {
             None => None,
@@ -313,7 +319,7 @@ pub(super) mod saved_key {
                 Some((name, Arc::from(value)))
             }
         };
-        Ok(Key {
+        Ok(AlertKey {
             rule: rule.into(),
             label,
         })

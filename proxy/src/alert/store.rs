@@ -11,10 +11,10 @@ use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 
-use super::identity::Identity;
+use super::identity::AlertIdentity;
 use super::persistence::{Notified, PersistedState, StateWriter};
 use super::silence::{Added, Silence, Silences};
-use super::state::{AlertState, Key, Transition};
+use super::state::{AlertKey, AlertState, Transition};
 use super::tier::Tier;
 
 /// How many transitions pages show.
@@ -26,12 +26,12 @@ pub struct AlertStore {
     alerts: ArcSwap<Vec<AlertState>>,
     silences: Mutex<Silences>,
     /// The tier that each notifier has sent last, unless that is none.
-    notified: Mutex<BTreeMap<String, HashMap<Key, Tier>>>,
+    notified: Mutex<BTreeMap<String, HashMap<AlertKey, Tier>>>,
     recent: Mutex<VecDeque<Transition>>,
     /// The names of all notifiers.
     notifiers: Vec<String>,
     writer: Option<StateWriter>,
-    identity: Arc<Identity>,
+    identity: Arc<AlertIdentity>,
 }
 
 /// A change that a notifier has not sent yet.
@@ -57,7 +57,7 @@ impl AlertStore {
         alerts: Vec<AlertState>,
         notifiers: Vec<String>,
         writer: Option<StateWriter>,
-        (identity, now): (Arc<Identity>, Duration),
+        (identity, now): (Arc<AlertIdentity>, Duration),
     ) -> Self {
         let mut silences = Silences::default();
         for silence in &state.silences {
@@ -85,11 +85,11 @@ impl AlertStore {
 
     /// Adds stale alerts: those that no rule evaluates any more, until every notifier has sent them as resolved.
     fn with_stale(&self, mut alerts: Vec<AlertState>, now: Duration) -> Vec<AlertState> {
-        let known: HashSet<Key> = alerts.iter().map(|state| state.key.clone()).collect();
+        let known: HashSet<AlertKey> = alerts.iter().map(|state| state.key.clone()).collect();
         let before = self.alerts();
         let notified = self.notified.lock();
         let notified = self.notifiers.iter().filter_map(|name| notified.get(name));
-        let keys: BTreeSet<&Key> = notified.flat_map(HashMap::keys).collect();
+        let keys: BTreeSet<&AlertKey> = notified.flat_map(HashMap::keys).collect();
         let unknown = keys.into_iter().filter(|key| !known.contains(*key));
         let stale = unknown.map(|key| {
             let last = before.iter().find(|state| state.key == *key);
@@ -104,7 +104,7 @@ impl AlertStore {
 
     /// The labels of alerts raised from now on.
     #[must_use]
-    pub fn identity(&self) -> &Identity {
+    pub fn identity(&self) -> &AlertIdentity {
         &self.identity
     }
 
@@ -200,7 +200,7 @@ impl AlertStore {
 
     /// The tier of an alert that a notifier sent last.
     #[must_use]
-    pub fn notified(&self, notifier: &str, key: &Key) -> Tier {
+    pub fn notified(&self, notifier: &str, key: &AlertKey) -> Tier {
         let notified = self.notified.lock();
         let tier = notified
             .get(notifier)
@@ -213,7 +213,7 @@ impl AlertStore {
     pub fn set_notified<'k>(
         &self,
         notifier: &str,
-        notified: impl Iterator<Item = (&'k Key, Tier)>,
+        notified: impl Iterator<Item = (&'k AlertKey, Tier)>,
     ) {
         let mut has_changed = false;
         let mut all = self.notified.lock();

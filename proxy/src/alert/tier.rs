@@ -136,6 +136,11 @@ impl Hysteresis {
         self.last_at = None;
     }
 
+    /// The next values are of another signal: they alone decide when the tier changes.
+    pub fn forget_values(&mut self) {
+        self.samples.clear();
+    }
+
     /// The time of the last value, since the Unix epoch.
     #[must_use]
     pub fn last_at(&self) -> Option<Duration> {

@@ -18,14 +18,14 @@ pub const SLOTS_MAX: u32 = 300;
 pub struct Window {
     length: Duration,
     interval: Duration,
-    slots: VecDeque<Slot>,
+    slots: VecDeque<WindowSlot>,
     durations: Histogram,
     first_tokens: Histogram,
     counts: Counts,
 }
 
 #[derive(Debug)]
-struct Slot {
+struct WindowSlot {
     started: Duration,
     /// The time of its last counts.
     ended: Duration,
@@ -46,6 +46,11 @@ impl Window {
         }
     }
 
+    /// Changes length and interval from the next [`Window::slide`] on; the counts of the window are kept.
+    pub fn resize(&mut self, length: Duration, interval: Duration) {
+        (self.length, self.interval) = (length, interval);
+    }
+
     /// Adds the counts up to `now`, and drops those older than the window.
     pub fn slide(&mut self, now: Duration, delta: Delta) {
         self.durations.add(&delta.durations);
@@ -57,7 +62,7 @@ impl Window {
                 last.ended = now;
                 last.delta.add(&delta);
             }
-            _ => self.slots.push_back(Slot {
+            _ => self.slots.push_back(WindowSlot {
                 started: now,
                 ended: now,
                 delta,

@@ -15,19 +15,19 @@ use crate::http::relay::{Relay, RelayOutcome};
 use crate::http::response_body::{NextPiece, Piece, PiecesAhead, ResponseBody};
 use crate::http::session::Session;
 
-/// How long the end of a JSON body is waited for. A backend that takes longer may keep the connection alive
-/// by white space, which its client waits for.
+/// How long to wait for the end of a JSON body. A backend that takes longer may keep the connection alive
+/// with white space, which its client waits for.
 const WAIT_MAX: Duration = Duration::from_millis(500);
-/// How much is held before the head is written.
+/// How much is held back before the head is written.
 const BYTES_MAX: usize = 256 * 1024;
 const PIECES_MAX: usize = 64;
 
 /// How far to read ahead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ReadAhead {
-    /// What has arrived.
+    /// Read what has arrived.
     Arrived,
-    /// To the end, waiting a moment for it.
+    /// Read to the end, and wait a moment for it.
     ToTheEnd,
 }
 
@@ -35,19 +35,19 @@ pub(crate) enum ReadAhead {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reached {
     Whole,
-    /// More is to come.
+    /// More may follow.
     Open,
     ClientLeft,
 }
 
-/// The client left before the head of its response.
+/// The client disconnected before the head of its response.
 pub(crate) struct ClientLeft;
 
-/// Reads what has arrived of the response, and leaves it to be written. Returns whether its copy is in the
+/// Reads the part of the response that has arrived, and leaves it to be written. Returns whether its copy is in the
 /// cache now.
 ///
 /// # Errors
-/// The client left meanwhile.
+/// The client disconnected meanwhile.
 pub(crate) async fn read(
     session: &mut Session,
     exchange: &mut Exchange,
@@ -71,7 +71,7 @@ pub(crate) async fn read(
             Some(piece) => piece,
             None => {
                 let waited = match until {
-                    // Boxed, so that a request that waits for its backend holds no room for it.
+                    // Boxed, so that a request that waits for its backend holds no memory for it.
                     Some(until) if !filter.form().is_stream() => {
                         Box::pin(wait(session, exchange, body, relay, until)).await
                     }
@@ -108,7 +108,7 @@ pub(crate) async fn read(
     match reached {
         Reached::ClientLeft => return Err(ClientLeft),
         Reached::Whole => filter.end(FramingEnd::Arrived, exchange.at(now)),
-        // What still arrives may be an error, even after a terminal event.
+        // An error may still arrive, even after a terminal event.
         Reached::Open => return Ok(CopyStored::No),
     }
     Ok(filter.is_stored())
@@ -128,7 +128,7 @@ async fn wait<B: ResponseBody>(
         piece = body.next(until) => piece.map_err(|_| Reached::Open),
         attended = relay.attend(session) => Err(match attended {
             RelayOutcome::ClientLeft => Reached::ClientLeft,
-            // Anything else is found again while the response is forwarded.
+            // Anything else is detected again while the response is forwarded.
             RelayOutcome::BodySent | RelayOutcome::Refused(_) => Reached::Open,
         }),
     };

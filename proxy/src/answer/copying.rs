@@ -1,8 +1,8 @@
-//! The copy of a response that is taken for the cache on its way to the client.
+//! The copy of a response for the cache, taken while the response is delivered.
 //!
-//! It is stored as soon as the response is known to be complete, so that an equal request right behind it
-//! is a hit. Bytes that arrive after that all the same belong to the response: then the cache gets the whole
-//! of it instead, or nothing.
+//! It is stored as soon as the response is known to be complete, so that an equal request right after it
+//! is a hit. Bytes that arrive afterwards still belong to the response: the cache then gets the complete response
+//! instead, or nothing.
 
 use std::time::Duration;
 
@@ -15,16 +15,16 @@ pub(crate) enum CopyStored {
     No,
 }
 
-/// A copy of a response, as the cache takes it.
+/// A copy of a response for the cache.
 pub(crate) trait ResponseCopy: Send {
     /// Adds the next piece of the body.
     fn push(&mut self, piece: &Bytes);
 
-    /// Whether the body that has been copied ends with these bytes.
+    /// Whether the copied body ends with these bytes.
     fn ends_with(&self, end: &[u8]) -> bool;
 
-    /// Stores the response, complete at `stored_at` (since the Unix epoch), unless its copy is not to be
-    /// stored after all. More may be added, and the whole stored again.
+    /// Stores the response, complete at `stored_at` (since the Unix epoch), unless its copy must not be
+    /// stored. More may be added afterwards, and the whole stored again.
     fn store(&mut self, stored_at: Duration) -> CopyStored;
 
     /// Removes the stored response.
@@ -37,12 +37,12 @@ pub(crate) struct Copying<'a> {
     state: State,
 }
 
-/// What the cache has of the copy.
+/// How much of the copy is in the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Nothing,
     All,
-    /// Not what has arrived since.
+    /// What has arrived since is missing.
     Part,
 }
 
@@ -61,7 +61,7 @@ impl<'a> Copying<'a> {
         self.copy.push(piece);
     }
 
-    /// Whether the body that has been copied ends with one of these.
+    /// Whether the copied body ends with one of these.
     pub(super) fn ends_with_any(&self, ends: &[&[u8]]) -> bool {
         ends.iter().any(|end| self.copy.ends_with(end))
     }
@@ -93,7 +93,7 @@ impl<'a> Copying<'a> {
     }
 }
 
-/// Nobody knows whether what arrived last was valid.
+/// Removes a copy that lacks its last bytes: it is not known whether they were valid.
 impl Drop for Copying<'_> {
     fn drop(&mut self) {
         if self.state == State::Part {

@@ -8,7 +8,7 @@ use http::response::Parts;
 use super::filter::BodyFilter;
 use super::next::{Arrival, next};
 use super::tail::{FRAMING_TIME, FramingEnd, Tail, client_left};
-use super::{Delivered, head, usage_stripper};
+use super::{ResponseOutcome, head, usage_stripper};
 use crate::clock;
 use crate::exchange::{Exchange, Stage};
 use crate::http::io::WriteError;
@@ -17,10 +17,10 @@ use crate::http::response_body::{Piece, ResponseBody};
 use crate::http::session::Session;
 use crate::refusal::ErrorCode;
 
-/// A write that takes longer has waited for the client to read.
+/// A write that takes longer than this has waited for the client to read.
 const IMMEDIATE_WRITE_MAX: Duration = Duration::from_millis(1);
 
-/// Forwards the response to its end. What was read and copied on the way is left in `filter`; the outcome is
+/// Forwards the response to its end. What was read and copied remains in `filter`; the outcome is
 /// noted in the exchange and its attempt.
 pub(crate) async fn deliver(
     session: &mut Session,
@@ -29,10 +29,10 @@ pub(crate) async fn deliver(
     body: &mut impl ResponseBody,
     filter: &mut BodyFilter<'_>,
     relay: &mut Relay,
-) -> Delivered {
+) -> ResponseOutcome {
     if relay.is_unfinished() {
-        // The rest of the request may never arrive, and must not be taken for another request.
-        session.close_after_answer();
+        // The rest of the request may never arrive, and must not be mistaken for another request.
+        session.close_after_response();
         body.close_connection_at_end();
     }
     let status = parts.status;
@@ -42,23 +42,23 @@ pub(crate) async fn deliver(
     if body.is_at_end(now) {
         end(exchange, filter, FramingEnd::Arrived, now);
         return match session.write_bare_head(head).await {
-            Ok(()) => Delivered::Whole,
-            Err(_) => Delivered::ClientLeft,
+            Ok(()) => ResponseOutcome::Whole,
+            Err(_) => ResponseOutcome::ClientLeft,
         };
     }
     if session.write_head(head).await.is_err() {
-        return Delivered::ClientLeft;
+        return ResponseOutcome::ClientLeft;
     }
-    // The fields keep the buffer alive that they arrived in, and the body may take hours.
+    // The fields keep the buffer alive in which they arrived, and the body may take hours.
     parts.headers = HeaderMap::new();
     exchange.timing.lap(Stage::Answer, now);
-    let delivered = forward_body(session, exchange, body, filter, relay, now).await;
+    let outcome = forward_body(session, exchange, body, filter, relay, now).await;
     if let Some(attempt) = exchange.attempt()
         && attempt.is_open()
     {
         attempt.end(clock::now());
     }
-    delivered
+    outcome
 }
 
 /// Forwards the body, piece by piece.
@@ -69,8 +69,8 @@ async fn forward_body(
     filter: &mut BodyFilter<'_>,
     relay: &mut Relay,
     mut now: Instant,
-) -> Delivered {
-    // What is waited for once the terminal event has arrived.
+) -> ResponseOutcome {
+    // What is still expected once the terminal event has arrived.
     let mut tail: Option<Tail> = None;
     loop {
         let next = match body.is_at_end(now) {
@@ -100,7 +100,7 @@ async fn forward_body(
                     false => session.write_body(forwarded, is_last).await,
                 };
                 if is_last && written.is_ok() {
-                    return Delivered::Whole;
+                    return ResponseOutcome::Whole;
                 }
                 written
             }
@@ -118,7 +118,7 @@ async fn forward_body(
                 let rest = filter.rest(exchange);
                 end(exchange, filter, framing, now);
                 return match session.write_body(rest, true).await {
-                    Ok(()) => Delivered::Whole,
+                    Ok(()) => ResponseOutcome::Whole,
                     Err(_) => client_left(tail),
                 };
             }
@@ -127,7 +127,7 @@ async fn forward_body(
         let begun = std::mem::replace(&mut now, clock::now());
         let writing = now.saturating_duration_since(begun);
         if writing > IMMEDIATE_WRITE_MAX {
-            exchange.timing.waited_for_client(writing);
+            exchange.timing.add_client_wait(writing);
         }
         if written.is_err() {
             drain(exchange, body, filter, tail).await;
@@ -138,22 +138,22 @@ async fn forward_body(
     }
 }
 
-/// The backend failed: what is left of the body is written, and no end of the framing.
+/// The backend failed: the rest of the body is written, without the end of the framing.
 async fn cut_short(
     session: &mut Session,
     exchange: &mut Exchange,
     filter: &mut BodyFilter<'_>,
     code: ErrorCode,
-) -> Delivered {
+) -> ResponseOutcome {
     exchange.fail(code);
     let rest = filter.rest(exchange);
     match rest.is_empty() || session.write_body(rest, false).await.is_ok() {
-        true => Delivered::CutShort,
-        false => Delivered::ClientLeft,
+        true => ResponseOutcome::CutShort,
+        false => ResponseOutcome::ClientLeft,
     }
 }
 
-/// Forwards the trailers. A digest of the whole body is not one of what was forwarded of it.
+/// Forwards the trailers. If a chunk has been stripped, a digest of the whole body is removed.
 async fn write_trailers(
     session: &mut Session,
     exchange: &mut Exchange,
@@ -179,8 +179,8 @@ fn end(exchange: &mut Exchange, filter: &mut BodyFilter<'_>, framing: FramingEnd
     }
 }
 
-/// The client left. If it had the whole response, what ends that is read for a short time, so that the copy
-/// can be stored and the connection to the backend be used again.
+/// The client disconnected. If it had received the whole response, the end of the framing is read for a short time, so
+/// that the copy can be stored and the connection to the backend be reused.
 async fn drain(
     exchange: &mut Exchange,
     body: &mut impl ResponseBody,

@@ -1,5 +1,5 @@
-//! What happens to each piece of a response body on its way: it is decoded and read (tokens, text), a usage
-//! chunk that only weir asked for is stripped, and a copy is taken for the cache.
+//! Processes each piece of a response body: it is decoded and read (tokens, text), a usage
+//! chunk that only weir requested is stripped, and a copy is taken for the cache.
 
 use std::time::{Duration, Instant};
 
@@ -10,33 +10,33 @@ use super::tail::{Awaited, FramingEnd, Tail, Terminal};
 use super::text::ResponseText;
 use super::timeouts::ResponseTimeouts;
 use super::usage_stripper::UsageStripper;
-use crate::coding::{Decoder, Progress, StopReason};
+use crate::coding::{DecodeProgress, Decoder, StopReason};
 use crate::exchange::Exchange;
 use crate::model::ending::Ending;
-use crate::model::response::{ResponseForm, ResponseReader};
+use crate::model::response::{ResponseLayout, ResponseReader};
 use crate::refusal::ErrorCode;
 
 /// Reads, changes and copies the body of one response.
 pub(crate) struct BodyFilter<'a> {
-    /// Decodes the content coding, where anything is read.
+    /// Decodes the content coding, if anything is read.
     pub(crate) decoder: Option<Decoder>,
-    /// Boxed: it is large, and most responses are not those of a model.
+    /// Boxed: it is large, and most responses are not a model's.
     pub(crate) usage: Option<Box<ResponseReader>>,
-    /// The text, where some of it is recorded.
+    /// The text, if it is recorded.
     pub(crate) text: Option<ResponseText>,
-    /// What is read above has the stripped chunk; the client and the copy do not.
+    /// The readers above receive the chunk that this strips; the client and the copy do not.
     pub(crate) stripper: Option<UsageStripper>,
     /// The copy for the cache.
     pub(crate) copying: Option<Copying<'a>>,
     /// How many pieces were read before the head was written, and are still to be written themselves.
     pub(crate) read_ahead: usize,
-    /// The `Content-Length` that the client is sent.
+    /// The `Content-Length` that is sent to the client.
     pub(crate) length: Option<u64>,
     pub(crate) timeouts: ResponseTimeouts,
 }
 
 impl BodyFilter<'_> {
-    /// Reads a piece that arrived at `now`, and returns what of it is forwarded. If it completes the
+    /// Reads a piece that arrived at `now`, and returns the part of it that is forwarded. If it completes the
     /// response, its copy is stored.
     pub(super) fn feed(&mut self, data: Bytes, exchange: &mut Exchange, now: Instant) -> Bytes {
         if let Some(decoder) = &mut self.decoder {
@@ -48,7 +48,7 @@ impl BodyFilter<'_> {
                     text.feed(plain);
                 }
             });
-            if let Progress::Stopped(reason) = decoder.progress() {
+            if let DecodeProgress::Stopped(reason) = decoder.progress() {
                 self.stop_reading(reason);
             }
         }
@@ -75,7 +75,7 @@ impl BodyFilter<'_> {
         forwarded
     }
 
-    /// What the stripper has held back, at the end of the body.
+    /// The bytes that the stripper has held back, at the end of the body.
     pub(super) fn rest(&mut self, exchange: &mut Exchange) -> Bytes {
         let stripper = self.stripper.take();
         let rest = stripper.map(UsageStripper::finish).unwrap_or_default();
@@ -91,7 +91,7 @@ impl BodyFilter<'_> {
         }
     }
 
-    /// Whether the copy has the terminal event with the line that ends it.
+    /// Whether the copy contains the terminal event and the line that ends it.
     fn is_copy_whole(&self) -> bool {
         let Some(copying) = &self.copying else {
             return false;
@@ -101,13 +101,13 @@ impl BodyFilter<'_> {
             return false;
         }
         match self.form() {
-            ResponseForm::Events => copying.ends_with_any(&[b"\n\n", b"\n\r\n", b"\r\r"]),
-            ResponseForm::Lines => copying.ends_with_any(&[b"\n"]),
+            ResponseLayout::Events => copying.ends_with_any(&[b"\n\n", b"\n\r\n", b"\r\r"]),
+            ResponseLayout::Lines => copying.ends_with_any(&[b"\n"]),
             // Whether an array is complete is only known at the end of its framing.
-            ResponseForm::Array
-            | ResponseForm::Text
-            | ResponseForm::Unseen
-            | ResponseForm::Other => false,
+            ResponseLayout::Array
+            | ResponseLayout::Text
+            | ResponseLayout::Undetermined
+            | ResponseLayout::Other => false,
         }
     }
 
@@ -127,7 +127,7 @@ impl BodyFilter<'_> {
         }
     }
 
-    /// How far the response has come by its own format. A response that is not a model's has none, though it
+    /// How far the response has progressed in its own format. A response that is not a model's has none, although it
     /// may look like one by chance.
     fn ending(&self) -> Ending {
         let usage = self.usage.as_ref();
@@ -135,8 +135,8 @@ impl BodyFilter<'_> {
         of_model.map_or(Ending::Unknown, |usage| usage.ending())
     }
 
-    /// Whether a terminal event has arrived, so that the end of the framing matters no more. A body with a
-    /// `Content-Length` ends by that, a content coding by its own trailer.
+    /// Whether a terminal event has arrived, so that the end of the framing no longer matters. A body with a
+    /// `Content-Length` ends with that length, a content coding with its own trailer.
     fn has_ended_itself(&self) -> bool {
         self.ending() == Ending::Terminal
             && self.form().is_stream()
@@ -146,7 +146,7 @@ impl BodyFilter<'_> {
 
     fn is_decoded(&self) -> bool {
         let decoder = self.decoder.as_ref();
-        decoder.is_none_or(|decoder| decoder.progress() == Progress::Whole)
+        decoder.is_none_or(|decoder| decoder.progress() == DecodeProgress::Whole)
     }
 
     fn terminal(&self) -> Terminal {
@@ -157,14 +157,14 @@ impl BodyFilter<'_> {
         }
     }
 
-    /// The form of the response, where it is read.
-    pub(super) fn form(&self) -> ResponseForm {
+    /// The form of the response, if it is read.
+    pub(super) fn form(&self) -> ResponseLayout {
         self.usage
             .as_ref()
-            .map_or(ResponseForm::Other, |usage| usage.form())
+            .map_or(ResponseLayout::Other, |usage| usage.layout())
     }
 
-    /// What is still waited for, if the terminal event has arrived by `now`.
+    /// What is still expected, if the terminal event has arrived by `now`.
     pub(super) fn tail(&self, now: Instant, before: Option<Tail>) -> Option<Tail> {
         if !self.has_ended_itself() {
             return None;
@@ -187,21 +187,21 @@ impl BodyFilter<'_> {
         self.copying = None;
     }
 
-    /// Whether the copy is in the cache as it is.
+    /// Whether the complete copy is in the cache.
     pub(super) fn is_stored(&self) -> CopyStored {
         let copying = self.copying.as_ref();
         copying.map_or(CopyStored::No, Copying::is_stored)
     }
 
-    /// The backend's response has ended. Its copy is stored before the client has the last byte, so that an
-    /// equal request right behind it is a hit.
+    /// The backend's response has ended. Its copy is stored before the client receives the last byte, so that an
+    /// equal request right after it is a hit.
     pub(super) fn end(&mut self, framing: FramingEnd, stored_at: Duration) {
-        // An event without its empty line would be lost to those who get the copy.
+        // Clients that receive the copy would discard an event without its empty line.
         let is_whole = match (framing, self.form()) {
             // Only the end of the framing would have shown that nothing follows.
             (FramingEnd::GivenUp, _) if self.terminal() == Terminal::Guessed => false,
-            (_, ResponseForm::Events) => self.is_copy_whole(),
-            (FramingEnd::GivenUp, ResponseForm::Lines) => self.is_copy_whole(),
+            (_, ResponseLayout::Events) => self.is_copy_whole(),
+            (FramingEnd::GivenUp, ResponseLayout::Lines) => self.is_copy_whole(),
             (FramingEnd::Arrived | FramingEnd::GivenUp, _) => true,
         };
         match is_whole {

@@ -1,8 +1,8 @@
-//! How a backend framed its response, and how the client's copy is framed (RFC 9112, section 6).
+//! How a backend framed its response, and how it is framed for the client (RFC 9112, section 6).
 //!
-//! One table for every response. `Content-Length` towards the client never repeats the backend's field: it is
-//! the length that the body turned out to have. So no client can read a response in another way than weir
-//! did, which rules out response smuggling.
+//! One table for every response. The `Content-Length` for the client never repeats the backend's field: it is
+//! the actual length of the body. So no client can parse a response differently from weir,
+//! which rules out response smuggling.
 
 use http::header::CONTENT_LENGTH;
 use http::response::Parts;
@@ -10,7 +10,7 @@ use http::{Method, StatusCode};
 
 use crate::http::framing::{self, Coding};
 
-/// The length of a response, and whether its connection can be used again.
+/// The length of a response, and whether its connection can be reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ResponseFraming {
     /// The client's `Content-Length`; without one, chunks or frames end the body.
@@ -27,17 +27,17 @@ pub(crate) enum Reuse {
     Never,
 }
 
-/// Whether the request asked for another protocol.
+/// Whether the request asked for an upgrade to another protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Upgrade {
     Asked,
     NotAsked,
 }
 
-/// Checks the head of a response; `body_bytes` is the length of its body where that is known.
+/// Checks the head of a response; `body_bytes` is the length of its body, if known.
 ///
 /// # Errors
-/// What is wrong with it: it cannot be forwarded.
+/// Why the response cannot be forwarded.
 pub(crate) fn check(
     method: &Method,
     upgrade: Upgrade,
@@ -45,7 +45,7 @@ pub(crate) fn check(
     body_bytes: Option<u64>,
 ) -> Result<ResponseFraming, &'static str> {
     if head.status == StatusCode::SWITCHING_PROTOCOLS && upgrade == Upgrade::NotAsked {
-        return Err("it switches protocols without having been asked");
+        return Err("it switches protocols although the request did not ask for it");
     }
     let chunked = framing::coding(&head.headers)? == Coding::Chunked;
     let has_length = head.headers.contains_key(CONTENT_LENGTH);
@@ -54,10 +54,10 @@ pub(crate) fn check(
         false => Reuse::Allowed,
     };
     let length = match head.status {
-        // RFC 9110, section 8.6: these have no length, and a client that believes one waits for a body.
+        // RFC 9110, section 8.6: these have no length, and a client that trusts one waits for a body.
         StatusCode::NO_CONTENT => None,
         status if status.is_informational() => None,
-        // The length that the body would have.
+        // The length that the body of a GET would have.
         status if *method == Method::HEAD || status == StatusCode::NOT_MODIFIED => match chunked {
             true => None,
             false => framing::content_length(&head.headers).ok().flatten(),

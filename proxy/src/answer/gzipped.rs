@@ -1,10 +1,10 @@
-//! A stored response for a client that does not accept it as it is stored, but accepts gzip (RFC 9110,
+//! A stored response for a client that does not accept `identity`, but accepts gzip (RFC 9110,
 //! section 12.5.3).
 
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
 
-use super::{Delivered, whole};
+use super::{ResponseOutcome, whole};
 use crate::coding::{GzipEncoder, is_of_coded_bytes};
 use crate::exchange::Exchange;
 use crate::http::response_head::ResponseHead;
@@ -27,19 +27,19 @@ pub(super) async fn write(
     mut head: ResponseHead,
     length: Option<usize>,
     pieces: impl Iterator<Item = Bytes>,
-) -> Delivered {
+) -> ResponseOutcome {
     head.field(&header::CONTENT_ENCODING, &HeaderValue::from_static("gzip"));
     head.field(&header::VARY, &HeaderValue::from_static("accept-encoding"));
     if length.is_some_and(|bytes| bytes <= PIECE_BYTES_MAX) {
         let body = pieces.collect::<Vec<_>>().concat();
         return match GzipEncoder::default().last(&body) {
             Ok(coded) => whole::write(session, exchange, head, coded).await,
-            Err(_) => Delivered::CutShort,
+            Err(_) => ResponseOutcome::CutShort,
         };
     }
     whole::begin(exchange, &mut head);
     if session.write_head(head).await.is_err() {
-        return Delivered::ClientLeft;
+        return ResponseOutcome::ClientLeft;
     }
     let mut gzip = Some(GzipEncoder::default());
     let mut pieces = pieces.flat_map(split).peekable();
@@ -49,7 +49,7 @@ pub(super) async fn write(
             None => PieceOrder::Last,
         };
         let Some(coded) = code(&mut gzip, &piece, order) else {
-            return Delivered::CutShort;
+            return ResponseOutcome::CutShort;
         };
         exchange.response_body_bytes += coded.len() as u64;
         if session
@@ -57,13 +57,13 @@ pub(super) async fn write(
             .await
             .is_err()
         {
-            return Delivered::ClientLeft;
+            return ResponseOutcome::ClientLeft;
         }
         if piece.len() == PIECE_BYTES_MAX {
             tokio::task::yield_now().await;
         }
     }
-    Delivered::Whole
+    ResponseOutcome::Whole
 }
 
 fn code(gzip: &mut Option<GzipEncoder>, piece: &[u8], order: PieceOrder) -> Option<Bytes> {

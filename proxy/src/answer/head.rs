@@ -1,4 +1,4 @@
-//! The head of a response: the backend's fields without the hop-by-hop ones, and those that weir adds.
+//! The head of a response: the backend's fields without the hop-by-hop fields, and those that weir adds.
 
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, UPGRADE};
 use http::{HeaderMap, StatusCode};
@@ -12,7 +12,7 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const X_UPSTREAM_REQUEST_ID: HeaderName = HeaderName::from_static("x-upstream-request-id");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
-/// The backend's head as the client gets it, with the fields that weir adds. The body is framed anew:
+/// The backend's head for the client, with the fields that weir adds. The body is framed anew:
 /// `framing.rs` decides what the backend's own framing fields mean.
 pub(super) fn of_backend(
     status: StatusCode,
@@ -52,7 +52,7 @@ pub(crate) fn of_upgrade(fields: &HeaderMap, exchange: &mut Exchange) -> Respons
     head
 }
 
-/// The head of an informational (1xx) response, as the client gets it.
+/// The head of an informational (1xx) response for the client.
 pub(crate) fn of_informational(status: StatusCode, fields: &HeaderMap) -> ResponseHead {
     let mut head = ResponseHead::new(status);
     let nominated = nominated(fields);
@@ -112,15 +112,15 @@ fn is_not_for_trailers(name: &str) -> bool {
         )
 }
 
-/// Whether weir replaces a field of the backend by its own.
+/// Whether weir replaces a field of the backend with its own.
 fn is_replaced(name: &HeaderName, fields: &HeaderMap) -> bool {
     *name == X_REQUEST_ID
         || *name == SERVER_TIMING
         || (*name == X_UPSTREAM_REQUEST_ID && fields.contains_key(X_REQUEST_ID))
 }
 
-/// The backend's own request id, under another name: `X-Request-Id` is weir's. Of a backend that is a weir
-/// itself it is that weir's id, not the one of the backend behind it.
+/// The backend's own request id, under another name: `X-Request-Id` is weir's. If the backend is itself a weir,
+/// this is that weir's id, not the one of the backend behind it.
 fn upstream_request_id(fields: &HeaderMap) -> Option<(HeaderName, &HeaderValue)> {
     let id = fields.get(X_REQUEST_ID)?;
     Some((X_UPSTREAM_REQUEST_ID, id))

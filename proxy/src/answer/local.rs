@@ -1,10 +1,10 @@
-//! The responses that weir makes itself: rejections, a platform's handshake, `OPTIONS *`.
+//! The responses that weir generates itself: rejections, a platform's handshake, `OPTIONS *`.
 
 use bytes::Bytes;
 use http::StatusCode;
 use http::header::{self, HeaderValue};
 
-use super::{Delivered, whole};
+use super::{ResponseOutcome, whole};
 use crate::exchange::Exchange;
 use crate::http::response_head::ResponseHead;
 use crate::http::session::Session;
@@ -13,11 +13,11 @@ use crate::refusal::Refusal;
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
-/// A response that weir makes itself.
+/// A response that weir generates itself.
 #[derive(Debug)]
 pub(crate) enum LocalResponse {
     Refusal(Refusal),
-    /// What a platform expects to a request that is for weir: its handshake, or a delivery that it repeats.
+    /// What a platform expects in response to a request that weir handles itself: a handshake, or a redelivery.
     Platform {
         status: u16,
         content_type: &'static str,
@@ -32,7 +32,7 @@ pub(crate) async fn write(
     session: &mut Session,
     exchange: &mut Exchange,
     response: &mut LocalResponse,
-) -> Delivered {
+) -> ResponseOutcome {
     match response {
         LocalResponse::Refusal(refusal) => {
             exchange.error_code = Some(refusal.code);
@@ -58,8 +58,8 @@ pub(crate) async fn write(
             }
             whole::begin(exchange, &mut head);
             match session.write_bare_head(head).await {
-                Ok(()) => Delivered::Whole,
-                Err(_) => Delivered::ClientLeft,
+                Ok(()) => ResponseOutcome::Whole,
+                Err(_) => ResponseOutcome::ClientLeft,
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The next piece of a response, or what the client does meanwhile.
+//! Waits for the next piece of a response, and attends to the client meanwhile.
 
 use std::time::Instant;
 
@@ -12,7 +12,7 @@ use crate::http::response_body::{NextPiece, Piece, ResponseBody};
 use crate::http::session::Session;
 use crate::refusal::ErrorCode;
 
-/// How one wait for the backend ended.
+/// The result of waiting for the backend.
 pub(super) enum Arrival {
     Data(Bytes),
     Trailers(HeaderMap),
@@ -21,8 +21,8 @@ pub(super) enum Arrival {
     ClientLeft,
 }
 
-/// The next piece of the response. Only if it has not arrived yet, what has been written so far is flushed
-/// and waiting begins.
+/// The next piece of the response. If it has not arrived yet, what has been written so far is flushed
+/// before waiting for it.
 pub(super) async fn next(
     session: &mut Session,
     body: &mut impl ResponseBody,
@@ -37,7 +37,7 @@ pub(super) async fn next(
     }
 }
 
-/// Waits for the next piece of the response, or for the client; not beyond `until`.
+/// Waits for the next piece of the response or an event of the client, but not beyond `until`.
 async fn wait(
     session: &mut Session,
     body: &mut impl ResponseBody,

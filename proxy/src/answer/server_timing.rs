@@ -1,4 +1,4 @@
-//! The `Server-Timing` header (W3C Server Timing): one entry a stage, in the order of the pipeline.
+//! The `Server-Timing` header (W3C Server Timing): one entry per stage, in the order of the pipeline.
 
 use http::HeaderValue;
 
@@ -14,8 +14,8 @@ pub fn header(timing: &Timing) -> Option<HeaderValue> {
     let mut buffer = [0; BYTES_MAX];
     let mut length = 0;
     let mut push = |part: &[u8]| {
-        if let Some(room) = buffer.get_mut(length..length + part.len()) {
-            room.copy_from_slice(part);
+        if let Some(free) = buffer.get_mut(length..length + part.len()) {
+            free.copy_from_slice(part);
             length += part.len();
         }
     };

@@ -1,22 +1,22 @@
-//! Writes a stored response: a stream is replayed as a stream.
+//! Writes a stored response: a stream is sent as a stream again.
 
 use bytes::Bytes;
 use http::StatusCode;
 use http::header;
 
-use super::{Delivered, gzipped, whole};
+use super::{ResponseOutcome, gzipped, whole};
 use crate::coding::ServedCoding;
 use crate::exchange::Exchange;
 use crate::http::response_head::ResponseHead;
 use crate::http::session::Session;
 
-/// A stored response, as it is written.
+/// A stored response for a client.
 pub(crate) struct StoredResponse<'a, P> {
     pub(crate) status: u16,
     /// Lines of `name: value` and CR LF, without the length of the body.
     pub(crate) head_lines: &'a [u8],
     pub(crate) age_s: u64,
-    /// `None` of a stream.
+    /// `None` for a stream.
     pub(crate) length: Option<usize>,
     /// The body, in the pieces in which it arrived.
     pub(crate) pieces: P,
@@ -27,7 +27,7 @@ pub(crate) async fn write<P>(
     session: &mut Session,
     exchange: &mut Exchange,
     stored: StoredResponse<'_, P>,
-) -> Delivered
+) -> ResponseOutcome
 where
     P: Iterator<Item = Bytes>,
 {
@@ -48,16 +48,16 @@ where
     }
     whole::begin(exchange, &mut head);
     if session.write_head(head).await.is_err() {
-        return Delivered::ClientLeft;
+        return ResponseOutcome::ClientLeft;
     }
     let mut pieces = stored.pieces.peekable();
     while let Some(piece) = pieces.next() {
         let bytes = piece.len() as u64;
         let last = pieces.peek().is_none();
         if session.write_body(piece, last).await.is_err() {
-            return Delivered::ClientLeft;
+            return ResponseOutcome::ClientLeft;
         }
         exchange.response_body_bytes += bytes;
     }
-    Delivered::Whole
+    ResponseOutcome::Whole
 }

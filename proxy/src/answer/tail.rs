@@ -1,28 +1,28 @@
 //! What may follow the terminal event of a stream (`[DONE]`, `message_stop`): the end of its line, and the
-//! end of the framing. Both are waited for, but not for long: the client has the whole response already.
+//! end of the framing. weir waits for both, but not for long: the client has the whole response already.
 
 use std::time::{Duration, Instant};
 
-use super::Delivered;
+use super::ResponseOutcome;
 
-/// The framing gets this long to end after the terminal event. An endpoint that ends it in time keeps its
+/// How long to wait for the end of the framing after the terminal event. An endpoint that ends it in time keeps its
 /// connection.
 pub(super) const FRAMING_TIME: Duration = Duration::from_millis(500);
 /// Gemini has no event that is terminal by name: a response of several parts could have a finish reason in
-/// each. What arrives within this time shows it, and is forwarded to a client that waits for more.
+/// each. If more arrives within this time, the response had not ended, and the rest is forwarded.
 const FRAMING_TIME_OF_GUESSES: Duration = Duration::from_secs(5);
 /// The end of the terminal event may arrive on its own: an event is dispatched at its empty line.
 const LINE_END_TIME: Duration = Duration::from_secs(1);
 
-/// How the framing of a response ended whose terminal event had arrived.
+/// How the framing ended after the terminal event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FramingEnd {
     Arrived,
-    /// It was waited for in vain, or the connection broke.
+    /// It did not arrive in time, or the connection broke.
     GivenUp,
 }
 
-/// What is waited for after the terminal event, and until when.
+/// What is expected after the terminal event, and until when.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tail {
     awaited: Awaited,
@@ -73,11 +73,11 @@ impl Tail {
     }
 }
 
-/// The client left: after the terminal event it had the whole response.
-pub(super) fn client_left(tail: Option<Tail>) -> Delivered {
+/// The client disconnected: after the terminal event it had the whole response.
+pub(super) fn client_left(tail: Option<Tail>) -> ResponseOutcome {
     match tail {
-        Some(_) => Delivered::LeftAtEnd,
-        None => Delivered::ClientLeft,
+        Some(_) => ResponseOutcome::LeftAtEnd,
+        None => ResponseOutcome::ClientLeft,
     }
 }
 

@@ -1,12 +1,12 @@
-//! The text of a response, read on its way to the client.
+//! Reads the text of a response while it is delivered.
 
 use serde_json::Value;
 
 use crate::content::texts::{BODY_BYTES_MAX, KeyKind, TEXT_BYTES_MAX, TextCollector};
 use crate::model::response::ResponseFormat;
-use crate::model::sse::Scanner;
+use crate::model::sse::SseDataReader;
 
-/// How much is held of a response that is one JSON text; a longer one is not read.
+/// The longest JSON response that is read; it is held until its end.
 const JSON_BYTES_MAX: usize = BODY_BYTES_MAX / 4;
 
 /// The reader of one response.
@@ -14,7 +14,7 @@ const JSON_BYTES_MAX: usize = BODY_BYTES_MAX / 4;
 pub(crate) enum ResponseText {
     Json(Vec<u8>),
     Stream {
-        scanner: Scanner,
+        scanner: SseDataReader,
         texts: Box<StreamText>,
     },
 }
@@ -28,7 +28,7 @@ impl ResponseText {
         match kind {
             ResponseFormat::Json => ResponseText::Json(Vec::new()),
             ResponseFormat::Sse => ResponseText::Stream {
-                scanner: Scanner::new(),
+                scanner: SseDataReader::new(),
                 texts: Box::new(StreamText(TextCollector::joined_by(""))),
             },
         }
@@ -39,8 +39,8 @@ impl ResponseText {
         match self {
             ResponseText::Json(body) => {
                 // One byte more than is read shows that it is too long.
-                let room = (JSON_BYTES_MAX + 1).saturating_sub(body.len());
-                body.extend_from_slice(&chunk[..room.min(chunk.len())]);
+                let free = (JSON_BYTES_MAX + 1).saturating_sub(body.len());
+                body.extend_from_slice(&chunk[..free.min(chunk.len())]);
             }
             ResponseText::Stream { scanner, texts } if !texts.0.is_full() => {
                 scanner.feed(chunk, |data| texts.event(data));
@@ -49,7 +49,7 @@ impl ResponseText {
         }
     }
 
-    /// The text, also of a response that was cut short; empty where there is none.
+    /// The text, even if the response was cut short; empty if there is none.
     pub(crate) fn finish(self) -> String {
         match self {
             ResponseText::Json(body) => {

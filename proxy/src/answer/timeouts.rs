@@ -1,4 +1,4 @@
-//! How long the pieces of a response are waited for.
+//! How long to wait for the pieces of a response.
 
 use std::time::{Duration, Instant};
 
@@ -11,15 +11,15 @@ pub(crate) struct ResponseTimeouts {
     pub(crate) called_at: Instant,
     /// When the head of the response had arrived.
     pub(crate) head_at: Instant,
-    /// Between two pieces, in whichever direction.
+    /// Between two pieces, in either direction.
     pub(crate) idle: Duration,
-    /// To the end of the response, from when the backend has had all of the request, or has responded
-    /// without it. `None`: for ever.
+    /// To the end of the response, from when the backend has received the whole request or has responded
+    /// without it. `None`: unlimited.
     pub(crate) total: Option<Duration>,
 }
 
 impl ResponseTimeouts {
-    /// Until when the next piece is waited for, where the last arrived at `since`.
+    /// The deadline of the next piece, if the last one arrived at `since`.
     pub(super) fn deadline(&self, relay: &Relay, since: Instant) -> Instant {
         let idle = since.max(relay.moved_at()) + self.idle;
         let Some(total) = self.total else {

@@ -1,8 +1,8 @@
-//! Strips from a stream of chat completions the chunk that only weir asked for, the one that reports the
-//! usage, as a whole event. Every other byte is forwarded unchanged.
+//! Strips one event from a stream of chat completions: the chunk that reports the usage, if only weir
+//! requested it. Every other byte is forwarded unchanged.
 //!
-//! Events are those of the HTML standard, section 9.2.6. An event is held only until it is known not to be
-//! that chunk, which is before its content begins; comments, which keep connections open, are never held.
+//! Events are those of the HTML standard, section 9.2.6. An event is held back only until it is known not to be
+//! that chunk, which is before its content begins; comments, which keep connections open, are never held back.
 
 use std::ops::Range;
 
@@ -10,9 +10,9 @@ use bytes::Bytes;
 use http::HeaderMap;
 use memchr::memchr2;
 
-use crate::model::usage_chunk::{Looks, UsageChunk};
+use crate::model::usage_chunk::{UsageChunk, UsageChunkMatch};
 
-/// An event with more than this is not the chunk.
+/// An event that is larger than this is not the chunk.
 const HELD_BYTES_MAX: usize = 64 * 1024;
 
 const BYTE_ORDER_MARK: [u8; 3] = *b"\xef\xbb\xbf";
@@ -22,19 +22,19 @@ const BYTE_ORDER_MARK: [u8; 3] = *b"\xef\xbb\xbf";
 pub(crate) struct UsageStripper {
     event: EventState,
     line: LineState,
-    /// What the data of the event looks like, while it is held.
+    /// What the data of the event looks like, while the event is held back.
     look: UsageChunk,
     data: DataLine,
-    /// What arrived of the held event before the current piece.
+    /// The part of the held event that arrived before the current piece.
     held: Vec<u8>,
     cr: Cr,
-    /// What of a byte order mark may still follow at the beginning of the stream.
+    /// The part of a byte order mark that may still follow at the beginning of the stream.
     mark: Range<usize>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum EventState {
-    /// None has begun; comments may have arrived.
+    /// No event has begun; comments may have arrived.
     #[default]
     None,
     /// It may be the chunk.
@@ -82,10 +82,10 @@ impl UsageStripper {
         }
     }
 
-    /// What is forwarded to the client: of this piece, and of what was held of earlier ones.
+    /// Returns what is forwarded to the client: bytes of this piece, and held bytes of earlier ones.
     pub(crate) fn feed(&mut self, piece: &Bytes) -> Bytes {
         let mut forwarded = Forwarded::of(piece);
-        // Where the bytes begin that are not handled yet: the held event, if there is one.
+        // Where the unhandled bytes begin: the held event, if there is one.
         let mut from = 0;
         let mut at = 0;
         while let Some(&byte) = piece.get(at) {
@@ -129,7 +129,7 @@ impl UsageStripper {
             }
             let (read, looks) = self.read_line(&piece[at..]);
             at += read;
-            if looks == Looks::Otherwise || self.held.len() + at - from > HELD_BYTES_MAX {
+            if looks == UsageChunkMatch::Excluded || self.held.len() + at - from > HELD_BYTES_MAX {
                 self.release(&mut forwarded);
             }
         }
@@ -140,7 +140,7 @@ impl UsageStripper {
         forwarded.into_bytes()
     }
 
-    /// What is forwarded of the held bytes at the end of the stream: all, unless they are the chunk without its
+    /// Returns the held bytes that are forwarded at the end of the stream: all, unless they are the chunk without its
     /// last line end.
     pub(crate) fn finish(self) -> Bytes {
         match self.is_chunk() {
@@ -155,10 +155,10 @@ impl UsageStripper {
     }
 
     fn is_chunk(&self) -> bool {
-        self.event == EventState::Held && self.data == DataLine::Some && self.look.is_whole()
+        self.event == EventState::Held && self.data == DataLine::Some && self.look.is_usage_chunk()
     }
 
-    /// The event is not the chunk, if one is held.
+    /// Forwards the held event, if there is one: it is not the chunk.
     fn release(&mut self, forwarded: &mut Forwarded<'_>) {
         if self.event == EventState::Held {
             self.event = EventState::Passing;
@@ -182,10 +182,10 @@ impl UsageStripper {
         begins
     }
 
-    /// Reads on in a line. Returns how many bytes were read, and what the event looks like then.
-    fn read_line(&mut self, rest: &[u8]) -> (usize, Looks) {
+    /// Continues reading a line. Returns how many bytes were read, and what the event looks like then.
+    fn read_line(&mut self, rest: &[u8]) -> (usize, UsageChunkMatch) {
         let first = rest.first().copied().unwrap_or(b'\n');
-        let mut looks = Looks::LikeUsage;
+        let mut looks = UsageChunkMatch::Possible;
         let (line, read) = match self.line {
             LineState::Name(4) if first == b':' || is_line_end(first) => {
                 if std::mem::replace(&mut self.data, DataLine::Some) == DataLine::Some {
@@ -222,7 +222,7 @@ impl UsageStripper {
     }
 }
 
-/// What is forwarded of one piece, without a copy where it is contiguous.
+/// The forwarded bytes of one piece, not copied if they are contiguous.
 struct Forwarded<'a> {
     piece: &'a Bytes,
     copied: Vec<u8>,
@@ -277,7 +277,7 @@ pub(crate) fn remove_digests(fields: &mut HeaderMap) {
     }
 }
 
-/// The comments among the lines of an event, which are none of its data.
+/// The comment lines of an event, which are not part of its data.
 fn comments(event: &[u8]) -> Vec<u8> {
     let mut kept = Vec::new();
     let mut rest = event;

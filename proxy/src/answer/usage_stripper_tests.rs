@@ -2,12 +2,12 @@ use super::*;
 
 /// What is forwarded of a stream in these pieces, at its end too.
 fn forwarded(pieces: &[&[u8]]) -> Vec<u8> {
-    let mut withheld = UsageStripper::new();
+    let mut stripper = UsageStripper::new();
     let mut forwarded = Vec::new();
     for piece in pieces {
-        forwarded.extend_from_slice(&withheld.feed(&Bytes::copy_from_slice(piece)));
+        forwarded.extend_from_slice(&stripper.feed(&Bytes::copy_from_slice(piece)));
     }
-    forwarded.extend_from_slice(&withheld.finish());
+    forwarded.extend_from_slice(&stripper.finish());
     forwarded
 }
 
@@ -158,9 +158,9 @@ fn content_is_forwarded_before_its_event_is_complete() {
         ("data: {\"usage\":{\"prompt_tokens\":3", false),
         ("event: chunk\n", false),
     ] {
-        let mut withheld = UsageStripper::new();
+        let mut stripper = UsageStripper::new();
         let piece = Bytes::copy_from_slice(piece.as_bytes());
-        let forwarded = withheld.feed(&piece);
+        let forwarded = stripper.feed(&piece);
         assert_eq!(forwarded.is_empty(), !at_once, "{piece:?}");
         if at_once {
             assert_eq!(forwarded, piece);
@@ -168,7 +168,7 @@ fn content_is_forwarded_before_its_event_is_complete() {
         }
     }
     // And so does the rest of it, piece by piece.
-    let mut withheld = UsageStripper::new();
+    let mut stripper = UsageStripper::new();
     let pieces = [
         "data: {\"cho",
         "ices\":[{\"delta\":",
@@ -177,7 +177,7 @@ fn content_is_forwarded_before_its_event_is_complete() {
         "\n",
         "\n",
     ];
-    let forwarded = pieces.map(|piece| withheld.feed(&Bytes::from_static(piece.as_bytes())));
+    let forwarded = pieces.map(|piece| stripper.feed(&Bytes::from_static(piece.as_bytes())));
     let joined = format!("{}{}", pieces[0], pieces[1]);
     assert_eq!(forwarded, ["", &joined, pieces[2], pieces[3], "\n", "\n"]);
 }
@@ -189,20 +189,20 @@ fn held_bytes_are_bounded() {
         "event: ",
         "data: {\"choices\":[],\"usage\":{\"a\":\"",
     ] {
-        let mut withheld = UsageStripper::new();
+        let mut stripper = UsageStripper::new();
         let mut sent = Vec::new();
         let mut forwarded = Vec::new();
-        let mut feed = |withheld: &mut UsageStripper, piece: &[u8]| {
+        let mut feed = |stripper: &mut UsageStripper, piece: &[u8]| {
             sent.extend_from_slice(piece);
-            forwarded.extend_from_slice(&withheld.feed(&Bytes::copy_from_slice(piece)));
+            forwarded.extend_from_slice(&stripper.feed(&Bytes::copy_from_slice(piece)));
             sent.len() - forwarded.len()
         };
-        feed(&mut withheld, begin.as_bytes());
+        feed(&mut stripper, begin.as_bytes());
         for _ in 0..200 {
-            let held = feed(&mut withheld, &[b'x'; 1_000]);
+            let held = feed(&mut stripper, &[b'x'; 1_000]);
             assert!(held <= HELD_BYTES_MAX, "{held}");
         }
-        assert_eq!(feed(&mut withheld, b"x"), 0, "{begin}");
+        assert_eq!(feed(&mut stripper, b"x"), 0, "{begin}");
     }
     let large = "x".repeat(HELD_BYTES_MAX);
     let event = format!("data: {{\"choices\":[],\"usage\":{{\"a\":\"{large}\"}}}}\n\n");

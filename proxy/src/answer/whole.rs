@@ -3,26 +3,26 @@
 use bytes::Bytes;
 use http::header;
 
-use super::{Delivered, head};
+use super::{ResponseOutcome, head};
 use crate::clock;
 use crate::exchange::{Exchange, Stage};
 use crate::http::response_head::ResponseHead;
 use crate::http::session::Session;
 
-/// Writes the response with its `Content-Length`, in as few writes as can be.
+/// Writes the response with its `Content-Length`, in as few writes as possible.
 pub(super) async fn write(
     session: &mut Session,
     exchange: &mut Exchange,
     mut head: ResponseHead,
     body: Bytes,
-) -> Delivered {
+) -> ResponseOutcome {
     head.number(&header::CONTENT_LENGTH, body.len() as u64);
     exchange.response_body_bytes = body.len() as u64;
     begin(exchange, &mut head);
     if session.write_head(head).await.is_err() || session.write_body(body, true).await.is_err() {
-        return Delivered::ClientLeft;
+        return ResponseOutcome::ClientLeft;
     }
-    Delivered::Whole
+    ResponseOutcome::Whole
 }
 
 /// Completes the head. From here on the exchange has a status.

@@ -16,19 +16,19 @@ use crate::system::lag;
 use crate::system::memory::{self, Due, LoadDetector, LoadLevel};
 use crate::worker::Worker;
 
-/// How often idle limit keys are forgotten and certificate files looked at.
+/// How often idle limit keys are removed and certificate files are checked.
 const INTERVAL: Duration = Duration::from_secs(2);
 
 /// The certificates of the listeners, each with its address.
 pub(super) type NamedCertificates = Vec<(String, Arc<Certificates>)>;
 
-/// The gauges that show a load.
+/// The gauges that show the load.
 pub(super) struct Gauges {
     pub(super) in_flight: IntGauge,
     pub(super) connections: IntGauge,
 }
 
-/// Measures each worker by itself.
+/// Measures the scheduling lag of each worker.
 fn watch_lag(runtime: &Runtime, metrics: &Metrics) -> prometheus::Result<()> {
     let histogram = lag::register(metrics)?;
     for worker in each_worker(runtime) {
@@ -37,7 +37,7 @@ fn watch_lag(runtime: &Runtime, metrics: &Metrics) -> prometheus::Result<()> {
     Ok(())
 }
 
-/// Gives memory back when a load has gone.
+/// Returns memory to the system after a load has ended.
 fn watch_memory(runtime: &Runtime, gauges: Gauges) {
     let workers = each_worker(runtime);
     runtime.get_handle().spawn(async move {
@@ -52,7 +52,7 @@ fn watch_memory(runtime: &Runtime, gauges: Gauges) {
             };
             if detector.check(level) == Due::Now {
                 for worker in &workers {
-                    // A worker that is gone has nothing left.
+                    // A worker that has ended holds no memory.
                     let _ = worker.spawn(async { memory::return_unused() }).await;
                 }
                 detector.returned(memory::resident_bytes());
@@ -61,10 +61,10 @@ fn watch_memory(runtime: &Runtime, gauges: Gauges) {
     });
 }
 
-/// Starts all of it. It ends with the runtime, most of it when the proxy stops.
+/// Starts all periodic work. It ends with the runtime, most of it when the proxy stops.
 ///
 /// # Errors
-/// Only when the catalog names a metric wrongly.
+/// Only when the catalog has an invalid or a duplicate name.
 pub(super) fn start(
     runtime: &Runtime,
     (gateway, certificates, gauges): (Arc<Gateway>, NamedCertificates, Gauges),
@@ -88,7 +88,7 @@ pub(super) fn start(
     Ok(())
 }
 
-/// What happens on a timer.
+/// What the timer runs.
 struct Housekeeping {
     worker: Worker,
     gateway: Arc<Gateway>,

@@ -1,4 +1,4 @@
-//! What is recorded of every request: the list of recorders, with what they write to.
+//! The list of recorders of every request, and what they write to.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -71,7 +71,7 @@ impl RunningRecorders {
         })
     }
 
-    /// What alerts evaluate beside requests.
+    /// What alerts evaluate besides requests.
     pub(super) fn snapshots(
         &self,
         metrics: &Arc<Metrics>,
@@ -92,7 +92,7 @@ impl RunningRecorders {
         })
     }
 
-    /// Writes and sends what is left of events and spans.
+    /// Writes the remaining events, and sends the remaining spans.
     pub(super) fn stop(&self, deadline: Instant) -> Result<(), Elapsed> {
         let events = self.events.stop(deadline);
         if let Some(spans) = &self.spans {

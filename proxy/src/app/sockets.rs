@@ -1,4 +1,4 @@
-//! Binds the addresses, and says how TLS is spoken on them.
+//! Binds the addresses, and configures TLS on them.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -15,14 +15,14 @@ use crate::listener::tls::Certificates;
 
 const BACKLOG: i32 = 4096;
 
-/// Bound sockets that nobody accepts on yet.
+/// Bound sockets, before connections are accepted on them.
 pub(super) struct Sockets(Vec<(SocketAddr, ListenScheme, TcpListener)>);
 
 impl Sockets {
     /// Binds every address.
     ///
     /// # Errors
-    /// An address that is in use, or not of this machine.
+    /// When an address is in use, or does not belong to this machine.
     pub(super) fn bind(listen: &[Listen]) -> anyhow::Result<Self> {
         let bound = listen.iter().map(|listen| {
             let socket = bind(listen.address)
@@ -36,7 +36,7 @@ impl Sockets {
         Ok(Sockets(bound.collect::<anyhow::Result<_>>()?))
     }
 
-    /// The addresses as bound: a port 0 has become a real one.
+    /// The addresses as bound: a port 0 is replaced by the assigned one.
     pub(super) fn addresses(&self) -> Vec<(SocketAddr, ListenScheme)> {
         self.0
             .iter()
@@ -44,7 +44,7 @@ impl Sockets {
             .collect()
     }
 
-    /// What tells this weir from its replicas: by the port of its first listener.
+    /// The name that distinguishes this process from its replicas: host and port of the first listener.
     pub(super) fn instance(&self) -> String {
         let first = self.addresses().into_iter().next();
         instance(first.map_or(0, |(address, _)| address.port()))

@@ -7,6 +7,8 @@ use flate2::read::GzDecoder;
 
 use super::*;
 
+#[path = "tests/alert_rules.rs"]
+mod alert_rules;
 #[path = "tests/catalog.rs"]
 mod catalog;
 #[path = "tests/generations.rs"]
@@ -14,7 +16,7 @@ mod generations;
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Every worker that there is, by its name.
+/// The names of all workers.
 const WORKERS: [&str; 14] = [
     "admin",
     "alert",
@@ -32,7 +34,7 @@ const WORKERS: [&str; 14] = [
     "webhook",
 ];
 
-/// Says yes to whatever it is asked, and keeps the ids of what is sent to the index.
+/// Accepts every request, and keeps the ids of the events that are sent to the index.
 #[derive(Clone, Default)]
 struct Outside(Arc<parking_lot::Mutex<BTreeSet<String>>>);
 
@@ -114,7 +116,7 @@ fn request(reader: &mut BufReader<TcpStream>) -> Option<(String, Vec<u8>)> {
     Some((path, body))
 }
 
-/// One request on a connection of its own; the status of its answer.
+/// Sends one request on a connection of its own; returns the status of the response.
 fn ask(address: SocketAddr, path: &str) -> Option<String> {
     let mut stream = TcpStream::connect(address).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).ok()?;
@@ -188,7 +190,7 @@ fn every_worker_that_panics_is_started_again_and_no_event_is_lost() {
         assert_eq!(ask(address, "/open").as_deref(), Some("502"));
         asked += 2;
         std::thread::park_timeout(Duration::from_millis(5));
-        // Its listener is the same through all of its panics: whoever asks meanwhile waits.
+        // The listener survives the panics of its worker: requests wait in the meantime.
         let _ = ask(app.admin, "/healthz");
         indexed_without_drops(&ship);
     }

@@ -1,6 +1,6 @@
-//! Asks for the token usage of a stream whose client did not: `stream_options.include_usage` of OpenAI's chat
-//! completions (platform.openai.com/docs/api-reference/chat/create), inserted into the text of the body, so that
-//! every other byte stays as the client wrote it.
+//! Requests the token usage of a stream whose client did not: inserts `stream_options.include_usage` of OpenAI's chat
+//! completions (platform.openai.com/docs/api-reference/chat/create) into the text of the body, so that every other
+//! byte is preserved.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -14,9 +14,9 @@ use serde_json::value::RawValue;
 
 const OPTIONS: &str = "stream_options";
 const INCLUDE: &str = "include_usage";
-const ASKED: &str = r#"{"include_usage":true}"#;
+const REQUESTED: &str = r#"{"include_usage":true}"#;
 
-/// Headers that are computed from the bytes of the body: their check would fail.
+/// Headers that are computed from the bytes of the body: their verification would fail.
 const DIGESTS: [&str; 6] = [
     "content-digest",
     "content-md5",
@@ -35,50 +35,53 @@ pub fn may_change(headers: &HeaderMap) -> bool {
     !has_digest && codings.all(|coding| coding.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
-/// The body of a request for chat completions with its usage asked for; `None` if it is forwarded as it is: it asks
-/// for no stream, or for the usage already, or it is not a JSON object that is unambiguous.
+/// The body of a request for chat completions with its usage requested; `None` if it is forwarded unchanged: it
+/// requests no stream, requests the usage already, or is not an unambiguous JSON object.
 #[must_use]
-pub fn with_usage_asked(body: &[u8]) -> Option<Bytes> {
+pub fn with_usage_requested(body: &[u8]) -> Option<Bytes> {
     let ([stream, options], _) = members(["stream", OPTIONS], body)?;
     if stream? != "true" {
         return None;
     }
-    let (place, text) = match options {
-        None => (behind_brace(body, 0)?, format!(r#""{OPTIONS}":{ASKED},"#)),
-        Some("null") => (place_of(options?, body)?, ASKED.to_owned()),
+    let (range, text) = match options {
+        None => (
+            after_brace(body, 0)?,
+            format!(r#""{OPTIONS}":{REQUESTED},"#),
+        ),
+        Some("null") => (range_of(options?, body)?, REQUESTED.to_owned()),
         Some(options) => match members([INCLUDE], options.as_bytes())? {
             ([None], count) => {
-                let at = place_of(options, body)?.start;
+                let at = range_of(options, body)?.start;
                 let comma = if count == 0 { "" } else { "," };
                 let member = format!(r#""{INCLUDE}":true{comma}"#);
-                (behind_brace(body, at)?, member)
+                (after_brace(body, at)?, member)
             }
             ([Some(include @ ("false" | "null"))], _) => {
-                (place_of(include, body)?, "true".to_owned())
+                (range_of(include, body)?, "true".to_owned())
             }
             _ => return None,
         },
     };
-    let before = body.get(..place.start)?;
-    let behind = body.get(place.end..)?;
-    Some([before, text.as_bytes(), behind].concat().into())
+    let before = body.get(..range.start)?;
+    let after = body.get(range.end..)?;
+    Some([before, text.as_bytes(), after].concat().into())
 }
 
-/// The place in the body of a value that was borrowed from it.
-fn place_of(value: &str, body: &[u8]) -> Option<Range<usize>> {
+/// The range of a value within the body that it is borrowed from.
+fn range_of(value: &str, body: &[u8]) -> Option<Range<usize>> {
     let start = (value.as_ptr() as usize).checked_sub(body.as_ptr() as usize)?;
     Some(start..start + value.len())
 }
 
-/// Right behind the brace that opens the object at `from`.
-fn behind_brace(body: &[u8], from: usize) -> Option<Range<usize>> {
+/// The empty range after the brace that opens the object at `from`.
+fn after_brace(body: &[u8], from: usize) -> Option<Range<usize>> {
     let brace = body.get(from..)?.iter().position(|byte| *byte == b'{')?;
-    let behind = from + brace + 1;
-    Some(behind..behind)
+    let after = from + brace + 1;
+    Some(after..after)
 }
 
-/// The values of the members of these names, as they are written, and how many members the object has; `None`
-/// if the text is not a JSON object, or has one of these names twice.
+/// The raw values of the members with these names, and how many members the object has; `None` if the text is not a
+/// JSON object, or has one of these members twice.
 fn members<'a, const N: usize>(
     names: [&str; N],
     text: &'a [u8],
@@ -91,9 +94,9 @@ fn members<'a, const N: usize>(
 
 struct MembersOf<'n, const N: usize>([&'n str; N]);
 
-/// The name of a member, borrowed unless it holds escapes.
+/// The name of a member, borrowed unless it contains escapes.
 #[derive(Deserialize)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+struct MemberName<'a>(#[serde(borrow)] Cow<'a, str>);
 
 impl<'a, const N: usize> DeserializeSeed<'a> for MembersOf<'_, N> {
     type Value = ([Option<&'a str>; N], usize);
@@ -113,9 +116,9 @@ impl<'a, const N: usize> Visitor<'a> for MembersOf<'_, N> {
     fn visit_map<M: MapAccess<'a>>(self, mut map: M) -> Result<Self::Value, M::Error> {
         let mut values = [None; N];
         let mut count = 0;
-        while let Some(Name(name)) = map.next_key()? {
+        while let Some(MemberName(name)) = map.next_key()? {
             count += 1;
-            let Some(at) = self.0.iter().position(|wanted| *wanted == name) else {
+            let Some(at) = self.0.iter().position(|known| *known == name) else {
                 map.next_value::<IgnoredAny>()?;
                 continue;
             };

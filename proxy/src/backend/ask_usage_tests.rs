@@ -2,13 +2,13 @@ use http::HeaderValue;
 
 use super::*;
 
-fn asked(body: &str) -> Option<String> {
-    let changed = with_usage_asked(body.as_bytes())?;
+fn with_usage(body: &str) -> Option<String> {
+    let changed = with_usage_requested(body.as_bytes())?;
     Some(String::from_utf8(changed.to_vec()).expect("UTF-8"))
 }
 
 #[test]
-fn usage_is_asked_for_and_every_other_byte_stays() {
+fn usage_is_requested_and_every_other_byte_is_preserved() {
     for (body, expected) in [
         (
             r#"{"model":"m","stream":true}"#,
@@ -57,13 +57,17 @@ fn usage_is_asked_for_and_every_other_byte_stays() {
             r#"{"stream_options":{"include_usage":true},"user":"a","user":"b","stream":true}"#,
         ),
     ] {
-        assert_eq!(asked(body).as_deref(), Some(expected), "{body}");
-        assert_eq!(asked(expected), None, "it is asked for now: {expected}");
+        assert_eq!(with_usage(body).as_deref(), Some(expected), "{body}");
+        assert_eq!(
+            with_usage(expected),
+            None,
+            "it is requested now: {expected}"
+        );
     }
 }
 
 #[test]
-fn other_bodies_are_forwarded_as_they_are() {
+fn other_bodies_are_forwarded_unchanged() {
     for body in [
         "",
         "{}",
@@ -74,19 +78,19 @@ fn other_bodies_are_forwarded_as_they_are() {
         r#"{"stream":null}"#,
         r#"{"stream":1}"#,
         r#"{"stream":"true"}"#,
-        // The client asks itself, or its value is of an unknown type.
+        // The client requests it itself, or its value has an unknown type.
         r#"{"stream":true,"stream_options":{"include_usage":true}}"#,
         r#"{"stream":true,"stream_options":{"include_usage":"yes"}}"#,
         r#"{"stream":true,"stream_options":{"include_usage":1}}"#,
         r#"{"stream":true,"stream_options":[]}"#,
         r#"{"stream":true,"stream_options":true}"#,
-        // It is unknown which of two duplicates counts.
+        // Parsers disagree on which of two duplicates counts.
         r#"{"stream":true,"stream":true}"#,
         r#"{"stream":true,"stream":false}"#,
         r#"{"stream":true,"stream_options":{},"stream_options":{}}"#,
         r#"{"stream":true,"stream_options":{},"stream\u005foptions":null}"#,
         r#"{"stream":true,"stream_options":{"include_usage":false,"include_usage":false}}"#,
-        // No JSON document, or more than one.
+        // Not exactly one JSON document.
         r#"{"stream":true"#,
         r#"{"stream":true,}"#,
         r#"{"stream":true}{}"#,
@@ -97,10 +101,10 @@ fn other_bodies_are_forwarded_as_they_are() {
         r#"[{"stream":true}]"#,
         r#""{\"stream\":true}""#,
     ] {
-        assert_eq!(asked(body), None, "{body}");
+        assert_eq!(with_usage(body), None, "{body}");
     }
     let deep = format!(r#"{{"a":{}}}"#, "[".repeat(100_000));
-    assert_eq!(asked(&deep), None);
+    assert_eq!(with_usage(&deep), None);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::Instant;
 use http::Request;
 
 use super::Config;
-use super::connector::{Connect, Protocol};
+use super::connector::{Connect, UpstreamProtocol};
 use super::failure::{ConnectionError, Failure};
 use super::http1::Http1Connection;
 use super::http2;
@@ -31,16 +31,16 @@ pub struct CallDeadline {
 pub(super) async fn send(
     (pool_key, config): (PoolKey, &Config),
     connect: &Connect,
-    (request, protocol): (Request<RequestBody>, Protocol),
+    (request, protocol): (Request<RequestBody>, UpstreamProtocol),
     call: CallDeadline,
     informational: Option<&InformationalResponses>,
 ) -> Result<UpstreamResponse, Failure> {
     match protocol {
-        Protocol::Http1 => {
+        UpstreamProtocol::Http1 => {
             over_http1(pool_key, config, connect, request, call, informational).await
         }
-        // Boxed: what is rare must not enlarge the future of every exchange.
-        Protocol::Http2 => {
+        // Boxed, so that the rare case does not enlarge the future of every exchange.
+        UpstreamProtocol::Http2 => {
             let sent = Box::pin(http2::send(
                 pool_key,
                 config,
@@ -54,8 +54,8 @@ pub(super) async fn send(
     }
 }
 
-/// Over a pooled or a new connection. A request of which nothing was written because a pooled connection had
-/// been closed is sent over another one (RFC 9112, section 9.3.1): it need not be idempotent for that.
+/// Over a pooled or a new connection. A request of which nothing was written because a pooled connection had been
+/// closed is sent over another one (RFC 9112, section 9.3.1), even if it is not idempotent.
 async fn over_http1(
     pool_key: PoolKey,
     config: &Config,

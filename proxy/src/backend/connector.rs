@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tower_service::Service;
 
 /// An open connection.
-pub type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
+pub type UpstreamStream = MaybeHttpsStream<TokioIo<TcpStream>>;
 
 /// Opens connections; cloning shares the roots that certificates are checked against.
 #[derive(Clone)]
@@ -28,7 +28,7 @@ const RESERVED_DESCRIPTORS: u64 = 12;
 /// The protocol of a connection. Over TLS it is negotiated (ALPN); in clear text the endpoint must expect it
 /// (RFC 9113, section 3.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Protocol {
+pub enum UpstreamProtocol {
     Http1,
     Http2,
 }
@@ -71,10 +71,10 @@ impl Connect {
     /// # Errors
     /// The host has no address, refuses connections, or has an untrusted certificate, or the process has reached
     /// its limit of open files.
-    pub async fn open(&self, uri: &Uri, protocol: Protocol) -> io::Result<Stream> {
+    pub async fn open(&self, uri: &Uri, protocol: UpstreamProtocol) -> io::Result<UpstreamStream> {
         let mut connector = match protocol {
-            Protocol::Http1 => self.http1.clone(),
-            Protocol::Http2 => self.http2.clone(),
+            UpstreamProtocol::Http1 => self.http1.clone(),
+            UpstreamProtocol::Http2 => self.http2.clone(),
         };
         let stream = connector
             .call(uri.clone())
@@ -92,7 +92,7 @@ impl Connect {
     }
 }
 
-fn descriptor(stream: &Stream) -> RawFd {
+fn descriptor(stream: &UpstreamStream) -> RawFd {
     match stream {
         MaybeHttpsStream::Http(tcp) => tcp.inner().as_raw_fd(),
         MaybeHttpsStream::Https(tls) => tls.inner().get_ref().0.inner().inner().as_raw_fd(),

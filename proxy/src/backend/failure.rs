@@ -4,7 +4,7 @@ use std::io;
 
 use thiserror::Error;
 
-use super::request_body::CutShort;
+use super::request_body::TruncatedBody;
 
 /// Why there is no response.
 #[derive(Debug, Error)]
@@ -29,7 +29,7 @@ pub enum ConnectionError {
     Malformed(&'static str),
     /// The client did not send its whole body.
     #[error(transparent)]
-    RequestBody(CutShort),
+    RequestBody(TruncatedBody),
     #[error(transparent)]
     Http2(hyper::Error),
 }

@@ -20,7 +20,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use self::request_writer::RequestWriter;
 use self::response_head::Persistence;
 use self::response_parser::{Parsed, ResponseParser, is_informational};
-use super::connector::{Connect, Protocol};
+use super::connector::{Connect, UpstreamProtocol};
 use super::failure::{ConnectionError, Failure};
 use super::informational::InformationalResponses;
 use super::request_body::RequestBody;
@@ -50,7 +50,7 @@ pub(super) struct Http1Connection {
     wire: Wire,
     request: RequestWriter,
     response: ResponseParser,
-    asked: Method,
+    method: Method,
     flow: Flow,
     persistence: Persistence,
     timer: DeadlineTimer,
@@ -77,10 +77,10 @@ impl Http1Connection {
         uri: &Uri,
         timeout: Duration,
     ) -> io::Result<Box<Self>> {
-        let opening = connect.open(uri, Protocol::Http1);
+        let opening = connect.open(uri, UpstreamProtocol::Http1);
         let stream = pingora::time::timeout(timeout, opening)
             .await
-            .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "connect_timeout is over"))??;
+            .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "connect_timeout exceeded"))??;
         Ok(Http1Connection::new(Wire::from(stream)))
     }
 
@@ -89,7 +89,7 @@ impl Http1Connection {
             wire,
             request: RequestWriter::nothing(),
             response: ResponseParser::new(),
-            asked: Method::GET,
+            method: Method::GET,
             flow: Flow::Trickle,
             persistence: Persistence::Kept,
             timer: DeadlineTimer::default(),
@@ -111,7 +111,7 @@ impl Http1Connection {
 
     /// Begins an exchange. Nothing is written yet.
     pub(super) fn begin(&mut self, head: &http::request::Parts, body: RequestBody) {
-        self.asked = head.method.clone();
+        self.method = head.method.clone();
         self.request = RequestWriter::new(head, body);
         self.response.begin();
         self.flow = Flow::Trickle;
@@ -150,7 +150,7 @@ impl Http1Connection {
         loop {
             while let Some(head) = self
                 .response
-                .head(&self.asked)
+                .head(&self.method)
                 .map_err(ConnectionError::Malformed)?
             {
                 if !is_informational(&head) {
@@ -194,7 +194,7 @@ impl Http1Connection {
     /// Sends what is available of the request.
     fn send(&mut self, context: &mut Context<'_>) -> Result<(), ConnectionError> {
         match self.request.poll(&mut self.wire, context) {
-            Poll::Ready(Err(cut_short)) => Err(ConnectionError::RequestBody(cut_short)),
+            Poll::Ready(Err(truncated)) => Err(ConnectionError::RequestBody(truncated)),
             Poll::Ready(Ok(())) | Poll::Pending => Ok(()),
         }
     }
@@ -242,7 +242,7 @@ impl Http1Connection {
         self.response.length()
     }
 
-    /// No other request must be sent over it.
+    /// Prevents its reuse for another request.
     pub(super) fn close_at_end(&mut self) {
         self.persistence = Persistence::Closed;
     }

@@ -16,7 +16,7 @@ use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::Config;
-use super::connector::{Connect, Protocol};
+use super::connector::{Connect, UpstreamProtocol};
 use super::failure::{ConnectionError, Failure};
 use super::pool::PoolKey;
 use super::request_body::RequestBody;
@@ -58,7 +58,7 @@ impl Http2Connection {
         config: &Config,
         request: &Request<RequestBody>,
     ) -> io::Result<Self> {
-        let stream = connect.open(request.uri(), Protocol::Http2).await?;
+        let stream = connect.open(request.uri(), UpstreamProtocol::Http2).await?;
         let mut builder = http2::Builder::new(TokioExecutor::new());
         builder
             .timer(TokioTimer::new())
@@ -103,7 +103,7 @@ pub(super) async fn send(
             let opening = Http2Connection::open(connect, config, &request);
             let timeout = config.connect_timeout.min(left());
             let opened = clock::timeout(timeout, opening).await;
-            let late = || io::Error::new(io::ErrorKind::TimedOut, "connect_timeout is over");
+            let late = || io::Error::new(io::ErrorKind::TimedOut, "connect_timeout exceeded");
             let connection = opened
                 .unwrap_or_else(|_| Err(late()))
                 .map_err(Failure::Connect)?;

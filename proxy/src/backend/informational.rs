@@ -3,33 +3,33 @@
 use http::{HeaderMap, StatusCode};
 use parking_lot::Mutex;
 
-/// How many wait for the client. More are dropped: none is needed to understand the final response.
-const WAITING_MAX: usize = 8;
+/// How many may be queued for the client. More are dropped: the final response does not depend on them.
+const QUEUED_MAX: usize = 8;
 
-/// Those that wait. They are added and taken within one task.
+/// The queue, used within one task.
 #[derive(Debug, Default)]
 pub struct InformationalResponses {
-    waiting: Mutex<Vec<(StatusCode, HeaderMap)>>,
+    queued: Mutex<Vec<(StatusCode, HeaderMap)>>,
 }
 
 impl InformationalResponses {
-    /// Adds one, but no `100 Continue`, which is for weir alone.
+    /// Queues one, unless it is a `100 Continue`, which is for weir alone.
     pub(super) fn push(&self, status: StatusCode, fields: HeaderMap) {
-        let mut waiting = self.waiting.lock();
-        if status != StatusCode::CONTINUE && waiting.len() < WAITING_MAX {
-            waiting.push((status, fields));
+        let mut queued = self.queued.lock();
+        if status != StatusCode::CONTINUE && queued.len() < QUEUED_MAX {
+            queued.push((status, fields));
         }
     }
 
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.waiting.lock().is_empty()
+        self.queued.lock().is_empty()
     }
 
-    /// Those that wait, in the order of their arrival.
+    /// Takes all queued responses, in order of arrival.
     #[must_use]
     pub fn take(&self) -> Vec<(StatusCode, HeaderMap)> {
-        std::mem::take(&mut *self.waiting.lock())
+        std::mem::take(&mut *self.queued.lock())
     }
 }
 
@@ -38,14 +38,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_few_responses_wait() {
+    fn the_queue_is_bounded() {
         let informational = InformationalResponses::default();
         informational.push(StatusCode::CONTINUE, HeaderMap::new());
         assert!(informational.is_empty());
-        for _ in 0..=WAITING_MAX {
+        for _ in 0..=QUEUED_MAX {
             informational.push(StatusCode::EARLY_HINTS, HeaderMap::new());
         }
-        assert_eq!(informational.take().len(), WAITING_MAX);
+        assert_eq!(informational.take().len(), QUEUED_MAX);
         assert!(informational.is_empty());
     }
 }

@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_found_at_any_place_and_no_other_matches() {
+    fn a_token_is_found_at_any_position_and_no_other_matches() {
         let token = LoopToken::new(0xabc);
         for lines in [
             &["weir-0000000000000abc"][..],

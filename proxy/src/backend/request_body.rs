@@ -1,4 +1,4 @@
-//! The body of a request to an endpoint: complete, or passed through piece by piece as the client sends it.
+//! The body of a request to an endpoint: buffered, or passed through piece by piece as the client sends it.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -7,16 +7,16 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::sync::{mpsc, oneshot};
 
-/// A body that is buffered, or one that is still arriving.
+/// A buffered body, or one that is still arriving.
 #[derive(Debug)]
 pub enum RequestBody {
-    Whole(Whole),
-    PassedThrough(PassedThrough),
+    Whole(WholeBody),
+    PassThrough(PassThroughBody),
 }
 
 /// A complete body.
 #[derive(Debug)]
-pub struct Whole {
+pub struct WholeBody {
     /// `None` once it has been taken.
     bytes: Option<Bytes>,
     /// Notified when the endpoint has been sent all of the request.
@@ -25,7 +25,7 @@ pub struct Whole {
 
 /// A body that is passed through.
 #[derive(Debug)]
-pub struct PassedThrough {
+pub struct PassThroughBody {
     pieces: Pieces,
     /// How much is missing, if the client announced the length.
     announced_bytes: Option<u64>,
@@ -38,26 +38,26 @@ enum State {
     Ended,
 }
 
-/// Data, then `None` at the end of the body. A sender that is dropped before leaves the body cut short.
+/// Data, then `None` at the end of the body. If the sender is dropped before the end, the body is truncated.
 type Pieces = mpsc::Receiver<Option<Bytes>>;
 
-/// The client's body ended early: the endpoint must not take it for a complete one.
+/// The client's body ended early; the endpoint must not process it as a complete one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the client's body ended early")]
-pub struct CutShort;
+pub struct TruncatedBody;
 
 impl RequestBody {
     /// A complete body.
     #[must_use]
     pub fn whole(bytes: Bytes) -> Self {
-        RequestBody::Whole(Whole {
+        RequestBody::Whole(WholeBody {
             bytes: (!bytes.is_empty()).then_some(bytes),
             sent: None,
         })
     }
 
-    /// The same body, with a notification when the endpoint has been sent all of the request over HTTP/1. A body
-    /// that is passed through gives none: the sender of its pieces knows.
+    /// The same body, with a notification when the endpoint has been sent all of the request over HTTP/1. A
+    /// pass-through body sends none: the sender of its pieces knows.
     #[must_use]
     pub fn notifying(mut self, sent: oneshot::Sender<()>) -> Self {
         if let RequestBody::Whole(whole) = &mut self {
@@ -70,25 +70,28 @@ impl RequestBody {
     pub(super) fn take_sent(&mut self) -> Option<oneshot::Sender<()>> {
         match self {
             RequestBody::Whole(whole) => whole.sent.take(),
-            RequestBody::PassedThrough(_) => None,
+            RequestBody::PassThrough(_) => None,
         }
     }
 
     /// A body that is passed through, with the sender of its pieces. One piece waits at most.
     #[must_use]
-    pub fn passed_through(announced_bytes: Option<u64>) -> (mpsc::Sender<Option<Bytes>>, Self) {
+    pub fn pass_through(announced_bytes: Option<u64>) -> (mpsc::Sender<Option<Bytes>>, Self) {
         let (sender, pieces) = mpsc::channel(1);
-        let passed_through = PassedThrough {
+        let pass_through = PassThroughBody {
             pieces,
             announced_bytes,
             state: State::Open,
         };
-        (sender, RequestBody::PassedThrough(passed_through))
+        (sender, RequestBody::PassThrough(pass_through))
     }
 }
 
-impl PassedThrough {
-    fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, CutShort>>> {
+impl PassThroughBody {
+    fn poll_piece(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, TruncatedBody>>> {
         if self.state == State::Ended {
             return Poll::Ready(None);
         }
@@ -102,24 +105,24 @@ impl PassedThrough {
         self.state = State::Ended;
         Poll::Ready(match piece {
             Some(_) => None,
-            None => Some(Err(CutShort)),
+            None => Some(Err(TruncatedBody)),
         })
     }
 }
 
 impl Body for RequestBody {
     type Data = Bytes;
-    type Error = CutShort;
+    type Error = TruncatedBody;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, CutShort>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, TruncatedBody>>> {
         match self.get_mut() {
             RequestBody::Whole(whole) => {
                 Poll::Ready(whole.bytes.take().map(|data| Ok(Frame::data(data))))
             }
-            RequestBody::PassedThrough(passed_through) => passed_through
+            RequestBody::PassThrough(pass_through) => pass_through
                 .poll_piece(context)
                 .map(|piece| piece.map(|data| data.map(Frame::data))),
         }
@@ -128,7 +131,7 @@ impl Body for RequestBody {
     fn is_end_stream(&self) -> bool {
         match self {
             RequestBody::Whole(whole) => whole.bytes.is_none(),
-            RequestBody::PassedThrough(passed_through) => passed_through.state == State::Ended,
+            RequestBody::PassThrough(pass_through) => pass_through.state == State::Ended,
         }
     }
 
@@ -138,7 +141,7 @@ impl Body for RequestBody {
                 let bytes = whole.bytes.as_ref().map_or(0, Bytes::len);
                 SizeHint::with_exact(bytes as u64)
             }
-            RequestBody::PassedThrough(passed_through) => passed_through
+            RequestBody::PassThrough(pass_through) => pass_through
                 .announced_bytes
                 .map_or_else(SizeHint::default, SizeHint::with_exact),
         }
@@ -151,7 +154,7 @@ mod tests {
 
     use super::*;
 
-    async fn all_of(mut body: RequestBody) -> Result<Bytes, CutShort> {
+    async fn all_of(mut body: RequestBody) -> Result<Bytes, TruncatedBody> {
         let mut all = Vec::new();
         while let Some(frame) = body.frame().await {
             all.extend_from_slice(&frame?.into_data().expect("data"));
@@ -160,9 +163,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_passed_through_body_is_complete_only_with_its_end() {
+    async fn a_pass_through_body_is_complete_only_with_its_end() {
         for whole in [true, false] {
-            let (sender, body) = RequestBody::passed_through(Some(5));
+            let (sender, body) = RequestBody::pass_through(Some(5));
             assert_eq!(body.size_hint().exact(), Some(5));
             let sending = tokio::spawn(async move {
                 let hello = Bytes::from_static(b"hello");
@@ -175,7 +178,7 @@ mod tests {
             sending.await.expect("sent");
             match whole {
                 true => assert_eq!(collected.expect("whole"), "hello"),
-                false => assert_eq!(collected.expect_err("cut short"), CutShort),
+                false => assert_eq!(collected.expect_err("truncated"), TruncatedBody),
             }
         }
     }

@@ -7,7 +7,7 @@
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Request, Uri, Version};
 
-use super::connector::Protocol;
+use super::connector::UpstreamProtocol;
 use super::loops::CDN_LOOP;
 use super::request_body::RequestBody;
 use super::{Config, Endpoint};
@@ -25,7 +25,7 @@ pub struct AddedHeaders<'a> {
     pub scheme: &'static str,
     /// The host that the client named.
     pub host: Option<&'a HeaderValue>,
-    /// The proxies on the way: see [`super::loops`].
+    /// The proxies that the request has passed: see [`super::loops`].
     pub cdn_loop: Option<&'a HeaderValue>,
     pub platform: &'a str,
     pub client: Option<&'a str>,
@@ -112,17 +112,17 @@ pub fn forwarded_headers(
             forwarded.append(name.clone(), value.clone());
         }
     }
-    let asked = match encodings {
+    let accepted = match encodings {
         Encodings::Any => return forwarded,
         // Without the header, any coding would be acceptable (RFC 9110, section 12.5.3).
         Encodings::Identity => HeaderValue::from_static("identity"),
         Encodings::Readable => coding::readable(headers.get_all(header::ACCEPT_ENCODING)),
     };
-    forwarded.insert(header::ACCEPT_ENCODING, asked);
+    forwarded.insert(header::ACCEPT_ENCODING, accepted);
     forwarded
 }
 
-/// Which of the client's headers are forwarded as they are.
+/// Selects the client's headers that are forwarded unchanged.
 pub struct HeaderFilter<'a> {
     nominated: Vec<HeaderName>,
     stripped: &'a [HeaderName],
@@ -185,8 +185,8 @@ pub fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-/// Asks for the upgrade that the client asked for.
-pub fn ask_for_upgrade(headers: &mut HeaderMap, protocol: HeaderValue) {
+/// Requests the upgrade that the client requested.
+pub fn request_upgrade(headers: &mut HeaderMap, protocol: HeaderValue) {
     headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(header::UPGRADE, protocol);
 }
@@ -211,23 +211,23 @@ pub fn request(
     target: &str,
     mut headers: HeaderMap,
     added: &AddedHeaders<'_>,
-    to: (&Config, &Endpoint, Protocol),
+    to: (&Config, &Endpoint, UpstreamProtocol),
     body: RequestBody,
 ) -> Result<Request<RequestBody>, Refusal> {
     let (config, endpoint, protocol) = to;
     let uri = uri(config, endpoint, target)?;
     write(&mut headers, added, config);
     match protocol {
-        Protocol::Http1 if !headers.contains_key(header::HOST) => {
+        UpstreamProtocol::Http1 if !headers.contains_key(header::HOST) => {
             let authority = endpoint.uri.authority();
             let host = authority.map(|authority| HeaderValue::from_str(authority.as_str()));
             if let Some(Ok(host)) = host {
                 headers.insert(header::HOST, host);
             }
         }
-        Protocol::Http1 => {}
+        UpstreamProtocol::Http1 => {}
         // The host is in `:authority`, and gRPC servers require that trailers are accepted.
-        Protocol::Http2 => {
+        UpstreamProtocol::Http2 => {
             headers.remove(header::HOST);
             headers.insert(header::TE, HeaderValue::from_static("trailers"));
         }
@@ -236,8 +236,8 @@ pub fn request(
     *request.method_mut() = method;
     *request.uri_mut() = uri;
     *request.version_mut() = match protocol {
-        Protocol::Http1 => Version::HTTP_11,
-        Protocol::Http2 => Version::HTTP_2,
+        UpstreamProtocol::Http1 => Version::HTTP_11,
+        UpstreamProtocol::Http2 => Version::HTTP_2,
     };
     *request.headers_mut() = headers;
     Ok(request)

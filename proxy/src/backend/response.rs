@@ -53,7 +53,7 @@ enum BodySource {
 /// A connection after a 101: bytes in both directions that are no longer HTTP.
 pub struct Tunnel {
     pub stream: Wire,
-    /// What the endpoint sent right behind its head.
+    /// What the endpoint sent directly after its head.
     pub arrived: Bytes,
 }
 

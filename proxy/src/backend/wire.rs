@@ -9,17 +9,17 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::connector::Stream;
+use super::connector::UpstreamStream;
 
 /// TCP, or TLS over it.
 pub enum Wire {
     Plain(TcpStream),
     /// Boxed: the state of TLS is a hundred times as large.
-    Tls(Box<TokioIo<Stream>>),
+    Tls(Box<TokioIo<UpstreamStream>>),
 }
 
-impl From<Stream> for Wire {
-    fn from(stream: Stream) -> Self {
+impl From<UpstreamStream> for Wire {
+    fn from(stream: UpstreamStream) -> Self {
         match stream {
             MaybeHttpsStream::Http(stream) => Wire::Plain(stream.into_inner()),
             stream @ MaybeHttpsStream::Https(_) => Wire::Tls(Box::new(TokioIo::new(stream))),

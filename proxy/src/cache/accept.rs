@@ -24,7 +24,7 @@ pub(super) enum Preference {
     Other,
 }
 
-/// Weights in thousandths; 0 is a refusal.
+/// Weights in thousandths; 0 means "not acceptable".
 #[derive(Default)]
 struct Weights {
     json: Option<u16>,
@@ -99,7 +99,7 @@ impl Weights {
         let events = self.events.unwrap_or_default();
         let above = match self.json {
             Some(_) => self.others.max(unnamed) > json,
-            // It is preferred no more than anything else that a wildcard covers.
+            // It is not preferred to the other types that a wildcard covers.
             None => self.others > 0 && self.others >= json,
         };
         if events > 0 && events >= json && events >= self.others {
@@ -156,7 +156,7 @@ pub(super) fn is_json(value: &HeaderValue) -> bool {
 mod tests {
     use super::*;
 
-    fn wanted(values: &[&'static str]) -> Preference {
+    fn preference(values: &[&'static str]) -> Preference {
         let values: Vec<_> = values.iter().map(|v| HeaderValue::from_static(v)).collect();
         Preference::of(&values)
     }
@@ -200,11 +200,11 @@ mod tests {
             ("", Other),
             (",", Other),
         ] {
-            assert_eq!(wanted(&[accept]), expected, "{accept}");
+            assert_eq!(preference(&[accept]), expected, "{accept}");
         }
-        assert_eq!(wanted(&["text/plain", "application/json"]), Json);
-        assert_eq!(wanted(&["text/event-stream", "*/*;q=0.1"]), Events);
-        assert_eq!(wanted(&[]), Other);
+        assert_eq!(preference(&["text/plain", "application/json"]), Json);
+        assert_eq!(preference(&["text/event-stream", "*/*;q=0.1"]), Events);
+        assert_eq!(preference(&[]), Other);
     }
 
     #[test]

@@ -40,7 +40,7 @@ const COLLECTIONS: [&str; 20] = [
 ];
 
 /// Segments of a path that defer any operation.
-const LATER: [&str; 6] = ["async", "batch", "batches", "files", "queue", "threads"];
+const DEFERRING: [&str; 6] = ["async", "batch", "batches", "files", "queue", "threads"];
 
 /// Segments that may precede `messages` and `responses` where they are the operations of these names, besides a version
 /// and a deployment.
@@ -57,14 +57,14 @@ pub(super) fn is_cacheable(
         (Some(operation), _) if operation.creates() => false,
         // The suffix is unambiguous, and anything may precede it (`/assistants/v1/...`, a deployment called
         // `images`).
-        (Some(Operation::Chat), _) => !leads_into(&LATER, path),
+        (Some(Operation::Chat), _) => !leads_into(&DEFERRING, path),
         (Some(Operation::Messages | Operation::Responses), PathMatch::Wildcard)
             if !is_operation_itself(path) =>
         {
             false
         }
         (Some(_), _) | (None, PathMatch::Exact) => {
-            !leads_into(&COLLECTIONS, path) && !leads_into(&LATER, path)
+            !leads_into(&COLLECTIONS, path) && !leads_into(&DEFERRING, path)
         }
         (None, PathMatch::Wildcard) => false,
     }
@@ -82,7 +82,7 @@ fn is_operation_itself(path: &str) -> bool {
         .iter()
         .any(|name| last.eq_ignore_ascii_case(name))
     {
-        // A method of Google's API, behind the name of a model.
+        // A method of Google's API, after the name of a model.
         return true;
     }
     let before = segments.next().unwrap_or_default();

@@ -1,10 +1,10 @@
 use super::*;
 
-fn assert_question(path: &str, exactly: bool, by_wildcard: bool) {
+fn assert_cacheable(path: &str, exactly: bool, by_wildcard: bool) {
     let operation = Operation::of(path);
-    let said = [PathMatch::Exact, PathMatch::Wildcard]
+    let decisions = [PathMatch::Exact, PathMatch::Wildcard]
         .map(|path_match| is_cacheable(path, operation, path_match));
-    assert_eq!(said, [exactly, by_wildcard], "{path}");
+    assert_eq!(decisions, [exactly, by_wildcard], "{path}");
 }
 
 #[test]
@@ -38,7 +38,7 @@ fn the_segments_before_an_operation_decide() {
         ("/v1/async/v1/messages", false, false),
         ("/v1/queue/embeddings", false, false),
     ] {
-        assert_question(path, exactly, by_wildcard);
+        assert_cacheable(path, exactly, by_wildcard);
     }
 }
 
@@ -80,6 +80,6 @@ fn under_a_wildcard_only_known_operations_are_cacheable() {
         ("/v1/videos", false, false),
         ("/v1beta/cachedContents", false, false),
     ] {
-        assert_question(path, exactly, by_wildcard);
+        assert_cacheable(path, exactly, by_wildcard);
     }
 }

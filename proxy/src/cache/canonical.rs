@@ -4,19 +4,19 @@
 //! written, because `1`, `1.0` and `1e0` are different to some parsers and a wrong hit is worse than a miss. The text
 //! is only hashed: it is unambiguous, but not JSON (a line break in a string is not escaped).
 //!
-//! The source is parsed once, without a tree, and shown to visitors on the way (`canonical/shown.rs`). Scalars are
-//! written in their order; objects whose members are out of order are sorted in a second pass. Both passes are linear
-//! in the source, however objects are nested; what is sorted is bounded.
+//! The source is parsed once, without a tree, and its values are passed to visitors (`canonical/visit.rs`). Scalars are
+//! written in source order; objects whose members are out of order are sorted in a second pass. Both passes are linear
+//! in the source, regardless of nesting; the number of sorted members is bounded.
 
 use std::cell::Cell;
 
 use super::statefulness::Statefulness;
-use crate::model::json::{Container, End, Value, Visitor};
-use shown::Places;
+use crate::model::json::{Container, DocumentEnd, JsonValue, Visitor};
+use visit::Positions;
 
 mod plain;
 mod scalar;
-mod shown;
+mod visit;
 
 /// Nested arrays and objects; no real request has more.
 const DEPTH_MAX: u32 = 64;
@@ -50,9 +50,9 @@ thread_local! {
 struct Scratch {
     text: Vec<u8>,
     sorted: Vec<u8>,
-    open_members: Vec<Member>,
-    sorted_members: Vec<Member>,
-    objects: Vec<Unsorted>,
+    open_members: Vec<ObjectMember>,
+    sorted_members: Vec<ObjectMember>,
+    objects: Vec<UnsortedObject>,
 }
 
 /// The canonical text of a JSON object, for tests and the fuzzer.
@@ -61,12 +61,12 @@ struct Scratch {
 /// It has none.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn text_of(source: &[u8]) -> Result<Vec<u8>, NotCanonical> {
-    let (statefulness, mut visitor) = (Statefulness::new(None), crate::model::json::Unseen);
+    let (statefulness, mut visitor) = (Statefulness::new(None), crate::model::json::IgnoreAll);
     canonical(source, statefulness, &mut visitor, |text, _| text.to_vec())
 }
 
-/// Passes the canonical text of a JSON object, never longer than `source`, and its `statefulness` to `read`. The
-/// object is shown to `visitor` on the way, its end only if it has a canonical text.
+/// Passes the canonical text of a JSON object, never longer than `source`, and its `statefulness` to `read`. The values
+/// of the object are passed to `visitor`, but its end only if it has a canonical text.
 pub(super) fn canonical<V: Visitor, T>(
     source: &[u8],
     statefulness: Statefulness,
@@ -80,7 +80,7 @@ pub(super) fn canonical<V: Visitor, T>(
     let mut scratch = SCRATCH.take();
     scratch.clear();
     scratch.text.reserve(source.len());
-    let mut reader = Reader {
+    let mut parser = CanonicalParser {
         source,
         at: 0,
         text: scratch.text,
@@ -90,16 +90,16 @@ pub(super) fn canonical<V: Visitor, T>(
         statefulness,
         visitor,
     };
-    let whole = reader.complete_object();
-    let statefulness = reader.statefulness;
-    let outcome = whole.map(|()| read(reader.in_order(&mut scratch.sorted), statefulness));
-    if reader.text.capacity() <= SCRATCH_BYTES_MAX {
+    let whole = parser.complete_object();
+    let statefulness = parser.statefulness;
+    let outcome = whole.map(|()| read(parser.in_order(&mut scratch.sorted), statefulness));
+    if parser.text.capacity() <= SCRATCH_BYTES_MAX {
         SCRATCH.set(Scratch {
-            text: reader.text,
+            text: parser.text,
             sorted: scratch.sorted,
-            open_members: reader.open_members,
-            sorted_members: reader.sorted_members,
-            objects: reader.objects,
+            open_members: parser.open_members,
+            sorted_members: parser.sorted_members,
+            objects: parser.objects,
         });
     }
     outcome
@@ -115,54 +115,54 @@ impl Scratch {
     }
 }
 
-struct Reader<'a, V: Visitor> {
+struct CanonicalParser<'a, V: Visitor> {
     source: &'a [u8],
     at: usize,
     /// The canonical text, but with members in the order of the source.
     text: Vec<u8>,
     /// Members of the objects that are being parsed, the innermost object's last.
-    open_members: Vec<Member>,
-    /// Members of the objects below, each object's in canonical order.
-    sorted_members: Vec<Member>,
+    open_members: Vec<ObjectMember>,
+    /// Members of the objects in `objects`, in canonical order for each object.
+    sorted_members: Vec<ObjectMember>,
     /// Objects whose members are not in order in `text`.
-    objects: Vec<Unsorted>,
+    objects: Vec<UnsortedObject>,
     statefulness: Statefulness,
     visitor: &'a mut V,
 }
 
-/// A member's place in the text: its name from `start` to `name_end`, all of it to `end`.
+/// The range of a member in the text: its name from `start` to `name_end`, the whole member to `end`.
 #[derive(Clone, Copy)]
-struct Member {
+struct ObjectMember {
     start: u32,
     name_end: u32,
     end: u32,
 }
 
-/// An object's place in the text, and its members' place in `sorted_members`.
-struct Unsorted {
+/// The range of an object in the text, and that of its members in `sorted_members`.
+struct UnsortedObject {
     start: u32,
     end: u32,
     first_member: u32,
     last_member: u32,
 }
 
-impl<V: Visitor> Reader<'_, V> {
+impl<V: Visitor> CanonicalParser<'_, V> {
     fn complete_object(&mut self) -> Result<(), NotCanonical> {
         let first = self.next_significant();
-        self.value(0, Places::ROOT)?;
+        self.value(0, Positions::ROOT)?;
         if self.next_significant().is_some() {
             return Err(NotCanonical::NotJson);
         }
         match first {
             Some(b'{') => {
-                self.visitor.end(End::Closed);
+                self.visitor.end(DocumentEnd::Closed);
                 Ok(())
             }
             _ => Err(NotCanonical::NotAnObject),
         }
     }
 
-    /// Skips whitespace; the byte after it, which is not consumed.
+    /// Skips whitespace; returns the byte after it without consuming it.
     #[inline]
     fn next_significant(&mut self) -> Option<u8> {
         while let Some(&byte) = self.source.get(self.at) {
@@ -187,12 +187,12 @@ impl<V: Visitor> Reader<'_, V> {
         self.text.len() as u32
     }
 
-    fn value(&mut self, depth: u32, at: Places<V::Place>) -> Result<(), NotCanonical> {
+    fn value(&mut self, depth: u32, at: Positions<V::Position>) -> Result<(), NotCanonical> {
         match self.next_significant() {
             Some(b'"') => {
                 let start = self.text.len();
                 let escapes = self.string()?;
-                self.show_string(at, start, escapes);
+                self.visit_string(at, start, escapes);
                 Ok(())
             }
             Some(b'{') => self.object(depth, at.within_depth(depth)),
@@ -200,12 +200,12 @@ impl<V: Visitor> Reader<'_, V> {
             Some(b'-' | b'0'..=b'9') => {
                 let start = self.at;
                 self.number()?;
-                self.show_number(at, start);
+                self.visit_number(at, start);
                 Ok(())
             }
-            Some(b't') => self.literal(b"true", Value::True, at),
-            Some(b'f') => self.literal(b"false", Value::False, at),
-            Some(b'n') => self.literal(b"null", Value::Null, at),
+            Some(b't') => self.literal(b"true", JsonValue::True, at),
+            Some(b'f') => self.literal(b"false", JsonValue::False, at),
+            Some(b'n') => self.literal(b"null", JsonValue::Null, at),
             _ => Err(NotCanonical::NotJson),
         }
     }
@@ -213,37 +213,37 @@ impl<V: Visitor> Reader<'_, V> {
     fn literal(
         &mut self,
         literal: &[u8],
-        value: Value<'_>,
-        at: Places<V::Place>,
+        value: JsonValue<'_>,
+        at: Positions<V::Position>,
     ) -> Result<(), NotCanonical> {
         if !self.source[self.at..].starts_with(literal) {
             return Err(NotCanonical::NotJson);
         }
         self.at += literal.len();
         self.text.extend_from_slice(literal);
-        self.show_value(at, value);
+        self.visit_value(at, value);
         Ok(())
     }
 
-    fn array(&mut self, depth: u32, at: Places<V::Place>) -> Result<(), NotCanonical> {
+    fn array(&mut self, depth: u32, at: Positions<V::Position>) -> Result<(), NotCanonical> {
         if depth == DEPTH_MAX {
             return Err(NotCanonical::TooDeep);
         }
-        self.show_open(at, Container::Array);
+        self.visit_open(at, Container::Array);
         self.pass(b'[');
         if self.next_significant() == Some(b']') {
             self.pass(b']');
-            self.show_close(at, Container::Array);
+            self.visit_close(at, Container::Array);
             return Ok(());
         }
         loop {
-            let element = self.element_places(at);
+            let element = self.element_positions(at);
             self.value(depth + 1, element)?;
             match self.next_significant() {
                 Some(b',') => self.pass(b','),
                 Some(b']') => {
                     self.pass(b']');
-                    self.show_close(at, Container::Array);
+                    self.visit_close(at, Container::Array);
                     return Ok(());
                 }
                 _ => return Err(NotCanonical::NotJson),
@@ -251,18 +251,18 @@ impl<V: Visitor> Reader<'_, V> {
         }
     }
 
-    fn object(&mut self, depth: u32, at: Places<V::Place>) -> Result<(), NotCanonical> {
+    fn object(&mut self, depth: u32, at: Positions<V::Position>) -> Result<(), NotCanonical> {
         if depth == DEPTH_MAX {
             return Err(NotCanonical::TooDeep);
         }
-        self.show_open(at, Container::Object);
+        self.visit_open(at, Container::Object);
         let start = self.text_end();
         let first = self.open_members.len();
         let mut in_order = true;
         self.pass(b'{');
         if self.next_significant() == Some(b'}') {
             self.pass(b'}');
-            self.show_close(at, Container::Object);
+            self.visit_close(at, Container::Object);
             return Ok(());
         }
         loop {
@@ -285,7 +285,7 @@ impl<V: Visitor> Reader<'_, V> {
             }
         }
         self.pass(b'}');
-        self.show_close(at, Container::Object);
+        self.visit_close(at, Container::Object);
         if in_order {
             self.open_members.truncate(first);
             return Ok(());
@@ -293,20 +293,24 @@ impl<V: Visitor> Reader<'_, V> {
         self.note_unsorted(start, first)
     }
 
-    fn member(&mut self, depth: u32, of: Places<V::Place>) -> Result<Member, NotCanonical> {
+    fn member(
+        &mut self,
+        depth: u32,
+        of: Positions<V::Position>,
+    ) -> Result<ObjectMember, NotCanonical> {
         if self.next_significant() != Some(b'"') {
             return Err(NotCanonical::NotJson);
         }
         let start = self.text_end();
         let escapes = self.string()?;
         let name_end = self.text_end();
-        let at = self.member_places(of, start as usize, escapes);
+        let at = self.member_positions(of, start as usize, escapes);
         if self.next_significant() != Some(b':') {
             return Err(NotCanonical::NotJson);
         }
         self.pass(b':');
         self.value(depth + 1, at)?;
-        Ok(Member {
+        Ok(ObjectMember {
             start,
             name_end,
             end: self.text_end(),
@@ -324,7 +328,7 @@ impl<V: Visitor> Reader<'_, V> {
         }
         let first_member = self.sorted_members.len() as u32;
         self.sorted_members.extend(self.open_members.drain(first..));
-        self.objects.push(Unsorted {
+        self.objects.push(UnsortedObject {
             start,
             end: self.text_end(),
             first_member,
@@ -333,7 +337,7 @@ impl<V: Visitor> Reader<'_, V> {
         Ok(())
     }
 
-    /// The text with every object in order, written to `sorted` unless it is so already.
+    /// The text with every object in order; written to `sorted` unless it is in order already.
     fn in_order<'s>(&'s mut self, sorted: &'s mut Vec<u8>) -> &'s [u8] {
         if self.objects.is_empty() {
             return &self.text;
@@ -368,6 +372,6 @@ impl<V: Visitor> Reader<'_, V> {
 }
 
 #[inline]
-fn name<'a>(text: &'a [u8], member: &Member) -> &'a [u8] {
+fn name<'a>(text: &'a [u8], member: &ObjectMember) -> &'a [u8] {
     &text[member.start as usize..member.name_end as usize]
 }

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use http::{HeaderMap, header};
 
 use super::freshness::Freshness;
-use super::{Length, Stored, storable};
-use crate::coding::{Decoder, Progress, is_of_coded_bytes};
+use super::{BodyLength, CachedResponse, storable};
+use crate::coding::{DecodeProgress, Decoder, is_of_coded_bytes};
 
 /// What a piece costs besides its bytes.
 const PIECE_OVERHEAD: usize = size_of::<usize>();
@@ -22,16 +22,16 @@ const PIECE_OVERHEAD: usize = size_of::<usize>();
 pub struct CopyBuffer {
     status: u16,
     max_bytes: usize,
-    length: Length,
-    time: Time,
+    length: BodyLength,
+    time: LifetimeBounds,
     decoder: Decoder,
     /// `None` once the body is too large.
-    copied: Option<Copied>,
+    copied: Option<CopiedResponse>,
 }
 
 /// What bounds the lifetime of a response.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Time {
+pub(super) struct LifetimeBounds {
     pub(super) freshness: Freshness,
     /// When its head arrived, since the Unix epoch.
     pub(super) received_at: Duration,
@@ -40,8 +40,8 @@ pub(super) struct Time {
 }
 
 #[derive(Debug)]
-struct Copied {
-    text: Text,
+struct CopiedResponse {
+    text: CopiedText,
     head_bytes: usize,
     /// Where each piece of the body ends.
     ends: Vec<usize>,
@@ -49,7 +49,7 @@ struct Copied {
 
 /// The copied text, shared once it has been stored.
 #[derive(Debug)]
-struct Text {
+struct CopiedText {
     own: Vec<u8>,
     shared: Option<Bytes>,
 }
@@ -83,15 +83,15 @@ impl CopyBuffer {
         CopyBuffer {
             status,
             max_bytes,
-            length: announced.map_or(Length::Open, |_| Length::Announced),
-            time: Time {
+            length: announced.map_or(BodyLength::Unknown, |_| BodyLength::Announced),
+            time: LifetimeBounds {
                 freshness: Freshness::UNSPECIFIED,
                 received_at: Duration::MAX,
                 ttl: Duration::MAX,
             },
-            copied: decoder.is_some().then(|| Copied {
+            copied: decoder.is_some().then(|| CopiedResponse {
                 head_bytes: text.len(),
-                text: Text {
+                text: CopiedText {
                     own: text,
                     shared: None,
                 },
@@ -102,7 +102,7 @@ impl CopyBuffer {
     }
 
     /// The same, for a response whose lifetime is bounded.
-    pub(super) fn within(self, time: Time) -> Self {
+    pub(super) fn within(self, time: LifetimeBounds) -> Self {
         CopyBuffer { time, ..self }
     }
 
@@ -112,7 +112,7 @@ impl CopyBuffer {
         self.decoder.feed(piece.as_ref(), |decoded| {
             if copied
                 .as_mut()
-                .is_some_and(|copied| !copied.takes(decoded, max_bytes))
+                .is_some_and(|copied| !copied.try_push(decoded, max_bytes))
             {
                 *copied = None;
             }
@@ -129,14 +129,14 @@ impl CopyBuffer {
     /// The response, complete at `stored_at` (since the Unix epoch); `None` if its body was too large, could not be
     /// decoded, or is stale already. More may be added to the copy, which may be stored again.
     #[must_use]
-    pub fn stored(&mut self, stored_at: Duration) -> Option<Stored> {
+    pub fn stored(&mut self, stored_at: Duration) -> Option<CachedResponse> {
         let (initial_age, lifetime) = self.time.at(stored_at);
-        if lifetime.is_zero() || self.decoder.progress() != Progress::Whole {
+        if lifetime.is_zero() || self.decoder.progress() != DecodeProgress::Whole {
             return None;
         }
         let copied = self.copied.as_mut()?;
         let ends = &copied.ends;
-        Some(Stored {
+        Some(CachedResponse {
             status: self.status,
             stored_at,
             initial_age,
@@ -150,14 +150,14 @@ impl CopyBuffer {
 
     /// The same, for a copy that is complete.
     #[must_use]
-    pub fn finish(mut self, stored_at: Duration) -> Option<Stored> {
+    pub fn finish(mut self, stored_at: Duration) -> Option<CachedResponse> {
         self.stored(stored_at)
     }
 }
 
-impl Copied {
+impl CopiedResponse {
     /// Adds a piece, unless the body becomes larger than `max_bytes`.
-    fn takes(&mut self, piece: &[u8], max_bytes: usize) -> bool {
+    fn try_push(&mut self, piece: &[u8], max_bytes: usize) -> bool {
         if piece.is_empty() {
             return true;
         }
@@ -172,7 +172,7 @@ impl Copied {
     }
 }
 
-impl Text {
+impl CopiedText {
     fn bytes(&self) -> &[u8] {
         self.shared.as_deref().unwrap_or(&self.own)
     }
@@ -187,7 +187,7 @@ impl Text {
         shared.clone()
     }
 
-    /// To write on.
+    /// The own buffer, to append to it.
     fn own(&mut self) -> &mut Vec<u8> {
         if let Some(shared) = self.shared.take() {
             self.own = shared.to_vec();
@@ -196,7 +196,7 @@ impl Text {
     }
 }
 
-impl Time {
+impl LifetimeBounds {
     /// The age of a response that is complete at `stored_at`, and its lifetime from then on.
     fn at(&self, stored_at: Duration) -> (Duration, Duration) {
         let coming = stored_at.saturating_sub(self.received_at);

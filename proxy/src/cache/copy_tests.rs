@@ -111,7 +111,7 @@ fn a_coded_body_is_stored_decoded() {
     let (first, rest) = coded.split_at(20);
     copy.push(first);
     copy.push(rest);
-    let stored = copy.finish(NOW).expect("it can be read");
+    let stored = copy.finish(NOW).expect("decodable");
     assert_eq!(
         stored.head_lines(),
         b"etag: W/\"a\"\r\ncontent-type: text/plain\r\n"
@@ -137,7 +137,7 @@ fn a_coded_body_is_stored_decoded() {
 
     let mut plain = CopyBuffer::new(200, &head("identity"), 1_000);
     plain.push("a");
-    let stored = plain.finish(NOW).expect("it can be read");
+    let stored = plain.finish(NOW).expect("decodable");
     assert!(
         stored
             .head_lines()
@@ -149,7 +149,7 @@ fn a_coded_body_is_stored_decoded() {
 fn the_shortest_lifetime_counts() {
     let seconds = Duration::from_secs;
     let at = |age, left: Option<u64>, ttl, coming| {
-        let time = Time {
+        let time = LifetimeBounds {
             freshness: Freshness {
                 age: seconds(age),
                 lifetime_left: left.map(seconds),
@@ -162,7 +162,7 @@ fn the_shortest_lifetime_counts() {
     };
     for (age, left, ttl, coming, expected) in [
         (0, None, 60, 0, (0, 60)),
-        // The configured time begins when the answer is whole, the backend's when it begins.
+        // The configured TTL starts when the response is complete, the backend's lifetime when its head arrives.
         (0, None, 60, 10, (10, 60)),
         (0, Some(30), 60, 10, (10, 20)),
         (0, Some(90), 60, 10, (10, 60)),
@@ -179,7 +179,7 @@ fn the_shortest_lifetime_counts() {
             "{age} {left:?} {ttl} {coming}"
         );
     }
-    let time = Time {
+    let time = LifetimeBounds {
         freshness: Freshness::UNSPECIFIED,
         received_at: NOW + seconds(5),
         ttl: seconds(60),

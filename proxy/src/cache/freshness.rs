@@ -34,7 +34,7 @@ impl Freshness {
             return Freshness::UNSPECIFIED;
         }
         let age = age(headers);
-        let dated = single(headers, &header::DATE).and_then(Single::date);
+        let dated = single(headers, &header::DATE).and_then(SingleHeader::date);
         let lifetime = directive(headers, scope).or_else(|| expires(headers, dated, received_at));
         // Section 4.2.3: the larger of its age and of the apparent age by its date.
         let apparent = dated.map_or(Duration::ZERO, |dated| received_at.saturating_sub(dated));
@@ -99,24 +99,24 @@ fn seconds(text: &[u8]) -> Option<Duration> {
 }
 
 /// A header that must not be repeated.
-enum Single<'a> {
+enum SingleHeader<'a> {
     Once(&'a [u8]),
     Repeated,
 }
 
-fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<Single<'a>> {
+fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<SingleHeader<'a>> {
     let mut values = headers.get_all(name).iter();
     let first = values.next()?;
     Some(match values.next() {
-        None => Single::Once(first.as_bytes()),
-        Some(_) => Single::Repeated,
+        None => SingleHeader::Once(first.as_bytes()),
+        Some(_) => SingleHeader::Repeated,
     })
 }
 
-impl Single<'_> {
+impl SingleHeader<'_> {
     /// A date of HTTP (RFC 9110, section 5.6.7), since the Unix epoch.
     fn date(self) -> Option<Duration> {
-        let Single::Once(text) = self else {
+        let SingleHeader::Once(text) = self else {
             return None;
         };
         let at = httpdate::parse_http_date(std::str::from_utf8(text).ok()?.trim()).ok()?;
@@ -208,7 +208,7 @@ mod tests {
                 ],
                 (0, Some(0)),
             ),
-            // The backend's clock is an hour ahead, and what it matters is measured by that.
+            // The backend's clock is an hour ahead; its dates are relative to that.
             (
                 &[
                     date("Sun, 06 Nov 1994 09:49:37 GMT"),
@@ -216,7 +216,7 @@ mod tests {
                 ],
                 (0, Some(60)),
             ),
-            // It was made ten seconds ago.
+            // Generated ten seconds ago.
             (
                 &[
                     date("Sun, 06 Nov 1994 08:49:27 GMT"),
@@ -255,8 +255,8 @@ mod tests {
         assert_eq!(read(&both, Scope::Client), (0, Some(60)));
         let longer = [("cache-control", "s-maxage=600, max-age=60")];
         assert_eq!(read(&longer, Scope::Route), (0, Some(600)));
-        let wrong = [("cache-control", "s-maxage=x, max-age=60")];
-        assert_eq!(read(&wrong, Scope::Route), (0, Some(0)));
+        let invalid = [("cache-control", "s-maxage=x, max-age=60")];
+        assert_eq!(read(&invalid, Scope::Route), (0, Some(0)));
         let alone = [("cache-control", "s-maxage=5")];
         assert_eq!(read(&alone, Scope::Client), (0, None));
     }

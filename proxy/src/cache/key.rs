@@ -9,55 +9,55 @@
 use http::HeaderName;
 use sha2::{Digest, Sha256};
 
-use super::request_head::Keyed;
+use super::request_head::KeyedHeader;
 use super::unkeyed::is_unkeyed;
-use super::{CacheRequest, Key, Scope};
+use super::{CacheKey, CacheRequest, Scope};
 
 /// Changes with the layout below: a shared tier may hold keys of another version.
 const DOMAIN: &[u8] = b"weir key 4";
 
-/// A head up to this size takes one allocation.
+/// A prefix up to this size takes one allocation.
 const HEAD_BYTES_USUAL: usize = 256;
 
 /// The key of a request whose body has the canonical text `body`. The method is always `POST`.
 pub(super) fn of(
     request: &CacheRequest<'_>,
     scope: Scope,
-    headers: &[Keyed<'_>],
+    headers: &[KeyedHeader<'_>],
     body: &[u8],
-) -> Key {
-    let mut head = Head(Vec::with_capacity(HEAD_BYTES_USUAL));
-    head.0.extend_from_slice(DOMAIN);
+) -> CacheKey {
+    let mut prefix = KeyPrefix(Vec::with_capacity(HEAD_BYTES_USUAL));
+    prefix.0.extend_from_slice(DOMAIN);
     match scope {
-        Scope::Route => head.0.push(0),
+        Scope::Route => prefix.0.push(0),
         Scope::Client => {
-            head.0.push(1);
-            head.add(request.client.as_bytes());
+            prefix.0.push(1);
+            prefix.add(request.client.as_bytes());
         }
     }
-    head.add(request.path.as_bytes());
-    head.add(request.query.as_bytes());
-    head.add(request.host);
+    prefix.add(request.path.as_bytes());
+    prefix.add(request.query.as_bytes());
+    prefix.add(request.host);
     for header in headers {
         // One part for each value: none, an empty one and several are different.
         match header {
-            Keyed::JsonType => head.0.push(2),
-            Keyed::Field(name, value) => {
-                head.0.push(1);
-                head.add(name.as_bytes());
-                head.add(value);
+            KeyedHeader::JsonType => prefix.0.push(2),
+            KeyedHeader::Field(name, value) => {
+                prefix.0.push(1);
+                prefix.add(name.as_bytes());
+                prefix.add(value);
             }
         }
     }
-    head.0.push(0);
-    let hash = Sha256::new().chain_update(&head.0).chain_update(body);
-    Key(hash.finalize().into())
+    prefix.0.push(0);
+    let hash = Sha256::new().chain_update(&prefix.0).chain_update(body);
+    CacheKey(hash.finalize().into())
 }
 
 /// What is hashed before the body, in one buffer: hashing it in parts would take longer.
-struct Head(Vec<u8>);
+struct KeyPrefix(Vec<u8>);
 
-impl Head {
+impl KeyPrefix {
     /// Adds a part with its length before it. No part of a request head has 4 GiB.
     #[inline]
     fn add(&mut self, part: &[u8]) {

@@ -1,4 +1,4 @@
-//! ResponseCache in memory: bounded by their bytes, least recently used first to go.
+//! Responses in memory, bounded by their bytes; the least recently used ones are evicted first.
 
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use lru::LruCache;
 use parking_lot::Mutex;
 
-use super::{Key, Stored};
+use super::{CacheKey, CachedResponse};
 
 /// How many expired responses are removed at once, so that no request waits for long.
 const REMOVE_MAX: usize = 10_000;
@@ -32,22 +32,22 @@ impl Hasher for KeyHasher {
 }
 
 /// The responses, the most recently used first.
-pub(super) struct Memory {
+pub(super) struct MemoryTier {
     /// Locked while a key is found or moved, never while a response is copied or freed.
-    entries: Mutex<Entries>,
+    entries: Mutex<LruEntries>,
     bytes_max: u64,
     ttl: Duration,
 }
 
-struct Entries {
-    by_use: LruCache<Key, Arc<Stored>, BuildHasherDefault<KeyHasher>>,
+struct LruEntries {
+    by_use: LruCache<CacheKey, Arc<CachedResponse>, BuildHasherDefault<KeyHasher>>,
     bytes: u64,
 }
 
-impl Memory {
+impl MemoryTier {
     pub(super) fn new(bytes_max: u64, ttl: Duration) -> Self {
-        Memory {
-            entries: Mutex::new(Entries {
+        MemoryTier {
+            entries: Mutex::new(LruEntries {
                 by_use: LruCache::unbounded_with_hasher(BuildHasherDefault::default()),
                 bytes: 0,
             }),
@@ -57,13 +57,13 @@ impl Memory {
     }
 
     /// The response under `key`, if it is fresh at `now`.
-    pub(super) fn get(&self, key: &Key, now: Duration) -> Option<Arc<Stored>> {
+    pub(super) fn get(&self, key: &CacheKey, now: Duration) -> Option<Arc<CachedResponse>> {
         let found = self.entries.lock().by_use.get(key).cloned()?;
         self.is_fresh(&found, now).then_some(found)
     }
 
     /// Stores a response that is no larger than the memory.
-    pub(super) fn insert(&self, key: Key, stored: Stored) {
+    pub(super) fn insert(&self, key: CacheKey, stored: CachedResponse) {
         let stored = Arc::new(stored);
         let replaced = self.entries.lock().insert(key, stored);
         drop(replaced);
@@ -72,16 +72,16 @@ impl Memory {
         }
     }
 
-    pub(super) fn remove(&self, key: &Key) {
+    pub(super) fn remove(&self, key: &CacheKey) {
         let removed = self.entries.lock().take(key);
         drop(removed);
     }
 
-    fn is_fresh(&self, stored: &Stored, now: Duration) -> bool {
+    fn is_fresh(&self, stored: &CachedResponse, now: Duration) -> bool {
         stored.stored_for(now) < self.ttl.min(stored.lifetime)
     }
 
-    fn evict(&self) -> Option<Arc<Stored>> {
+    fn evict(&self) -> Option<Arc<CachedResponse>> {
         let mut entries = self.entries.lock();
         (entries.bytes > self.bytes_max).then(|| entries.take_last())?
     }
@@ -112,21 +112,25 @@ impl Memory {
     }
 }
 
-impl Entries {
-    fn insert(&mut self, key: Key, stored: Arc<Stored>) -> Option<Arc<Stored>> {
+impl LruEntries {
+    fn insert(
+        &mut self,
+        key: CacheKey,
+        stored: Arc<CachedResponse>,
+    ) -> Option<Arc<CachedResponse>> {
         self.bytes += stored.bytes();
         let replaced = self.by_use.put(key, stored);
         self.bytes -= replaced.as_ref().map_or(0, |replaced| replaced.bytes());
         replaced
     }
 
-    fn take(&mut self, key: &Key) -> Option<Arc<Stored>> {
+    fn take(&mut self, key: &CacheKey) -> Option<Arc<CachedResponse>> {
         let stored = self.by_use.pop(key)?;
         self.bytes -= stored.bytes();
         Some(stored)
     }
 
-    fn take_last(&mut self) -> Option<Arc<Stored>> {
+    fn take_last(&mut self) -> Option<Arc<CachedResponse>> {
         let (_, stored) = self.by_use.pop_lru()?;
         self.bytes -= stored.bytes();
         Some(stored)

@@ -14,16 +14,16 @@ const HEADERS_USUAL: usize = 16;
 /// What the head of a request means for the cache.
 pub(super) struct RequestHead<'a> {
     pub(super) directive: RequestDirective,
-    /// Whether a part of the response is requested.
-    pub(super) asks_part: bool,
+    /// Whether a part of the response is requested (`Range`).
+    pub(super) is_range_request: bool,
     /// Whether the body has a content coding.
     pub(super) is_encoded: bool,
     /// In the order of their names; the values of one name in their own order.
-    pub(super) keyed: SmallVec<[Keyed<'a>; HEADERS_USUAL]>,
+    pub(super) keyed: SmallVec<[KeyedHeader<'a>; HEADERS_USUAL]>,
 }
 
 /// A header that is part of the key.
-pub(super) enum Keyed<'a> {
+pub(super) enum KeyedHeader<'a> {
     /// A `Content-Type` of JSON in UTF-8, the usual one.
     JsonType,
     Field(&'a str, &'a [u8]),
@@ -37,11 +37,11 @@ pub(super) enum RequestDirective {
     NoStore,
 }
 
-impl Keyed<'_> {
+impl KeyedHeader<'_> {
     fn name(&self) -> &str {
         match self {
-            Keyed::JsonType => "content-type",
-            Keyed::Field(name, _) => name,
+            KeyedHeader::JsonType => "content-type",
+            KeyedHeader::Field(name, _) => name,
         }
     }
 }
@@ -50,7 +50,7 @@ impl<'a> RequestHead<'a> {
     pub(super) fn read(request: &CacheRequest<'a>, ignored: &[HeaderName]) -> Self {
         let mut head = RequestHead {
             directive: RequestDirective::None,
-            asks_part: false,
+            is_range_request: false,
             is_encoded: false,
             keyed: SmallVec::new(),
         };
@@ -58,7 +58,7 @@ impl<'a> RequestHead<'a> {
         let mut pragma = None;
         for (name, value) in request.headers {
             match *name {
-                header::RANGE => head.asks_part = true,
+                header::RANGE => head.is_range_request = true,
                 header::CONTENT_ENCODING => {
                     head.is_encoded |= !value.as_bytes().eq_ignore_ascii_case(b"identity");
                 }
@@ -72,10 +72,12 @@ impl<'a> RequestHead<'a> {
                 _ if is_unkeyed(name.as_str()) => {}
                 _ if ignored.contains(name) || !(request.is_forwarded)(name) => {}
                 header::ACCEPT => head.keyed.extend(accepted(request, value)),
-                header::CONTENT_TYPE if accept::is_json(value) => head.keyed.push(Keyed::JsonType),
+                header::CONTENT_TYPE if accept::is_json(value) => {
+                    head.keyed.push(KeyedHeader::JsonType);
+                }
                 _ => head
                     .keyed
-                    .push(Keyed::Field(name.as_str(), value.as_bytes())),
+                    .push(KeyedHeader::Field(name.as_str(), value.as_bytes())),
             }
         }
         // `Pragma` is the predecessor of `Cache-Control`, and counts only without it.
@@ -92,11 +94,11 @@ impl<'a> RequestHead<'a> {
 }
 
 /// An `Accept`, unless it is equal to none.
-fn accepted<'a>(request: &CacheRequest<'a>, value: &'a HeaderValue) -> Option<Keyed<'a>> {
+fn accepted<'a>(request: &CacheRequest<'a>, value: &'a HeaderValue) -> Option<KeyedHeader<'a>> {
     match Preference::of(request.headers.get_all(header::ACCEPT)).text() {
         Some(b"") => None,
-        Some(text) => Some(Keyed::Field("accept", text)),
-        None => Some(Keyed::Field("accept", value.as_bytes())),
+        Some(text) => Some(KeyedHeader::Field("accept", text)),
+        None => Some(KeyedHeader::Field("accept", value.as_bytes())),
     }
 }
 

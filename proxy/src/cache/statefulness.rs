@@ -1,16 +1,15 @@
-//! Whether the response to a request depends on more than the request: on state of the backend, on work that is
-//! done later, and, in OpenAI's Responses API, on tools of the provider and on items and prompts that are referred to
-//! by their ids
-//! ([reference](https://platform.openai.com/docs/api-reference/responses/create)).
+//! Detects whether the response to a request depends on more than the request: on state of the backend, on deferred
+//! work, and, in OpenAI's Responses API, on tools of the provider and on items and prompts that are referenced by
+//! their ids ([reference](https://platform.openai.com/docs/api-reference/responses/create)).
 
-use crate::model::json::{Container, Place, Value, Visitor, Wants};
+use crate::model::json::{Container, Interest, JsonPosition, JsonValue, Visitor};
 use crate::model::operation::Operation;
 
-/// Finds out while the body is parsed.
+/// The visitor that detects it while the body is parsed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Statefulness {
     operation: Option<Operation>,
-    store: Store,
+    store: StoreMember,
     /// Whether the current tool or item refers to nothing outside the request.
     is_self_contained: bool,
     is_stateful: bool,
@@ -18,20 +17,20 @@ pub(super) struct Statefulness {
 
 /// Whether the backend stores the response as an object (`store`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Store {
+enum StoreMember {
     Unspecified,
     No,
     Yes,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum At {
+pub(super) enum StatefulnessPosition {
     Root,
     Store,
     /// The id of an object of the backend.
     Id,
-    /// Whether the work is done later.
-    Later,
+    /// Whether the work is deferred.
+    Deferred,
     Tools,
     Tool,
     ToolType,
@@ -39,17 +38,21 @@ pub(super) enum At {
     Item,
     ItemType,
     Prompt,
-    Nowhere,
+    Ignored,
 }
 
-impl Place for At {
-    const ROOT: Self = At::Root;
-    const NOWHERE: Self = At::Nowhere;
+impl JsonPosition for StatefulnessPosition {
+    const ROOT: Self = StatefulnessPosition::Root;
+    const IGNORED: Self = StatefulnessPosition::Ignored;
 
-    fn wants(self) -> Wants {
+    fn interest(self) -> Interest {
         match self {
-            At::Store | At::Id | At::Later | At::ToolType | At::ItemType => Wants::Short,
-            _ => Wants::Nothing,
+            StatefulnessPosition::Store
+            | StatefulnessPosition::Id
+            | StatefulnessPosition::Deferred
+            | StatefulnessPosition::ToolType
+            | StatefulnessPosition::ItemType => Interest::Short,
+            _ => Interest::Nothing,
         }
     }
 }
@@ -58,7 +61,7 @@ impl Statefulness {
     pub(super) fn new(operation: Option<Operation>) -> Self {
         Statefulness {
             operation,
-            store: Store::Unspecified,
+            store: StoreMember::Unspecified,
             is_self_contained: false,
             is_stateful: false,
         }
@@ -67,16 +70,16 @@ impl Statefulness {
     /// Whether the response depends on the request alone. The Responses API stores a response by default.
     pub(super) fn is_none(&self) -> bool {
         let stored = match self.store {
-            Store::Yes => true,
-            Store::No => false,
-            Store::Unspecified => self.operation == Some(Operation::Responses),
+            StoreMember::Yes => true,
+            StoreMember::No => false,
+            StoreMember::Unspecified => self.operation == Some(Operation::Responses),
         };
         !self.is_stateful && !stored
     }
 
-    fn of_root(&self, name: &[u8]) -> At {
+    fn of_root(&self, name: &[u8]) -> StatefulnessPosition {
         match name {
-            b"store" => At::Store,
+            b"store" => StatefulnessPosition::Store,
             b"previous_response_id"
             | b"previousResponseId"
             | b"previous_interaction_id"
@@ -94,67 +97,77 @@ impl Statefulness {
             | b"parent_id"
             | b"parent_message_id"
             | b"assistant_id"
-            | b"container" => At::Id,
-            b"background" | b"deferred" => At::Later,
-            _ if self.operation != Some(Operation::Responses) => At::Nowhere,
-            b"tools" => At::Tools,
-            b"input" => At::Input,
-            b"prompt" => At::Prompt,
-            _ => At::Nowhere,
+            | b"container" => StatefulnessPosition::Id,
+            b"background" | b"deferred" => StatefulnessPosition::Deferred,
+            _ if self.operation != Some(Operation::Responses) => StatefulnessPosition::Ignored,
+            b"tools" => StatefulnessPosition::Tools,
+            b"input" => StatefulnessPosition::Input,
+            b"prompt" => StatefulnessPosition::Prompt,
+            _ => StatefulnessPosition::Ignored,
         }
     }
 }
 
 impl Visitor for Statefulness {
-    type Place = At;
+    type Position = StatefulnessPosition;
 
-    fn member(&mut self, of: At, name: &[u8]) -> At {
+    fn member(&mut self, of: StatefulnessPosition, name: &[u8]) -> StatefulnessPosition {
         match (of, name) {
-            (At::Root, name) => self.of_root(name),
-            (At::Tool, b"type") => At::ToolType,
-            (At::Item, b"type") => At::ItemType,
-            (At::Item, b"content") => {
+            (StatefulnessPosition::Root, name) => self.of_root(name),
+            (StatefulnessPosition::Tool, b"type") => StatefulnessPosition::ToolType,
+            (StatefulnessPosition::Item, b"type") => StatefulnessPosition::ItemType,
+            (StatefulnessPosition::Item, b"content") => {
                 self.is_self_contained = true;
-                At::Nowhere
+                StatefulnessPosition::Ignored
             }
-            _ => At::Nowhere,
+            _ => StatefulnessPosition::Ignored,
         }
     }
 
-    fn element(&mut self, of: At) -> At {
+    fn element(&mut self, of: StatefulnessPosition) -> StatefulnessPosition {
         match of {
-            At::Tools => At::Tool,
-            At::Input => At::Item,
-            _ => At::Nowhere,
+            StatefulnessPosition::Tools => StatefulnessPosition::Tool,
+            StatefulnessPosition::Input => StatefulnessPosition::Item,
+            _ => StatefulnessPosition::Ignored,
         }
     }
 
-    fn open(&mut self, at: At, _container: Container) {
+    fn open(&mut self, at: StatefulnessPosition, _container: Container) {
         match at {
-            At::Tool | At::Item => self.is_self_contained = false,
-            At::Store => self.store = Store::Yes,
-            At::Id | At::Later | At::Prompt => self.is_stateful = true,
+            StatefulnessPosition::Tool | StatefulnessPosition::Item => {
+                self.is_self_contained = false;
+            }
+            StatefulnessPosition::Store => self.store = StoreMember::Yes,
+            StatefulnessPosition::Id
+            | StatefulnessPosition::Deferred
+            | StatefulnessPosition::Prompt => self.is_stateful = true,
             _ => {}
         }
     }
 
-    fn close(&mut self, at: At, _container: Container) {
-        if matches!(at, At::Tool | At::Item) {
+    fn close(&mut self, at: StatefulnessPosition, _container: Container) {
+        if matches!(at, StatefulnessPosition::Tool | StatefulnessPosition::Item) {
             self.is_stateful |= !self.is_self_contained;
         }
     }
 
-    fn value(&mut self, at: At, value: Value<'_>) {
+    fn value(&mut self, at: StatefulnessPosition, value: JsonValue<'_>) {
         match (at, value) {
-            (At::Store, Value::Null) => self.store = Store::Unspecified,
-            (At::Store, Value::False) => self.store = Store::No,
-            (At::Store, _) => self.store = Store::Yes,
-            (At::Id, Value::Null | Value::String(b"")) => {}
-            (At::Later, Value::Null | Value::False) => {}
-            (At::Id | At::Later, _) => self.is_stateful = true,
-            (At::ToolType, Value::String(b"function" | b"custom")) => self.is_self_contained = true,
-            (At::ItemType, Value::String(b"item_reference")) => self.is_stateful = true,
-            (At::ItemType, Value::String(_)) => self.is_self_contained = true,
+            (StatefulnessPosition::Store, JsonValue::Null) => self.store = StoreMember::Unspecified,
+            (StatefulnessPosition::Store, JsonValue::False) => self.store = StoreMember::No,
+            (StatefulnessPosition::Store, _) => self.store = StoreMember::Yes,
+            (StatefulnessPosition::Id, JsonValue::Null | JsonValue::String(b"")) => {}
+            (StatefulnessPosition::Deferred, JsonValue::Null | JsonValue::False) => {}
+            (StatefulnessPosition::Id | StatefulnessPosition::Deferred, _) => {
+                self.is_stateful = true;
+            }
+            (StatefulnessPosition::ToolType, JsonValue::String(b"function" | b"custom")) => {
+                self.is_self_contained = true;
+            }
+            (StatefulnessPosition::ItemType, JsonValue::String(b"item_reference")) => {
+                self.is_stateful = true;
+            }
+            (StatefulnessPosition::ItemType, JsonValue::String(_)) => self.is_self_contained = true,
             _ => {}
         }
     }

@@ -1,13 +1,13 @@
 use super::*;
-use crate::model::json::Scanner;
+use crate::model::json::JsonScanner;
 
 fn statefulness(operation: Option<Operation>, body: &str) -> Statefulness {
     let mut statefulness = Statefulness::new(operation);
-    Scanner::new().feed(body.as_bytes(), &mut statefulness);
+    JsonScanner::new().feed(body.as_bytes(), &mut statefulness);
     statefulness
 }
 
-fn is_alone(operation: Option<Operation>, members: &[(&str, &str)]) -> bool {
+fn is_stateless(operation: Option<Operation>, members: &[(&str, &str)]) -> bool {
     let members = members.iter();
     let members = members.map(|(name, value)| format!("\"{name}\":{value}"));
     let body = format!("{{{}}}", members.collect::<Vec<_>>().join(","));
@@ -25,10 +25,14 @@ fn a_call_of_the_responses_api_is_stateful_unless_it_is_not_stored() {
         (&[("store", "0")], false, false),
         (&[("store", "false")], true, true),
     ] {
-        assert_eq!(is_alone(Some(Responses), members), responses, "{members:?}");
+        assert_eq!(
+            is_stateless(Some(Responses), members),
+            responses,
+            "{members:?}"
+        );
         for operation in [Some(Chat), Some(Messages), Some(Embeddings), None] {
-            let said = is_alone(operation, members);
-            assert_eq!(said, others, "{members:?} {operation:?}");
+            let stateless = is_stateless(operation, members);
+            assert_eq!(stateless, others, "{members:?} {operation:?}");
         }
     }
 }
@@ -36,7 +40,7 @@ fn a_call_of_the_responses_api_is_stateful_unless_it_is_not_stored() {
 #[test]
 fn conversations_and_deferred_work_are_stateful() {
     let not_stored = ("store", "false");
-    for (name, value, alone) in [
+    for (name, value, expected) in [
         ("previous_response_id", "\"resp_1\"", false),
         ("previous_response_id", "null", true),
         ("previous_response_id", "\"\"", true),
@@ -72,14 +76,18 @@ fn conversations_and_deferred_work_are_stateful() {
     ] {
         for operation in [Some(Operation::Responses), Some(Operation::Chat), None] {
             let members = [not_stored, (name, value)];
-            assert_eq!(is_alone(operation, &members), alone, "{name}: {value}");
+            assert_eq!(
+                is_stateless(operation, &members),
+                expected,
+                "{name}: {value}"
+            );
         }
     }
 }
 
 #[test]
 fn tools_of_the_provider_and_references_are_stateful() {
-    for (question, alone) in [
+    for (body, expected) in [
         (r#"{"input":"a"}"#, true),
         (r#"{"input":"a","tools":[],"prompt":null}"#, true),
         (r#"{"tools":[{"type":"function","name":"f"}]}"#, true),
@@ -116,8 +124,8 @@ fn tools_of_the_provider_and_references_are_stateful() {
         (r#"{"input":[{"id":"msg_1","type":null}]}"#, false),
         (r#"{"prompt":{"id":"pmpt_1"}}"#, false),
     ] {
-        let body = question.replacen('{', r#"{"store":false,"#, 1);
-        let seen = statefulness(Some(Operation::Responses), &body);
-        assert_eq!(seen.is_none(), alone, "{question}");
+        let body = body.replacen('{', r#"{"store":false,"#, 1);
+        let statefulness = statefulness(Some(Operation::Responses), &body);
+        assert_eq!(statefulness.is_none(), expected, "{body}");
     }
 }

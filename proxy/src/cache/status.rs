@@ -4,7 +4,7 @@ use http::HeaderValue;
 
 /// What the cache did for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Status {
+pub enum CacheStatus {
     Hit,
     Miss,
     /// A miss whose response has already been stored.
@@ -17,17 +17,17 @@ pub enum Status {
     RefreshStored,
 }
 
-impl Status {
+impl CacheStatus {
     /// The value of the header, without a copy.
     #[must_use]
     pub const fn header(self) -> HeaderValue {
         HeaderValue::from_static(match self {
-            Status::Hit => "weir; hit; detail=memory",
-            Status::Miss => "weir; fwd=miss",
-            Status::MissStored => "weir; fwd=miss; stored",
-            Status::Bypass => "weir; fwd=bypass",
-            Status::Refresh => "weir; fwd=request",
-            Status::RefreshStored => "weir; fwd=request; stored",
+            CacheStatus::Hit => "weir; hit; detail=memory",
+            CacheStatus::Miss => "weir; fwd=miss",
+            CacheStatus::MissStored => "weir; fwd=miss; stored",
+            CacheStatus::Bypass => "weir; fwd=bypass",
+            CacheStatus::Refresh => "weir; fwd=request",
+            CacheStatus::RefreshStored => "weir; fwd=request; stored",
         })
     }
 }

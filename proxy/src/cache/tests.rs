@@ -1,11 +1,11 @@
 use http::{HeaderMap, HeaderValue, header};
 
 use super::*;
-use crate::model::json::Unseen;
+use crate::model::json::IgnoreAll;
 
 mod canonical;
 mod key;
-mod shown;
+mod visit;
 
 const NOW: Duration = Duration::from_secs(1_790_000_000);
 const SECOND: Duration = Duration::from_secs(1);
@@ -20,7 +20,7 @@ fn cache(memory_bytes: u64, scope: Scope) -> ResponseCache {
     })
 }
 
-/// A question whose every part can be changed.
+/// A request of which every part can be changed.
 #[derive(Clone)]
 struct TestRequest {
     method: Method,
@@ -30,7 +30,7 @@ struct TestRequest {
     headers: HeaderMap,
     body: &'static [u8],
     client: &'static str,
-    withheld: &'static [HeaderName],
+    stripped: &'static [HeaderName],
     path_match: PathMatch,
 }
 
@@ -44,19 +44,21 @@ impl TestRequest {
             headers: HeaderMap::new(),
             body: BODY,
             client: "web",
-            withheld: &[],
+            stripped: &[],
             path_match: PathMatch::Wildcard,
         }
     }
 
     fn with_header(name: &'static str, value: &'static str) -> Self {
-        let mut asked = TestRequest::new();
-        asked.headers.append(name, HeaderValue::from_static(value));
-        asked
+        let mut request = TestRequest::new();
+        request
+            .headers
+            .append(name, HeaderValue::from_static(value));
+        request
     }
 
     fn decision(&self, scope: Scope) -> CacheDecision {
-        let question = CacheRequest {
+        let request = CacheRequest {
             method: &self.method,
             path: self.path,
             query: self.query,
@@ -64,14 +66,14 @@ impl TestRequest {
             headers: &self.headers,
             body: self.body,
             client: self.client,
-            is_forwarded: &|name| !self.withheld.contains(name),
+            is_forwarded: &|name| !self.stripped.contains(name),
             operation: Operation::of(self.path),
             path_match: self.path_match,
         };
-        cache(1 << 20, scope).decide(&question, &mut Unseen)
+        cache(1 << 20, scope).decide(&request, &mut IgnoreAll)
     }
 
-    fn key(&self, scope: Scope) -> Key {
+    fn key(&self, scope: Scope) -> CacheKey {
         match self.decision(scope) {
             CacheDecision::LookUp(key) | CacheDecision::Refresh(key) => key,
             CacheDecision::Bypass => panic!("bypassed"),
@@ -79,7 +81,7 @@ impl TestRequest {
     }
 }
 
-fn stored(body_bytes: usize) -> Stored {
+fn stored(body_bytes: usize) -> CachedResponse {
     let mut headers = HeaderMap::new();
     let kind = HeaderValue::from_static("application/json");
     headers.append(header::CONTENT_TYPE, kind);
@@ -88,15 +90,15 @@ fn stored(body_bytes: usize) -> Stored {
     copy.finish(NOW).expect("no bound")
 }
 
-fn numbered(number: u32) -> Key {
+fn numbered(number: u32) -> CacheKey {
     let mut key = [0; 32];
     key[..4].copy_from_slice(&number.to_be_bytes());
-    Key(key)
+    CacheKey(key)
 }
 
 #[test]
 fn request_directives_are_followed() {
-    for (name, value, wish) in [
+    for (name, value, expected) in [
         ("cache-control", "no-store", "bypass"),
         ("cache-control", "no-cache, NO-STORE", "bypass"),
         ("cache-control", "No-Cache", "refresh"),
@@ -110,12 +112,12 @@ fn request_directives_are_followed() {
         ("content-encoding", "gzip", "bypass"),
         ("content-encoding", "identity", "full"),
     ] {
-        let done = match TestRequest::with_header(name, value).decision(Scope::Client) {
+        let decision = match TestRequest::with_header(name, value).decision(Scope::Client) {
             CacheDecision::LookUp(_) => "full",
             CacheDecision::Refresh(_) => "refresh",
             CacheDecision::Bypass => "bypass",
         };
-        assert_eq!(done, wish, "{name}: {value}");
+        assert_eq!(decision, expected, "{name}: {value}");
     }
     let mut both = TestRequest::with_header("pragma", "no-cache");
     both.headers
@@ -128,7 +130,7 @@ fn request_directives_are_followed() {
     assert_eq!(
         fresh,
         TestRequest::new().key(Scope::Client),
-        "it replaces the old one"
+        "it replaces the stored one"
     );
 }
 
@@ -141,11 +143,11 @@ fn only_posted_json_objects_are_looked_up() {
         Method::DELETE,
         Method::OPTIONS,
     ] {
-        let asked = TestRequest {
+        let request = TestRequest {
             method,
             ..TestRequest::new()
         };
-        assert_eq!(asked.decision(Scope::Client), CacheDecision::Bypass);
+        assert_eq!(request.decision(Scope::Client), CacheDecision::Bypass);
     }
     for body in [
         &b""[..],
@@ -155,11 +157,11 @@ fn only_posted_json_objects_are_looked_up() {
         b"{\"a\":1,\"a\":2}",
         b"\xff",
     ] {
-        let asked = TestRequest {
+        let request = TestRequest {
             body,
             ..TestRequest::new()
         };
-        assert_eq!(asked.decision(Scope::Client), CacheDecision::Bypass);
+        assert_eq!(request.decision(Scope::Client), CacheDecision::Bypass);
     }
 }
 
@@ -182,11 +184,11 @@ fn a_response_is_found_until_it_is_stale() {
     assert!(cache.lookup(&numbered(2), NOW).is_none());
 }
 
-/// What a backend says of the time of an answer, when its head comes at [`NOW`].
+/// A copy of a response with these header lines, whose head arrived at [`NOW`].
 fn copied(
     cache: &ResponseCache,
     lines: &[(&'static str, &'static str)],
-) -> Result<Stored, NotStorable> {
+) -> Result<CachedResponse, NotStorable> {
     let kind = HeaderValue::from_static("application/json");
     let mut headers = HeaderMap::from_iter([(header::CONTENT_TYPE, kind)]);
     for (name, value) in lines {
@@ -199,7 +201,7 @@ fn copied(
 
 #[test]
 fn a_backend_bounds_the_lifetime_of_its_response() {
-    // The configured time is 60 s; the answer took 2 s to come.
+    // The configured TTL is 60 s; the response took 2 s to arrive.
     for (line, age, last) in [
         (("server", "x"), 2, 59),
         (("cache-control", "max-age=30"), 2, 27),
@@ -208,7 +210,7 @@ fn a_backend_bounds_the_lifetime_of_its_response() {
         (("age", "nonsense"), 2, 59),
     ] {
         let cache = cache(1 << 20, Scope::Client);
-        let stored = copied(&cache, &[line]).expect("it may be kept");
+        let stored = copied(&cache, &[line]).expect("storable");
         let at = |seconds: u32| NOW + 2 * SECOND + seconds * SECOND;
         assert_eq!(stored.age_s(at(0)), age, "{line:?}");
         assert_eq!(stored.age_s(at(5)), age + 5, "{line:?}");
@@ -296,7 +298,7 @@ fn a_response_larger_than_the_memory_is_not_stored() {
 }
 
 #[test]
-fn what_may_be_copied_fits() {
+fn a_response_that_may_be_copied_fits_into_the_memory() {
     for memory in [0, 2_559, 2_600, 4_000, 10_000] {
         let cache = cache(memory, Scope::Client);
         let Ok(stored) = copied(&cache, &[]) else {
@@ -309,7 +311,7 @@ fn what_may_be_copied_fits() {
 }
 
 #[test]
-fn an_endless_ttl_does_not_panic() {
+fn the_largest_ttl_does_not_overflow() {
     let cache = ResponseCache::new(&Config {
         memory_bytes: 1 << 20,
         ttl: Duration::MAX,
@@ -348,13 +350,16 @@ fn expired_responses_leave_the_memory() {
 }
 
 #[test]
-fn every_status_has_its_value() {
-    assert_eq!(status::Status::Hit.header(), "weir; hit; detail=memory");
-    assert_eq!(status::Status::Miss.header(), "weir; fwd=miss");
+fn every_status_has_its_header_value() {
     assert_eq!(
-        status::Status::MissStored.header(),
+        status::CacheStatus::Hit.header(),
+        "weir; hit; detail=memory"
+    );
+    assert_eq!(status::CacheStatus::Miss.header(), "weir; fwd=miss");
+    assert_eq!(
+        status::CacheStatus::MissStored.header(),
         "weir; fwd=miss; stored"
     );
-    assert_eq!(status::Status::Bypass.header(), "weir; fwd=bypass");
-    assert_eq!(status::Status::Refresh.header(), "weir; fwd=request");
+    assert_eq!(status::CacheStatus::Bypass.header(), "weir; fwd=bypass");
+    assert_eq!(status::CacheStatus::Refresh.header(), "weir; fwd=request");
 }

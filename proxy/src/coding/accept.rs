@@ -4,8 +4,8 @@ use http::HeaderValue;
 
 use super::ContentCoding;
 
-/// A client's `Accept-Encoding`, reduced to the codings that weir can decode, with their weights; `identity`
-/// where none is left. What the client refuses stays refused.
+/// A client's `Accept-Encoding`, reduced to the codings that weir can decode, with their weights; `identity` if none
+/// is left. Codings that the client refuses remain refused.
 pub fn readable<'a>(accepted: impl IntoIterator<Item = &'a HeaderValue>) -> HeaderValue {
     let mut reduced: Vec<u8> = Vec::new();
     let mut any = false;

@@ -17,8 +17,8 @@ const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 /// RFC 7932, section 9.1: the largest window.
 const BROTLI_WINDOW_BYTES_MAX: u64 = 1 << 24;
 
-/// Gets the decoded text.
-type Sink<'a> = dyn FnMut(&[u8]) -> Result<(), StopReason> + 'a;
+/// Receives the decoded bytes.
+type DecodedSink<'a> = dyn FnMut(&[u8]) -> Result<(), StopReason> + 'a;
 
 type Brotli = BrotliState<StandardAlloc, StandardAlloc, StandardAlloc>;
 
@@ -99,14 +99,18 @@ impl Codec {
         })
     }
 
-    /// Decodes a piece; `sink` gets all that can be decoded by now.
-    pub(super) fn decode(&mut self, piece: &[u8], sink: &mut Sink<'_>) -> Result<(), StopReason> {
+    /// Decodes a piece; `sink` gets all that can be decoded so far.
+    pub(super) fn decode(
+        &mut self,
+        piece: &[u8],
+        sink: &mut DecodedSink<'_>,
+    ) -> Result<(), StopReason> {
         match self {
             Codec::Gzip(gzip) => gzip.decode(piece, sink),
             Codec::Deflate(deflate) => deflate.decode(piece, sink),
             Codec::Brotli(_, CodingEnd::Reached) => Ok(()),
             Codec::Brotli(state, end) => {
-                *end = unbrotli(state, piece, sink)?;
+                *end = decode_brotli(state, piece, sink)?;
                 Ok(())
             }
             Codec::Zstd(zstd) => zstd.decode(piece, sink),
@@ -134,7 +138,7 @@ impl Codec {
 }
 
 impl GzipCodec {
-    fn decode(&mut self, mut piece: &[u8], sink: &mut Sink<'_>) -> Result<(), StopReason> {
+    fn decode(&mut self, mut piece: &[u8], sink: &mut DecodedSink<'_>) -> Result<(), StopReason> {
         while !piece.is_empty() && self.member != GzipMember::Padding {
             if self.member == GzipMember::Whole {
                 if piece[0] != 0x1f {
@@ -155,7 +159,7 @@ impl GzipCodec {
 }
 
 impl DeflateCodec {
-    fn decode(&mut self, piece: &[u8], sink: &mut Sink<'_>) -> Result<(), StopReason> {
+    fn decode(&mut self, piece: &[u8], sink: &mut DecodedSink<'_>) -> Result<(), StopReason> {
         if let DeflateCodec::Begin(first) = self {
             let held = *first;
             let mut both = held.iter().chain(piece).copied();
@@ -188,7 +192,7 @@ fn is_zlib(one: u8, two: u8) -> bool {
 fn inflate<'a>(
     inflate: &mut Decompress,
     mut piece: &'a [u8],
-    sink: &mut Sink<'_>,
+    sink: &mut DecodedSink<'_>,
 ) -> Result<(CodingEnd, &'a [u8]), StopReason> {
     let mut buffer = [0; PIECE_BYTES];
     loop {
@@ -212,10 +216,10 @@ fn inflate<'a>(
     }
 }
 
-fn unbrotli(
+fn decode_brotli(
     state: &mut Brotli,
     piece: &[u8],
-    sink: &mut Sink<'_>,
+    sink: &mut DecodedSink<'_>,
 ) -> Result<CodingEnd, StopReason> {
     let mut buffer = [0; PIECE_BYTES];
     let (mut left, mut read, mut total) = (piece.len(), 0, 0);
@@ -244,7 +248,7 @@ fn unbrotli(
 }
 
 impl ZstdCodec {
-    fn decode(&mut self, mut piece: &[u8], sink: &mut Sink<'_>) -> Result<(), StopReason> {
+    fn decode(&mut self, mut piece: &[u8], sink: &mut DecodedSink<'_>) -> Result<(), StopReason> {
         while !piece.is_empty() {
             if self.frame == ZstdFrame::Whole {
                 self.frame = ZstdFrame::Magic([0; 4], 0);
@@ -275,7 +279,7 @@ impl ZstdCodec {
     fn run<'a>(
         &mut self,
         mut piece: &'a [u8],
-        sink: &mut Sink<'_>,
+        sink: &mut DecodedSink<'_>,
     ) -> Result<&'a [u8], StopReason> {
         let mut buffer = [0; PIECE_BYTES];
         loop {

@@ -1,4 +1,4 @@
-//! The coding in which a stored response, kept without one, is served to a client: none, or gzip.
+//! The coding in which a stored response is served to a client: none, or gzip. Responses are stored without a coding.
 
 use std::io::{self, Write};
 

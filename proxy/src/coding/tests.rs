@@ -50,7 +50,7 @@ fn joined(parts: &[&[u8]]) -> Vec<u8> {
 fn decoded<'a>(
     codings: &[&str],
     pieces: impl IntoIterator<Item = &'a [u8]>,
-) -> (Vec<u8>, Progress) {
+) -> (Vec<u8>, DecodeProgress) {
     let mut decoder = Decoder::of(&headers(codings)).expect("known codings");
     let mut text = Vec::new();
     for piece in pieces {
@@ -99,16 +99,16 @@ fn messages_are_decoded_at_every_split() {
         for cut in [1, 2, 3, 5, 97, 4096, encoded.len()] {
             let (read, progress) = decoded(codings, encoded.chunks(cut));
             assert!(read == text, "{codings:?} cut at {cut}");
-            assert_eq!(progress, Progress::Whole, "{codings:?} cut at {cut}");
+            assert_eq!(progress, DecodeProgress::Whole, "{codings:?} cut at {cut}");
         }
         for end in [0, 1, 2, encoded.len() / 2] {
             let (read, progress) = decoded(codings, [&encoded[..end]]);
             assert!(text.starts_with(&read), "{codings:?} up to {end}");
             let plain = codings.join("").contains("identity") && encoded == text;
             let expected = if plain {
-                Progress::Whole
+                DecodeProgress::Whole
             } else {
-                Progress::Open
+                DecodeProgress::Open
             };
             assert_eq!(progress, expected, "{codings:?} up to {end}");
         }
@@ -144,7 +144,7 @@ fn flushed_text_is_decoded_at_once() {
             decoder.feed(&encoded[*fed..], |text| read.extend_from_slice(text));
             *fed = encoded.len();
             assert!(read == event, "{coding}");
-            assert_eq!(decoder.progress(), Progress::Open, "{coding}");
+            assert_eq!(decoder.progress(), DecodeProgress::Open, "{coding}");
         }
     }
 }
@@ -193,7 +193,7 @@ fn a_malformed_message_stops_the_decoder() {
             for piece in encoded.chunks(cut) {
                 decoder.feed(piece, |_| {});
             }
-            let stopped = Progress::Stopped(StopReason::Malformed);
+            let stopped = DecodeProgress::Stopped(StopReason::Malformed);
             assert_eq!(decoder.progress(), stopped, "{coding} cut at {cut}");
             decoder.feed(&zstd(&text), |_| panic!("{coding}: it goes on"));
             assert_eq!(decoder.progress(), stopped, "{coding} cut at {cut}");
@@ -216,7 +216,7 @@ fn a_decompression_bomb_is_not_decoded_to_its_end() {
             let (read, progress) = decoded(codings, encoded.chunks(cut));
             assert_eq!(
                 progress,
-                Progress::Stopped(StopReason::TooLarge),
+                DecodeProgress::Stopped(StopReason::TooLarge),
                 "{codings:?}"
             );
             let max = DECODED_BYTES_FREE + DECODED_RATIO_MAX * encoded.len() as u64;
@@ -249,7 +249,7 @@ fn random_bytes_do_not_panic() {
 
 #[test]
 fn only_decodable_codings_are_accepted_from_a_backend() {
-    for (accepted, asked) in [
+    for (accepted, sent) in [
         (&[] as &[&str], "identity"),
         (&[""], "identity"),
         (&["gzip"], "gzip"),
@@ -271,7 +271,7 @@ fn only_decodable_codings_are_accepted_from_a_backend() {
             .iter()
             .map(|value| HeaderValue::from_str(value).expect("a value"))
             .collect();
-        assert_eq!(readable(&values), asked, "{accepted:?}");
+        assert_eq!(readable(&values), sent, "{accepted:?}");
     }
 }
 
@@ -297,7 +297,7 @@ fn held_bytes_are_reported_and_bounded() {
         assert!((90_000..=100_000).contains(&read), "{coding}: {read}");
         assert_eq!(
             limited.progress(),
-            Progress::Stopped(StopReason::TooLarge),
+            DecodeProgress::Stopped(StopReason::TooLarge),
             "{coding}"
         );
     }

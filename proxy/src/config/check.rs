@@ -9,6 +9,7 @@ use percent_encoding::{AsciiSet, utf8_percent_encode};
 
 use super::raw;
 use super::{AdminApi, Config};
+use crate::exchange::EventSampling;
 use crate::http::Limits;
 use crate::route::path::{BadPath, EncodedSlash, canonical};
 use crate::settings::decode::Setting;
@@ -47,7 +48,7 @@ pub(super) fn check(file: &raw::File, diagnostics: &mut Diagnostics) -> Option<C
     let events = events(raw_events);
     let ship = ship::check(raw_events, diagnostics);
     let audit = audit(raw_events);
-    let (sampling, spans) = traces?;
+    let (trace_sampling, spans) = traces?;
     Some(Config {
         listen: listen?,
         limits: checked_limits(limits?)?,
@@ -68,7 +69,11 @@ pub(super) fn check(file: &raw::File, diagnostics: &mut Diagnostics) -> Option<C
         audit: audit?,
         spans,
         alerts: alerts?,
-        sampling,
+        trace_sampling,
+        event_sampling: EventSampling {
+            share: raw_events.sample.get()?.0,
+            slow: raw_events.slow.get()?.0,
+        },
         content: match raw_events.content.get()? {
             raw::events::Content::None => content::Mode::None,
             raw::events::Content::Hash => content::Mode::Hash,
@@ -126,10 +131,6 @@ fn events(raw: &raw::events::Events) -> Option<record::Config> {
         stdout: raw.stdout.get()?,
         file,
         environment: raw.environment.value()?.0.clone(),
-        sampling: record::sampling::Sampling {
-            share: raw.sample.get()?.0,
-            slow: raw.slow.get()?.0,
-        },
     })
 }
 

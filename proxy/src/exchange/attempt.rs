@@ -1,7 +1,7 @@
 //! The attempts to get a response from a backend, and their outcomes.
 //!
-//! An outcome is noted where it happens. An attempt that was dropped before it had one was abandoned: the
-//! client left, or the request ended otherwise through no fault of the backend.
+//! An outcome is recorded where it occurs. An attempt that was dropped without one was abandoned: the client left, or
+//! the request ended otherwise through no fault of the backend.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,7 +28,7 @@ pub struct Attempt {
     /// The id of its span; `None` where none is recorded.
     pub span_id: Option<[u8; 8]>,
     pub started: Instant,
-    /// When it had ended; `None` if it was dropped.
+    /// When it ended; `None` if it was dropped.
     pub ended: Option<Instant>,
     /// How long connecting took; `None` on a pooled connection.
     pub connect: Option<Duration>,
@@ -166,7 +166,7 @@ impl Attempt {
         }
     }
 
-    /// The attempt failed, if the code is one of a backend's failures. The first failure that is noted stays.
+    /// The attempt failed, if the code is one of a backend's failures. The first recorded failure is kept.
     pub fn fail(&mut self, code: ErrorCode) {
         if let (None | Some(AttemptOutcome::Ok), Some(outcome)) =
             (self.outcome, AttemptOutcome::of(code))

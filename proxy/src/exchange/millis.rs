@@ -1,4 +1,4 @@
-//! Durations as milliseconds with up to three decimals, as events and `Server-Timing` show them.
+//! Durations as milliseconds with up to three decimals, as in events and `Server-Timing`.
 
 use std::time::Duration;
 

@@ -40,7 +40,7 @@ impl Stage {
     }
 }
 
-/// Where the time of a request went: a stopwatch whose laps count for stages.
+/// Where the time of a request went: a stopwatch whose laps are attributed to stages.
 #[derive(Clone, Debug)]
 pub struct Timing {
     started: Instant,
@@ -81,8 +81,8 @@ impl Timing {
         self.lap_started = now;
     }
 
-    /// Notes that this much of the time was spent waiting for the client.
-    pub fn waited_for_client(&mut self, wait: Duration) {
+    /// Adds to the time spent waiting for the client.
+    pub fn add_client_wait(&mut self, wait: Duration) {
         self.client_wait += wait;
     }
 
@@ -92,7 +92,7 @@ impl Timing {
         self.spent[stage as usize]
     }
 
-    /// When the request came to the stage that it is in.
+    /// When the current stage began.
     #[must_use]
     pub fn stage_started(&self) -> Instant {
         self.lap_started

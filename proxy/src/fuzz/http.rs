@@ -1,4 +1,4 @@
-//! Heads, chunks and paths: what decides where a request ends and where it goes.
+//! Heads, chunks and paths: they decide where a request ends and where it is forwarded.
 
 use std::borrow::Cow;
 
@@ -9,10 +9,10 @@ use http::{Method, Version, header};
 use super::piece_size;
 use crate::backend::http1::response_head;
 use crate::http::framing::chunked::{Chunked, Step};
-use crate::http::http1::request::{self, Framing};
+use crate::http::http1::request::{self, RequestFraming};
 use crate::route::path::{self, EncodedSlash, folded};
 
-/// A head that is accepted is framed in one way, and is the same after it is written and parsed again.
+/// An accepted head has exactly one framing, and is the same after it is written and parsed again.
 pub fn request_head(data: &[u8]) {
     let Some((parts, framing)) = parsed(data) else {
         return;
@@ -20,9 +20,9 @@ pub fn request_head(data: &[u8]) {
     let coded = parts.headers.contains_key(header::TRANSFER_ENCODING);
     let sized = parts.headers.contains_key(header::CONTENT_LENGTH);
     match framing {
-        Framing::Bodiless => assert!(!coded && !sized),
-        Framing::Length(_) => assert!(!coded && sized),
-        Framing::Chunked => assert!(coded && !sized && parts.version == Version::HTTP_11),
+        RequestFraming::Bodiless => assert!(!coded && !sized),
+        RequestFraming::Length(_) => assert!(!coded && sized),
+        RequestFraming::Chunked => assert!(coded && !sized && parts.version == Version::HTTP_11),
     }
     let mut again = format!("{} {} {:?}\r\n", parts.method, parts.uri, parts.version).into_bytes();
     for (name, value) in &parts.headers {
@@ -40,7 +40,7 @@ pub fn request_head(data: &[u8]) {
     assert_eq!((parts.method, parts.uri), (second.method, second.uri));
 }
 
-fn parsed(head: &[u8]) -> Option<(Parts, Framing)> {
+fn parsed(head: &[u8]) -> Option<(Parts, RequestFraming)> {
     let (mut parts, ()) = http::Request::new(()).into_parts();
     let framing = request::parse(&Bytes::copy_from_slice(head), &mut parts).ok()?;
     Some((parts, framing))
@@ -105,8 +105,8 @@ fn dechunked<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Result<Dechunked, &'
     Ok(body)
 }
 
-/// A canonical path is absolute, ASCII, without empty or dot segments, and canonical; its folded form is
-/// another one only where that is announced.
+/// A canonical path is absolute, ASCII, without empty or dot segments, and canonical; its folded form
+/// differs only if `may_differ` returns true.
 pub fn path(data: &[u8]) {
     let Ok(raw) = std::str::from_utf8(data) else {
         return;

@@ -1,4 +1,4 @@
-//! JSON and event streams, read incrementally: the pieces in which they arrive must not matter.
+//! JSON and event streams, read incrementally: the result must not depend on the pieces in which they arrive.
 
 use std::time::Instant;
 
@@ -11,10 +11,10 @@ use crate::cache::canonical;
 use crate::model::ending::Ending;
 use crate::model::operation::Operation;
 use crate::model::request::{RequestFacts, RequestReader};
-use crate::model::response::{ResponseFacts, ResponseForm, ResponseFormat, ResponseReader};
-use crate::model::sse::Scanner;
+use crate::model::response::{ResponseFacts, ResponseFormat, ResponseLayout, ResponseReader};
+use crate::model::sse::SseDataReader;
 
-/// One path for each operation, and one for none.
+/// One path for each operation, and one without an operation.
 const PATHS: [&str; 12] = [
     "/v1/chat/completions",
     "/v1/responses",
@@ -30,7 +30,7 @@ const PATHS: [&str; 12] = [
     "/",
 ];
 
-/// What has a canonical text is JSON, and white space around it does not change the text.
+/// Input with a canonical text is valid JSON, and white space around it does not change the text.
 pub fn canonical_json(data: &[u8]) {
     let Ok(text) = canonical::text_of(data) else {
         return;
@@ -53,7 +53,7 @@ pub fn sse(data: &[u8]) {
 
 fn events_of<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Vec<Vec<u8>> {
     let mut events = Vec::new();
-    let mut scanner = Scanner::new();
+    let mut scanner = SseDataReader::new();
     for piece in pieces {
         scanner.feed(piece, |data| events.push(data.to_vec()));
     }
@@ -61,7 +61,7 @@ fn events_of<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Vec<Vec<u8>> {
     events
 }
 
-/// A response of a model has the same usage, ending and form in one piece and in several.
+/// A response of a model has the same usage, ending and layout in one piece and in several.
 pub fn model_response(data: &[u8]) {
     let Some((&choice, data)) = data.split_first() else {
         return;
@@ -69,33 +69,33 @@ pub fn model_response(data: &[u8]) {
     let Some((size, data)) = piece_size(data) else {
         return;
     };
-    let kind = match choice & 1 {
+    let format = match choice & 1 {
         0 => ResponseFormat::Json,
         _ => ResponseFormat::Sse,
     };
     let operation = Operation::of(PATHS[usize::from(choice >> 1) % PATHS.len()]);
     let now = crate::clock::now();
-    let whole = facts_of(kind, operation, now, data.chunks(data.len().max(1)));
-    let pieces = facts_of(kind, operation, now, data.chunks(size));
+    let whole = facts_of(format, operation, now, data.chunks(data.len().max(1)));
+    let pieces = facts_of(format, operation, now, data.chunks(size));
     assert_eq!(pieces, whole);
 }
 
 fn facts_of<'a>(
-    kind: ResponseFormat,
+    format: ResponseFormat,
     operation: Option<Operation>,
     now: Instant,
     pieces: impl Iterator<Item = &'a [u8]>,
-) -> (ResponseForm, Ending, bool, ResponseFacts) {
-    let mut reader = ResponseReader::new(kind, operation);
+) -> (ResponseLayout, Ending, bool, ResponseFacts) {
+    let mut reader = ResponseReader::new(format, operation);
     for piece in pieces {
         reader.feed(piece, now);
     }
-    let (form, ending) = (reader.form(), reader.ending());
+    let (layout, ending) = (reader.layout(), reader.ending());
     let is_successful = reader.is_successful();
-    (form, ending, is_successful, reader.finish())
+    (layout, ending, is_successful, reader.finish())
 }
 
-/// A request has the same model, stream flag and text in one piece and in several: as JSON, a form or coded.
+/// A request has the same model, stream flag and text in one piece and in several: as JSON, as a form, or compressed.
 pub fn model_request(data: &[u8]) {
     let Some((&choice, data)) = data.split_first() else {
         return;
@@ -125,7 +125,7 @@ pub fn model_request(data: &[u8]) {
         reader.finish()
     };
     let (pieces, whole) = (read(size), read(data.len().max(1)));
-    // Of a damaged coding, what is decoded before the damage depends on the pieces.
+    // How much of corrupt coded data is decoded depends on the pieces.
     if !headers.contains_key(CONTENT_ENCODING) {
         assert_eq!(pieces, whole);
     }

@@ -1,4 +1,4 @@
-//! What comes from this machine's files, and texts that go there: configuration, spool, redaction.
+//! What is read from and written to local files: configuration, spool, redacted texts.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use crate::content::redact::redacted;
 use crate::ship::dataset::Dataset;
 use crate::ship::spool::format::{self, SegmentVersion};
 
-/// A configuration is loaded, or every message about it can be printed.
+/// A configuration is loaded, or all its diagnostics can be printed.
 pub fn config(data: &[u8]) {
     const SECRET: &str = "s3cret-of-the-environment";
     let Ok(text) = std::str::from_utf8(data) else {
@@ -20,14 +20,14 @@ pub fn config(data: &[u8]) {
     }
 }
 
-/// Redaction takes any text, and replacements are short.
+/// Redaction accepts any text, and replacements are short.
 pub fn redaction(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let once = redacted(&text);
     assert!(once.len() <= 2 * text.len() + 16);
 }
 
-/// Segments of both versions and cursors, with any damage: lengths stay within the bytes, and an event that is
+/// Corrupt segments of both versions and cursors: lengths stay within the bytes, and an event that is
 /// appended is read back.
 pub fn spool(data: &[u8]) {
     let Some((number, bytes)) = data.split_first_chunk() else {

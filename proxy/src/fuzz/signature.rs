@@ -1,4 +1,4 @@
-//! Signatures and platform envelopes. Without the secret nothing is valid, whatever it looks like.
+//! Signatures and platform envelopes: without the secret, nothing is valid.
 
 use std::path::Path;
 use std::sync::LazyLock;
@@ -22,7 +22,7 @@ use crate::signature::{Request, SignatureVerdict, Verifier, sign};
 const SECRET: &str = "0d5b6c1e8f4a4c0b9e7d3a2f1c8b7a69";
 const AT_S: u64 = 1_700_000_000;
 
-/// One route for each scheme, and two for a Feishu application: with a key, and with its token alone.
+/// One route for each scheme, and two for a Feishu application: with a key, and with its token only.
 const CONFIG: &str = r#"
 backends: [{name: a, endpoints: ["http://127.0.0.1:1"]}]
 routes:
@@ -113,7 +113,7 @@ fn is_rejected(outcome: SignatureOutcome) -> bool {
     )
 }
 
-/// A body as it is, unsigned and signed, and as the plaintext of an encrypted one.
+/// The input as a body, unsigned and signed, and as the plaintext of an encrypted body.
 pub fn feishu(data: &[u8]) {
     let encrypted = encrypted(data);
     let verifiers = VERIFIERS.iter();
@@ -123,7 +123,7 @@ pub fn feishu(data: &[u8]) {
         assert!(outcome.is_some_and(is_rejected), "{route}: {outcome:?}");
         for body in [data, &encrypted] {
             let signed = check(verifier, &signed(body), body);
-            assert!(signed.is_some(), "nothing waits in this process");
+            assert!(signed.is_some(), "verification never waits in this process");
         }
     }
 }
@@ -137,7 +137,7 @@ fn signed(body: &[u8]) -> HeaderMap {
     pairs.collect()
 }
 
-/// As Feishu encrypts a body: AES-256-CBC under the hash of the key, the IV in front, in base64.
+/// Encrypts a body as Feishu does: AES-256-CBC under the hash of the key, prefixed with the IV, in base64.
 fn encrypted(plaintext: &[u8]) -> Vec<u8> {
     const IV: [u8; 16] = [7; 16];
     let key: [u8; 32] = Sha256::digest(SECRET).into();

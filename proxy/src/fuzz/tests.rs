@@ -1,4 +1,4 @@
-//! The seeds of the fuzz targets, cut and changed in simple ways, and that each target is complete.
+//! Runs the seeds of the fuzz targets, cut and changed in simple ways, and checks that each target is complete.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::TARGETS;
 
-/// Seeds are cut at up to so many places, so that large ones do not take the time of all others.
+/// At how many places a seed is cut at most, which bounds the time for large ones.
 const CUTS_MAX: usize = 64;
 
 fn folder() -> PathBuf {
@@ -24,7 +24,7 @@ fn seeds_of(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
     seeds
 }
 
-/// The input itself, its beginnings, and with one byte changed.
+/// The seed itself, its prefixes, and the seed with one byte changed.
 fn variants(seed: &[u8]) -> Vec<Vec<u8>> {
     let mut variants = vec![seed.to_vec()];
     let step = seed.len().div_ceil(CUTS_MAX).max(1);

@@ -1,4 +1,4 @@
-//! Whether weir asks the backend for the token usage of a stream whose client did not ask for it
+//! Whether weir requests the token usage of a stream whose client did not request it
 //! (`ask_usage`).
 
 use super::model_request::operation;
@@ -9,14 +9,14 @@ use crate::generation::pipeline::RoutePipeline;
 use crate::http::session::Session;
 use crate::model::operation::Operation;
 
-/// Whether weir asked for the usage, so that the chunk that reports it has to be stripped.
+/// Whether weir requested the usage, so that the chunk that reports it has to be stripped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum UsageAsked {
     Yes,
     No,
 }
 
-/// Whether the usage would be asked for, if this turns out to be a stream whose client did not ask.
+/// Whether the usage may be requested, if the request is for a stream and its client did not request it.
 pub(super) fn may_ask(pipeline: &RoutePipeline, session: &Session, exchange: &Exchange) -> bool {
     let path = exchange.path.trim_end_matches('/');
     pipeline.backend.config().ask_usage
@@ -26,8 +26,8 @@ pub(super) fn may_ask(pipeline: &RoutePipeline, session: &Session, exchange: &Ex
         && ask_usage::may_change(&session.head().headers)
 }
 
-/// Asks for the usage in the body that is forwarded, where the backend's configuration wants it and the
-/// client did not ask. The signature has been verified over the client's own bytes before.
+/// Requests the usage in the body that is forwarded, if the backend's configuration enables it and the
+/// client did not request it. The signature has been verified over the client's own bytes before.
 pub(super) fn ask(
     pipeline: &RoutePipeline,
     session: &Session,
@@ -40,7 +40,7 @@ pub(super) fn ask(
     if !exchange.model.request_stream || !may_ask(pipeline, session, exchange) {
         return UsageAsked::No;
     }
-    match ask_usage::with_usage_asked(&body.bytes) {
+    match ask_usage::with_usage_requested(&body.bytes) {
         Some(changed) => {
             body.bytes = changed;
             UsageAsked::Yes

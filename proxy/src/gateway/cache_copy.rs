@@ -7,7 +7,7 @@ use http::response::Parts;
 
 use crate::answer::copying::{CopyStored, ResponseCopy};
 use crate::cache::copy::CopyBuffer;
-use crate::cache::{CacheDecision, Key, ResponseCache};
+use crate::cache::{CacheDecision, CacheKey, ResponseCache};
 use crate::exchange::Exchange;
 use crate::generation::pipeline::RoutePipeline;
 
@@ -15,11 +15,11 @@ use crate::generation::pipeline::RoutePipeline;
 pub(super) struct CacheCopy<'a> {
     buffer: CopyBuffer,
     cache: &'a ResponseCache,
-    key: Key,
+    key: CacheKey,
 }
 
 impl<'a> CacheCopy<'a> {
-    /// An empty copy, where request and response allow to store one; the head of the response arrived at
+    /// An empty copy, if request and response allow storing one; the head of the response arrived at
     /// `received_at` (since the Unix epoch).
     pub(super) fn of(
         pipeline: &'a RoutePipeline,

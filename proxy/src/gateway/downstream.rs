@@ -11,7 +11,7 @@ use super::mode::RequestKind;
 use super::model_response::Readable;
 use super::upstream::Upstream;
 use super::{model_request, model_response, routing, tunnel};
-use crate::answer::Delivered;
+use crate::answer::ResponseOutcome;
 use crate::answer::ahead::{self, ClientLeft, ReadAhead};
 use crate::answer::copying::{CopyStored, Copying};
 use crate::answer::deliver as response;
@@ -20,8 +20,8 @@ use crate::answer::stored::{self, StoredResponse};
 use crate::answer::timeouts::ResponseTimeouts;
 use crate::answer::usage_stripper::{self, UsageStripper};
 use crate::backend::response::UpstreamResponse;
-use crate::cache::status::Status;
-use crate::cache::{CacheDecision, Stored};
+use crate::cache::status::CacheStatus;
+use crate::cache::{CacheDecision, CachedResponse};
 use crate::clock;
 use crate::coding::Decoder;
 use crate::exchange::Exchange;
@@ -29,19 +29,19 @@ use crate::http::relay::Relay;
 use crate::http::session::Session;
 use crate::model::response::{ResponseFormat, ResponseReader};
 
-/// Delivers the response, whose head had arrived at `now`. Connections that are upgraded, and messages of
-/// gRPC, may be silent for `messages_idle`.
+/// Delivers the response, whose head arrived at `now`. Upgraded connections and gRPC streams
+/// may be silent for `messages_idle`.
 pub(super) async fn deliver(
     session: &mut Session,
     exchange: &mut Exchange,
     upstream: &mut Upstream,
     messages_idle: Duration,
     now: Instant,
-) -> Delivered {
+) -> ResponseOutcome {
     if upstream.response.head.status == StatusCode::SWITCHING_PROTOCOLS {
         return tunnel::run(session, exchange, &mut upstream.response, messages_idle).await;
     }
-    upstream.relay.answered();
+    upstream.relay.response_begun();
     let stripper = usage_stripper(upstream);
     let timeouts = timeouts(upstream, messages_idle, now);
     let head = &upstream.response.head;
@@ -58,20 +58,20 @@ pub(super) async fn deliver(
         copy.as_mut(),
     );
     let (response, relay) = (&mut upstream.response, &mut upstream.relay);
-    let delivered = forward(session, exchange, response, relay, &mut filter, decision).await;
+    let outcome = forward(session, exchange, response, relay, &mut filter, decision).await;
     model_request::note_relayed(exchange, &upstream.relay);
-    model_response::note(exchange, &mut filter, delivered);
+    model_response::note(exchange, &mut filter, outcome);
     model_response::record_text(exchange, &mut filter);
-    delivered
+    outcome
 }
 
 /// Delivers a stored response, which is `age_s` seconds old.
 pub(super) async fn deliver_stored(
     session: &mut Session,
     exchange: &mut Exchange,
-    stored: &Stored,
+    stored: &CachedResponse,
     age_s: u64,
-) -> Delivered {
+) -> ResponseOutcome {
     model_response::record_stored_text(exchange, stored);
     let response = StoredResponse {
         status: stored.status,
@@ -95,7 +95,7 @@ fn filter<'a>(
     let head = &upstream.response.head;
     let Readable { decoder, kind } = readable;
     let operation = exchange.model.operation;
-    // A response that is stored has to be read, whatever the request was.
+    // A response that may be stored has to be read, whatever the request was.
     let is_read = operation.is_some() || copy.is_some();
     let usage = kind
         .filter(|_| is_read)
@@ -116,7 +116,7 @@ fn filter<'a>(
     }
 }
 
-/// How long the rest of the response is waited for.
+/// How long to wait for the rest of the response.
 fn timeouts(upstream: &Upstream, messages_idle: Duration, now: Instant) -> ResponseTimeouts {
     let config = upstream.pipeline.backend.config();
     let (idle, total) = match upstream.kind {
@@ -133,8 +133,8 @@ fn timeouts(upstream: &Upstream, messages_idle: Duration, now: Instant) -> Respo
     }
 }
 
-/// Strips the usage from a stream whose client did not ask for it, though weir did. A stream in a content
-/// coding is left as it is: weir asked for none.
+/// Strips the usage from a stream if weir requested it and the client did not. A stream in a content
+/// coding is left unchanged: weir did not accept any.
 fn usage_stripper(upstream: &mut Upstream) -> Option<UsageStripper> {
     if upstream.usage == UsageAsked::No {
         return None;
@@ -153,7 +153,7 @@ fn usage_stripper(upstream: &mut Upstream) -> Option<UsageStripper> {
     Some(UsageStripper::new())
 }
 
-/// Writes the response. Its head reports whether it has been stored, as far as that is known by then.
+/// Writes the response. Its head reports whether it has been stored, if that is known by then.
 async fn forward(
     session: &mut Session,
     exchange: &mut Exchange,
@@ -161,11 +161,11 @@ async fn forward(
     relay: &mut Relay,
     filter: &mut BodyFilter<'_>,
     decision: CacheDecision,
-) -> Delivered {
+) -> ResponseOutcome {
     let UpstreamResponse { head, body, .. } = response;
-    // A chunk that may have to be stripped is no part of the copy before the end of the stream.
+    // A chunk that may have to be stripped is not part of the copy before the end of the stream.
     if filter.copying.is_some() && filter.stripper.is_none() {
-        let kind = filter.usage.as_ref().map(|usage| usage.kind());
+        let kind = filter.usage.as_ref().map(|usage| usage.format());
         let ahead = match kind {
             Some(ResponseFormat::Json) if !exchange.model.request_stream => ReadAhead::ToTheEnd,
             _ => ReadAhead::Arrived,
@@ -176,7 +176,7 @@ async fn forward(
                 if let Some(attempt) = exchange.attempt() {
                     attempt.end(clock::now());
                 }
-                return Delivered::ClientLeft;
+                return ResponseOutcome::ClientLeft;
             }
         }
     }
@@ -186,8 +186,8 @@ async fn forward(
 /// Replaces the `Cache-Status` of a response that has been stored.
 fn note_stored(exchange: &mut Exchange, stored: CopyStored, decision: CacheDecision) {
     let status = match (stored, decision) {
-        (CopyStored::Yes, CacheDecision::LookUp(_)) => Status::MissStored,
-        (CopyStored::Yes, CacheDecision::Refresh(_)) => Status::RefreshStored,
+        (CopyStored::Yes, CacheDecision::LookUp(_)) => CacheStatus::MissStored,
+        (CopyStored::Yes, CacheDecision::Refresh(_)) => CacheStatus::RefreshStored,
         (CopyStored::No, _) | (_, CacheDecision::Bypass) => return,
     };
     let headers = &mut exchange.response_headers;

@@ -8,8 +8,8 @@ use http::HeaderValue;
 use super::Stop;
 use super::routing::{add_header, forwarded_host, query};
 use crate::backend::request_head::HeaderFilter;
-use crate::cache::status::Status;
-use crate::cache::{CacheDecision, CacheRequest, PathMatch, Stored};
+use crate::cache::status::CacheStatus;
+use crate::cache::{CacheDecision, CacheRequest, CachedResponse, PathMatch};
 use crate::clock;
 use crate::exchange::{
     CacheNote, CacheOutcome, CacheTier, Exchange, LimitOutcome, SignatureNote, SignatureOutcome,
@@ -20,13 +20,13 @@ use crate::http::budgeted_reader::BudgetedReader;
 use crate::http::session::Session;
 use crate::limit::concurrency::Permit;
 use crate::limit::{self, Decision, QuotaStatus, Subject, retry_after_s};
-use crate::model::json::Unseen;
+use crate::model::json::IgnoreAll;
 use crate::refusal::{ErrorCode, Refusal};
 use crate::route::PathPattern;
 use crate::signature::Request;
 use crate::signature::delivery::{Claim, Delivery, Fate, Repeat};
 
-/// Checks the limits by address, before anything of the body has been read.
+/// Checks the limits by address, before any of the body is read.
 pub(super) async fn admit_address(
     pipeline: &RoutePipeline,
     session: &mut Session,
@@ -62,7 +62,7 @@ fn subject<'a>(session: &'a Session, exchange: &'a Exchange) -> Subject<'a> {
     }
 }
 
-/// Reports the decision in the response headers and the exchange. Of several limits the one that is closest
+/// Reports the decision in the response headers and the exchange. Of several limits, the one that is closest
 /// to its quota is reported, or the one that rejected the request.
 fn apply_limit(
     pipeline: &RoutePipeline,
@@ -102,7 +102,7 @@ fn apply_limit(
     refusal.map_or(Ok(()), Err)
 }
 
-/// A place among the concurrent requests of the route.
+/// Acquires a permit of the route's concurrency limit.
 pub(super) fn enter(pipeline: &RoutePipeline) -> Result<Option<Permit>, Refusal> {
     let Some(concurrency) = &pipeline.concurrency else {
         return Ok(None);
@@ -116,7 +116,7 @@ pub(super) fn enter(pipeline: &RoutePipeline) -> Result<Option<Permit>, Refusal>
     }
 }
 
-/// Verifies the signature over the raw bytes. Of a platform that repeats deliveries until they are acknowledged,
+/// Verifies the signature over the raw bytes. If the platform repeats deliveries until they are acknowledged,
 /// the delivery is returned: this request then decides its outcome.
 pub(super) async fn verify(
     pipeline: &RoutePipeline,
@@ -177,8 +177,8 @@ pub(super) async fn verify(
 }
 
 /// Waits for the outcome of a delivery that another request is processing. If there is none before the platform
-/// would give up on this repeat, it is rejected with `delivery_pending`. If the delivery failed, one of the
-/// requests that wait takes it over; `None`: it was acknowledged.
+/// would give up on this redelivery, it is rejected with `delivery_pending`. If the delivery failed, one of the
+/// waiting requests takes it over. Returns `None` if it was acknowledged.
 async fn outcome_of_first(
     session: &mut Session,
     exchange: &mut Exchange,
@@ -186,7 +186,7 @@ async fn outcome_of_first(
 ) -> Result<Option<Delivery>, Stop> {
     let within = repeat.answer_within();
     let until = exchange.timing.started() + within;
-    // The wait is for the backend, and counts as its time.
+    // This is time of the backend.
     exchange.timing.enter(Stage::Backend, clock::now());
     let delivery = loop {
         let fate = tokio::select! {
@@ -214,16 +214,16 @@ fn pending(within: Duration) -> Refusal {
     Refusal::new(ErrorCode::DeliveryPending, detail).retry_after(retry_after_s(within))
 }
 
-/// What the cache has for a request.
+/// The result of a cache lookup.
 pub(super) enum Lookup {
     /// A stored response, and its age in seconds.
-    Hit(Arc<Stored>, u64),
-    /// Nothing. What the backend's response may be stored as.
+    Hit(Arc<CachedResponse>, u64),
+    /// No stored response is used. Whether, and under which key, the backend's response may be stored.
     Miss(CacheDecision),
 }
 
-/// Decides what the cache may do for a buffered request, by its head and its body; `reader` reads the body on
-/// the way, if it can. `None` where the cache has no part in it.
+/// Decides from the head and body of a buffered request what the cache may do; `reader` reads the body in
+/// the same pass, if there is one. `None` if the cache is not involved.
 pub(super) fn decide(
     pipeline: &RoutePipeline,
     session: &Session,
@@ -242,8 +242,8 @@ pub(super) fn decide(
         .as_deref()
         .or(address.as_deref())
         .unwrap_or_default();
-    let (withheld, verified) = pipeline.signature_headers(exchange);
-    let filter = HeaderFilter::new(&head.headers, withheld, pipeline.backend.config());
+    let (stripped, verified) = pipeline.signature_headers(exchange);
+    let filter = HeaderFilter::new(&head.headers, stripped, pipeline.backend.config());
     let path_match = match &pipeline.config.matching.path {
         PathPattern::Exact(path) if **path == *exchange.path => PathMatch::Exact,
         PathPattern::Exact(_) | PathPattern::Prefix(_) => PathMatch::Wildcard,
@@ -261,12 +261,12 @@ pub(super) fn decide(
         path_match,
     };
     Some(match reader {
-        Some(reader) => reader.read_by(|shown| cache.decide(&request, shown)),
-        None => cache.decide(&request, &mut Unseen),
+        Some(reader) => reader.with_visitor(|visitor| cache.decide(&request, visitor)),
+        None => cache.decide(&request, &mut IgnoreAll),
     })
 }
 
-/// Looks for a stored response, and records what became of it.
+/// Looks up a stored response, and records the result.
 pub(super) fn look_up(
     pipeline: &RoutePipeline,
     exchange: &mut Exchange,
@@ -281,10 +281,10 @@ pub(super) fn look_up(
         CacheDecision::Refresh(_) | CacheDecision::Bypass => None,
     };
     let (outcome, status) = match (&hit, &decision) {
-        (Some(_), _) => (CacheOutcome::Hit, Status::Hit),
-        (None, CacheDecision::LookUp(_)) => (CacheOutcome::Miss, Status::Miss),
-        (None, CacheDecision::Refresh(_)) => (CacheOutcome::Bypass, Status::Refresh),
-        (None, CacheDecision::Bypass) => (CacheOutcome::Bypass, Status::Bypass),
+        (Some(_), _) => (CacheOutcome::Hit, CacheStatus::Hit),
+        (None, CacheDecision::LookUp(_)) => (CacheOutcome::Miss, CacheStatus::Miss),
+        (None, CacheDecision::Refresh(_)) => (CacheOutcome::Bypass, CacheStatus::Refresh),
+        (None, CacheDecision::Bypass) => (CacheOutcome::Bypass, CacheStatus::Bypass),
     };
     let age_s = hit.as_ref().map_or(0, |hit| hit.response.age_s(now));
     exchange.cache = Some(CacheNote {

@@ -23,12 +23,12 @@ use crate::signature::delivery::Delivery;
 /// The body of a request on its way to the backend.
 pub(super) enum InboundBody {
     Buffered(Body),
-    /// Still to come.
+    /// It has not been read yet.
     PassThrough,
 }
 
 impl InboundBody {
-    /// The whole body, where it is buffered.
+    /// The whole body, if it is buffered.
     pub(super) fn buffered(&self) -> Option<&[u8]> {
         match self {
             InboundBody::Buffered(body) => Some(&body.bytes),
@@ -36,7 +36,7 @@ impl InboundBody {
         }
     }
 
-    /// The bytes that have been read: none of a body that is passed through.
+    /// The bytes that have been read: none for a pass-through body.
     pub(super) fn bytes(&self) -> &[u8] {
         self.buffered().unwrap_or_default()
     }
@@ -49,7 +49,7 @@ impl InboundBody {
     }
 }
 
-/// Reads the body whole, unless it is passed through.
+/// Reads the whole body, unless it is passed through.
 pub(super) async fn read(
     pipeline: &RoutePipeline,
     kind: RequestKind,
@@ -67,18 +67,18 @@ pub(super) async fn read(
     let since = clock::now();
     let read = body::read(session, route.body_bytes, route.body_timeout, budget).await;
     if read.is_err() {
-        // Whatever was wrong with it, the time went into waiting for the client.
+        // Whatever the error was, the time was spent waiting for the client.
         let waited = clock::now().saturating_duration_since(since);
-        exchange.timing.waited_for_client(waited);
+        exchange.timing.add_client_wait(waited);
     }
     let body = read?;
     exchange.request_body_bytes = body.bytes.len() as u64;
-    exchange.timing.waited_for_client(body.client_wait);
+    exchange.timing.add_client_wait(body.client_wait);
     Ok(InboundBody::Buffered(body))
 }
 
-/// The body as the backend gets it, and the relay that attends to the client meanwhile. `reader` reads a
-/// body that is passed through. Messages of gRPC may be `messages_idle` apart.
+/// The body for the backend, and the relay that attends to the client meanwhile. `reader` reads a
+/// pass-through body. gRPC messages may be `messages_idle` apart.
 pub(super) async fn forward(
     pipeline: &RoutePipeline,
     kind: RequestKind,
@@ -99,7 +99,7 @@ pub(super) async fn forward(
             if session.expects_continue() && session.write_continue().await.is_err() {
                 return Err(Stop::ClientLeft);
             }
-            let (pieces, body) = RequestBody::passed_through(session.announced_bytes());
+            let (pieces, body) = RequestBody::pass_through(session.announced_bytes());
             let bounds = bounds(pipeline, kind, messages_idle);
             return Ok((body, Relay::open(pieces, bounds, trailing, reader, now)));
         }
@@ -107,8 +107,8 @@ pub(super) async fn forward(
     Ok((RequestBody::whole(bytes), Relay::whole(trailing, now)))
 }
 
-/// Lets a platform's delivery outlive its client: once the backend has been sent all of it, the request is
-/// completed though the client leaves.
+/// Lets a platform's delivery outlive its client: once the whole request has been sent to the backend, it is
+/// completed even if the client disconnects.
 pub(super) fn outlive_client(
     delivery: Option<&Delivery>,
     body: RequestBody,
@@ -118,9 +118,9 @@ pub(super) fn outlive_client(
     if delivery.is_none() {
         return body;
     }
-    let (tell, sent) = oneshot::channel();
+    let (notify, sent) = oneshot::channel();
     session.detach_when_sent(sent, connection);
-    body.notifying(tell)
+    body.notifying(notify)
 }
 
 fn bounds(pipeline: &RoutePipeline, kind: RequestKind, messages_idle: Duration) -> RelayLimits {

@@ -42,7 +42,7 @@ fn expose_occupancy(
         set(&buffered_bytes, occupancy.buffered_bytes);
         for route in &occupancy.routes {
             for (family, value) in [(&limit_keys, route.limit_keys), (&in_use, route.in_use)] {
-                // The tests of the catalog rule out a series that cannot be made.
+                // The tests of the catalog ensure that every series can be created.
                 if let (Some(value), Ok(series)) = (value, family.series(&[&route.route])) {
                     set(&series, value);
                 }
@@ -57,7 +57,7 @@ fn expose_replay_dropped(
     read: impl Fn() -> u64 + Send + Sync + 'static,
 ) -> Result<()> {
     let counter = metrics.counter(catalog::REPLAY_DROPPED)?.series(&[])?;
-    // How many the counter has: two scrapes at once must not add the same twice.
+    // What has been added to the counter: concurrent scrapes must not add the same entries twice.
     let counted = AtomicU64::new(0);
     metrics.on_scrape(move || {
         let now = read();
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn gauges_go_up_and_down() {
+    fn gauges_follow_the_occupancy() {
         let metrics = Metrics::new().expect("metrics");
         let in_flight = in_flight(&metrics).expect("a gauge");
         let one = InUse::count(&in_flight);

@@ -1,11 +1,11 @@
-//! How a request is carried: the kind of its exchange with the backend, and what becomes of its body.
+//! The kind of an exchange with the backend, and whether its request body is buffered or passed through.
 
 use http::{HeaderMap, header};
 
 use crate::generation::pipeline::RoutePipeline;
 use crate::http::session::Session;
 
-/// A body up to this size is buffered also where no stage reads it: that is cheaper than passing it through.
+/// A body up to this size is buffered even if no stage reads it: that is cheaper than passing it through.
 const ALWAYS_BUFFERED_BYTES: u64 = 64 * 1024;
 
 /// The kind of exchange that a request begins.
@@ -15,11 +15,11 @@ pub(crate) enum RequestKind {
     Plain,
     /// gRPC: messages in both directions over HTTP/2.
     Grpc,
-    /// The client asks for another protocol, such as WebSocket.
+    /// The client requests another protocol, such as WebSocket.
     Upgrade,
 }
 
-/// What becomes of the body of a request.
+/// How the body of a request is forwarded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BodyMode {
     /// Read whole before anything is forwarded.
@@ -30,7 +30,7 @@ pub(crate) enum BodyMode {
 
 impl RoutePipeline {
     /// The kind of exchange that a request begins. weir cannot read the protocol of an upgraded connection:
-    /// where a stage has to read the body, only a request without one can be upgraded.
+    /// if a stage has to read the body, only a request without one can be upgraded.
     pub(crate) fn kind(&self, session: &Session) -> RequestKind {
         if session.upgrade().is_some() && (!self.verifies_body() || has_no_body(session)) {
             return RequestKind::Upgrade;
@@ -42,7 +42,7 @@ impl RoutePipeline {
         }
     }
 
-    /// A body is passed through where no stage of this pipeline reads it, unless it is small enough for
+    /// A body is passed through if no stage of this pipeline reads it, unless it is small enough for
     /// buffering to be cheaper.
     pub(crate) fn body_mode(&self, kind: RequestKind, session: &Session) -> BodyMode {
         match kind {

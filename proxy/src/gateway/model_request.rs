@@ -1,5 +1,5 @@
-//! What is read of the request of a model call (model, stream, text), and what is recorded of its text:
-//! all at once from a buffered body, piece by piece from one that is passed through.
+//! Reads the request of a model call (model, stream, text) and records its text:
+//! at once from a buffered body, piece by piece from a pass-through body.
 
 use std::sync::Arc;
 
@@ -20,30 +20,30 @@ use crate::model::request::{RequestFacts, RequestReader};
 use crate::refusal::Refusal;
 use crate::route::path::folded;
 
-/// What became of the body of a request at the cache stage.
-pub(super) struct Read {
-    /// What the cache may do; `None` where it has no part in the request.
+/// The state of a request after the first read of its body.
+pub(super) struct RequestReading {
+    /// What the cache may do; `None` if it is not involved.
     pub(super) decision: Option<CacheDecision>,
-    /// Has more to read: a large body, or one that is passed through.
+    /// The reader, if there is more to read: of a large body, or a pass-through body.
     pub(super) reader: Option<Box<BudgetedReader>>,
 }
 
-/// Reads which model is asked to do what, and what the cache may do, in one pass over the body. No future is
-/// made larger by what that needs.
+/// Reads the model call, and decides what the cache may do, in one pass over the body. This is not async, so
+/// that its local variables do not enlarge the future of the request.
 pub(super) fn read(
     pipeline: &RoutePipeline,
     exchange: &mut Exchange,
     session: &mut Session,
     buffered: Option<&[u8]>,
     budget: &Arc<Budget>,
-) -> Result<Read, Refusal> {
+) -> Result<RequestReading, Refusal> {
     let mut reader = reader(pipeline, exchange, session, buffered, budget);
     let decision = guards::decide(pipeline, session, exchange, buffered, reader.as_mut());
     let reader = match (reader, buffered) {
         (Some(reader), Some(body)) => read_first(exchange, reader, body)?,
         (reader, _) => reader.map(Box::new),
     };
-    Ok(Read { decision, reader })
+    Ok(RequestReading { decision, reader })
 }
 
 fn reader(
@@ -61,18 +61,18 @@ fn reader(
     exchange.model.operation = Some(operation);
     let headers = &session.head().headers;
     let reader = RequestReader::of(operation, &exchange.path, headers);
-    // A decoded body is bounded as the body itself is.
+    // A decoded body has the same size limit as the body itself.
     let reader = reader.within(pipeline.config.body_bytes);
     Some(BudgetedReader::new(reader, budget))
 }
 
-/// Reads a body of usual size, unless the cache has done so for its key.
+/// Reads a body of the usual size, unless the cache has read it for its key.
 fn read_first(
     exchange: &mut Exchange,
     mut reader: BudgetedReader,
     body: &[u8],
 ) -> Result<Option<Box<BudgetedReader>>, Refusal> {
-    if !reader.is_over() {
+    if !reader.is_complete() {
         let (first, rest) = body.split_at(body.len().min(PIECE_BYTES));
         reader.feed(first)?;
         if !rest.is_empty() {
@@ -96,7 +96,7 @@ pub(super) async fn read_rest(
         return Ok(None);
     };
     for piece in body.chunks(PIECE_BYTES).skip(1) {
-        // A large body must not hold up the other requests of this worker.
+        // A large body must not delay the other requests of this worker.
         tokio::task::yield_now().await;
         reader.feed(piece)?;
     }
@@ -104,11 +104,11 @@ pub(super) async fn read_rest(
     Ok(None)
 }
 
-/// Notes how much of a passed-through body has been forwarded, and what has been read of it.
+/// Notes how much of a pass-through body has been forwarded, and what it has stated.
 pub(super) fn note_relayed(exchange: &mut Exchange, relay: &Relay) {
     exchange.request_body_bytes = exchange.request_body_bytes.max(relay.bytes());
-    if let Some(question) = relay.facts() {
-        note(exchange, question);
+    if let Some(facts) = relay.facts() {
+        note(exchange, facts);
     }
 }
 
@@ -118,8 +118,8 @@ fn note(exchange: &mut Exchange, read: RequestFacts) {
     exchange.model.request_text = read.text;
 }
 
-/// The model operation that a request asks for, also where only a lenient backend would take its path for
-/// one.
+/// The model operation of a request, even if only a lenient backend would treat its path as that of
+/// an operation.
 pub(super) fn operation(exchange: &Exchange) -> Option<Operation> {
     if exchange.method != Method::POST {
         return None;
@@ -131,7 +131,7 @@ pub(super) fn operation(exchange: &Exchange) -> Option<Operation> {
     })
 }
 
-/// Records the text of a request as `events.content` asks.
+/// Records the text of a request according to `events.content`.
 pub(super) fn record_text(exchange: &mut Exchange, mode: Mode, headers: &HeaderMap, body: &[u8]) {
     if mode != Mode::None {
         let input = mode.keep(&text(headers, body));

@@ -1,27 +1,27 @@
-//! What is read of a response on its way: the tokens, timing and failure of a model call, and what is
+//! What a response states about a model call (tokens, timing, failure), and what is
 //! recorded of its text.
 
 use http::StatusCode;
 use http::header;
 use http::response::Parts;
 
-use crate::answer::Delivered;
+use crate::answer::ResponseOutcome;
 use crate::answer::filter::BodyFilter;
 use crate::answer::text::ResponseText;
-use crate::cache::Stored;
+use crate::cache::CachedResponse;
 use crate::coding::Decoder;
 use crate::exchange::Exchange;
 use crate::model::ending::Ending;
 use crate::model::estimate;
-use crate::model::operation::{Operation, Yields};
+use crate::model::operation::{Operation, OperationOutput};
 use crate::model::response::{Completeness, ResponseFacts, ResponseFormat};
 use crate::refusal::ErrorCode;
 
 /// How a response can be read.
 pub(super) struct Readable {
-    /// `None` where it has a content coding that weir cannot decode.
+    /// `None` if weir cannot decode its content coding.
     pub(super) decoder: Option<Decoder>,
-    /// Its format, if it is one of a model's response.
+    /// Its format, if it is that of a model's response.
     pub(super) kind: Option<ResponseFormat>,
 }
 
@@ -40,20 +40,20 @@ fn kind(exchange: &Exchange, head: &Parts) -> Option<ResponseFormat> {
         return None;
     }
     let content_type = head.headers.get(header::CONTENT_TYPE);
-    match exchange.model.operation.map(Operation::yields) {
-        Some(Yields::Other) => ResponseFormat::by_name(content_type?),
+    match exchange.model.operation.map(Operation::output) {
+        Some(OperationOutput::Other) => ResponseFormat::by_name(content_type?),
         _ => ResponseFormat::of_response(content_type),
     }
 }
 
-/// The reader of the response's text, where some of it is recorded.
+/// The reader of the response's text, if the text is recorded.
 pub(super) fn text_reader(exchange: &Exchange, head: &Parts) -> Option<ResponseText> {
     exchange.content.as_ref()?;
     let kind = ResponseFormat::of(head.headers.get(header::CONTENT_TYPE)?)?;
     Some(ResponseText::new(kind))
 }
 
-/// Records the text of a backend's response as `events.content` asks.
+/// Records the text of a backend's response according to `events.content`.
 pub(super) fn record_text(exchange: &mut Exchange, filter: &mut BodyFilter<'_>) {
     let text = filter.text.take().map(ResponseText::finish);
     if let (Some(content), Some(text)) = (&mut exchange.content, text) {
@@ -61,8 +61,8 @@ pub(super) fn record_text(exchange: &mut Exchange, filter: &mut BodyFilter<'_>) 
     }
 }
 
-/// Records the text of a stored response as `events.content` asks.
-pub(super) fn record_stored_text(exchange: &mut Exchange, stored: &Stored) {
+/// Records the text of a stored response according to `events.content`.
+pub(super) fn record_stored_text(exchange: &mut Exchange, stored: &CachedResponse) {
     let kind = match exchange.model.request_stream {
         true => ResponseFormat::Sse,
         false => ResponseFormat::Json,
@@ -74,10 +74,10 @@ pub(super) fn record_stored_text(exchange: &mut Exchange, stored: &Stored) {
     }
 }
 
-/// Notes what the response reported of the model call, and whether it failed by its own words: an error
-/// inside a 200 (`upstream_error`), or a stream without its end (`upstream_incomplete`). A response that the
-/// client did not read to the end may have had one.
-pub(super) fn note(exchange: &mut Exchange, filter: &mut BodyFilter<'_>, delivered: Delivered) {
+/// Notes what the response reported about the model call, and whether the response itself is a failure: an error
+/// inside a 200 (`upstream_error`), or a stream without its end (`upstream_incomplete`). If the client did not
+/// read a response to its end, it is not known whether it was incomplete.
+pub(super) fn note(exchange: &mut Exchange, filter: &mut BodyFilter<'_>, outcome: ResponseOutcome) {
     let Some(reader) = filter.usage.take() else {
         return;
     };
@@ -87,11 +87,12 @@ pub(super) fn note(exchange: &mut Exchange, filter: &mut BodyFilter<'_>, deliver
     let read = reader.finish();
     if read.ending == Ending::Failed {
         exchange.fail(ErrorCode::UpstreamError);
-    } else if delivered == Delivered::Whole && is_incomplete(operation, &read, exchange.status) {
+    } else if outcome == ResponseOutcome::Whole && is_incomplete(operation, &read, exchange.status)
+    {
         exchange.fail(ErrorCode::UpstreamIncomplete);
     }
     let model = &mut exchange.model;
-    let is_estimable = read.is_estimable || operation.yields() != Yields::Text;
+    let is_estimable = read.is_estimable || operation.output() != OperationOutput::Text;
     model.usage = match read.usage.is_empty() && is_estimable {
         true => estimate::usage(operation, read.ending, &model.request_text, &read.text),
         false => read.usage,
@@ -108,17 +109,17 @@ pub(super) fn note(exchange: &mut Exchange, filter: &mut BodyFilter<'_>, deliver
     };
 }
 
-/// Whether a response whose framing is complete lacks its own end, or the content that it should have.
+/// Whether a response with a complete framing lacks its terminal event, or the content that it should have.
 fn is_incomplete(operation: Operation, read: &ResponseFacts, status: u16) -> bool {
     let lacks_end = read.ending == Ending::Open;
-    match operation.yields() {
-        Yields::Text if read.ending == Ending::Terminal => false,
-        Yields::Text => match read.completeness {
+    match operation.output() {
+        OperationOutput::Text if read.ending == Ending::Terminal => false,
+        OperationOutput::Text => match read.completeness {
             Completeness::Complete => lacks_end,
             Completeness::Empty => status == StatusCode::OK.as_u16(),
             Completeness::NoEvents | Completeness::Truncated => true,
         },
-        Yields::Other => lacks_end,
-        Yields::Results | Yields::Figures => false,
+        OperationOutput::Other => lacks_end,
+        OperationOutput::Results | OperationOutput::TokenCount => false,
     }
 }

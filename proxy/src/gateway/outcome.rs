@@ -1,8 +1,8 @@
-//! How a request ended: why it was stopped, what its exchange records, what becomes of its connection.
+//! How a request ended: why it was stopped, what its exchange records, and whether its connection can be reused.
 
-use crate::answer::Delivered;
+use crate::answer::ResponseOutcome;
 use crate::answer::local::LocalResponse;
-use crate::body::Unread;
+use crate::body::BodyFailure;
 use crate::clock;
 use crate::exchange::{ClientEnd, Exchange};
 use crate::http::session::Session;
@@ -11,27 +11,27 @@ use crate::signature::PlatformAnswer;
 
 /// How the serving of a request ended, for the owner of its connection.
 pub(crate) enum Served {
-    /// The response is complete: the connection can be used again.
+    /// The response is complete: the connection can be reused.
     Whole,
     /// The response is complete, but the request has not been read to its end: the connection lingers, then
     /// closes.
     Refused,
-    /// The client left, or the response was cut short: the connection closes at once.
+    /// The client disconnected, or the response was cut short: the connection closes at once.
     Broken,
 }
 
-/// Why a request did not come to the end of the pipeline.
+/// Why a request did not reach the end of the pipeline.
 pub(crate) enum Stop {
     Refused(Refusal),
-    /// A platform's own request, answered here.
+    /// A platform's own request, to which weir responds itself.
     Platform(PlatformAnswer),
-    /// `OPTIONS *`, for weir as a whole: the methods that it serves.
+    /// `OPTIONS *`, which concerns weir as a whole: the methods that it serves.
     ServerOptions(String),
     ClientLeft,
 }
 
 impl Stop {
-    /// The response to the client; `None` if it left.
+    /// The response to the client; `None` if it has disconnected.
     pub(super) fn into_response(self) -> Option<LocalResponse> {
         match self {
             Stop::Refused(refusal) => Some(LocalResponse::Refusal(refusal)),
@@ -52,17 +52,17 @@ impl From<Refusal> for Stop {
     }
 }
 
-impl From<Unread> for Stop {
-    fn from(unread: Unread) -> Self {
-        match unread {
-            Unread::Refused(refusal) => Stop::Refused(refusal),
-            Unread::ClientLeft => Stop::ClientLeft,
+impl From<BodyFailure> for Stop {
+    fn from(failure: BodyFailure) -> Self {
+        match failure {
+            BodyFailure::Refused(refusal) => Stop::Refused(refusal),
+            BodyFailure::ClientLeft => Stop::ClientLeft,
         }
     }
 }
 
-/// Whether the client may still send bytes of this request, which must not be taken for the next one. After
-/// some errors nobody knows where the request ends.
+/// Whether the client may still send bytes of this request, which must not be mistaken for the next one. After
+/// some errors, the end of the request is unknown.
 pub(super) fn is_unread(session: &mut Session, code: Option<ErrorCode>) -> bool {
     !session.is_body_done()
         || matches!(
@@ -71,25 +71,29 @@ pub(super) fn is_unread(session: &mut Session, code: Option<ErrorCode>) -> bool 
         )
 }
 
-/// Whether a platform's delivery need not be repeated. Platforms read no more of a response than its status,
-/// so the content of its body does not count; that it was complete does.
-pub(super) fn is_taken(delivered: Delivered, status: u16) -> bool {
-    let is_whole = match delivered {
-        Delivered::Whole | Delivered::LeftAtEnd => true,
-        Delivered::CutShort | Delivered::ClientLeft => false,
+/// Whether a platform's delivery does not have to be repeated. Platforms read only the status of a response,
+/// so the content of its body does not matter; it must be complete.
+pub(super) fn is_taken(outcome: ResponseOutcome, status: u16) -> bool {
+    let is_whole = match outcome {
+        ResponseOutcome::Whole | ResponseOutcome::LeftAtEnd => true,
+        ResponseOutcome::CutShort | ResponseOutcome::ClientLeft => false,
     };
     is_whole && (200..300).contains(&status)
 }
 
 /// Notes the end of the request and its outcome. Once the head of a response has been written, its status
-/// stands, whatever the client does then.
-pub(super) fn finish(session: &Session, exchange: &mut Exchange, delivered: Delivered) -> Served {
+/// is final, whatever the client does afterwards.
+pub(super) fn finish(
+    session: &Session,
+    exchange: &mut Exchange,
+    outcome: ResponseOutcome,
+) -> Served {
     exchange.finish(clock::now());
-    match delivered {
-        Delivered::Whole => Served::Whole,
-        Delivered::CutShort | Delivered::LeftAtEnd => Served::Broken,
-        Delivered::ClientLeft => {
-            match session.has_begun_answer() {
+    match outcome {
+        ResponseOutcome::Whole => Served::Whole,
+        ResponseOutcome::CutShort | ResponseOutcome::LeftAtEnd => Served::Broken,
+        ResponseOutcome::ClientLeft => {
+            match session.has_begun_response() {
                 true => exchange.client = ClientEnd::Aborted,
                 false => {
                     exchange.response_body_bytes = 0;

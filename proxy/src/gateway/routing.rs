@@ -18,7 +18,7 @@ use crate::refusal::{ErrorCode, Refusal};
 use crate::route::guard::Guarded;
 use crate::route::path::EncodedSlash;
 use crate::route::{RouteMatch, address, path};
-use crate::trace::{Sampling, TraceContext};
+use crate::trace::TraceContext;
 
 impl Gateway {
     /// Finds route, platform, client address and trace.
@@ -30,7 +30,7 @@ impl Gateway {
         connection: &Connection,
     ) -> Result<Arc<RoutePipeline>, Stop> {
         let head = session.head();
-        note_head(exchange, head, connection, &generation.sampling);
+        note_head(exchange, head, connection, generation);
         exchange.client_ip = address::client(
             connection.peer,
             &head.headers,
@@ -80,7 +80,7 @@ fn find(generation: &Generation, exchange: &Exchange) -> Result<usize, Refusal> 
     }
 }
 
-/// Whether the path looks like one of a stricter route, which then guards it.
+/// Whether the path is a variant of a stricter route's path, which then guards it.
 fn guard(generation: &Generation, found: usize, exchange: &Exchange) -> Result<Guarded, Refusal> {
     let table = &generation.table;
     let (path, address) = (&exchange.path, exchange.client_ip);
@@ -90,7 +90,7 @@ fn guard(generation: &Generation, found: usize, exchange: &Exchange) -> Result<G
     }
 }
 
-/// The pipeline of a route, if the client's address may use it.
+/// The pipeline of a route, if it allows the client's address.
 fn enter(
     generation: &Generation,
     position: usize,
@@ -114,17 +114,22 @@ fn method_not_allowed(allow: String) -> Refusal {
     refusal
 }
 
-/// Notes what needs no validation: method, version, user agent, trace.
-fn note_head(exchange: &mut Exchange, head: &Parts, connection: &Connection, sampling: &Sampling) {
+/// Notes what does not need validation: method, version, user agent, trace.
+fn note_head(
+    exchange: &mut Exchange,
+    head: &Parts,
+    connection: &Connection,
+    generation: &Generation,
+) {
     exchange.method = head.method.clone();
     exchange.version = head.version;
     exchange.user_agent = head.headers.get(header::USER_AGENT).cloned();
     exchange.scheme = connection.scheme;
-    exchange.trace = TraceContext::of_request(&head.headers, sampling, &mut random::fill);
+    note_sampling(exchange, &head.headers, generation);
 }
 
-/// Notes what is known of a head that is incomplete: method and path, if the request line has arrived.
-pub(super) fn parse_request_line(exchange: &mut Exchange, bytes: &[u8], sampling: &Sampling) {
+/// Notes what is known about an incomplete head: method and path, if the request line has arrived.
+pub(super) fn parse_request_line(exchange: &mut Exchange, bytes: &[u8], generation: &Generation) {
     let line = bytes
         .split(|byte| *byte == b'\r')
         .next()
@@ -142,10 +147,17 @@ pub(super) fn parse_request_line(exchange: &mut Exchange, bytes: &[u8], sampling
         let path = path::canonical(path, EncodedSlash::Keep);
         exchange.path = path.map(Into::into).unwrap_or_default();
     }
-    exchange.trace = TraceContext::of_request(&HeaderMap::new(), sampling, &mut random::fill);
+    note_sampling(exchange, &HeaderMap::new(), generation);
 }
 
-/// Exactly one valid host (RFC 9112, section 3.2); HTTP/1.0 may have none.
+/// Notes the trace, and which sampling of events applies: that of the generation which the request met.
+fn note_sampling(exchange: &mut Exchange, headers: &HeaderMap, generation: &Generation) {
+    exchange.event_sampling = generation.event_sampling;
+    exchange.trace =
+        TraceContext::of_request(headers, &generation.trace_sampling, &mut random::fill);
+}
+
+/// The host of a request, which must be exactly one (RFC 9112, section 3.2); HTTP/1.0 may have none.
 fn host(head: &Parts) -> Result<Option<&str>, Refusal> {
     let invalid = |what: &str| Err(Refusal::new(ErrorCode::BadRequest, what));
     let mut named = head.headers.get_all(header::HOST).iter();
@@ -206,7 +218,7 @@ fn without_port(host: &str) -> &str {
     }
 }
 
-/// The size of an HTTP/2 head, as RFC 9113, section 6.5.2, counts it.
+/// The size of an HTTP/2 head, counted as in RFC 9113, section 6.5.2.
 fn head_bytes(headers: &HeaderMap) -> usize {
     headers
         .iter()
@@ -214,8 +226,8 @@ fn head_bytes(headers: &HeaderMap) -> usize {
         .sum()
 }
 
-/// Rejects fields that RFC 9113, section 8.2.1, calls malformed and that pingora lets through: over HTTP/1
-/// they would be other fields, which is request smuggling.
+/// Rejects fields that RFC 9113, section 8.2.1, defines as malformed and that pingora accepts: over HTTP/1
+/// they would become other fields, which is request smuggling.
 fn check_fields(headers: &HeaderMap) -> Result<(), Refusal> {
     let invalid = |what: &str| Err(Refusal::new(ErrorCode::BadRequest, what));
     for (name, value) in headers {
@@ -247,7 +259,7 @@ fn canonical_path(head: &Parts, slash: EncodedSlash) -> Result<Box<str>, Refusal
         .map_err(|error| Refusal::new(ErrorCode::BadRequest, error.to_string()))
 }
 
-/// The host that the backend gets as `X-Forwarded-Host`.
+/// The host that is sent to the backend as `X-Forwarded-Host`.
 pub(super) fn forwarded_host<'a>(
     head: &'a Parts,
     exchange: &'a Exchange,

@@ -6,7 +6,7 @@ fn future_bytes<'a, F>(
     size_of::<F>()
 }
 
-/// Every request in flight holds one, for as long as its response takes.
+/// Every request in flight holds this future until its response ends.
 #[test]
 fn the_future_of_a_request_is_bounded() {
     let bytes = future_bytes(Gateway::serve);

@@ -1,4 +1,4 @@
-//! After a 101 Switching Protocols: copies bytes in both directions, of a protocol that weir does not speak,
+//! A tunnel after 101 Switching Protocols: copies bytes of a protocol that weir does not speak in both directions,
 //! until one side closes or both are silent for too long.
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use crate::answer::{Delivered, head};
+use crate::answer::{ResponseOutcome, head};
 use crate::backend::response::UpstreamResponse;
 use crate::clock;
 use crate::exchange::Exchange;
@@ -20,7 +20,7 @@ const READ_BYTES: usize = 8 * 1024;
 /// How long the backend may still send once the client has closed its side.
 const AFTER_CLIENT_CLOSED: Duration = Duration::from_secs(30);
 
-/// The bytes copied, and when the last were: milliseconds since the beginning.
+/// How many bytes have been copied, and when the last ones were, in milliseconds since the beginning.
 struct Traffic {
     begun: Instant,
     moved_ms: AtomicU64,
@@ -76,24 +76,24 @@ pub(super) async fn run(
     exchange: &mut Exchange,
     response: &mut UpstreamResponse,
     idle: Duration,
-) -> Delivered {
+) -> ResponseOutcome {
     let head = head::of_upgrade(&response.head.headers, exchange);
     let Some(tunnel) = response.take_tunnel().await else {
         exchange.status = ErrorCode::UpstreamReset.status().as_u16();
         exchange.fail(ErrorCode::UpstreamReset);
-        return Delivered::CutShort;
+        return ResponseOutcome::CutShort;
     };
-    // What both sides send from here on says nothing about the attempt.
+    // The attempt has succeeded, whatever both sides send from here on.
     if let Some(attempt) = exchange.attempt() {
         attempt.mark_ok();
     }
     exchange.status = head.status.as_u16();
-    session.close_after_answer();
+    session.close_after_response();
     if session.write_bare_head(head).await.is_err() {
-        return Delivered::ClientLeft;
+        return ResponseOutcome::ClientLeft;
     }
     let Some((client, ahead)) = session.tunnel() else {
-        return Delivered::CutShort;
+        return ResponseOutcome::CutShort;
     };
     let traffic = Traffic::begin(clock::now());
     let mut backend = tunnel.stream;
@@ -106,18 +106,18 @@ pub(super) async fn run(
         idle,
     )
     .await;
-    // None of it is weir's time.
+    // None of this is weir's own time.
     let took = clock::now().saturating_duration_since(begun);
-    exchange.timing.waited_for_client(took);
+    exchange.timing.add_client_wait(took);
     exchange.request_body_bytes += traffic.to_backend_bytes.into_inner();
     exchange.response_body_bytes += traffic.to_client_bytes.into_inner();
     match end {
-        TunnelEnd::Closed => Delivered::Whole,
-        TunnelEnd::Broken | TunnelEnd::Silent => Delivered::CutShort,
+        TunnelEnd::Closed => ResponseOutcome::Whole,
+        TunnelEnd::Broken | TunnelEnd::Silent => ResponseOutcome::CutShort,
     }
 }
 
-/// Copies bytes both ways; `arrived` is what each side, the client first, has sent already.
+/// Copies bytes in both directions; `arrived` is what the client and the backend have sent already.
 async fn copy_both_ways(
     client: &mut (impl AsyncRead + AsyncWrite + Unpin),
     backend: &mut (impl AsyncRead + AsyncWrite + Unpin),
@@ -168,7 +168,7 @@ enum ClosedBy {
     Backend,
 }
 
-/// Copies one direction to its end, and closes the other side's then.
+/// Copies one direction to its end, and then closes it towards the other side.
 async fn copy(
     from: &mut (impl AsyncRead + Unpin),
     to: &mut (impl AsyncWrite + Unpin),

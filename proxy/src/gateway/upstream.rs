@@ -1,4 +1,4 @@
-//! The backend stage of the gateway: asks a backend until the head of a response has arrived that can be
+//! The backend stage of the gateway: calls a backend until the head of a response has arrived that can be
 //! forwarded.
 //!
 //! Nothing but informational (1xx) responses has been written to the client by then, so an attempt that
@@ -19,7 +19,7 @@ use crate::answer::framing::{self, ResponseFraming, Upgrade};
 use crate::answer::head;
 use crate::backend::Endpoint;
 use crate::backend::client::CallDeadline;
-use crate::backend::connector::Protocol;
+use crate::backend::connector::UpstreamProtocol;
 use crate::backend::informational::InformationalResponses;
 use crate::backend::request_body::RequestBody;
 use crate::backend::request_head::{self, AddedHeaders, Encodings};
@@ -38,7 +38,7 @@ use crate::route::address;
 /// A deadline that never comes.
 const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// A call of a backend, apart from the head and the body of its request.
+/// A call to a backend, apart from the head and the body of its request.
 pub(super) struct Call<'a> {
     pub(super) connection: &'a Connection,
     pub(super) kind: RequestKind,
@@ -46,21 +46,21 @@ pub(super) struct Call<'a> {
     pub(super) usage: UsageAsked,
 }
 
-/// A backend's response whose head has arrived, with all that its delivery needs.
+/// A backend's response whose head has arrived, with everything that is needed to deliver it.
 pub(super) struct Upstream {
     pub(super) pipeline: Arc<RoutePipeline>,
     pub(super) kind: RequestKind,
     pub(super) started_at: Instant,
     pub(super) usage: UsageAsked,
-    /// How the response may be stored.
+    /// Whether and how the response may be stored.
     pub(super) decision: CacheDecision,
     pub(super) response: UpstreamResponse,
     pub(super) framing: ResponseFraming,
     pub(super) relay: Relay,
 }
 
-/// Asks the backend, and attends to the client meanwhile. The response can be forwarded.
-pub(super) async fn ask(
+/// Calls the backend, and attends to the client meanwhile. The response that it returns can be forwarded.
+pub(super) async fn call(
     pipeline: &RoutePipeline,
     session: &mut Session,
     exchange: &mut Exchange,
@@ -150,21 +150,21 @@ async fn attempt(
     let first_byte = backend.first_byte_timeout();
     let deadline = CallDeadline {
         started_at: call.started_at,
-        // While the body is being sent, its own bounds hold.
+        // While the body is being sent, its own limits apply.
         deadline: call.started_at
             + match relay.is_unfinished() || call.kind == RequestKind::Grpc {
                 true => FAR,
                 false => first_byte,
             },
     };
-    let mut response = pin!(backend.ask(picked, request, protocol, deadline, arriving, attempt));
+    let mut response = pin!(backend.send(picked, request, protocol, deadline, arriving, attempt));
     loop {
         let sent_at = relay.sent_at().filter(|_| call.kind != RequestKind::Grpc);
         let late = until(sent_at.map(|sent_at| sent_at + first_byte));
         tokio::select! {
             biased;
             response = &mut response => {
-                // Informational responses that arrived in the same packet come first.
+                // Informational responses that arrived in the same packet are written first.
                 write_informational(session, arriving).await?;
                 return Ok(response?);
             }
@@ -205,7 +205,7 @@ fn request(
     if call.kind == RequestKind::Upgrade
         && let Some(protocol) = session.upgrade()
     {
-        request_head::ask_for_upgrade(&mut headers, protocol.clone());
+        request_head::request_upgrade(&mut headers, protocol.clone());
     }
     let forwarded_for = address::forwarded_for(
         call.connection.peer,
@@ -230,15 +230,15 @@ fn request(
     request_head::request(head.method.clone(), &target, headers, &added, to, body)
 }
 
-fn protocol(kind: RequestKind) -> Protocol {
+fn protocol(kind: RequestKind) -> UpstreamProtocol {
     match kind {
-        RequestKind::Grpc => Protocol::Http2,
-        RequestKind::Plain | RequestKind::Upgrade => Protocol::Http1,
+        RequestKind::Grpc => UpstreamProtocol::Http2,
+        RequestKind::Plain | RequestKind::Upgrade => UpstreamProtocol::Http1,
     }
 }
 
-/// Ends when the backend has sent an informational response. No waker is needed: in this task the backend's
-/// connection is driven right before.
+/// Resolves when the backend has sent an informational response. No waker is needed: in this task, the backend's
+/// connection is polled right before.
 async fn informational(arriving: Option<&InformationalResponses>) {
     poll_fn(|_| match arriving {
         Some(arriving) if !arriving.is_empty() => Poll::Ready(()),
@@ -261,7 +261,7 @@ async fn write_informational(
     Ok(())
 }
 
-/// Ends at the deadline, if there is one.
+/// Resolves at the deadline, if there is one.
 async fn until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
@@ -269,7 +269,7 @@ async fn until(deadline: Option<Instant>) {
     }
 }
 
-/// The canonical path and the query as it came: weir and the backend cannot disagree on a path.
+/// The canonical path, so that weir and the backend cannot disagree on it, and the query as it was received.
 fn target(exchange: &Exchange, query: Option<&str>) -> String {
     let mut target = String::with_capacity(exchange.path.len() + 1 + query.map_or(0, str::len));
     target.push_str(&exchange.path);

@@ -1,6 +1,6 @@
-//! The memory budget of all request bodies: booked as they arrive, given back when their requests end.
+//! The memory budget of all request bodies: reserved as they arrive, released when their requests end.
 //!
-//! This is the backpressure on memory: past the budget a request is rejected at once with
+//! This is the backpressure on memory: beyond the budget a request is rejected at once with
 //! `over_capacity`, and those in flight finish.
 
 use std::sync::Arc;
@@ -8,17 +8,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::refusal::{ErrorCode, Refusal};
 
-/// Bodies are booked as they come, in steps of this size.
+/// Memory is reserved as bodies arrive, in steps of this size.
 pub(crate) const STEP_BYTES: u64 = 64 * 1024;
 
-/// The bytes of all bodies held at once.
+/// The bytes of all buffered bodies.
 #[derive(Debug)]
 pub struct Budget {
     held: AtomicU64,
     max: u64,
 }
 
-/// What one request has booked of the budget; given back when it ends.
+/// The part of the budget that one request has reserved; released when the request ends.
 #[derive(Debug)]
 pub struct Booking {
     budget: Arc<Budget>,
@@ -49,7 +49,7 @@ impl Booking {
         }
     }
 
-    /// Books so much in all, unless the budget is used up.
+    /// Grows the reservation to `bytes` in total, unless the budget is exhausted.
     pub(crate) fn grow_to(&mut self, bytes: u64) -> Result<(), Refusal> {
         let more = bytes.saturating_sub(self.bytes);
         if more == 0 {

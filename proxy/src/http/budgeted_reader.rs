@@ -1,4 +1,4 @@
-//! Reads a request to a model while its body passes, within the budget of all bodies.
+//! Reads the body of a model call while it is forwarded, within the memory budget of all bodies.
 
 use std::sync::Arc;
 
@@ -6,10 +6,10 @@ use super::budget::{Booking, Budget, STEP_BYTES};
 use crate::model::request::{RequestFacts, RequestReader, RequestVisitor};
 use crate::refusal::Refusal;
 
-/// How much is read at once: a content coding expands it within a few milliseconds.
+/// How much is read at once: decoding this much takes at most a few milliseconds.
 pub(crate) const PIECE_BYTES: usize = 16 * 1024;
 
-/// The reader of a request, with the memory of its codings booked.
+/// The reader of a request; the memory of its decoders is reserved from the budget.
 #[derive(Debug)]
 pub(crate) struct BudgetedReader {
     reader: RequestReader,
@@ -24,20 +24,23 @@ impl BudgetedReader {
         }
     }
 
-    /// Lets somebody else read a whole body and show it.
-    pub(crate) fn read_by<T>(&mut self, show: impl FnOnce(&mut RequestVisitor<'_>) -> T) -> T {
-        self.reader.read_by(show)
+    /// Lets `parse` read a whole body for this reader.
+    pub(crate) fn with_visitor<T>(
+        &mut self,
+        parse: impl FnOnce(&mut RequestVisitor<'_>) -> T,
+    ) -> T {
+        self.reader.with_visitor(parse)
     }
 
-    /// Whether nothing is still to be fed.
-    pub(crate) fn is_over(&self) -> bool {
-        self.reader.is_over()
+    /// Whether nothing remains to be read.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.reader.is_complete()
     }
 
     /// Reads the next piece.
     ///
     /// # Errors
-    /// `over_capacity` when the budget is used up.
+    /// `over_capacity` when the budget is exhausted.
     pub(crate) fn feed(&mut self, piece: &[u8]) -> Result<(), Refusal> {
         for piece in piece.chunks(PIECE_BYTES) {
             self.reader.feed(piece);
@@ -53,12 +56,12 @@ impl BudgetedReader {
         self.booking.give_back();
     }
 
-    /// What it stated, at its end.
+    /// What the whole body states.
     pub(crate) fn finish(self) -> RequestFacts {
         self.reader.finish()
     }
 
-    /// What it has stated so far.
+    /// What the body has stated so far.
     pub(crate) fn facts(&self) -> RequestFacts {
         self.reader.facts()
     }
@@ -72,7 +75,7 @@ mod tests {
     use crate::model::operation::Operation;
     use crate::refusal::ErrorCode;
 
-    /// A question that takes a window of several megabytes to decode.
+    /// A request that needs a window of several megabytes to decode.
     fn coded() -> Vec<u8> {
         let words =
             (0..700_000).map(|number: u32| format!("{:x} ", number.wrapping_mul(2_654_435_761)));
@@ -90,24 +93,24 @@ mod tests {
     }
 
     #[test]
-    fn the_memory_of_codings_is_booked_and_given_back() {
+    fn the_memory_of_decoders_is_reserved_and_released() {
         let body = coded();
         let budget = Budget::new(64 << 20);
-        let mut asked = reader(&budget, u64::MAX);
-        asked.feed(&body).expect("within the budget");
+        let mut request = reader(&budget, u64::MAX);
+        request.feed(&body).expect("within the budget");
         assert!(budget.held() > 4 << 20, "{}", budget.held());
-        asked.end();
+        request.end();
         assert_eq!(budget.held(), 0);
-        assert_eq!(asked.finish().model.as_deref(), Some("m"));
+        assert_eq!(request.finish().model.as_deref(), Some("m"));
 
         let budget = Budget::new(1 << 20);
-        let refused = reader(&budget, u64::MAX).feed(&body);
-        let refusal = refused.expect_err("past the budget");
+        let result = reader(&budget, u64::MAX).feed(&body);
+        let refusal = result.expect_err("beyond the budget");
         assert_eq!(refusal.code, ErrorCode::OverCapacity);
         assert_eq!(budget.held(), 0);
 
-        let mut asked = reader(&budget, 500_000);
-        asked.feed(&body).expect("no more than a body may be");
-        assert_eq!(asked.finish().model.as_deref(), Some("m"));
+        let mut request = reader(&budget, 500_000);
+        request.feed(&body).expect("reading stops at the limit");
+        assert_eq!(request.finish().model.as_deref(), Some("m"));
     }
 }

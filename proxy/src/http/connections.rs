@@ -1,9 +1,9 @@
-//! Connection limits: how many are open, refused, lingering, each within a bound.
+//! Connection limits: counts open, rejected and lingering connections, each within a bound.
 //!
-//! A connection is counted from the moment it is accepted, before its TLS handshake. Past the limit it is
-//! refused: a few of those at once get a 503 and may linger, the others are closed unread. Connections
-//! that linger after an early response are counted and bounded too; so are detached requests, which
-//! outlive their clients: a drain waits for them as it waits for connections.
+//! A connection is counted from the moment it is accepted, before its TLS handshake. Beyond the limit it is
+//! rejected: a limited number of those get a 503 and may linger, the others are closed unread. Connections
+//! that linger after an early response are counted and bounded too. So are detached requests, which
+//! outlive their clients: a drain waits for them as it does for connections.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,7 +15,7 @@ use metrics::ConnectionCounts;
 
 pub mod metrics;
 
-/// How many refused connections may be answered at once; further ones are closed without a response.
+/// How many rejected connections may get a response at once; further ones are closed without one.
 const REFUSED_MAX: usize = 64;
 /// How many connections may linger at once for the full time.
 const LINGERING_MAX: usize = 256;
@@ -26,7 +26,7 @@ pub struct Connections {
     open: AtomicUsize,
     refused: AtomicUsize,
     lingering: AtomicUsize,
-    /// Requests whose clients have left.
+    /// Requests whose clients have disconnected.
     detached: AtomicUsize,
     max: usize,
     counts: ConnectionCounts,
@@ -35,36 +35,36 @@ pub struct Connections {
 
 /// Whether a new connection is admitted.
 #[derive(Debug)]
-pub(crate) enum Entry {
-    Open(Open),
-    /// Past the limit; it gets a response.
-    Refused(Refused),
-    /// Past the limit, and too many of those are being answered already.
+pub(crate) enum Admission {
+    Open(OpenConnection),
+    /// Beyond the limit: it gets a response.
+    Refused(RefusedConnection),
+    /// Beyond the limit, and too many rejected connections are open already.
     Full,
 }
 
 /// One open connection; dropping it closes it.
 #[derive(Debug)]
-pub(crate) struct Open(Arc<Connections>);
+pub(crate) struct OpenConnection(Arc<Connections>);
 
-/// The slot of a connection among the open ones; its requests share it.
+/// The slot of an open connection; its requests share it.
 #[derive(Debug)]
 pub(crate) struct ConnectionSlot {
     connections: Arc<Connections>,
-    open: Mutex<Option<Open>>,
+    open: Mutex<Option<OpenConnection>>,
 }
 
-/// One request that continues although its client has left.
+/// One request that continues although its client has disconnected.
 #[derive(Debug)]
 pub(crate) struct DetachedRequest(Arc<Connections>);
 
-/// One refused connection that is being answered.
+/// One rejected connection that gets a response.
 #[derive(Debug)]
-pub(crate) struct Refused(Arc<Connections>);
+pub(crate) struct RefusedConnection(Arc<Connections>);
 
 /// One connection that lingers after its response.
 #[derive(Debug)]
-pub(crate) struct Lingering(Arc<Connections>);
+pub(crate) struct LingeringConnection(Arc<Connections>);
 
 impl Connections {
     #[must_use]
@@ -80,29 +80,29 @@ impl Connections {
         })
     }
 
-    /// Counts a connection that has been accepted.
-    pub(crate) fn enter(self: &Arc<Self>) -> Entry {
+    /// Counts an accepted connection, if it is within the limits.
+    pub(crate) fn admit(self: &Arc<Self>) -> Admission {
         if try_increment(&self.open, self.max) {
             self.counts.open.inc();
-            return Entry::Open(Open(self.clone()));
+            return Admission::Open(OpenConnection(self.clone()));
         }
         if try_increment(&self.refused, REFUSED_MAX) {
             self.counts.refused_answered.inc();
-            return Entry::Refused(Refused(self.clone()));
+            return Admission::Refused(RefusedConnection(self.clone()));
         }
         self.counts.refused_closed.inc();
-        Entry::Full
+        Admission::Full
     }
 
     /// Counts a connection that lingers; `None` when too many do already.
-    pub(crate) fn linger(self: &Arc<Self>) -> Option<Lingering> {
+    pub(crate) fn linger(self: &Arc<Self>) -> Option<LingeringConnection> {
         try_increment(&self.lingering, LINGERING_MAX).then(|| {
             self.counts.lingering.inc();
-            Lingering(self.clone())
+            LingeringConnection(self.clone())
         })
     }
 
-    /// Counts an HTTP/2 connection that is closed because it floods.
+    /// Counts an HTTP/2 connection that is closed because of a flood of frames.
     pub(crate) fn flooded(&self) {
         self.counts.flooded.inc();
     }
@@ -113,7 +113,7 @@ impl Connections {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// How many client sockets there are: open and refused. A detached request still counts, for the socket
+    /// How many client sockets there are: open and rejected. A detached request still counts, for the socket
     /// to its backend.
     pub(crate) fn sockets(&self) -> usize {
         self.open() + self.refused.load(Ordering::Relaxed) + self.detached()
@@ -142,8 +142,8 @@ impl Connections {
     }
 }
 
-impl Open {
-    /// Keeps the slot until the client leaves or all its requests have ended.
+impl OpenConnection {
+    /// Keeps the slot until the client disconnects or all its requests have ended.
     pub(crate) fn into_slot(self) -> Arc<ConnectionSlot> {
         Arc::new(ConnectionSlot {
             connections: self.0.clone(),
@@ -153,7 +153,7 @@ impl Open {
 }
 
 impl ConnectionSlot {
-    /// Counts a detached request; `None` when there are as many as there may be connections.
+    /// Counts a detached request; `None` when their number has reached the connection limit.
     pub(crate) fn detach(&self) -> Option<DetachedRequest> {
         let connections = &self.connections;
         try_increment(&connections.detached, connections.max)
@@ -174,7 +174,7 @@ fn try_increment(count: &AtomicUsize, max: usize) -> bool {
         .is_ok()
 }
 
-impl Drop for Open {
+impl Drop for OpenConnection {
     fn drop(&mut self) {
         self.0.open.fetch_sub(1, Ordering::AcqRel);
         self.0.counts.open.dec();
@@ -189,14 +189,14 @@ impl Drop for DetachedRequest {
     }
 }
 
-impl Drop for Refused {
+impl Drop for RefusedConnection {
     fn drop(&mut self) {
         self.0.refused.fetch_sub(1, Ordering::AcqRel);
         self.0.closed.notify_waiters();
     }
 }
 
-impl Drop for Lingering {
+impl Drop for LingeringConnection {
     fn drop(&mut self) {
         self.0.lingering.fetch_sub(1, Ordering::AcqRel);
         self.0.counts.lingering.dec();
@@ -207,20 +207,20 @@ impl Drop for Lingering {
 mod tests {
     use super::*;
 
-    fn open(connections: &Arc<Connections>) -> Open {
-        match connections.enter() {
-            Entry::Open(open) => open,
-            entry => panic!("{entry:?}"),
+    fn open(connections: &Arc<Connections>) -> OpenConnection {
+        match connections.admit() {
+            Admission::Open(open) => open,
+            admission => panic!("{admission:?}"),
         }
     }
 
     #[tokio::test]
-    async fn the_limit_holds_and_the_last_close_is_signalled() {
+    async fn the_limit_is_enforced_and_the_last_close_is_signalled() {
         let counts = ConnectionCounts::unexposed();
         let connections = Connections::new(2, counts.clone());
         let first = open(&connections);
         let second = open(&connections);
-        assert!(matches!(connections.enter(), Entry::Refused(_)));
+        assert!(matches!(connections.admit(), Admission::Refused(_)));
         assert_eq!((connections.open(), counts.open.get()), (2, 2));
         let waiting = tokio::spawn({
             let connections = connections.clone();
@@ -237,10 +237,10 @@ mod tests {
     async fn detached_requests_are_bounded_and_a_drain_waits_for_them() {
         let counts = ConnectionCounts::unexposed();
         let connections = Connections::new(1, counts.clone());
-        let place = open(&connections).into_slot();
-        let detached = place.detach().expect("there is room");
-        assert!(place.detach().is_none());
-        place.release();
+        let slot = open(&connections).into_slot();
+        let detached = slot.detach().expect("there is room");
+        assert!(slot.detach().is_none());
+        slot.release();
         assert_eq!((connections.open(), counts.open.get()), (0, 0));
         assert_eq!(connections.sockets(), 1);
         let waiting = tokio::spawn({
@@ -258,18 +258,18 @@ mod tests {
     fn refused_and_lingering_connections_are_bounded_and_counted() {
         let counts = ConnectionCounts::unexposed();
         let connections = Connections::new(0, counts.clone());
-        let answered: Vec<_> = (0..REFUSED_MAX).map(|_| connections.enter()).collect();
+        let answered: Vec<_> = (0..REFUSED_MAX).map(|_| connections.admit()).collect();
         assert!(
             answered
                 .iter()
-                .all(|entry| matches!(entry, Entry::Refused(_)))
+                .all(|admission| matches!(admission, Admission::Refused(_)))
         );
-        assert!(matches!(connections.enter(), Entry::Full));
+        assert!(matches!(connections.admit(), Admission::Full));
         assert_eq!(connections.sockets(), REFUSED_MAX);
         assert_eq!(counts.refused_answered.get(), REFUSED_MAX as u64);
         assert_eq!(counts.refused_closed.get(), 1);
         drop(answered);
-        assert!(matches!(connections.enter(), Entry::Refused(_)));
+        assert!(matches!(connections.admit(), Admission::Refused(_)));
         let lingering: Vec<_> = (0..=LINGERING_MAX).map(|_| connections.linger()).collect();
         assert!(lingering[LINGERING_MAX].is_none());
         assert_eq!(counts.lingering.get(), LINGERING_MAX as i64);

@@ -16,7 +16,7 @@ pub enum Coding {
 /// The transfer coding of a body.
 ///
 /// # Errors
-/// Any coding but `chunked` alone, which weir does not decode.
+/// Any coding other than `chunked` alone: weir does not decode those.
 pub fn coding(fields: &HeaderMap) -> Result<Coding, &'static str> {
     let lines = fields.get_all(TRANSFER_ENCODING).iter();
     let mut codings = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
@@ -30,19 +30,19 @@ pub fn coding(fields: &HeaderMap) -> Result<Coding, &'static str> {
     }
 }
 
-/// The number that all `Content-Length` fields agree on; `None` where there is none.
+/// The value that all `Content-Length` fields agree on; `None` without such a field.
 ///
 /// # Errors
-/// They differ, or are no plain numbers.
+/// They differ, or are not plain numbers.
 pub fn content_length(fields: &HeaderMap) -> Result<Option<u64>, &'static str> {
     let lines = fields.get_all(CONTENT_LENGTH).iter();
     let mut length = None;
     for text in lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b',')) {
-        let said = number(text);
-        if said.is_none() || length.is_some_and(|length| Some(length) != said) {
+        let stated = number(text);
+        if stated.is_none() || length.is_some_and(|length| Some(length) != stated) {
             return Err("its Content-Length is not one number");
         }
-        length = said;
+        length = stated;
     }
     Ok(length)
 }

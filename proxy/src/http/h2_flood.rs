@@ -3,11 +3,11 @@
 //! Pure: it sees the bytes that are read and how many are written, and the time is passed in. It looks at
 //! frame headers only. Each kind of flood is a leaky bucket that legitimate traffic drains:
 //!
-//! - **Resets** (CVE-2023-44487): (rapid reset) a stream that is reset soon after it was opened adds
+//! - **Resets** (CVE-2023-44487, rapid reset): a stream that is reset soon after it was opened adds
 //!   one; every stream that is opened drains half of one. Resets of older streams add nothing.
 //! - **Control frames** (CVE-2019-9512, -9515, -9518): PING, SETTINGS, PRIORITY, WINDOW_UPDATE, empty DATA
-//!   and unknown frames add one each. Opened streams drain, and so do body bytes both ways: a client
-//!   that downloads much sends many of them.
+//!   and unknown frames add one each. Opened streams drain, and so do body bytes in both directions: a client
+//!   that downloads a lot sends many of them.
 //! - **CONTINUATION**: a fixed number may follow one HEADERS frame.
 
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ const RESETS_MAX: f64 = 200.0;
 const RESETS_DRAINED_PER_S: f64 = 5.0;
 /// What opening a stream drains from the resets.
 const OPENING_DRAINS: f64 = 0.5;
-/// A stream this old may be reset freely: a user pressed stop.
+/// The age from which a stream may be reset freely: a user pressed stop.
 const YOUNG: Duration = Duration::from_millis(250);
 
 const CONTROL_MAX: f64 = 500.0;
@@ -29,14 +29,14 @@ const CONTROL_DRAINED_PER_S: f64 = 20.0;
 const OPENING_DRAINS_CONTROL: f64 = 4.0;
 /// Body bytes, in either direction, that drain one control frame.
 const BYTES_PER_CONTROL_FRAME: f64 = 16.0;
-/// The most that is written in reply to a PING or SETTINGS, which is no body.
+/// The most that is written in reply to a PING or SETTINGS, which is not part of a body.
 const ACK_BYTES: f64 = 17.0;
 
 const CONTINUATIONS_MAX: u32 = 24;
 
 /// The verdict on a connection so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum FloodVerdict {
     Fair,
     /// It must be closed, for this reason.
     Flood(&'static str),
@@ -44,7 +44,7 @@ pub(crate) enum Verdict {
 
 /// The leaky buckets of one connection.
 #[derive(Debug)]
-pub(crate) struct Flood {
+pub(crate) struct FloodDetector {
     /// Bytes to skip: the preface, then the payload of a frame.
     skip: usize,
     head: [u8; HEAD_BYTES],
@@ -81,22 +81,22 @@ impl LeakyBucket {
         self.level = (self.level - amount).max(0.0);
     }
 
-    fn add(&mut self, now: Instant, reason: &'static str) -> Verdict {
+    fn add(&mut self, now: Instant, reason: &'static str) -> FloodVerdict {
         let passed = now.saturating_duration_since(self.at);
         self.at = now;
         self.drain(passed.as_secs_f64() * self.drained_per_s);
         self.level += 1.0;
         match self.level > self.max {
-            true => Verdict::Flood(reason),
-            false => Verdict::Fair,
+            true => FloodVerdict::Flood(reason),
+            false => FloodVerdict::Fair,
         }
     }
 }
 
-impl Flood {
+impl FloodDetector {
     /// A connection whose preface has not been read.
     pub(crate) fn new(now: Instant) -> Self {
-        Flood {
+        FloodDetector {
             skip: PREFACE_BYTES,
             head: [0; HEAD_BYTES],
             head_length: 0,
@@ -109,13 +109,13 @@ impl Flood {
         }
     }
 
-    /// What was written to the client.
+    /// Counts bytes that were written to the client.
     pub(crate) fn wrote(&mut self, bytes: usize) {
         self.control.drain(bytes as f64 / BYTES_PER_CONTROL_FRAME);
     }
 
-    /// What was read from the client, however it is split.
-    pub(crate) fn read(&mut self, mut bytes: &[u8], now: Instant) -> Verdict {
+    /// Examines bytes that were read from the client, however they are split.
+    pub(crate) fn read(&mut self, mut bytes: &[u8], now: Instant) -> FloodVerdict {
         while !bytes.is_empty() {
             if self.skip > 0 {
                 let skipped = self.skip.min(bytes.len());
@@ -132,15 +132,15 @@ impl Flood {
             }
             self.head_length = 0;
             let verdict = self.frame(now);
-            if verdict != Verdict::Fair {
+            if verdict != FloodVerdict::Fair {
                 return verdict;
             }
         }
-        Verdict::Fair
+        FloodVerdict::Fair
     }
 
     /// One frame header (RFC 9113, section 4.1).
-    fn frame(&mut self, now: Instant) -> Verdict {
+    fn frame(&mut self, now: Instant) -> FloodVerdict {
         const END_STREAM: u8 = 1;
         let [a, b, c, kind, flags, s, t, r, m] = self.head;
         self.skip = u32::from_be_bytes([0, a, b, c]) as usize;
@@ -150,17 +150,17 @@ impl Flood {
             0 if self.skip > 0 => {
                 self.control
                     .drain(self.skip as f64 / BYTES_PER_CONTROL_FRAME);
-                Verdict::Fair
+                FloodVerdict::Fair
             }
-            0 if flags & END_STREAM != 0 => Verdict::Fair,
+            0 if flags & END_STREAM != 0 => FloodVerdict::Fair,
             0 => self.control.add(now, "a flood of empty DATA frames"),
-            // HEADERS; those of trailers open nothing.
+            // HEADERS; trailers do not open a stream.
             1 => {
                 self.continuations = 0;
                 if stream > self.opened {
                     self.open(stream, now);
                 }
-                Verdict::Fair
+                FloodVerdict::Fair
             }
             // RST_STREAM
             3 => {
@@ -176,11 +176,11 @@ impl Flood {
             9 => {
                 self.continuations += 1;
                 match self.continuations > CONTINUATIONS_MAX {
-                    true => Verdict::Flood("too many CONTINUATION frames"),
-                    false => Verdict::Fair,
+                    true => FloodVerdict::Flood("too many CONTINUATION frames"),
+                    false => FloodVerdict::Fair,
                 }
             }
-            // The replies to SETTINGS and PING are no body bytes that may drain the bucket.
+            // The replies to SETTINGS and PING are not body bytes, and must not drain the bucket.
             4 | 6 => {
                 self.control.level += ACK_BYTES / BYTES_PER_CONTROL_FRAME;
                 self.control.add(now, "a flood of PING or SETTINGS frames")

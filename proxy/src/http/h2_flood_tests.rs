@@ -1,4 +1,4 @@
-//! Attacks end early, and clients that work hard are left alone.
+//! Floods are stopped early, and busy clients are not affected.
 
 use super::*;
 use crate::clock;
@@ -15,9 +15,9 @@ const CONTINUATION: u8 = 9;
 const SETTINGS_ACK_BYTES: usize = 9;
 const PING_ACK_BYTES: usize = 17;
 
-/// A connection behind its preface, with a clock.
+/// A connection after its preface, with a clock.
 struct Client {
-    flood: Flood,
+    flood: FloodDetector,
     now: Instant,
     stream: u32,
 }
@@ -25,9 +25,9 @@ struct Client {
 impl Client {
     fn new() -> Self {
         let now = clock::now();
-        let mut flood = Flood::new(now);
+        let mut flood = FloodDetector::new(now);
         let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-        assert_eq!(flood.read(preface, now), Verdict::Fair);
+        assert_eq!(flood.read(preface, now), FloodVerdict::Fair);
         Client {
             flood,
             now,
@@ -40,7 +40,7 @@ impl Client {
         self
     }
 
-    fn frame(&mut self, kind: u8, flags: u8, stream: u32, length: usize) -> Verdict {
+    fn frame(&mut self, kind: u8, flags: u8, stream: u32, length: usize) -> FloodVerdict {
         let mut bytes = (length as u32).to_be_bytes()[1..].to_vec();
         bytes.extend([kind, flags]);
         bytes.extend(stream.to_be_bytes());
@@ -51,12 +51,12 @@ impl Client {
     fn open(&mut self) -> u32 {
         self.stream = if self.stream == 0 { 1 } else { self.stream + 2 };
         let opened = self.frame(HEADERS, 5, self.stream, 40);
-        assert_eq!(opened, Verdict::Fair);
+        assert_eq!(opened, FloodVerdict::Fair);
         self.stream
     }
 
     fn fair(&mut self, kind: u8, stream: u32, length: usize) {
-        assert_eq!(self.frame(kind, 0, stream, length), Verdict::Fair);
+        assert_eq!(self.frame(kind, 0, stream, length), FloodVerdict::Fair);
     }
 
     fn wrote(&mut self, bytes: usize) {
@@ -64,10 +64,10 @@ impl Client {
     }
 }
 
-/// AfterRequest how many rounds a client is closed.
-fn rounds(max: usize, mut round: impl FnMut(&mut Client) -> Verdict) -> Option<usize> {
+/// After how many rounds a client is disconnected.
+fn rounds(max: usize, mut round: impl FnMut(&mut Client) -> FloodVerdict) -> Option<usize> {
     let mut client = Client::new();
-    (1..=max).find(|_| round(&mut client) != Verdict::Fair)
+    (1..=max).find(|_| round(&mut client) != FloodVerdict::Fair)
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn a_rapid_reset_ends_within_500_pairs() {
 }
 
 #[test]
-fn floods_of_frames_that_need_an_answer_end_soon() {
+fn floods_of_frames_that_need_a_reply_end_soon() {
     for (kind, length, answer) in [
         (PING, 8, PING_ACK_BYTES),
         (SETTINGS, 0, SETTINGS_ACK_BYTES),
@@ -111,7 +111,7 @@ fn floods_of_frames_that_need_an_answer_end_soon() {
 }
 
 #[test]
-fn a_head_has_so_many_continuations() {
+fn the_continuation_frames_of_a_head_are_bounded() {
     let frames = rounds(100, |client| {
         if client.stream == 0 {
             client.open();
@@ -128,25 +128,25 @@ fn a_head_has_so_many_continuations() {
 }
 
 #[test]
-fn what_is_split_anywhere_is_counted_alike() {
+fn splits_do_not_change_the_count() {
     let mut bytes = vec![b'P'; PREFACE_BYTES];
     for _ in 0..700 {
         bytes.extend([0, 0, 8, PING, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8]);
     }
     let now = clock::now();
     for size in [1, 2, 8, 9, 10, 17, 4096, bytes.len()] {
-        let mut flood = Flood::new(now);
+        let mut flood = FloodDetector::new(now);
         let ended = bytes
             .chunks(size)
-            .any(|piece| flood.read(piece, now) != Verdict::Fair);
+            .any(|piece| flood.read(piece, now) != FloodVerdict::Fair);
         assert!(ended, "in pieces of {size}");
         assert_eq!(flood.skip, 8, "the head of a PING ends it");
     }
 }
 
 #[test]
-fn clients_that_work_hard_are_left_alone() {
-    // gRPC: a hundred streams at a time, a ping and two updates of windows for each answer of 100 bytes.
+fn busy_clients_are_not_stopped() {
+    // gRPC: a hundred streams at a time, a ping and two window updates for each response of 100 bytes.
     let mut client = Client::new();
     for _ in 0..50_000 {
         let stream = client.after(Duration::from_micros(100)).open();
@@ -157,7 +157,7 @@ fn clients_that_work_hard_are_left_alone() {
         client.fair(PING, 0, 8);
         client.wrote(PING_ACK_BYTES);
     }
-    // A stream of events: each small one acknowledged twice, and a ping between two.
+    // An event stream: each small event is acknowledged twice, with a ping between two of them.
     let mut client = Client::new();
     let stream = client.open();
     for _ in 0..50_000 {
@@ -174,8 +174,8 @@ fn clients_that_work_hard_are_left_alone() {
 }
 
 #[test]
-fn those_who_change_their_mind_are_left_alone() {
-    // A browser leaves pages: a hundred pictures are cancelled at once, every second.
+fn clients_that_cancel_requests_are_not_stopped() {
+    // A browser leaves pages: a hundred images are cancelled at once, every second.
     let mut client = Client::new();
     for _ in 0..100 {
         let streams: Vec<_> = (0..100).map(|_| client.open()).collect();
@@ -185,7 +185,7 @@ fn those_who_change_their_mind_are_left_alone() {
             .for_each(|stream| client.fair(RST_STREAM, stream, 4));
         client.after(Duration::from_secs(20));
     }
-    // Hedged requests: of two the slower one is cancelled, thousands of times a second.
+    // Hedged requests: the slower one of two is cancelled, thousands of times a second.
     let mut client = Client::new();
     for _ in 0..100_000 {
         client.after(Duration::from_micros(300)).open();
@@ -193,7 +193,7 @@ fn those_who_change_their_mind_are_left_alone() {
         client.wrote(200);
         client.fair(RST_STREAM, slower, 4);
     }
-    // Every stream of a chat is stopped half way, a thousand a second.
+    // Every chat stream is stopped halfway, a thousand a second.
     let mut client = Client::new();
     let mut running = std::collections::VecDeque::new();
     for _ in 0..50_000 {

@@ -1,7 +1,7 @@
-//! Reads the head of an HTTP/1 request: bounded in bytes, and in time as a whole.
+//! Reads the head of an HTTP/1 request, bounded in size and in total time.
 //!
-//! A head has one deadline as a whole, so that a slow sender cannot hold a connection (slowloris). It is
-//! gathered whole before `http1/request.rs` parses it.
+//! One deadline applies to the whole head, so that a slow sender cannot hold a connection (slowloris). The head is
+//! collected before `http1/request.rs` parses it.
 
 use std::future::poll_fn;
 use std::io;
@@ -19,25 +19,25 @@ use crate::http::Limits;
 
 /// What a client with prior knowledge of HTTP/2 sends first (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// What is read at once, on the stack: a connection that waits holds no buffer.
+/// How much is read at once, on the stack: a waiting connection holds no buffer.
 const READ_BYTES: usize = 4096;
-/// How many empty lines may stand before a request line: some clients end a body with one.
+/// How many empty lines may precede a request line: some clients end a body with one.
 const EMPTY_LINES_MAX: u32 = 8;
 
-/// A connection used within this time before a drain is kept for one more request: its client may have
+/// A connection used within this time before a drain is kept open for one more request: its client may have
 /// sent it already.
 const USED_LATELY: Duration = Duration::from_secs(1);
-/// How long it is kept.
+/// How long it is kept open.
 const ONE_MORE: Duration = Duration::from_secs(5);
 
 /// The outcome of reading a head.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Head {
-    /// The head ends before this offset; what follows is the body, or the next request.
+pub(crate) enum HeadOutcome {
+    /// The head ends before this offset; the body or the next request follows.
     Complete(usize),
     /// The connection begins with the preface of HTTP/2.
     Http2,
-    /// The client left, sent nothing in time, or the proxy is draining.
+    /// The client disconnected or sent nothing in time, or the proxy is draining.
     Closed,
     Invalid(HeadError),
 }
@@ -50,7 +50,7 @@ pub(crate) enum HeadError {
     Malformed(&'static str),
 }
 
-/// Which protocols a connection may still turn out to speak.
+/// Which protocols are still possible on a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Expect {
     Http1OrPreface,
@@ -63,58 +63,60 @@ pub(crate) struct IdleDrain<'a, F> {
     stopping: Pin<&'a mut F>,
     /// When the connection is closed, once the drain has begun.
     over: Option<Instant>,
-    use_: Use,
+    last_use: LastUse,
     one_more: Duration,
 }
 
 /// The last use of a connection, and when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Use {
+enum LastUse {
     Opened(Instant),
-    Answered(Instant),
+    Responded(Instant),
 }
 
-impl Use {
-    /// Until when it is kept when the drain begins now: a client that was active a moment ago may be about
-    /// to send, and is answered with `Connection: close`.
+impl LastUse {
+    /// Until when it is kept open when the drain begins now: a client that was active a moment ago may be about
+    /// to send a request, which gets a response with `Connection: close`.
     fn kept_until(self, now: Instant, one_more: Duration) -> Instant {
         match self {
-            Use::Opened(at) => now.max(at + USED_LATELY).min(now + one_more),
-            Use::Answered(at) if now.saturating_duration_since(at) < USED_LATELY => now + one_more,
-            Use::Answered(_) => now,
+            LastUse::Opened(at) => now.max(at + USED_LATELY).min(now + one_more),
+            LastUse::Responded(at) if now.saturating_duration_since(at) < USED_LATELY => {
+                now + one_more
+            }
+            LastUse::Responded(_) => now,
         }
     }
 }
 
 impl<'a, F: Future<Output = ()>> IdleDrain<'a, F> {
-    /// A connection that was opened now. Half of the time that a drain may take is left to requests that
+    /// A connection that was opened now. Half of the time that a drain may take is reserved for requests that
     /// arrive at the last moment.
     pub(crate) fn new(stopping: Pin<&'a mut F>, drain: Duration, now: Instant) -> Self {
         IdleDrain {
             stopping,
             over: None,
-            use_: Use::Opened(now),
+            last_use: LastUse::Opened(now),
             one_more: ONE_MORE.min(drain / 2),
         }
     }
 
-    /// Notes that a request was answered.
-    pub(crate) fn answered(&mut self, now: Instant) {
-        self.use_ = Use::Answered(now);
+    /// Notes that a response has been sent.
+    pub(crate) fn responded(&mut self, now: Instant) {
+        self.last_use = LastUse::Responded(now);
     }
 
     /// When the connection is closed; `None` while the proxy runs.
     fn poll_over(&mut self, context: &mut Context<'_>) -> Option<Instant> {
         if self.over.is_none() && self.stopping.as_mut().poll(context).is_ready() {
-            self.over = Some(self.use_.kept_until(clock::now(), self.one_more));
+            self.over = Some(self.last_use.kept_until(clock::now(), self.one_more));
         }
         self.over
     }
 }
 
-/// Reads one head into `bytes`, which holds what was read behind the previous request. It is waited for
-/// within `idle_timeout`, and must be whole within `header_timeout` of its first byte; empty lines before it
-/// are its first bytes, too. A connection between two requests ends as its `idle_drain` says.
+/// Reads one head into `bytes`, which contains what was read after the previous request. The first byte must arrive
+/// within `idle_timeout`, and the whole head within `header_timeout` of it; empty lines before the head
+/// count as its first bytes. During a drain, `idle_drain` decides when a connection between two requests ends.
 pub(crate) async fn read<F: Future<Output = ()>>(
     stream: &mut (impl AsyncRead + Unpin),
     bytes: &mut BytesMut,
@@ -122,7 +124,7 @@ pub(crate) async fn read<F: Future<Output = ()>>(
     limits: &Limits,
     timer: &mut DeadlineTimer,
     idle_drain: &mut IdleDrain<'_, F>,
-) -> Head {
+) -> HeadOutcome {
     let mut scanned = 0;
     let mut empty_lines = 0;
     let mut idle_until = None;
@@ -135,23 +137,23 @@ pub(crate) async fn read<F: Future<Output = ()>>(
             empty_lines += 1;
         }
         if empty_lines > EMPTY_LINES_MAX {
-            return Head::Invalid(HeadError::Malformed(
+            return HeadOutcome::Invalid(HeadError::Malformed(
                 "too many empty lines before a request",
             ));
         }
-        if expect == Expect::Http1OrPreface && begins_alike(bytes) {
+        if expect == Expect::Http1OrPreface && is_preface_so_far(bytes) {
             if bytes.len() >= PREFACE.len() {
-                return Head::Http2;
+                return HeadOutcome::Http2;
             }
         } else {
             match scan(bytes, scanned) {
-                Scan::End(end) => return judge(&bytes[..end], limits),
-                Scan::HeadError(error) => return Head::Invalid(HeadError::Malformed(error)),
+                Scan::End(end) => return check(&bytes[..end], limits),
+                Scan::Malformed(error) => return HeadOutcome::Invalid(HeadError::Malformed(error)),
                 Scan::More => {}
             }
         }
         if bytes.len() > limits.header_bytes {
-            return Head::Invalid(HeadError::TooLarge);
+            return HeadOutcome::Invalid(HeadError::TooLarge);
         }
         scanned = bytes.len();
         let mut until = || *idle_until.get_or_insert_with(|| clock::now() + limits.idle_timeout);
@@ -167,11 +169,13 @@ pub(crate) async fn read<F: Future<Output = ()>>(
         };
         match more(stream, bytes, until, timer, idle_drain).await {
             More::Bytes => {}
-            More::TimedOut if !bytes.is_empty() => return Head::Invalid(HeadError::TimedOut),
-            More::TimedOut => return Head::Closed,
-            More::Closed if bytes.is_empty() => return Head::Closed,
+            More::TimedOut if !bytes.is_empty() => {
+                return HeadOutcome::Invalid(HeadError::TimedOut);
+            }
+            More::TimedOut => return HeadOutcome::Closed,
+            More::Closed if bytes.is_empty() => return HeadOutcome::Closed,
             More::Closed => {
-                return Head::Invalid(HeadError::Malformed("the head ends in its middle"));
+                return HeadOutcome::Invalid(HeadError::Malformed("the head is incomplete"));
             }
         }
     }
@@ -196,7 +200,7 @@ async fn more<F: Future<Output = ()>>(
             Poll::Ready(Ok(_)) => return Poll::Ready(More::Bytes),
             Poll::Pending => {}
         }
-        // One that has begun a request may finish it.
+        // A client that has begun a request may finish it.
         let over = match bytes.is_empty() {
             true => idle_drain.poll_over(context),
             false => None,
@@ -207,85 +211,85 @@ async fn more<F: Future<Output = ()>>(
     .await
 }
 
-/// Reads what has arrived. Until then no room is made for it.
+/// Reads what has arrived. No buffer is allocated before that.
 pub(crate) fn poll_read(
     stream: &mut (impl AsyncRead + Unpin),
     bytes: &mut BytesMut,
     context: &mut Context<'_>,
 ) -> Poll<io::Result<usize>> {
-    let mut room = [MaybeUninit::uninit(); READ_BYTES];
-    let mut read = ReadBuf::uninit(&mut room);
+    let mut buffer = [MaybeUninit::uninit(); READ_BYTES];
+    let mut read = ReadBuf::uninit(&mut buffer);
     ready!(Pin::new(stream).poll_read(context, &mut read))?;
     bytes.extend_from_slice(read.filled());
     Poll::Ready(Ok(read.filled().len()))
 }
 
-/// Ends when the proxy stops.
+/// Resolves when the proxy begins to stop.
 pub(crate) async fn stop(mut stopping: ShutdownWatch) {
     if stopping.wait_for(|stop| *stop).await.is_err() {
-        // The sender is gone with the process's own stop; the reads' deadline remains.
+        // The sender is dropped when the process ends; the deadline of the read still applies.
         std::future::pending::<()>().await;
     }
 }
 
-fn begins_alike(bytes: &[u8]) -> bool {
+fn is_preface_so_far(bytes: &[u8]) -> bool {
     let length = bytes.len().min(PREFACE.len());
     length > 0 && bytes[..length] == PREFACE[..length]
 }
 
-const BARE_LINE_END: &str = "lines of the head end with CR LF";
-const FOLDED: &str = "a header line must not be folded over several lines";
+const BARE_LINE_END: &str = "a line of the head does not end with CR LF";
+const FOLDED: &str = "a header must not be folded over several lines";
 
-/// What the lines of a head are like, as far as they have come.
+/// The state of the lines of a head that have arrived so far.
 enum Scan {
-    /// The head is whole, and ends before this place.
+    /// The head is complete, and ends before this offset.
     End(usize),
-    HeadError(&'static str),
+    Malformed(&'static str),
     More,
 }
 
-/// Looks over the lines, from shortly before what is new. A line that ends with LF alone is refused,
-/// and so is a folded one (RFC 9112, section 5.2): whoever stands before or behind may see other lines
-/// than weir.
+/// Scans the lines from the byte before the new ones. A line that ends with a bare LF is rejected,
+/// and so is a folded one (RFC 9112, section 5.2): an intermediary or the backend may see other lines
+/// than weir (request smuggling).
 fn scan(bytes: &[u8], scanned: usize) -> Scan {
     let from = scanned.saturating_sub(1);
     for at in memchr::memchr_iter(b'\n', &bytes[from..]) {
         let at = from + at;
         if at == 0 || bytes[at - 1] != b'\r' {
-            return Scan::HeadError(BARE_LINE_END);
+            return Scan::Malformed(BARE_LINE_END);
         }
         if bytes[..at - 1].ends_with(b"\r\n") {
             return Scan::End(at + 1);
         }
         if matches!(bytes.get(at + 1), Some(b' ' | b'\t')) {
-            return Scan::HeadError(FOLDED);
+            return Scan::Malformed(FOLDED);
         }
     }
     Scan::More
 }
 
-/// A copy of the request line, of as much of it as an event has room for.
+/// A copy of the request line, as far as it fits into an event.
 pub(crate) fn first_line(head: &[u8]) -> Box<[u8]> {
     const BYTES_MAX: usize = 2048;
     let end = memchr::memchr(b'\r', head).unwrap_or(head.len());
     head[..end.min(BYTES_MAX)].into()
 }
 
-/// Method, target and version with one space between (RFC 9112, section 3). Who
-/// reads a target with a space in it, and who mends it, disagree on the target.
+/// Method, target and version are separated by single spaces (RFC 9112, section 3). Parsers
+/// that accept a space in a target, and those that repair it, disagree on the target.
 fn flaw_of_request_line(head: &[u8]) -> Option<&'static str> {
     let end = memchr::memchr(b'\r', head).unwrap_or(head.len());
     let spaces = memchr::memchr_iter(b' ', &head[..end]).count();
-    (spaces != 2).then_some("the first line is METHOD SP TARGET SP VERSION")
+    (spaces != 2).then_some("the request line is not METHOD SP TARGET SP VERSION")
 }
 
-fn judge(head: &[u8], limits: &Limits) -> Head {
+fn check(head: &[u8], limits: &Limits) -> HeadOutcome {
     if head.len() > limits.header_bytes {
-        return Head::Invalid(HeadError::TooLarge);
+        return HeadOutcome::Invalid(HeadError::TooLarge);
     }
     match flaw_of_request_line(head) {
-        Some(error) => Head::Invalid(HeadError::Malformed(error)),
-        None => Head::Complete(head.len()),
+        Some(error) => HeadOutcome::Invalid(HeadError::Malformed(error)),
+        None => HeadOutcome::Complete(head.len()),
     }
 }
 

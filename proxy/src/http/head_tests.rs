@@ -13,7 +13,11 @@ fn limits() -> Limits {
     }
 }
 
-async fn read_pieces(pieces: Vec<Vec<u8>>, expect: Expect, keep_open: bool) -> (Head, BytesMut) {
+async fn read_pieces(
+    pieces: Vec<Vec<u8>>,
+    expect: Expect,
+    keep_open: bool,
+) -> (HeadOutcome, BytesMut) {
     let (client, server) = tokio::io::duplex(64);
     let mut stopping = std::pin::pin!(std::future::pending());
     let mut idle_drain = IdleDrain::new(stopping.as_mut(), Duration::from_secs(30), clock::now());
@@ -50,12 +54,12 @@ async fn read_pieces(pieces: Vec<Vec<u8>>, expect: Expect, keep_open: bool) -> (
 }
 
 #[tokio::test]
-async fn a_head_is_found_however_it_is_split() {
+async fn a_head_is_read_however_it_is_split() {
     let text = b"\r\nPOST /x HTTP/1.1\r\nHost: a\r\n\r\nbody";
     for split in 1..text.len() {
         let pieces = vec![text[..split].to_vec(), text[split..].to_vec()];
         let (head, bytes) = read_pieces(pieces, Expect::Http1OrPreface, true).await;
-        let Head::Complete(end) = head else {
+        let HeadOutcome::Complete(end) = head else {
             panic!("split at {split}: {head:?}");
         };
         assert_eq!(&bytes[..end], b"POST /x HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -63,7 +67,7 @@ async fn a_head_is_found_however_it_is_split() {
 }
 
 #[tokio::test]
-async fn empty_lines_keep_no_connection_open() {
+async fn empty_lines_do_not_keep_a_connection_open() {
     let (mut client, mut server) = tokio::io::duplex(64);
     let dripping = tokio::spawn(async move {
         // Each well within every timeout.
@@ -89,12 +93,12 @@ async fn empty_lines_keep_no_connection_open() {
         &mut idle_drain,
     );
     let head = tokio::time::timeout(Duration::from_secs(10), reading).await;
-    assert_eq!(head, Ok(Head::Closed));
+    assert_eq!(head, Ok(HeadOutcome::Closed));
     drop(server);
     dripping.await.expect("the connection is closed");
     let (head, _) = read_pieces(vec![b"\r\n".repeat(9)], Expect::Http1, true).await;
     assert!(
-        matches!(head, Head::Invalid(HeadError::Malformed(_))),
+        matches!(head, HeadOutcome::Invalid(HeadError::Malformed(_))),
         "{head:?}"
     );
 }
@@ -103,27 +107,27 @@ async fn empty_lines_keep_no_connection_open() {
 fn a_connection_in_use_is_kept_for_one_more_request() {
     let opened = clock::now();
     let (second, ms) = (Duration::from_secs(1), Duration::from_millis);
-    let kept = |used: Use, now| used.kept_until(now, ONE_MORE).duration_since(now);
+    let kept = |used: LastUse, now| used.kept_until(now, ONE_MORE).duration_since(now);
     let now = opened + second * 10;
-    assert_eq!(kept(Use::Answered(now - ms(999)), now), ONE_MORE);
-    assert_eq!(kept(Use::Answered(now - second), now), Duration::ZERO);
-    // Who has just come is waited for a moment.
-    assert_eq!(kept(Use::Opened(now - ms(300)), now), ms(700));
-    assert_eq!(kept(Use::Opened(now - second), now), Duration::ZERO);
-    assert_eq!(Use::Opened(now).kept_until(now, ms(50)), now + ms(50));
+    assert_eq!(kept(LastUse::Responded(now - ms(999)), now), ONE_MORE);
+    assert_eq!(kept(LastUse::Responded(now - second), now), Duration::ZERO);
+    // A client that has just connected gets a moment.
+    assert_eq!(kept(LastUse::Opened(now - ms(300)), now), ms(700));
+    assert_eq!(kept(LastUse::Opened(now - second), now), Duration::ZERO);
+    assert_eq!(LastUse::Opened(now).kept_until(now, ms(50)), now + ms(50));
 }
 
 #[tokio::test]
-async fn the_preface_is_http2_only_where_it_may_be() {
+async fn the_http2_preface_is_recognised_only_where_it_is_expected() {
     let preface = vec![PREFACE.to_vec()];
     let (head, bytes) = read_pieces(preface.clone(), Expect::Http1OrPreface, true).await;
-    assert_eq!((head, &bytes[..]), (Head::Http2, PREFACE));
+    assert_eq!((head, &bytes[..]), (HeadOutcome::Http2, PREFACE));
     let (head, _) = read_pieces(preface, Expect::Http1, true).await;
-    assert!(matches!(head, Head::Complete(_)));
+    assert!(matches!(head, HeadOutcome::Complete(_)));
 }
 
 #[tokio::test]
-async fn a_dripping_or_large_or_sloppy_head_is_refused() {
+async fn slow_large_and_malformed_heads_are_rejected() {
     let read = |piece: &[u8], keep_open| {
         let pieces = match piece.is_empty() {
             true => vec![],
@@ -132,13 +136,13 @@ async fn a_dripping_or_large_or_sloppy_head_is_refused() {
         async move { read_pieces(pieces, Expect::Http1, keep_open).await.0 }
     };
     let slow = read(b"GET / HT", true).await;
-    assert_eq!(slow, Head::Invalid(HeadError::TimedOut));
+    assert_eq!(slow, HeadOutcome::Invalid(HeadError::TimedOut));
     let large = read(&[b'a'; 400], true).await;
-    assert_eq!(large, Head::Invalid(HeadError::TooLarge));
-    let malformed = |head| matches!(head, Head::Invalid(HeadError::Malformed(_)));
+    assert_eq!(large, HeadOutcome::Invalid(HeadError::TooLarge));
+    let malformed = |head| matches!(head, HeadOutcome::Invalid(HeadError::Malformed(_)));
     assert!(malformed(read(b"GET / HTTP/1.1\r\nHos", false).await));
     assert!(malformed(read(b"GET / HTTP/1.1\nHost: a\n\n", true).await));
     let folded = b"GET / HTTP/1.1\r\nHost: a\r\n b\r\n\r\n";
     assert!(malformed(read(folded, true).await));
-    assert_eq!(read(b"", true).await, Head::Closed);
+    assert_eq!(read(b"", true).await, HeadOutcome::Closed);
 }

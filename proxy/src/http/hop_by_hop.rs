@@ -3,7 +3,7 @@
 use http::HeaderMap;
 use http::header::{self, HeaderName};
 
-/// Whether a field is of one hop only.
+/// Whether a field applies to one connection only.
 pub(crate) fn is_hop_by_hop(name: &HeaderName) -> bool {
     matches!(
         *name,
@@ -20,7 +20,7 @@ pub(crate) fn is_hop_by_hop(name: &HeaderName) -> bool {
     )
 }
 
-/// The names that `Connection` nominates; hardly ever any.
+/// The names that `Connection` nominates; usually none.
 pub(crate) fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
     headers
         .get_all(header::CONNECTION)

@@ -28,12 +28,12 @@ use response::with_timeout;
 
 /// How much of a body is read at once.
 const READ_BYTES: usize = 64 * 1024;
-/// How many pipelined bytes are buffered while a response is under way; then body_state pauses.
+/// How many pipelined bytes are buffered while a response is being written; then reading pauses.
 const PIPELINED_BYTES_MAX: usize = 64 * 1024;
-/// With this much more queued in the kernel for a while, the end of the connection could be hidden behind
+/// If this much more stays queued in the kernel for a while, the end of the connection could be hidden behind
 /// a full receive queue: the bytes are read and discarded, and the connection closes after this response.
 const RECEIVE_QUEUE_BYTES_MAX: u64 = 16 * 1024;
-/// Up to this size a piece of a response is coalesced with the bytes before it into one write.
+/// Up to this size, a piece of a response is written together with the bytes before it.
 const COALESCED_BYTES_MAX: usize = 16 * 1024;
 /// The capacity for header fields that an idle connection keeps.
 const FIELDS_KEPT_MAX: usize = 32;
@@ -49,7 +49,7 @@ pub(crate) enum KeepAlive {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum BodyState {
     Done,
-    /// How many bytes are still to come.
+    /// This many bytes are still to come.
     Length(u64),
     Chunked(Chunked),
 }
@@ -57,7 +57,7 @@ enum BodyState {
 /// One connection, with the request that is being served on it.
 pub(crate) struct Http1 {
     stream: ClientStream,
-    /// Bytes that were read and not consumed: a body, then pipelined requests.
+    /// Bytes that were read and not consumed: of the body, then of pipelined requests.
     arrived: BytesMut,
     head: Parts,
     /// The head as it arrived, to record a request that cannot be parsed.
@@ -72,7 +72,7 @@ pub(crate) struct Http1 {
 }
 
 impl Http1 {
-    /// A connection on which nothing has been read. A write to a client that does not read fails after
+    /// A connection from which nothing has been read. A write to a client that does not read fails after
     /// `write_timeout`.
     pub(crate) fn new(stream: ClientStream, write_timeout: Duration) -> Box<Self> {
         let (head, ()) = http::Request::new(()).into_parts();
@@ -91,7 +91,7 @@ impl Http1 {
         })
     }
 
-    /// The stream and the buffer that the next head is read with. An idle connection holds no buffers.
+    /// The stream and the buffer for reading the next head. An idle connection holds no buffers.
     pub(crate) fn parts_to_read(&mut self) -> (&mut ClientStream, &mut BytesMut) {
         match self.head.headers.capacity() > FIELDS_KEPT_MAX {
             true => self.head.headers = HeaderMap::new(),
@@ -119,10 +119,10 @@ impl Http1 {
         self.raw_head = self.arrived.split_to(end).freeze();
         let framing = request::parse(&self.raw_head, &mut self.head)?;
         (self.body_state, self.announced_bytes) = match framing {
-            request::Framing::Bodiless => (BodyState::Done, None),
-            request::Framing::Length(0) => (BodyState::Done, Some(0)),
-            request::Framing::Length(bytes) => (BodyState::Length(bytes), Some(bytes)),
-            request::Framing::Chunked => (BodyState::Chunked(Chunked::Size), None),
+            request::RequestFraming::Bodiless => (BodyState::Done, None),
+            request::RequestFraming::Length(0) => (BodyState::Done, Some(0)),
+            request::RequestFraming::Length(bytes) => (BodyState::Length(bytes), Some(bytes)),
+            request::RequestFraming::Chunked => (BodyState::Chunked(Chunked::Size), None),
         };
         self.keep_alive = request::keep_alive(&self.head);
         Ok(())
@@ -148,7 +148,7 @@ impl Http1 {
         self.body_state == BodyState::Done
     }
 
-    /// Whether all of the body arrived with its head.
+    /// Whether the whole body arrived with its head.
     pub(crate) fn has_body_arrived(&self) -> bool {
         match self.body_state {
             BodyState::Done => true,
@@ -161,7 +161,7 @@ impl Http1 {
         matches!(self.body_state, BodyState::Chunked(_))
     }
 
-    pub(crate) fn close_after_answer(&mut self) {
+    pub(crate) fn close_after_response(&mut self) {
         self.keep_alive = KeepAlive::Close;
     }
 
@@ -172,7 +172,7 @@ impl Http1 {
     /// The next piece of the body; `None` at its end.
     ///
     /// # Errors
-    /// A malformed chunk, or that the client left before the end.
+    /// A malformed chunk, or a client that disconnected before the end.
     pub(crate) async fn read_body(&mut self) -> Result<Option<Bytes>, BodyReadError> {
         loop {
             let wanted = match &mut self.body_state {
@@ -209,7 +209,7 @@ impl Http1 {
         }
     }
 
-    /// The framing error of the chunks that have arrived already, if there is one.
+    /// The framing error in the chunks that have arrived already, if there is one.
     pub(crate) fn chunk_error(&self) -> Option<&'static str> {
         match self.body_state {
             BodyState::Chunked(_) => chunked::error(&self.arrived),
@@ -217,7 +217,7 @@ impl Http1 {
         }
     }
 
-    /// Resolves when the client leaves or sends bytes behind its request.
+    /// Resolves when the client disconnects or sends bytes after its request.
     pub(crate) async fn left_or_sent(&mut self) -> AfterRequest {
         if self.arrived.is_empty() {
             let (stream, arrived) = (&mut self.stream, &mut self.arrived);
@@ -243,7 +243,7 @@ impl Http1 {
         .await
     }
 
-    /// Resolves when the client leaves. Bytes that it sends meanwhile belong to the next request.
+    /// Resolves when the client disconnects. Bytes that it sends meanwhile belong to the next request.
     pub(crate) async fn left(&mut self) {
         while self.arrived.len() < PIPELINED_BYTES_MAX {
             let (stream, arrived) = (&mut self.stream, &mut self.arrived);
@@ -293,7 +293,7 @@ impl Http1 {
         (&mut self.stream, std::mem::take(&mut self.arrived))
     }
 
-    /// Buffers the head of the response: it leaves with the first piece of the body, or when it is flushed.
+    /// Buffers the head of the response: it is sent with the first piece of the body, or when it is flushed.
     pub(crate) fn write_head(&mut self, head: &ResponseHead) {
         spare::provide(&mut self.out);
         self.head_state = response::HeadState::Buffered;
@@ -349,13 +349,13 @@ impl Http1 {
     pub(crate) async fn write_trailers(&mut self, trailers: &HeaderMap) -> Result<(), WriteError> {
         if self.framing == response::Framing::Chunked {
             response::write_last_chunk(&mut self.out, trailers);
-            // They include the end of the body.
+            // The trailers end the body.
             self.framing = response::Framing::Bodiless;
         }
         self.flush().await
     }
 
-    pub(crate) fn has_begun_answer(&self) -> bool {
+    pub(crate) fn has_begun_response(&self) -> bool {
         self.head_state == response::HeadState::Sent
     }
 

@@ -1,16 +1,16 @@
-//! How reading from a client, and writing to it, fail; and what a client does once it has sent its request.
+//! Errors of reading from and writing to a client, and what a client does after it has sent its request.
 
 /// Why the rest of a request body cannot be read.
 #[derive(Debug)]
 pub(crate) enum BodyReadError {
-    /// Its framing is invalid, in this way.
+    /// Its framing is invalid: a description of the error.
     Malformed(&'static str),
-    /// Nothing came for too long.
+    /// Nothing arrived for too long.
     Stalled,
     ClientLeft,
 }
 
-/// The client did not take what was written: it left, or does not read.
+/// A write to the client failed: it has disconnected, or does not read.
 #[derive(Debug)]
 pub(crate) struct WriteError;
 

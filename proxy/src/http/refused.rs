@@ -1,4 +1,4 @@
-//! The refusals of requests whose head is incomplete or invalid.
+//! Rejections of requests whose head is incomplete or invalid.
 
 use super::head::HeadError;
 use crate::http::Limits;
@@ -14,7 +14,7 @@ pub(crate) fn refusal_of(error: &HeadError, limits: &Limits) -> Refusal {
             Refusal::new(ErrorCode::HeaderTimeout, detail)
         }
         HeadError::TooLarge => {
-            let detail = format!("a head may have {} bytes", limits.header_bytes);
+            let detail = format!("a head may have at most {} bytes", limits.header_bytes);
             Refusal::new(ErrorCode::HeaderTooLarge, detail)
         }
         HeadError::Malformed(what) => Refusal::new(ErrorCode::BadRequest, *what),

@@ -1,7 +1,7 @@
-//! The client's side of a pass-through request: relays the rest of its body, and notices when the client
-//! leaves.
+//! The client's side of a pass-through request: relays the rest of its body, and detects when the client
+//! disconnects.
 //!
-//! A pass-through body has no deadline as a whole: it may be as long as its route allows. It must keep a
+//! A pass-through body has no total deadline: it may be as long as its route allows. It must keep a
 //! minimum rate, though, and must not stall (slow-body attacks, "slow POST"). Time in which the backend
 //! applies backpressure is charged to the backend, not to the client.
 
@@ -23,7 +23,7 @@ mod pace;
 /// How attending to the client of a request in flight ended.
 #[derive(Debug)]
 pub(crate) enum RelayOutcome {
-    /// The backend has all of the body.
+    /// The backend has received the whole body.
     BodySent,
     ClientLeft,
     /// The request must be rejected.
@@ -39,7 +39,7 @@ pub(crate) struct RelayLimits {
     pub(crate) backend_idle: Duration,
 }
 
-/// The pace at which the client has to send.
+/// The pace at which the client must send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pacing {
     /// A body: no pause longer than `idle`, and a minimum rate.
@@ -48,47 +48,47 @@ pub(crate) enum Pacing {
     Unpaced,
 }
 
-/// The part of a request that its client still sends while the request is served.
+/// The rest of a request that its client is still sending while the request is served.
 pub(crate) struct Relay {
     state: State,
     limits: RelayLimits,
     trailing: TrailingBytes,
     bytes: u64,
-    /// Reads the body as it passes, where it is a request to a model.
-    question: Option<Box<BudgetedReader>>,
-    /// How much of it the client has sent.
-    read: Read,
+    /// Reads the body while it is forwarded, if it is a model call.
+    reader: Option<Box<BudgetedReader>>,
+    /// How much of the body the client has sent.
+    progress: BodyProgress,
     pace: Pace,
     moved_at: Instant,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Read {
+enum BodyProgress {
     InPart,
     Whole,
 }
 
-/// Whether bytes may follow the body before the request is answered.
+/// Whether bytes may follow the body before the response begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TrailingBytes {
     /// They are the next request (HTTP/1.1 pipelining).
     Pipelined,
-    /// After an upgrade request the protocol of further bytes is not settled yet (RFC 9110, section 7.8).
+    /// After an upgrade request, the protocol of further bytes is not decided yet (RFC 9110, section 7.8).
     Forbidden,
 }
 
 enum State {
-    Open(Pending, mpsc::Sender<Option<Bytes>>),
+    Open(PendingPiece, mpsc::Sender<Option<Bytes>>),
     /// The whole body had been read before the request was forwarded.
     Whole,
-    /// The backend has had all of it since then.
+    /// The backend has had the whole body since then.
     BodySent(Instant),
-    /// The backend accepts no more of it: its response, or its failure, is on the way.
+    /// The backend accepts no more of the body: its response, or an error, is about to arrive.
     Abandoned,
 }
 
-/// What was read and the backend has not accepted yet.
-enum Pending {
+/// What has been read and not been accepted by the backend yet.
+enum PendingPiece {
     Nothing,
     Data(Bytes),
     /// The end of the body.
@@ -111,11 +111,16 @@ impl Relay {
         pieces: mpsc::Sender<Option<Bytes>>,
         limits: RelayLimits,
         trailing: TrailingBytes,
-        question: Option<Box<BudgetedReader>>,
+        reader: Option<Box<BudgetedReader>>,
         now: Instant,
     ) -> Self {
-        let relay = Relay::new(State::Open(Pending::Nothing, pieces), limits, trailing, now);
-        Relay { question, ..relay }
+        let relay = Relay::new(
+            State::Open(PendingPiece::Nothing, pieces),
+            limits,
+            trailing,
+            now,
+        );
+        Relay { reader, ..relay }
     }
 
     fn new(state: State, limits: RelayLimits, trailing: TrailingBytes, now: Instant) -> Self {
@@ -124,21 +129,21 @@ impl Relay {
             limits,
             trailing,
             bytes: 0,
-            question: None,
-            read: Read::InPart,
+            reader: None,
+            progress: BodyProgress::InPart,
             pace: Pace::default(),
             moved_at: now,
         }
     }
 
-    /// The request has been answered: what comes trailing it is the next one.
-    pub(crate) fn answered(&mut self) {
+    /// The response has begun: bytes that follow the request belong to the next one.
+    pub(crate) fn response_begun(&mut self) {
         self.trailing = TrailingBytes::Pipelined;
     }
 
-    /// What the body has stated so far of the call to a model, where it is read for that.
+    /// What the body of a model call has stated so far, if it is read.
     pub(crate) fn facts(&self) -> Option<RequestFacts> {
-        self.question.as_ref().map(|reader| reader.facts())
+        self.reader.as_ref().map(|reader| reader.facts())
     }
 
     /// How much of the body has been read.
@@ -155,7 +160,7 @@ impl Relay {
     pub(crate) fn is_unfinished(&self) -> bool {
         match self.state {
             State::Whole | State::BodySent(_) => false,
-            State::Open(..) | State::Abandoned => self.read == Read::InPart,
+            State::Open(..) | State::Abandoned => self.progress == BodyProgress::InPart,
         }
     }
 
@@ -164,7 +169,7 @@ impl Relay {
         self.moved_at
     }
 
-    /// Since when the backend has had all of the body; `None` while it has not, or if the body was read
+    /// Since when the backend has had the whole body; `None` while it has not, or if the body was read
     /// before the request was forwarded.
     pub(crate) fn sent_at(&self) -> Option<Instant> {
         match self.state {
@@ -173,23 +178,23 @@ impl Relay {
         }
     }
 
-    /// Relays what the client sends, until there is an outcome. Cancel-safe: dropped at any time, it loses
-    /// nothing.
+    /// Relays what the client sends until there is an outcome. Cancel-safe: it can be dropped at any time without
+    /// losing anything.
     pub(crate) async fn attend(&mut self, session: &mut Session) -> RelayOutcome {
         loop {
-            let came = match &self.state {
+            let outcome = match &self.state {
                 State::Whole | State::BodySent(_) => Some(self.watch(session).await),
-                State::Open(Pending::Nothing, _) => self.read(session).await,
+                State::Open(PendingPiece::Nothing, _) => self.read(session).await,
                 State::Open(..) => self.send().await,
                 State::Abandoned => std::future::pending().await,
             };
-            if let Some(attended) = came {
-                return attended;
+            if let Some(outcome) = outcome {
+                return outcome;
             }
         }
     }
 
-    /// Waits for the client to leave.
+    /// Waits for the client to disconnect.
     async fn watch(&self, session: &mut Session) -> RelayOutcome {
         match self.trailing {
             TrailingBytes::Pipelined => {
@@ -199,7 +204,7 @@ impl Relay {
             TrailingBytes::Forbidden => match session.left_or_sent().await {
                 AfterRequest::Left => RelayOutcome::ClientLeft,
                 AfterRequest::SentMore => {
-                    let detail = "nothing may follow the request before its upgrade is answered";
+                    let detail = "nothing may follow an upgrade request before its response";
                     RelayOutcome::Refused(Refusal::new(ErrorCode::BadRequest, detail))
                 }
             },
@@ -228,17 +233,17 @@ impl Relay {
         let refusal = match read {
             Ok(Some(data)) => {
                 self.bytes += data.len() as u64;
-                self.pace.came(data.len() as u64, now);
+                self.pace.received(data.len() as u64, now);
                 if self.bytes <= self.limits.bytes_max {
-                    let asked = self.question.as_mut();
-                    if let Some(Err(refusal)) = asked.map(|asked| asked.feed(&data)) {
+                    let reader = self.reader.as_mut();
+                    if let Some(Err(refusal)) = reader.map(|reader| reader.feed(&data)) {
                         return Some(RelayOutcome::Refused(refusal));
                     }
                     if session.is_body_done() {
                         self.read_whole();
                     }
                     if !data.is_empty() {
-                        self.queue(Pending::Data(data));
+                        self.queue(PendingPiece::Data(data));
                     }
                     return None;
                 }
@@ -246,7 +251,7 @@ impl Relay {
             }
             Ok(None) => {
                 self.read_whole();
-                self.queue(Pending::End);
+                self.queue(PendingPiece::End);
                 return None;
             }
             Err(BodyReadError::Malformed(flaw)) => Refusal::malformed_body(flaw),
@@ -257,45 +262,46 @@ impl Relay {
     }
 
     fn read_whole(&mut self) {
-        self.read = Read::Whole;
-        if let Some(question) = &mut self.question {
-            question.end();
+        self.progress = BodyProgress::Whole;
+        if let Some(reader) = &mut self.reader {
+            reader.end();
         }
     }
 
-    fn queue(&mut self, what: Pending) {
-        if let State::Open(held, _) = &mut self.state {
-            *held = what;
+    fn queue(&mut self, piece: PendingPiece) {
+        if let State::Open(pending, _) = &mut self.state {
+            *pending = piece;
         }
     }
 
-    /// Gives what was read to the backend.
+    /// Sends what was read to the backend.
     async fn send(&mut self) -> Option<RelayOutcome> {
-        let State::Open(held, pieces) = &mut self.state else {
+        let State::Open(pending, pieces) = &mut self.state else {
             return None;
         };
         let idle = self.limits.backend_idle;
         let waited = clock::now().saturating_duration_since(self.moved_at);
-        let room = clock::timeout(idle.saturating_sub(waited), pieces.reserve());
-        let (state, attended) = match room.await {
-            Ok(Ok(room)) => {
+        let permit = clock::timeout(idle.saturating_sub(waited), pieces.reserve());
+        let (state, outcome) = match permit.await {
+            Ok(Ok(permit)) => {
                 self.moved_at = clock::now();
-                if let Pending::Data(data) = std::mem::replace(held, Pending::Nothing) {
-                    room.send(Some(data));
+                if let PendingPiece::Data(data) = std::mem::replace(pending, PendingPiece::Nothing)
+                {
+                    permit.send(Some(data));
                     return None;
                 }
-                room.send(None);
+                permit.send(None);
                 (State::BodySent(self.moved_at), Some(RelayOutcome::BodySent))
             }
             Ok(Err(_)) => (State::Abandoned, None),
             Err(_) => {
                 let ms = idle.as_millis();
-                let detail = format!("the backend took nothing of the body for {ms} ms");
+                let detail = format!("the backend accepted nothing of the body for {ms} ms");
                 let refusal = Refusal::new(ErrorCode::UpstreamTimeout, detail);
                 return Some(RelayOutcome::Refused(refusal));
             }
         };
         self.state = state;
-        attended
+        outcome
     }
 }

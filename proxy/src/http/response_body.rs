@@ -16,13 +16,13 @@ pub enum Piece {
     Trailers(HeaderMap),
 }
 
-/// What a body gives when it is read: a piece, why there is none, or `None` at its end.
+/// The result of reading from a body: a piece, an error, or `None` at its end.
 pub type NextPiece<E> = Option<Result<Piece, E>>;
 
-/// Pieces that were read ahead, the next of them last. Most bodies arrive in one.
+/// Pieces that were read ahead, in reverse order. Most bodies arrive in one piece.
 pub type PiecesAhead<E> = SmallVec<[NextPiece<E>; 1]>;
 
-/// The body of a response as it arrives. Dropped before its end, it closes its connection.
+/// The body of a response as it arrives. Dropping it before its end closes its connection.
 pub(crate) trait ResponseBody: Send {
     /// Why the body cannot be read to its end.
     type Error: Send;

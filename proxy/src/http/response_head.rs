@@ -9,8 +9,8 @@ const TEXT_BYTES: usize = 768;
 /// The initial capacity of pingora's head, in fields.
 const FIELDS: usize = 16;
 
-/// Status and fields, the fields already serialised as HTTP/1 lines: most responses leave that way, and a
-/// map of names and values would be built only to be written.
+/// Status and fields, the fields already serialised as HTTP/1 lines: most responses are sent that way, and a
+/// map of names and values would be built only to be serialised.
 #[derive(Debug)]
 pub(crate) struct ResponseHead {
     pub(crate) status: StatusCode,
@@ -23,7 +23,7 @@ pub(crate) struct ResponseHead {
 /// Whether a head carries `Date` already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Date {
-    Told,
+    Present,
     Missing,
 }
 
@@ -46,12 +46,12 @@ impl ResponseHead {
         head
     }
 
-    /// Adds a field. The caller makes sure that no name is duplicated by mistake.
+    /// Adds a field. The caller ensures that no name is duplicated by mistake.
     pub(crate) fn field(&mut self, name: &HeaderName, value: &HeaderValue) {
         if *name == header::CONTENT_LENGTH {
             self.content_length = value.to_str().ok().and_then(|text| text.parse().ok());
         } else if *name == header::DATE {
-            self.date = Date::Told;
+            self.date = Date::Present;
         }
         self.line(name, value.as_bytes());
     }
@@ -119,7 +119,10 @@ mod tests {
         assert_eq!((head.content_length(), head.date()), (None, Date::Missing));
         head.number(&header::CONTENT_LENGTH, 17);
         head.field(&header::DATE, &HeaderValue::from_static("today"));
-        assert_eq!((head.content_length(), head.date()), (Some(17), Date::Told));
+        assert_eq!(
+            (head.content_length(), head.date()),
+            (Some(17), Date::Present)
+        );
         let head = head.into_pingora();
         let fields = head.headers.iter();
         let fields: Vec<_> = fields

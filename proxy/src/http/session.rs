@@ -1,4 +1,4 @@
-//! A request and its client, over either version of HTTP: what the stages read from and write to.
+//! A request and its client, over HTTP/1 or HTTP/2: what the stages read from and write to.
 
 use bytes::{Bytes, BytesMut};
 use http::header::{self, AsHeaderName};
@@ -27,7 +27,7 @@ enum Client {
     Http1(Box<Http1>),
     /// pingora speaks HTTP/2.
     Http2(Box<ServerSession>),
-    /// It left, and its request continues: what is written is discarded.
+    /// It has disconnected, and its request continues: what is written is discarded.
     Detached(Box<Detached>),
 }
 
@@ -36,7 +36,7 @@ impl Session {
         Session::of(Client::Http1(http1))
     }
 
-    /// An HTTP/2 stream. pingora trusts a length of 0 and leaves a body that comes in spite of it unread;
+    /// An HTTP/2 stream. pingora trusts a length of 0 and leaves a body that arrives nevertheless unread;
     /// without the field, the frames decide whether there is a body.
     pub(crate) fn of_http2(mut http2: Box<ServerSession>) -> Self {
         let zero = |value: &HeaderValue| value.as_bytes() == b"0";
@@ -54,7 +54,7 @@ impl Session {
         }
     }
 
-    /// The HTTP/1 client, unless it left.
+    /// The HTTP/1 client, unless it has disconnected.
     pub(crate) fn into_http1(self) -> Option<Box<Http1>> {
         match self.client {
             Client::Http1(http1) => Some(http1),
@@ -62,7 +62,7 @@ impl Session {
         }
     }
 
-    /// The HTTP/2 client, unless it left.
+    /// The HTTP/2 client, unless it has disconnected.
     pub(crate) fn into_http2(self) -> Option<Box<ServerSession>> {
         match self.client {
             Client::Http2(http2) => Some(http2),
@@ -145,7 +145,7 @@ impl Session {
         self.head().version != Version::HTTP_10 && self.header(header::EXPECT).is_some_and(expects)
     }
 
-    /// The protocol that the client asks to upgrade to (RFC 9110, section 7.8): only HTTP/1.1 has upgrades,
+    /// The protocol that the client requests an upgrade to (RFC 9110, section 7.8): only HTTP/1.1 has upgrades,
     /// and only with the `upgrade` connection option. Upgrading to cleartext HTTP/2
     /// (RFC 7540) is obsolete since RFC 9113: such a request is served over HTTP/1.1.
     pub(crate) fn upgrade(&self) -> Option<&HeaderValue> {
@@ -153,8 +153,8 @@ impl Session {
         let protocol = head.headers.get(header::UPGRADE)?;
         let mut protocols = protocol.as_bytes().split(|byte| *byte == b',');
         let h2c = protocols.any(|name| name.trim_ascii().eq_ignore_ascii_case(b"h2c"));
-        let asked = head.version == Version::HTTP_11 && has_option(&head.headers, b"upgrade");
-        (asked && !h2c).then_some(protocol)
+        let requested = head.version == Version::HTTP_11 && has_option(&head.headers, b"upgrade");
+        (requested && !h2c).then_some(protocol)
     }
 
     /// The next piece of the body; `None` at its end.
@@ -178,7 +178,7 @@ impl Session {
         }
     }
 
-    /// Rejects a body whose beginning, as far as it has arrived, is malformed.
+    /// Rejects a body if the part that has arrived is malformed.
     ///
     /// # Errors
     /// `bad_request`.
@@ -192,7 +192,7 @@ impl Session {
         }
     }
 
-    /// Resolves when the client leaves, unless the request is detached then. Only for a request whose body has
+    /// Resolves when the client disconnects, unless the request is detached then. Only for a request whose body has
     /// been read.
     pub(crate) async fn left(&mut self) {
         match &mut self.client {
@@ -207,7 +207,7 @@ impl Session {
         }
     }
 
-    /// Resolves when the client leaves or sends more than its request. Only for a request whose body has been
+    /// Resolves when the client disconnects or sends more than its request. Only for a request whose body has been
     /// read.
     pub(crate) async fn left_or_sent(&mut self) -> AfterRequest {
         match &mut self.client {
@@ -223,7 +223,7 @@ impl Session {
     /// the response; pingora's HTTP/2 cannot send it.
     ///
     /// # Errors
-    /// The client is gone, or did not read for too long.
+    /// The client has disconnected, or did not read for too long.
     pub(crate) async fn write_informational(
         &mut self,
         head: &ResponseHead,
@@ -246,7 +246,7 @@ impl Session {
     /// Sends `100 Continue`.
     ///
     /// # Errors
-    /// The client is gone.
+    /// The client has disconnected.
     pub(crate) async fn write_continue(&mut self) -> Result<(), WriteError> {
         match &mut self.client {
             Client::Http1(http1) => http1.write_continue().await,
@@ -258,11 +258,11 @@ impl Session {
         }
     }
 
-    /// Begins the response. Over HTTP/1 the head leaves with the first piece of the body, or when it is
+    /// Begins the response. Over HTTP/1 the head is sent with the first piece of the body, or when it is
     /// flushed.
     ///
     /// # Errors
-    /// The client is gone.
+    /// The client has disconnected.
     pub(crate) async fn write_head(&mut self, head: ResponseHead) -> Result<(), WriteError> {
         let written = match &mut self.client {
             Client::Http1(http1) => {
@@ -278,11 +278,11 @@ impl Session {
         self.or_detach(written)
     }
 
-    /// Writes a response that is nothing but its head. Over HTTP/2 its frame ends the stream: for gRPC it is a
+    /// Writes a response that consists of its head only. Over HTTP/2 its frame ends the stream: for gRPC it is a
     /// trailers-only response.
     ///
     /// # Errors
-    /// The client is gone, or did not read for too long.
+    /// The client has disconnected, or did not read for too long.
     pub(crate) async fn write_bare_head(&mut self, head: ResponseHead) -> Result<(), WriteError> {
         let written = match &mut self.client {
             Client::Http1(http1) => {
@@ -304,7 +304,7 @@ impl Session {
     /// Writes a piece of the response body.
     ///
     /// # Errors
-    /// The client is gone, or did not read for too long.
+    /// The client has disconnected, or did not read for too long.
     pub(crate) async fn write_body(&mut self, data: Bytes, last: bool) -> Result<(), WriteError> {
         let written = match &mut self.client {
             Client::Http1(http1) => http1.write_body(data, last).await,
@@ -320,7 +320,7 @@ impl Session {
     /// Writes the trailers of the response.
     ///
     /// # Errors
-    /// The client is gone, or did not read for too long.
+    /// The client has disconnected, or did not read for too long.
     pub(crate) async fn write_trailers(&mut self, trailers: HeaderMap) -> Result<(), WriteError> {
         let written = match &mut self.client {
             Client::Http1(http1) => http1.write_trailers(&trailers).await,
@@ -334,9 +334,9 @@ impl Session {
     }
 
     /// Whether the head of the response has been sent.
-    pub(crate) fn has_begun_answer(&self) -> bool {
+    pub(crate) fn has_begun_response(&self) -> bool {
         match &self.client {
-            Client::Http1(http1) => http1.has_begun_answer(),
+            Client::Http1(http1) => http1.has_begun_response(),
             Client::Http2(http2) => http2.response_written().is_some(),
             Client::Detached(detached) => detached.begun == HeadSent::Yes,
         }
@@ -345,7 +345,7 @@ impl Session {
     /// Flushes buffered bytes to the client.
     ///
     /// # Errors
-    /// The client is gone, or did not read for too long.
+    /// The client has disconnected, or did not read for too long.
     pub(crate) async fn flush(&mut self) -> Result<(), WriteError> {
         let written = match &mut self.client {
             Client::Http1(http1) => http1.flush().await,
@@ -354,10 +354,10 @@ impl Session {
         self.or_detach(written)
     }
 
-    /// Closes the connection after this response, which announces it.
-    pub(crate) fn close_after_answer(&mut self) {
+    /// Closes the connection after this response, and announces that in the response.
+    pub(crate) fn close_after_response(&mut self) {
         match &mut self.client {
-            Client::Http1(http1) => http1.close_after_answer(),
+            Client::Http1(http1) => http1.close_after_response(),
             Client::Http2(http2) => http2.set_keepalive(None),
             Client::Detached(_) => {}
         }

@@ -1,7 +1,7 @@
 //! The connection of a client below HTTP: TCP, or TLS over it.
 //!
-//! It has no buffers of its own. pingora's HTTP/2 reads from it as from any stream of pingora's; the frames
-//! that pass are then watched for floods.
+//! It has no buffers of its own. pingora's HTTP/2 reads from it as from pingora's own streams; the frames
+//! are then watched for floods.
 
 use std::io;
 use std::os::fd::AsRawFd;
@@ -22,7 +22,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use super::connections::Connections;
-use super::h2_flood::{Flood, Verdict};
+use super::h2_flood::{FloodDetector, FloodVerdict};
 use crate::clock;
 
 /// How often the receive queue of a client that sends too far ahead is checked.
@@ -32,7 +32,7 @@ const QUEUE_CHECK_INTERVAL: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub(crate) struct ClientStream {
     io: Io,
-    /// Bytes that were read already and are read again first.
+    /// Bytes that were read already and are replayed first.
     replayed: Bytes,
     /// Present on an HTTP/2 connection.
     watch: Option<Box<Watch>>,
@@ -47,11 +47,11 @@ enum Io {
 /// Watches the frames of an HTTP/2 connection.
 #[derive(Debug)]
 struct Watch {
-    flood: Flood,
+    flood: FloodDetector,
     connections: Arc<Connections>,
 }
 
-/// Which version of HTTP a client has protocol in its TLS handshake.
+/// The version of HTTP that was negotiated in the TLS handshake (ALPN).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protocol {
     Http1,
@@ -82,11 +82,11 @@ impl ClientStream {
         }
     }
 
-    /// The same connection as HTTP/2; its first bytes were `read` already.
+    /// The same connection as HTTP/2, after its first bytes were `read`.
     pub(crate) fn into_http2(mut self, read: Bytes, connections: Arc<Connections>) -> Self {
         self.replayed = read;
         self.watch = Some(Box::new(Watch {
-            flood: Flood::new(clock::now()),
+            flood: FloodDetector::new(clock::now()),
             connections,
         }));
         self
@@ -107,7 +107,7 @@ impl ClientStream {
         }
     }
 
-    /// Resolves when the client has closed its side, even with unread bytes in front of that.
+    /// Resolves when the client has closed its side, even if there are unread bytes before the end.
     pub(crate) async fn hung_up(&self) {
         // With this interest the socket is ready when its peer has closed, and not when bytes arrive.
         #[cfg(target_os = "linux")]
@@ -127,7 +127,7 @@ impl ClientStream {
         }
     }
 
-    /// Whether the client has sent something that has not been read.
+    /// Whether the client has sent bytes that have not been read.
     pub(crate) fn has_unread(&self) -> bool {
         rustix::io::ioctl_fionread(self.socket()).is_ok_and(|bytes| bytes > 0)
     }
@@ -136,10 +136,10 @@ impl ClientStream {
 impl Watch {
     fn read(&mut self, bytes: &[u8]) -> io::Result<()> {
         match self.flood.read(bytes, clock::now()) {
-            Verdict::Fair => Ok(()),
-            Verdict::Flood(what) => {
+            FloodVerdict::Fair => Ok(()),
+            FloodVerdict::Flood(what) => {
                 self.connections.flooded();
-                log::debug!("an HTTP/2 connection is closed: {what}");
+                log::debug!("closed an HTTP/2 connection: {what}");
                 Err(io::Error::new(io::ErrorKind::ConnectionAborted, what))
             }
         }
@@ -228,7 +228,7 @@ impl AsyncWrite for ClientStream {
 #[async_trait]
 impl Shutdown for ClientStream {
     async fn shutdown(&mut self) {
-        // Whatever comes of it, the connection is closed afterwards.
+        // The connection is closed afterwards in any case.
         let _ = AsyncWriteExt::shutdown(self).await;
     }
 }

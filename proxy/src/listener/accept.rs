@@ -1,8 +1,8 @@
 //! The accept loop: accepts connections while there is capacity for them.
 //!
 //! Each connection is served by one of pingora's runtimes, whose own events wake it. When file descriptors
-//! run out nothing is accepted (backpressure): clients wait in the kernel's backlog, and the admin listener
-//! still answers.
+//! run out, nothing is accepted (backpressure): clients wait in the kernel's backlog, and the admin listener
+//! still responds.
 
 use std::future::poll_fn;
 use std::net::{SocketAddr, TcpListener};
@@ -20,11 +20,11 @@ use tokio_rustls::TlsAcceptor;
 use super::Listener;
 use super::descriptors::{Capacity, Descriptors, is_exhaustion};
 use crate::clock;
-use crate::http::connections::{Connections, Entry};
+use crate::http::connections::{Admission, Connections};
 use crate::http::head;
 use crate::log_throttle::{LogDecision, LogThrottle};
 
-/// How long accepting pauses when there is no capacity, unless a connection is closed before.
+/// How long accepting pauses when there is no capacity, unless a connection is closed earlier.
 const PAUSE: Duration = Duration::from_millis(50);
 /// How often a lack of capacity is logged.
 const LOG_EVERY: Duration = Duration::from_secs(60);
@@ -32,13 +32,13 @@ const LOG_EVERY: Duration = Duration::from_secs(60);
 /// One listening socket and what serves its connections.
 pub(crate) struct Accepting {
     pub(crate) socket: TcpListener,
-    /// Where the listener speaks TLS.
+    /// `None` without TLS.
     pub(crate) tls: Option<TlsAcceptor>,
     pub(crate) listener: Arc<Listener>,
     pub(crate) connections: Arc<Connections>,
     pub(crate) descriptors: Descriptors,
     pub(crate) stopping: ShutdownWatch,
-    /// The runtimes of the workers, which take turns.
+    /// The runtimes of the workers, used in turn.
     workers: Arc<[Handle]>,
     next_worker: AtomicUsize,
     log_throttle: Mutex<LogThrottle>,
@@ -88,13 +88,13 @@ impl Accepting {
                     self.log_exhaustion();
                     pingora::time::sleep(PAUSE).await;
                 }
-                // The client is gone already (accept(2)); the next one may be waiting.
+                // The client has disconnected already (accept(2)); the next one may be waiting.
                 Err(error) => log::debug!("a connection was lost before it was accepted: {error}"),
             }
         }
     }
 
-    /// Accepts clients that have connected already: their requests may be under way.
+    /// Accepts clients that have connected already: they may have sent requests.
     async fn drain_queue(&self, listener: &TokioListener) {
         while self.capacity() == Capacity::Free {
             let accepted = poll_fn(|context| match listener.poll_accept(context) {
@@ -137,11 +137,11 @@ impl Accepting {
     }
 
     fn serve(&self, client: TokioStream, peer: SocketAddr) {
-        let entry = self.connections.enter();
-        if matches!(entry, Entry::Full) {
+        let admission = self.connections.admit();
+        if matches!(admission, Admission::Full) {
             return;
         }
-        // Deregistered from this runtime: the events of the one that serves it must wake it.
+        // Deregistered from this runtime: the runtime that serves the connection must receive its events.
         let Ok(client) = client.into_std() else {
             return;
         };
@@ -153,7 +153,7 @@ impl Accepting {
         };
         worker.spawn(async move {
             listener
-                .connection(client, peer, tls, entry, stopping)
+                .connection(client, peer, tls, admission, stopping)
                 .await;
         });
     }

@@ -2,14 +2,14 @@
 //!
 //! A client connection may need a second descriptor for a backend, and the admin listener, the spool and
 //! notifiers need some too. Clients get at most half of the free ones, and the last ones are reserved
-//! whatever uses up the others. Connections past that wait in the kernel's backlog.
+//! in any case. Connections beyond that wait in the kernel's backlog.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// The assumed limit of a process that has none.
+/// The limit that is assumed for a process without one.
 const UNLIMITED: u64 = 1 << 30;
 /// How many of the last descriptors are reserved for everything but clients.
 const RESERVED: std::ops::RangeInclusive<u64> = 16..=160;
@@ -62,7 +62,7 @@ impl Descriptors {
         }
     }
 
-    /// A warning for the operator when the configured number of connections does not fit.
+    /// A warning for the operator if the descriptors do not suffice for the configured number of connections.
     #[must_use]
     pub(crate) fn warning(&self, connections: usize) -> Option<String> {
         (connections > self.clients_max).then(|| {
@@ -78,7 +78,7 @@ impl Descriptors {
         })
     }
 
-    /// Whether the next descriptor may be a client's. The system hands out the lowest free one (POSIX, 2.6),
+    /// Whether a client may use the next descriptor. The system assigns the lowest free one (POSIX, 2.6),
     /// so a duplicate of any descriptor shows how many are in use.
     pub(crate) fn capacity(&self, any: impl AsFd) -> Capacity {
         match rustix::io::fcntl_dupfd_cloexec(any, 0) {
@@ -88,7 +88,7 @@ impl Descriptors {
     }
 }
 
-/// How many descriptors are open; a guess where the system does not report it.
+/// How many descriptors are open; a guess if the system does not report it.
 fn open_now() -> u64 {
     const GUESS: u64 = 64;
     std::fs::read_dir("/proc/self/fd").map_or(GUESS, |files| files.count() as u64)

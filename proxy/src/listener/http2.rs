@@ -1,4 +1,4 @@
-//! A client that speaks HTTP/2: pingora's implementation within limits of weir's own.
+//! A client that speaks HTTP/2: pingora's implementation, within weir's own limits.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,11 +17,14 @@ use crate::http::session::Session;
 use crate::http::socket::ClientStream;
 use crate::http::{Connection, head};
 
-/// How long the last bytes of a cut response may take to leave before its HTTP/2 stream is reset.
+/// How long the last bytes of a truncated response have to be sent before its HTTP/2 stream is reset.
 const BEFORE_RESET: Duration = Duration::from_millis(20);
 /// How many streams of a connection may be reset for protocol errors of its client (MadeYouReset,
 /// CVE-2025-8671).
 const LOCAL_RESETS_MAX: usize = 12;
+/// How many streams that were reset within the last second are remembered. The body of a request that was rejected
+/// early may still arrive: on a remembered stream it is ignored, on a forgotten one it is a protocol error of the client.
+const RESET_STREAMS_MAX: usize = 4096;
 /// How long an idle client has to act on the GOAWAY of a drain.
 const GOAWAY_GRACE: Duration = Duration::from_millis(500);
 
@@ -53,8 +56,8 @@ pub(super) async fn serve(
 }
 
 impl Http2 {
-    /// Resolves when the proxy drains and no request has come for a while: a client that ignores the GOAWAY
-    /// would otherwise keep its connection for ever.
+    /// Resolves when the proxy drains and no request has arrived for a while: a client that ignores the GOAWAY
+    /// would otherwise keep its connection forever.
     async fn drained(&self, stopping: ShutdownWatch) {
         head::stop(stopping).await;
         let mut idle_since = None;
@@ -108,13 +111,13 @@ impl HttpServerApp for Http2 {
         let mut http2 = session.into_http2()?;
         match served {
             Served::Whole | Served::Refused => {
-                // An error means that the client is gone; the exchange has been recorded. The unread rest
+                // An error means that the client has disconnected; the exchange has been recorded. The unread rest
                 // of a body is abandoned with RST_STREAM(NO_ERROR) (RFC 9113, section 8.1).
                 let _ = http2.finish().await;
             }
             Served::Broken => {
                 // A reset overtakes bytes that the connection's own task has not written to the socket
-                // yet. The delay lets the client see how far the response came.
+                // yet. The delay lets them reach the client.
                 tokio::time::sleep(BEFORE_RESET).await;
                 http2.shutdown().await;
             }
@@ -124,10 +127,11 @@ impl HttpServerApp for Http2 {
 
     fn h2_options(&self) -> Option<H2Options> {
         let mut options = default_h2_options();
-        // h2 answers 431 by itself past this; the gateway does it, with an event, past the limit.
+        // Beyond this, h2 itself responds 431; beyond the limit the gateway does, with an event.
         let bytes = u32::try_from(self.http.header_bytes.saturating_mul(4)).unwrap_or(u32::MAX);
         options.max_header_list_size(bytes);
         options.max_local_error_reset_streams(Some(LOCAL_RESETS_MAX));
+        options.max_concurrent_reset_streams(RESET_STREAMS_MAX);
         Some(options)
     }
 

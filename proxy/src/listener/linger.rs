@@ -23,11 +23,11 @@ use crate::http::socket::ClientStream;
 
 /// How long a client may continue sending in all; nginx's `lingering_time`.
 const TOTAL: Duration = Duration::from_secs(30);
-/// How long it may be silent; nginx's `lingering_timeout`.
+/// How long a client may be silent; nginx's `lingering_timeout`.
 const SILENCE: Duration = Duration::from_secs(5);
-/// What must come within [`SILENCE`]: 1 KiB/s.
+/// What must arrive within [`SILENCE`]: 1 KiB/s.
 const BYTES_MIN: u64 = 5 * 1024;
-/// The total time where too many linger already, where a connection was refused, and during a drain.
+/// The total time if too many connections linger already, after a rejected connection, and during a drain.
 const SHORT: Duration = Duration::from_secs(2);
 /// How much is read at once, on the stack.
 const READ_BYTES: usize = 16 * 1024;
@@ -69,8 +69,8 @@ impl LingerTimer {
 
 /// How long a connection may linger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Length {
-    /// The full time, while few others linger.
+pub(super) enum LingerTime {
+    /// The full time, unless too many others linger.
     Full,
     Short,
 }
@@ -78,7 +78,7 @@ pub(super) enum Length {
 /// Shuts down the sending side and lingers.
 pub(super) async fn linger(
     mut stream: ClientStream,
-    length: Length,
+    time: LingerTime,
     connections: &Arc<Connections>,
     stopping: &ShutdownWatch,
 ) {
@@ -89,11 +89,11 @@ pub(super) async fn linger(
     if !matches!(clock::timeout(SHORT, ending).await, Ok(Ok(()))) {
         return;
     }
-    let place = match length {
-        Length::Full => connections.linger(),
-        Length::Short => None,
+    let slot = match time {
+        LingerTime::Full => connections.linger(),
+        LingerTime::Short => None,
     };
-    let total = match place {
+    let total = match slot {
         Some(_) => TOTAL,
         None => SHORT,
     };
@@ -158,7 +158,7 @@ mod tests {
             linger.note(1000, start + SECOND * second);
         }
         assert_eq!(linger.until(), start + SILENCE);
-        // A slow network that reaches the minimum rate is no attack.
+        // A slow network that reaches the minimum rate is not an attack.
         linger.note(2000, start + SECOND * 4);
         assert_eq!(linger.until(), start + SECOND * 4 + SILENCE);
     }

@@ -18,7 +18,7 @@ use crate::config::Tls;
 
 pub(crate) mod expiry;
 
-/// Serves each handshake with the certificate that was loaded last.
+/// Provides each handshake with the certificate that was loaded last.
 #[derive(Debug)]
 pub(crate) struct Certificates {
     files: Tls,
@@ -33,7 +33,7 @@ impl Certificates {
     /// Reads the pair of files.
     ///
     /// # Errors
-    /// A file that cannot be read, holds no certificate or key, or or a key that does not match.
+    /// A file that cannot be read or contains no certificate or key, or a key that does not match.
     pub(crate) fn load(files: &Tls) -> anyhow::Result<Arc<Self>> {
         let stamp = stamp(files);
         Ok(Arc::new(Certificates {
@@ -43,8 +43,8 @@ impl Certificates {
         }))
     }
 
-    /// Reloads the files when they have changed. An invalid (or half-written) pair leaves the current one in
-    /// use and is tried again at the next change.
+    /// Reloads the files when they have changed. If the new pair is invalid (or half-written), the current one stays in
+    /// use, and loading is attempted again.
     pub(crate) fn refresh(&self) {
         let now = stamp(&self.files);
         if *self.read_at.lock() == now {
@@ -61,7 +61,7 @@ impl Certificates {
             }
             Err(error) => {
                 log::warn!(
-                    "cannot reload the certificate, the current one stays in use: {error:#}"
+                    "cannot reload the certificate; the current one stays in use: {error:#}"
                 );
             }
         }
@@ -70,7 +70,7 @@ impl Certificates {
 
 impl Certificates {
     /// When the certificate in use expires, in seconds since the Unix epoch (RFC 5280, section
-    /// 4.1.2.5); `None` of one that cannot be read.
+    /// 4.1.2.5); `None` if it cannot be parsed.
     pub(crate) fn not_after(&self) -> Option<i64> {
         let current = self.current.load();
         let (_, certificate) = X509Certificate::from_der(current.cert.first()?).ok()?;

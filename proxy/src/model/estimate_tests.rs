@@ -1,6 +1,6 @@
 use super::*;
 
-/// What it is, the text, and what the vocabularies of GPT-4o, Llama 3, Qwen 3 and DeepSeek V3 count.
+/// Name, text, and its tokens in the vocabularies of GPT-4o, Llama 3, Qwen 3 and DeepSeek V3.
 const TEXTS: [(&str, &str, [u64; 4]); 16] = [
     (
         "english",
@@ -80,8 +80,8 @@ const TEXTS: [(&str, &str, [u64; 4]); 16] = [
     ),
 ];
 
-fn counted(pieces: &[&[u8]]) -> TextCount {
-    let mut count = TextCount::default();
+fn counted(pieces: &[&[u8]]) -> TokenEstimator {
+    let mut count = TokenEstimator::default();
     for piece in pieces {
         count.add(piece);
     }
@@ -93,20 +93,20 @@ fn estimate(text: &str) -> u64 {
 }
 
 #[test]
-fn estimates_are_near_what_vocabularies_count_in_every_script() {
-    for (name, text, mut truths) in TEXTS {
-        truths.sort_unstable();
-        let median = (truths[1] + truths[2]) as f64 / 2.0;
+fn estimates_are_close_to_real_tokenizers_in_every_script() {
+    for (name, text, mut counts) in TEXTS {
+        counts.sort_unstable();
+        let median = (counts[1] + counts[2]) as f64 / 2.0;
         let ratio = (estimate(text) - END) as f64 / median;
         assert!(
             (0.75..=1.3).contains(&ratio),
-            "{name}: {ratio} of {truths:?}"
+            "{name}: {ratio} of {counts:?}"
         );
     }
 }
 
 #[test]
-fn every_cut_gives_the_same_count() {
+fn the_estimate_does_not_depend_on_the_pieces() {
     for (name, text, _) in TEXTS {
         let bytes = text.as_bytes();
         let whole = counted(&[bytes]);
@@ -122,9 +122,9 @@ fn every_cut_gives_the_same_count() {
 }
 
 #[test]
-fn short_texts_count_as_a_reader_would_say() {
+fn short_texts_have_plausible_estimates() {
     for (text, expected) in [
-        // Each has its end beside it.
+        // Including the end token.
         ("", 0),
         (" ", 0),
         ("pong", 2),
@@ -146,7 +146,7 @@ fn short_texts_count_as_a_reader_would_say() {
 }
 
 #[test]
-fn what_repeats_without_meaning_is_cheap() {
+fn repeated_marks_and_spaces_are_cheap() {
     let rule = format!("above\n{}\nbelow", "-".repeat(400));
     assert!(estimate(&rule) < 30, "{}", estimate(&rule));
     let indented = format!("if:\n{}return", " ".repeat(400));
@@ -154,7 +154,7 @@ fn what_repeats_without_meaning_is_cheap() {
 }
 
 #[test]
-fn what_is_no_utf_8_counts_as_something() {
+fn invalid_utf_8_has_a_cost() {
     for (bytes, least) in [
         (b"\xff\xff".as_slice(), 2),
         (b"a\xe4\xbd", 1),
@@ -171,46 +171,46 @@ fn what_is_no_utf_8_counts_as_something() {
 }
 
 #[test]
-fn parts_cost_beside_their_text() {
-    let mut question = TextCount::default();
-    assert!(question.is_empty());
+fn parts_cost_tokens_besides_their_text() {
+    let mut request = TokenEstimator::default();
+    assert!(request.is_empty());
     for _ in 0..3 {
-        question.begin(Part::Message);
-        question.add(b"ping");
+        request.begin(TextPart::Message);
+        request.add(b"ping");
     }
     assert!(
-        (15..=17).contains(&question.tokens()),
+        (15..=17).contains(&request.tokens()),
         "{}",
-        question.tokens()
+        request.tokens()
     );
 
-    let mut call = TextCount::default();
-    call.begin(Part::Call);
+    let mut call = TokenEstimator::default();
+    call.begin(TextPart::Call);
     assert_eq!(call.tokens(), 7 + END);
     let (name, arguments) = (b"get_weather".as_slice(), br#"{"city": "Bergen"}"#);
     call.add(name);
-    call.begin(Part::Text);
+    call.begin(TextPart::Text);
     call.add(arguments);
     assert!((15..=22).contains(&call.tokens()), "{}", call.tokens());
 
-    // A word does not go on over the end of a text, nor does a character that was cut.
-    let mut apart = TextCount::default();
+    // Neither a word nor a truncated character continues in the next text.
+    let mut apart = TokenEstimator::default();
     apart.add(b"inter\xe4");
-    apart.begin(Part::Text);
+    apart.begin(TextPart::Text);
     apart.add(b"\xbd\xa0national");
     assert!(apart.tokens() > estimate("international"));
 }
 
 #[test]
-fn usage_is_estimated_where_a_model_was_seen_at_work() {
+fn usage_is_estimated_where_a_model_has_processed_the_request() {
     use Ending::{Failed, Open, Terminal, Unknown};
-    let estimated = |operation, ending, question: &str, answer: &str| {
-        let [question, answer] = [question, answer].map(|text| counted(&[text.as_bytes()]));
-        let usage = usage(operation, ending, &question, &answer);
+    let estimated = |operation, ending, request: &str, response: &str| {
+        let [request, response] = [request, response].map(|text| counted(&[text.as_bytes()]));
+        let usage = usage(operation, ending, &request, &response);
         assert_eq!(usage.origin, Origin::Estimated);
         (usage.input_tokens, usage.output_tokens)
     };
-    let (question, answer) = ("ping", "The pong.");
+    let (request, response) = ("ping", "The pong.");
     for (operation, ending) in [
         (Operation::Chat, Terminal),
         (Operation::Messages, Open),
@@ -218,16 +218,16 @@ fn usage_is_estimated_where_a_model_was_seen_at_work() {
         (Operation::OllamaGenerate, Unknown),
     ] {
         let both = (Some(2), Some(4));
-        assert_eq!(estimated(operation, ending, question, answer), both);
-        assert_eq!(estimated(operation, ending, "", answer), (None, Some(4)));
-        assert_eq!(estimated(operation, ending, question, ""), (None, None));
+        assert_eq!(estimated(operation, ending, request, response), both);
+        assert_eq!(estimated(operation, ending, "", response), (None, Some(4)));
+        assert_eq!(estimated(operation, ending, request, ""), (None, None));
     }
     for operation in [Operation::Embeddings, Operation::Rerank] {
         let input = (Some(2), None);
-        assert_eq!(estimated(operation, Terminal, question, answer), input);
-        assert_eq!(estimated(operation, Terminal, question, ""), input);
+        assert_eq!(estimated(operation, Terminal, request, response), input);
+        assert_eq!(estimated(operation, Terminal, request, ""), input);
         for ending in [Failed, Open, Unknown] {
-            assert_eq!(estimated(operation, ending, question, ""), (None, None));
+            assert_eq!(estimated(operation, ending, request, ""), (None, None));
         }
     }
     for operation in [
@@ -236,12 +236,12 @@ fn usage_is_estimated_where_a_model_was_seen_at_work() {
         Operation::CountTokens,
     ] {
         let none = (None, None);
-        assert_eq!(estimated(operation, Terminal, question, answer), none);
+        assert_eq!(estimated(operation, Terminal, request, response), none);
     }
 }
 
 #[test]
-fn of_a_long_text_a_share_stands_for_the_whole() {
+fn long_texts_are_sampled() {
     let sentences = [
         "The ferry leaves at seven, unless the wind turns before then. ",
         "船は七時に出ます。風が変わらなければ。",
@@ -265,7 +265,7 @@ fn of_a_long_text_a_share_stands_for_the_whole() {
 }
 
 fn tokens_of(text: &[u8], cut: usize) -> u64 {
-    let mut count = TextCount::default();
+    let mut count = TokenEstimator::default();
     text.chunks(cut).for_each(|piece| count.add(piece));
     count.tokens()
 }

@@ -1,14 +1,14 @@
-//! Reads JSON that is pushed piece by piece, in bounded memory, however it is cut.
+//! An incremental (push) JSON parser: it is fed a text in pieces of any size, and uses bounded memory.
 //!
-//! What is of interest is named by places: a visitor maps each member of an object and each element of an
-//! array to the place where it stands (`usage.prompt_tokens`, say), and [`Place::NOWHERE`] to what it does
-//! not want. What is nowhere is skipped without a look inside: its strings and brackets are followed, and
-//! nothing else of it is checked. Short values are handed on whole, texts in pieces, with their escapes
-//! resolved; nothing else is ever held, and nothing is ever allocated for a value that lies in one piece.
+//! A [`Visitor`] selects the values it needs by position: it maps each object member and array element to a
+//! position of its own enum (`usage.prompt_tokens`, say), or to [`JsonPosition::IGNORED`]. Ignored values are
+//! skipped without being parsed: only their strings and brackets are matched. Short values are passed on whole,
+//! long strings in pieces, with escapes resolved. Nothing else is buffered, and a value that lies within one piece
+//! takes no allocation.
 //!
-//! Several documents may follow each other, with or without white space (NDJSON). What is not quite JSON
-//! (RFC 8259) costs as little as possible: a missing or malformed value costs that value, and a byte in the
-//! wrong place the rest of its document. UTF-8 and control characters in strings are not checked.
+//! Several documents may follow each other, with or without white space (NDJSON). The parser recovers from invalid
+//! JSON (RFC 8259): a missing or malformed value loses that value, and an unexpected byte loses the rest of its
+//! document. UTF-8 and control characters in strings are not validated.
 
 use memchr::memchr;
 
@@ -18,31 +18,31 @@ mod skip;
 mod strings;
 mod visitor;
 
-pub use names::Names;
+pub use names::NameTable;
 use skip::Skip;
 use strings::Escape;
-pub use visitor::{Container, End, Place, Unseen, Value, Visitor, Wants};
+pub use visitor::{Container, DocumentEnd, IgnoreAll, Interest, JsonPosition, JsonValue, Visitor};
 
-/// Bytes of a name, a number and a short string; what is longer is cut.
+/// The longest name, number or short string in bytes; longer ones are truncated.
 pub const SHORT_BYTES_MAX: usize = 256;
-/// Containers in each other; what lies deeper is skipped.
+/// Nested containers; deeper ones are skipped.
 pub const DEPTH_MAX: usize = 32;
 
-/// What comes next.
+/// What the parser expects next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     /// A document.
     Document,
-    /// A value, behind a colon or a comma.
+    /// A value, after a colon or a comma.
     Value,
-    /// A value, or the end of an array that has just begun.
+    /// The first value of an array, or its end.
     FirstValue,
-    /// A name, behind a comma.
+    /// A name, after a comma.
     Name,
-    /// A name, or the end of an object that has just begun.
+    /// The first name of an object, or its end.
     FirstName,
     Colon,
-    /// What follows a value in a container.
+    /// A comma or the end of the container.
     AfterValue,
     /// The rest of a name.
     InName,
@@ -50,41 +50,41 @@ enum State {
     InString,
     /// The rest of a number or a word.
     InLiteral,
-    /// The rest of a container that is skipped.
+    /// The rest of an ignored container.
     Skipping,
-    /// The rest of a document that is none.
+    /// The rest of a malformed document.
     Malformed,
 }
 
-/// The reader of the documents of one text.
+/// Parses the documents of one text.
 #[derive(Debug)]
-pub struct Scanner<P> {
+pub struct JsonScanner<P> {
     state: State,
-    /// The place of the value that comes or has begun.
-    place: P,
+    /// The position of the current or next value.
+    position: P,
     open: [(P, Container); DEPTH_MAX],
     depth: usize,
     is_flawed: bool,
     skip: Skip,
     escape: Escape,
-    /// A name, a number or a short string that does not lie in one piece, or has escapes.
+    /// A name, number or short string that spans pieces or contains escapes.
     held: Vec<u8>,
     held_is_cut: bool,
 }
 
-impl<P: Place> Default for Scanner<P> {
+impl<P: JsonPosition> Default for JsonScanner<P> {
     fn default() -> Self {
-        Scanner::new()
+        JsonScanner::new()
     }
 }
 
-impl<P: Place> Scanner<P> {
+impl<P: JsonPosition> JsonScanner<P> {
     #[must_use]
     pub fn new() -> Self {
-        Scanner {
+        JsonScanner {
             state: State::Document,
-            place: P::ROOT,
-            open: [(P::NOWHERE, Container::Object); DEPTH_MAX],
+            position: P::ROOT,
+            open: [(P::IGNORED, Container::Object); DEPTH_MAX],
             depth: 0,
             is_flawed: false,
             skip: Skip::default(),
@@ -94,8 +94,8 @@ impl<P: Place> Scanner<P> {
         }
     }
 
-    /// Reads the next piece of the text.
-    pub fn feed<V: Visitor<Place = P>>(&mut self, piece: &[u8], visitor: &mut V) {
+    /// Parses the next piece of the text.
+    pub fn feed<V: Visitor<Position = P>>(&mut self, piece: &[u8], visitor: &mut V) {
         let mut rest = piece;
         while let Some((&byte, after)) = rest.split_first() {
             rest = match self.state {
@@ -113,7 +113,7 @@ impl<P: Place> Scanner<P> {
                 State::Value | State::FirstValue | State::Document if is_space(byte) => after,
                 State::Value => self.value(byte, rest, visitor),
                 State::FirstValue => self.first_value(byte, rest, visitor),
-                // A byte order mark, which some put before a text, or the RS of a sequence (RFC 7464).
+                // A byte order mark, or the RS of a JSON text sequence (RFC 7464).
                 State::Document if matches!(byte, 0xef | 0xbb | 0xbf | 0x1e) => after,
                 State::Document => self.value(byte, rest, visitor),
                 State::InName => self.name_on(rest, visitor),
@@ -125,26 +125,26 @@ impl<P: Place> Scanner<P> {
         }
     }
 
-    /// Nothing more comes of the document, or of the text. Another one may follow.
-    pub fn end<V: Visitor<Place = P>>(&mut self, visitor: &mut V) {
+    /// Ends the document; another may follow.
+    pub fn end<V: Visitor<Position = P>>(&mut self, visitor: &mut V) {
         match self.state {
             State::InLiteral if self.depth == 0 => {
                 self.end_literal(visitor);
                 self.value_ended(visitor);
             }
             State::Document | State::Malformed => {}
-            _ => visitor.end(End::Cut),
+            _ => visitor.end(DocumentEnd::Truncated),
         }
         self.begin_document();
     }
 
-    /// Whether no document has begun that is not ended.
+    /// Whether no document is incomplete.
     #[must_use]
     pub fn is_between_documents(&self) -> bool {
         self.state == State::Document
     }
 
-    /// Bytes held between two pieces, for tests of the bound.
+    /// Bytes held between pieces, for tests of the bound.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         size_of::<Self>() + self.held.capacity()
@@ -152,22 +152,22 @@ impl<P: Place> Scanner<P> {
 
     fn begin_document(&mut self) {
         self.state = State::Document;
-        self.place = P::ROOT;
+        self.position = P::ROOT;
         self.depth = 0;
         self.is_flawed = false;
         self.held.clear();
     }
 
-    /// Takes nothing more up to the next line.
-    fn give_up<V: Visitor<Place = P>>(&mut self, visitor: &mut V) {
-        visitor.end(End::Malformed);
+    /// Skips to the next line.
+    fn give_up<V: Visitor<Position = P>>(&mut self, visitor: &mut V) {
+        visitor.end(DocumentEnd::Malformed);
         self.begin_document();
         self.state = State::Malformed;
     }
 
     fn resume<'a, V>(&mut self, rest: &'a [u8], visitor: &V) -> &'a [u8]
     where
-        V: Visitor<Place = P>,
+        V: Visitor<Position = P>,
     {
         match memchr(b'\n', rest) {
             Some(at) if visitor.resumes() => {
@@ -178,11 +178,11 @@ impl<P: Place> Scanner<P> {
         }
     }
 
-    /// Goes on behind a value: the comma that mostly follows it is taken with it.
+    /// Continues after a value, and consumes the comma that usually follows it.
     #[inline]
     fn after_value<'a, V>(&mut self, after: &'a [u8], visitor: &mut V) -> &'a [u8]
     where
-        V: Visitor<Place = P>,
+        V: Visitor<Position = P>,
     {
         self.value_ended(visitor);
         match after.split_first() {
@@ -194,11 +194,11 @@ impl<P: Place> Scanner<P> {
         }
     }
 
-    /// Reads a byte behind a value.
+    /// Handles the byte after a value.
     #[inline]
     fn behind_value<'a, V>(&mut self, byte: u8, after: &'a [u8], visitor: &mut V) -> &'a [u8]
     where
-        V: Visitor<Place = P>,
+        V: Visitor<Position = P>,
     {
         match byte {
             b',' => {
@@ -211,10 +211,10 @@ impl<P: Place> Scanner<P> {
         }
     }
 
-    /// Reads a byte that has no meaning where it stands.
+    /// Handles white space, or an unexpected byte.
     fn other<'a, V>(&mut self, byte: u8, after: &'a [u8], visitor: &mut V) -> &'a [u8]
     where
-        V: Visitor<Place = P>,
+        V: Visitor<Position = P>,
     {
         if !is_space(byte) {
             self.give_up(visitor);
@@ -222,28 +222,28 @@ impl<P: Place> Scanner<P> {
         after
     }
 
-    /// Behind a comma.
+    /// Continues after a comma.
     #[inline]
-    fn next<V: Visitor<Place = P>>(&mut self, visitor: &mut V) {
+    fn next<V: Visitor<Position = P>>(&mut self, visitor: &mut V) {
         match self.open[self.depth - 1] {
             (_, Container::Object) => self.state = State::Name,
             (of, Container::Array) => {
                 self.state = State::Value;
-                self.place = visitor.element(of);
+                self.position = visitor.element(of);
             }
         }
     }
 
-    /// Begins the first element of an array, or ends it without one.
+    /// Begins the first element of an array, or ends an empty one.
     fn first_value<'a, V>(&mut self, byte: u8, rest: &'a [u8], visitor: &mut V) -> &'a [u8]
     where
-        V: Visitor<Place = P>,
+        V: Visitor<Position = P>,
     {
         if byte == b']' {
             return self.close(Container::Array, &rest[1..], visitor);
         }
         let (of, _) = self.open[self.depth - 1];
-        self.place = visitor.element(of);
+        self.position = visitor.element(of);
         self.state = State::Value;
         rest
     }
@@ -251,7 +251,7 @@ impl<P: Place> Scanner<P> {
     /// Begins a value with `byte`, the first of `rest`.
     fn value<'a, V>(&mut self, byte: u8, rest: &'a [u8], visitor: &mut V) -> &'a [u8]
     where
-        V: Visitor<Place = P>,
+        V: Visitor<Position = P>,
     {
         let after = &rest[1..];
         match byte {
@@ -259,7 +259,7 @@ impl<P: Place> Scanner<P> {
             b'[' => self.begin(Container::Array, visitor),
             b'"' => return self.string(after, visitor),
             b',' | b'}' | b']' if self.state != State::Document => {
-                // There is no value: what follows one is met.
+                // The value is missing.
                 self.is_flawed = true;
                 self.state = State::AfterValue;
                 return rest;
@@ -272,15 +272,15 @@ impl<P: Place> Scanner<P> {
         after
     }
 
-    fn begin<V: Visitor<Place = P>>(&mut self, container: Container, visitor: &mut V) {
-        if self.place == P::NOWHERE || self.depth == DEPTH_MAX {
+    fn begin<V: Visitor<Position = P>>(&mut self, container: Container, visitor: &mut V) {
+        if self.position == P::IGNORED || self.depth == DEPTH_MAX {
             self.skip = Skip::inside(container);
             self.state = State::Skipping;
             return;
         }
-        self.open[self.depth] = (self.place, container);
+        self.open[self.depth] = (self.position, container);
         self.depth += 1;
-        visitor.open(self.place, container);
+        visitor.open(self.position, container);
         match container {
             Container::Object => self.state = State::FirstName,
             Container::Array => self.state = State::FirstValue,
@@ -289,32 +289,32 @@ impl<P: Place> Scanner<P> {
 
     fn close<'a, V>(&mut self, container: Container, after: &'a [u8], visitor: &mut V) -> &'a [u8]
     where
-        V: Visitor<Place = P>,
+        V: Visitor<Position = P>,
     {
-        let (place, begun) = self.open[self.depth - 1];
+        let (position, begun) = self.open[self.depth - 1];
         if begun != container {
             self.give_up(visitor);
             return after;
         }
         self.is_flawed |= self.state == State::Name;
         self.depth -= 1;
-        visitor.close(place, container);
+        visitor.close(position, container);
         self.after_value(after, visitor)
     }
 
     #[inline]
-    fn value_ended<V: Visitor<Place = P>>(&mut self, visitor: &mut V) {
+    fn value_ended<V: Visitor<Position = P>>(&mut self, visitor: &mut V) {
         self.state = State::AfterValue;
         if self.depth == 0 {
             visitor.end(match self.is_flawed {
-                true => End::Flawed,
-                false => End::Closed,
+                true => DocumentEnd::Flawed,
+                false => DocumentEnd::Closed,
             });
             self.begin_document();
         }
     }
 
-    /// Holds a piece of a short value.
+    /// Buffers a piece of a short value.
     fn hold(&mut self, piece: &[u8]) {
         let room = SHORT_BYTES_MAX - self.held.len();
         self.held_is_cut |= piece.len() > room;

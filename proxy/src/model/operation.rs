@@ -1,8 +1,8 @@
-//! What a model is asked to do, by the path of the request.
+//! The operation of a model API that a request calls, determined by its path.
 //!
-//! Providers, gateways and local servers put the same operations under prefixes of their own
-//! (`/openai/v1`, `/api/paas/v4`, `/compatible-mode/v1`): the end of the path says which one it is.
-//! Paths are those of [OpenAI], [Azure OpenAI], [Anthropic], [Gemini] and Vertex AI, [Ollama] and [Cohere].
+//! Providers, gateways and local servers serve the same operations under different prefixes (`/openai/v1`,
+//! `/api/paas/v4`, `/compatible-mode/v1`), so the end of the path is matched. Supported are the paths of [OpenAI],
+//! [Azure OpenAI], [Anthropic], [Gemini] and Vertex AI, [Ollama] and [Cohere].
 //!
 //! [OpenAI]: https://platform.openai.com/docs/api-reference
 //! [Azure OpenAI]: https://learn.microsoft.com/azure/ai-services/openai/reference
@@ -13,7 +13,7 @@
 
 use memchr::{memchr, memchr_iter, memrchr, memrchr2};
 
-/// An operation of a model's API.
+/// An operation of a model API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Operation {
     /// OpenAI's chat completions.
@@ -34,44 +34,43 @@ pub enum Operation {
     Predict,
     /// Ollama's chat.
     OllamaChat,
-    /// Ollama's completion of a prompt.
+    /// Ollama's text completion.
     OllamaGenerate,
-    /// Ollama's embeddings, by the new path and the old.
+    /// Ollama's embeddings, by the current path or the old one.
     OllamaEmbed,
     /// Cohere's chat, v1 and v2.
     CohereChat,
     /// Cohere's embeddings, v1 and v2.
     CohereEmbed,
-    /// Documents put in order, as Cohere does it and others after it.
+    /// Reranking of documents, in Cohere's format, which others have adopted.
     Rerank,
-    /// How many tokens a question would be, in whatever format.
+    /// Token counting, in any format.
     CountTokens,
     Moderation,
-    /// Images made, edited or varied.
+    /// Generation, editing and variation of images.
     Images,
     Speech,
     Transcription,
     Translation,
 }
 
-/// What the answer to an operation holds.
+/// What the response to an operation contains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Yields {
-    /// Text that the model generates.
+pub enum OperationOutput {
+    /// Generated text.
     Text,
-    /// A list of results: vectors, ranks, images.
+    /// A list of results: vectors, rankings, images.
     Results,
-    /// How many tokens a question would be.
-    Figures,
+    /// The number of tokens of a request.
+    TokenCount,
     Other,
 }
 
-/// What stands before the name of a deployment or engine, as Azure and OpenAI's first API have it.
-const NAMED_BEHIND: [&str; 2] = ["deployments", "engines"];
+/// The segments that precede the name of a deployment or engine, in the paths of Azure and OpenAI's first API.
+const DEPLOYMENT_SEGMENTS: [&str; 2] = ["deployments", "engines"];
 
 impl Operation {
-    /// The operation that a path asks for with `POST`, by its end, whatever stands before it. The case of
-    /// letters and a slash at the end do not matter: there are servers to which they do not.
+    /// The operation that a `POST` to this path calls. Case and a trailing slash are ignored, as by some servers.
     #[must_use]
     pub fn of(path: &str) -> Option<Operation> {
         of_lowercase(path).or_else(|| {
@@ -80,9 +79,9 @@ impl Operation {
         })
     }
 
-    /// What its answer holds.
+    /// What its response contains.
     #[must_use]
-    pub const fn yields(self) -> Yields {
+    pub const fn output(self) -> OperationOutput {
         match self {
             Operation::Chat
             | Operation::Responses
@@ -91,7 +90,7 @@ impl Operation {
             | Operation::GenerateContent
             | Operation::OllamaChat
             | Operation::OllamaGenerate
-            | Operation::CohereChat => Yields::Text,
+            | Operation::CohereChat => OperationOutput::Text,
             Operation::Embeddings
             | Operation::EmbedContent
             | Operation::Predict
@@ -99,13 +98,15 @@ impl Operation {
             | Operation::CohereEmbed
             | Operation::Rerank
             | Operation::Moderation
-            | Operation::Images => Yields::Results,
-            Operation::CountTokens => Yields::Figures,
-            Operation::Speech | Operation::Transcription | Operation::Translation => Yields::Other,
+            | Operation::Images => OperationOutput::Results,
+            Operation::CountTokens => OperationOutput::TokenCount,
+            Operation::Speech | Operation::Transcription | Operation::Translation => {
+                OperationOutput::Other
+            }
         }
     }
 
-    /// OpenTelemetry's `gen_ai.operation.name`; where the conventions have no word, a plain one.
+    /// The value of OpenTelemetry's `gen_ai.operation.name`, or a custom one where the conventions define none.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -131,8 +132,8 @@ impl Operation {
         }
     }
 
-    /// Whether each call makes something new (an image, a recording), so that the answer to an earlier
-    /// one cannot stand for it. Whether a response is kept by its provider, only its question says.
+    /// Whether each call creates something new (an image, a recording), so that a stored response must not be reused.
+    /// Whether the provider stores the response as an object depends on the request.
     #[must_use]
     pub const fn creates(self) -> bool {
         match self {
@@ -159,14 +160,14 @@ impl Operation {
         }
     }
 
-    /// Whether the response is a stream unless the request asks for none.
+    /// Whether the response is a stream by default.
     #[must_use]
-    pub(super) const fn streams_unasked(self) -> bool {
+    pub(super) const fn streams_by_default(self) -> bool {
         matches!(self, Operation::OllamaChat | Operation::OllamaGenerate)
     }
 }
 
-/// By the last segments of the path.
+/// Matches the last segments of a path in lower case.
 fn of_lowercase(path: &str) -> Option<Operation> {
     let (above, last) = split_last(path.trim_end_matches('/'));
     let (further, before) = split_last(above);
@@ -180,7 +181,7 @@ fn of_lowercase(path: &str) -> Option<Operation> {
         "responses" => Operation::Responses,
         "compact" if before == "responses" => Operation::Responses,
         "input_tokens" if before == "responses" => Operation::CountTokens,
-        // A message put into a thread of the Assistants API asks no model.
+        // Adding a message to a thread of the Assistants API calls no model.
         "messages" if split_last(further).1 == "threads" => return None,
         "messages" => Operation::Messages,
         "count_tokens" if before == "messages" => Operation::CountTokens,
@@ -201,15 +202,15 @@ fn of_lowercase(path: &str) -> Option<Operation> {
     })
 }
 
-/// By the method behind the colon of Google's paths.
+/// Matches the method after the colon in Google's paths.
 fn of_method(method: &str, before: &str, path: &str) -> Option<Operation> {
     Some(match method {
         "generatecontent" | "streamgeneratecontent" => Operation::GenerateContent,
         "counttokens" | "computetokens" => Operation::CountTokens,
         "embedcontent" | "batchembedcontents" => Operation::EmbedContent,
-        // Endpoints of one's own predict whatever they were trained for.
+        // Custom endpoints may predict anything.
         "predict" if before == "models" => Operation::Predict,
-        // Models of other makers on Vertex AI, in their own formats.
+        // Models of other vendors on Vertex AI, in their own formats.
         "rawpredict" | "streamrawpredict" => match path.contains("/publishers/anthropic/") {
             true => Operation::Messages,
             false => Operation::Chat,
@@ -218,32 +219,34 @@ fn of_method(method: &str, before: &str, path: &str) -> Option<Operation> {
     })
 }
 
-/// What a path says beside the operation.
+/// What a path specifies besides the operation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct InPath<'a> {
-    /// The model before the colon; it counts whatever the body says.
+pub(super) struct PathFields<'a> {
+    /// The model before the colon, which takes precedence over the body.
     pub(super) model: Option<&'a str>,
-    /// The deployment; it counts where the body names no model.
+    /// The deployment, used where the body names no model.
     pub(super) deployment: Option<&'a str>,
-    /// Whether a stream is asked for by the path.
+    /// Whether the path requests a stream.
     pub(super) stream: bool,
 }
 
-impl InPath<'_> {
-    pub(super) fn of(path: &str) -> InPath<'_> {
+impl PathFields<'_> {
+    pub(super) fn of(path: &str) -> PathFields<'_> {
         let path = path.trim_end_matches('/');
         let method = split_method(split_last(path).1);
         let streams = ["streamGenerateContent", "streamRawPredict"];
         let is_stream = |(_, method)| streams.iter().any(|name| name.eq_ignore_ascii_case(method));
-        InPath {
+        PathFields {
             model: method.map(|(model, _)| model),
-            deployment: NAMED_BEHIND.iter().find_map(|name| behind(path, name)),
+            deployment: DEPLOYMENT_SEGMENTS
+                .iter()
+                .find_map(|name| segment_after(path, name)),
             stream: method.is_some_and(is_stream),
         }
     }
 }
 
-/// A path without its last segment, and that segment.
+/// The path without its last segment, and that segment.
 fn split_last(path: &str) -> (&str, &str) {
     match memrchr(b'/', path.as_bytes()) {
         Some(at) => (&path[..at], &path[at + 1..]),
@@ -251,8 +254,8 @@ fn split_last(path: &str) -> (&str, &str) {
     }
 }
 
-/// The segment behind the one with this name.
-fn behind<'a>(path: &'a str, name: &str) -> Option<&'a str> {
+/// The segment after the one with this name.
+fn segment_after<'a>(path: &'a str, name: &str) -> Option<&'a str> {
     let bytes = path.as_bytes();
     let mut slashes = memchr_iter(b'/', bytes);
     let named = |at: &usize| {
@@ -267,7 +270,7 @@ fn behind<'a>(path: &'a str, name: &str) -> Option<&'a str> {
     path.get(begin..end).filter(|segment| !segment.is_empty())
 }
 
-/// The model and the method of a last segment `MODEL:METHOD`. The colon may be encoded.
+/// The model and the method of a last segment `MODEL:METHOD`. The colon may be percent-encoded.
 fn split_method(segment: &str) -> Option<(&str, &str)> {
     let bytes = segment.as_bytes();
     let at = memrchr2(b':', b'%', bytes)?;

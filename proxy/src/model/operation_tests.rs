@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn operations_are_known_by_the_end_of_their_path() {
+fn operations_are_recognised_by_the_end_of_the_path() {
     for (path, operation) in [
         ("/v1/chat/completions", Operation::Chat),
         ("/chat/completions", Operation::Chat),
@@ -70,7 +70,7 @@ fn operations_are_known_by_the_end_of_their_path() {
 }
 
 #[test]
-fn other_paths_ask_no_model() {
+fn other_paths_are_no_operations() {
     for path in [
         "",
         "/",
@@ -98,10 +98,10 @@ fn other_paths_ask_no_model() {
 }
 
 #[test]
-fn a_path_may_name_the_model() {
-    let said = |path| {
-        let said = InPath::of(path);
-        (said.model, said.deployment, said.stream)
+fn a_path_may_specify_model_deployment_and_stream() {
+    let fields_of = |path| {
+        let fields = PathFields::of(path);
+        (fields.model, fields.deployment, fields.stream)
     };
     for (path, expected) in [
         ("/v1/chat/completions", (None, None, false)),
@@ -121,6 +121,6 @@ fn a_path_may_name_the_model() {
             (Some("g-1"), None, true),
         ),
     ] {
-        assert_eq!(said(path), expected, "{path}");
+        assert_eq!(fields_of(path), expected, "{path}");
     }
 }

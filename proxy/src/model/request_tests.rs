@@ -1,7 +1,7 @@
 use http::HeaderValue;
 
 use super::*;
-use crate::model::estimate::Part;
+use crate::model::estimate::TextPart;
 
 const JSON: &str = "application/json";
 const FORM: &str = "multipart/form-data; boundary=cut-here";
@@ -17,50 +17,50 @@ fn read(path: &str, content_type: &str, body: &[u8], cut: usize) -> RequestFacts
     reader.finish()
 }
 
-/// Reads a body in pieces of every size; they must not tell.
-fn read_any_cut(path: &str, content_type: &str, body: &[u8]) -> RequestFacts {
+/// Reads a body in pieces of every size, with the same result.
+fn read_in_any_pieces(path: &str, content_type: &str, body: &[u8]) -> RequestFacts {
     let whole = read(path, content_type, body, body.len());
     for cut in 1..body.len().min(70) {
-        let cut_up = read(path, content_type, body, cut);
-        assert_eq!(cut_up, whole, "{path} cut at {cut}");
+        let in_pieces = read(path, content_type, body, cut);
+        assert_eq!(in_pieces, whole, "{path} cut at {cut}");
     }
     whole
 }
 
-/// The count of a text in which `¶` begins a message, `·` a member and `#` is a token.
-fn counted(text: &str) -> TextCount {
-    let mut count = TextCount::default();
+/// The estimate for a text in which `¶` begins a message, `·` a member and `#` is a token.
+fn counted(text: &str) -> TokenEstimator {
+    let mut count = TokenEstimator::default();
     for character in text.chars() {
         match character {
-            '¶' => count.begin(Part::Message),
-            '·' => count.begin(Part::Member),
-            '#' => count.begin(Part::Token),
+            '¶' => count.begin(TextPart::Message),
+            '·' => count.begin(TextPart::Member),
+            '#' => count.begin(TextPart::Token),
             _ => count.add(character.encode_utf8(&mut [0; 4]).as_bytes()),
         }
     }
     count
 }
 
-fn model_and_stream(question: &RequestFacts) -> (Option<&str>, bool) {
-    (question.model.as_deref(), question.stream)
+fn model_and_stream(request: &RequestFacts) -> (Option<&str>, bool) {
+    (request.model.as_deref(), request.stream)
 }
 
-/// A path, a body, and what they say: model and stream.
+/// A path, a body, and the expected model and stream.
 type Row<'a> = (&'a str, &'a str, (Option<&'a str>, bool));
 
-fn assert_said(rows: &[Row<'_>]) {
+fn assert_read(rows: &[Row<'_>]) {
     for (path, body, expected) in rows {
         for content_type in [JSON, "application/x-www-form-urlencoded", "text/plain"] {
-            let question = read_any_cut(path, content_type, body.as_bytes());
-            assert_eq!(model_and_stream(&question), *expected, "{path} {body}");
+            let request = read_in_any_pieces(path, content_type, body.as_bytes());
+            assert_eq!(model_and_stream(&request), *expected, "{path} {body}");
         }
     }
 }
 
 #[test]
-fn a_body_says_which_model_and_whether_it_wants_a_stream() {
+fn model_and_stream_are_read_from_the_body() {
     let chat = "/v1/chat/completions";
-    assert_said(&[
+    assert_read(&[
         (
             chat,
             r#" {"messages":[{"content":"\"stream\":false"}],"model":"m","stream":true}"#,
@@ -90,7 +90,7 @@ fn a_body_says_which_model_and_whether_it_wants_a_stream() {
             r#"{"messages":[{"model":"x","stream":true}],"metadata":{"model":"y"},"model":"m"}"#,
             (Some("m"), false),
         ),
-        // Whoever reads JSON takes the last.
+        // Of duplicate members the last one counts.
         (
             chat,
             r#"{"model":"a","stream":true,"model":"b","stream":false}"#,
@@ -113,9 +113,9 @@ fn a_body_says_which_model_and_whether_it_wants_a_stream() {
 }
 
 #[test]
-fn a_path_says_it_too() {
+fn model_and_stream_are_read_from_the_path() {
     let deployment = "/openai/deployments/my%20gpt/chat/completions";
-    assert_said(&[
+    assert_read(&[
         (deployment, r#"{"stream":true}"#, (Some("my gpt"), true)),
         (deployment, r#"{"model":"gpt-4o"}"#, (Some("gpt-4o"), false)),
         (
@@ -150,7 +150,7 @@ fn a_path_says_it_too() {
 }
 
 #[test]
-fn a_stream_may_be_asked_for_its_usage() {
+fn include_usage_is_read() {
     for (options, expected) in [
         (r#"{"include_usage":true}"#, true),
         (r#"{"include_usage":false}"#, false),
@@ -161,21 +161,21 @@ fn a_stream_may_be_asked_for_its_usage() {
         ("null", false),
     ] {
         let body = format!(r#"{{"stream":true,"stream_options":{options},"model":"m"}}"#);
-        let question = read_any_cut("/v1/chat/completions", JSON, body.as_bytes());
-        assert_eq!(question.asks_usage, expected, "{options}");
-        assert_eq!(model_and_stream(&question), (Some("m"), true), "{options}");
+        let request = read_in_any_pieces("/v1/chat/completions", JSON, body.as_bytes());
+        assert_eq!(request.include_usage, expected, "{options}");
+        assert_eq!(model_and_stream(&request), (Some("m"), true), "{options}");
     }
 }
 
 fn assert_counted(rows: &[(&str, &str, &str)]) {
     for (path, body, text) in rows {
-        let question = read_any_cut(path, JSON, body.as_bytes());
-        assert_eq!(question.text, counted(text), "{path} {body}");
+        let request = read_in_any_pieces(path, JSON, body.as_bytes());
+        assert_eq!(request.text, counted(text), "{path} {body}");
     }
 }
 
 #[test]
-fn texts_are_counted_and_what_is_no_text_is_not() {
+fn only_texts_are_counted() {
     assert_counted(&[
         (
             "/v1/chat/completions",
@@ -315,10 +315,10 @@ fn forms_are_read() {
         ] {
             for preamble in ["", "a preamble\r\n"] {
                 let body = format!("{preamble}{body}").into_bytes();
-                let question = read_any_cut("/v1/audio/transcriptions", content_type, &body);
-                assert_eq!(model_and_stream(&question), (model, stream), "{parts:?}");
-                // White space behind it is nothing.
-                assert_eq!(question.text.tokens(), counted(text).tokens(), "{parts:?}");
+                let request = read_in_any_pieces("/v1/audio/transcriptions", content_type, &body);
+                assert_eq!(model_and_stream(&request), (model, stream), "{parts:?}");
+                // Trailing white space costs nothing.
+                assert_eq!(request.text.tokens(), counted(text).tokens(), "{parts:?}");
             }
         }
     }
@@ -329,13 +329,13 @@ fn a_form_whose_lines_end_with_lf_is_read() {
     let file = ("name=file; filename=a.wav", "RIFF\n--cut\n\0");
     let body = form(&[("name=prompt", "be\nbrief"), file, ("name=model", "m")]);
     let body = body.replace("\r\n", "\n");
-    let question = read_any_cut("/v1/audio/transcriptions", FORM, body.as_bytes());
-    assert_eq!(question.model.as_deref(), Some("m"));
-    assert_eq!(question.text, counted("be\nbrief"));
+    let request = read_in_any_pieces("/v1/audio/transcriptions", FORM, body.as_bytes());
+    assert_eq!(request.model.as_deref(), Some("m"));
+    assert_eq!(request.text, counted("be\nbrief"));
 }
 
 #[test]
-fn a_form_that_is_none_says_nothing() {
+fn nothing_is_read_from_an_invalid_form() {
     let body = form(&[("name=model", "m")]);
     for content_type in [
         "multipart/form-data",
@@ -343,25 +343,25 @@ fn a_form_that_is_none_says_nothing() {
         "multipart/form-data; boundary=another",
         "multipart/form-datax; boundary=cut-here",
     ] {
-        let question = read_any_cut("/v1/images/edits", content_type, body.as_bytes());
-        assert_eq!(question, RequestFacts::default(), "{content_type}");
+        let request = read_in_any_pieces("/v1/images/edits", content_type, body.as_bytes());
+        assert_eq!(request, RequestFacts::default(), "{content_type}");
     }
-    // A delimiter that is not behind a line is content; behind the last one, nothing counts.
+    // A delimiter within a line is content; whatever follows the last one is ignored.
     let body = format!("x--cut-here\r\n{body}{body}");
-    let question = read_any_cut("/v1/images/edits", FORM, body.as_bytes());
-    assert_eq!(question.model.as_deref(), Some("m"));
+    let request = read_in_any_pieces("/v1/images/edits", FORM, body.as_bytes());
+    assert_eq!(request.model.as_deref(), Some("m"));
 }
 
 #[test]
-fn what_is_held_does_not_grow_with_the_body() {
+fn held_bytes_do_not_grow_with_the_body() {
     let huge = "x".repeat(1 << 20);
     let json = format!(r#"{{"model":"{huge}","messages":[{{"content":"{huge}"}}],"{huge}":1}}"#);
-    let question = read("/v1/chat/completions", JSON, json.as_bytes(), 1009);
-    assert_eq!(question.model.map(|model| model.len()), Some(128));
-    assert_eq!(question.text, counted(&huge));
+    let request = read("/v1/chat/completions", JSON, json.as_bytes(), 1009);
+    assert_eq!(request.model.map(|model| model.len()), Some(128));
+    assert_eq!(request.text, counted(&huge));
     let head = format!("name=model\r\nX-Long: {huge}");
     let body = form(&[(&head, &huge), ("name=prompt", &huge)]);
-    let question = read("/v1/images/edits", FORM, body.as_bytes(), 1009);
-    assert_eq!(question.model.map(|model| model.len()), Some(128));
-    assert_eq!(question.text.tokens(), counted(&huge).tokens());
+    let request = read("/v1/images/edits", FORM, body.as_bytes(), 1009);
+    assert_eq!(request.model.map(|model| model.len()), Some(128));
+    assert_eq!(request.text.tokens(), counted(&huge).tokens());
 }

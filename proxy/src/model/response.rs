@@ -1,42 +1,42 @@
 //! Reads the response of a model call: model, finish reasons, token usage, when content arrived, how it ended, and
 //! whether it is complete and successful, so that it may be stored.
 //!
-//! The formats are those of `response/place.rs`, as JSON, as an event stream, as lines of JSON, and as an array that is
-//! streamed. The content is not stored, and an event or a body may be of any size.
+//! Supported are the formats of `response/position.rs`, as JSON, as an event stream, as lines of JSON, and as a
+//! streamed array. The content is not stored, and events and bodies may have any size.
 
 use std::time::Instant;
 
 use http::HeaderValue;
 
 use super::ending::Ending;
-use super::estimate::TextCount;
+use super::estimate::TokenEstimator;
 use super::json;
-use super::operation::{Operation, Yields};
-use super::sse::{Events, Sink};
+use super::operation::{Operation, OperationOutput};
+use super::sse::{SseParser, SseSink};
 use super::usage::Usage;
 use facts::Facts;
-use place::Place;
+use position::ResponsePosition;
 use success::SuccessCheck;
 
 mod facts;
-mod figures;
 mod kinds;
-mod place;
+mod position;
 mod success;
 mod text;
+mod usage_report;
 
 const FINISH_REASONS_MAX: usize = 16;
 
-/// The format of a response, by its head; its first bytes may show another.
+/// The format of a response according to its head; its first bytes may reveal another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResponseFormat {
-    /// JSON, lines of JSON, or unknown by its type.
+    /// JSON, lines of JSON, or a generic type.
     Json,
     Sse,
 }
 
 impl ResponseFormat {
-    /// The format by a `Content-Type`; `None` for types without usage: pages, images, sound. Some servers send JSON
+    /// The format of this `Content-Type`; `None` for types without usage: pages, images, audio. Some servers send JSON
     /// as `text/plain` or `application/octet-stream`.
     #[must_use]
     pub fn of(content_type: &HeaderValue) -> Option<ResponseFormat> {
@@ -49,7 +49,7 @@ impl ResponseFormat {
             .or_else(|| ResponseFormat::by_name(content_type))
     }
 
-    /// The same, only for types that are JSON or events by their names.
+    /// The same, but only for types that denote JSON or events.
     #[must_use]
     pub fn by_name(content_type: &HeaderValue) -> Option<ResponseFormat> {
         const JSON: [&str; 10] = [
@@ -84,17 +84,17 @@ impl ResponseFormat {
     }
 }
 
-/// A type without its parameters.
+/// The media type without its parameters.
 fn essence(content_type: &HeaderValue) -> Option<&str> {
     let text = content_type.to_str().ok()?;
     Some(text.split(';').next().unwrap_or(text).trim_ascii())
 }
 
-/// The form of a response, by its first bytes.
+/// The layout of a response, detected by its first bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ResponseForm {
+pub enum ResponseLayout {
     /// Nothing has arrived yet.
-    Unseen,
+    Undetermined,
     /// Events of a `text/event-stream`.
     Events,
     /// JSON documents, one after another.
@@ -107,13 +107,13 @@ pub enum ResponseForm {
     Other,
 }
 
-impl ResponseForm {
-    /// Whether it has several parts with a recognisable last one, if only by a bracket.
+impl ResponseLayout {
+    /// Whether it is a stream whose end can be recognised, if only by a bracket.
     #[must_use]
     pub fn is_stream(self) -> bool {
         matches!(
             self,
-            ResponseForm::Events | ResponseForm::Lines | ResponseForm::Array
+            ResponseLayout::Events | ResponseLayout::Lines | ResponseLayout::Array
         )
     }
 }
@@ -122,7 +122,7 @@ impl ResponseForm {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ResponseFacts {
     pub model: Option<Box<str>>,
-    /// The last of each choice, in the order of their arrival.
+    /// The last one of each choice, in order of arrival.
     pub finish_reasons: Vec<Box<str>>,
     pub usage: Usage,
     /// When the first event with content arrived; `None` for a response that is not a stream.
@@ -130,15 +130,15 @@ pub struct ResponseFacts {
     pub last_content_at: Option<Instant>,
     /// Events with content.
     pub chunks_with_content: u64,
-    /// The count of its texts, for an estimate of its tokens; empty if it reported its usage.
-    pub text: TextCount,
+    /// Estimates the tokens of its texts; empty if it reported its usage.
+    pub text: TokenEstimator,
     pub ending: Ending,
-    /// Whether the tokens of its text may be estimated: its format is known, and it did not report a total.
+    /// Whether its tokens may be estimated: its format is known, and it reported no total.
     pub is_estimable: bool,
     pub completeness: Completeness,
 }
 
-/// What a response that has ended lacks, in any format.
+/// What is missing of a response that has ended, in any format.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Completeness {
     /// Nothing.
@@ -152,32 +152,32 @@ pub enum Completeness {
     Truncated,
 }
 
-/// The reader of one response, in bounded memory.
+/// Reads one response, in bounded memory.
 #[derive(Debug)]
 pub struct ResponseReader {
-    kind: ResponseFormat,
+    format: ResponseFormat,
     operation: Option<Operation>,
-    /// Bytes of a byte order mark at the beginning.
+    /// Bytes of a byte order mark that have arrived.
     mark_bytes: usize,
-    events: Events,
-    scanner: json::Scanner<Place>,
+    events: SseParser,
+    scanner: json::JsonScanner<ResponsePosition>,
     facts: Facts,
     /// For a response to no known operation.
     success_check: Option<Box<SuccessCheck>>,
-    /// Whether the last byte of what is not an event stream ended a line.
+    /// Whether the last byte ended a line, unless it is an event stream.
     ends_with_line: bool,
 }
 
 impl ResponseReader {
     /// For a response to a request for `operation`.
     #[must_use]
-    pub fn new(kind: ResponseFormat, operation: Option<Operation>) -> Self {
+    pub fn new(format: ResponseFormat, operation: Option<Operation>) -> Self {
         ResponseReader {
-            kind,
+            format,
             operation,
             mark_bytes: 0,
-            events: Events::new(),
-            scanner: json::Scanner::new(),
+            events: SseParser::new(),
+            scanner: json::JsonScanner::new(),
             facts: Facts::new(operation),
             success_check: operation.is_none().then(Box::default),
             ends_with_line: false,
@@ -187,17 +187,17 @@ impl ResponseReader {
     /// Reads the next piece, which arrived at `now`.
     pub fn feed(&mut self, chunk: &[u8], now: Instant) {
         self.facts.now = Some(now);
-        let rest = match self.facts.form {
-            ResponseForm::Unseen => self.begin(chunk),
+        let rest = match self.facts.layout {
+            ResponseLayout::Undetermined => self.begin(chunk),
             _ => chunk,
         };
-        match self.facts.form {
-            ResponseForm::Unseen | ResponseForm::Other => {}
-            ResponseForm::Events => {
+        match self.facts.layout {
+            ResponseLayout::Undetermined | ResponseLayout::Other => {}
+            ResponseLayout::Events => {
                 let (scanner, facts) = (&mut self.scanner, &mut self.facts);
                 self.events.feed(rest, &mut Documents { scanner, facts });
             }
-            ResponseForm::Lines | ResponseForm::Array | ResponseForm::Text => {
+            ResponseLayout::Lines | ResponseLayout::Array | ResponseLayout::Text => {
                 self.scanner.feed(rest, &mut self.facts);
                 if let Some(success_check) = &mut self.success_check {
                     success_check.feed(rest);
@@ -207,32 +207,32 @@ impl ResponseReader {
         }
     }
 
-    /// The format by its head.
+    /// The format according to the head.
     #[must_use]
-    pub fn kind(&self) -> ResponseFormat {
-        self.kind
+    pub fn format(&self) -> ResponseFormat {
+        self.format
     }
 
-    /// How far it has come.
+    /// How far it has progressed.
     #[must_use]
     pub fn ending(&self) -> Ending {
         self.facts.ending()
     }
 
-    /// Whether the last event has its empty line, or the last of several lines its end.
+    /// Whether the last event or line is terminated.
     #[must_use]
     pub fn is_dispatched(&self) -> bool {
-        match self.facts.form {
-            ResponseForm::Events => self.events.is_between_events(),
-            ResponseForm::Lines => self.ends_with_line,
-            ResponseForm::Unseen
-            | ResponseForm::Array
-            | ResponseForm::Text
-            | ResponseForm::Other => true,
+        match self.facts.layout {
+            ResponseLayout::Events => self.events.is_between_events(),
+            ResponseLayout::Lines => self.ends_with_line,
+            ResponseLayout::Undetermined
+            | ResponseLayout::Array
+            | ResponseLayout::Text
+            | ResponseLayout::Other => true,
         }
     }
 
-    /// Whether its end is inferred, because its format has no terminal event: more may follow.
+    /// Whether its end is inferred because its format has no terminal event: more may follow.
     #[must_use]
     pub fn end_is_inferred(&self) -> bool {
         self.facts.end_is_inferred()
@@ -244,15 +244,15 @@ impl ResponseReader {
         self.operation
     }
 
-    /// The form by its first bytes.
+    /// The layout according to the first bytes.
     #[must_use]
-    pub fn form(&self) -> ResponseForm {
-        self.facts.form()
+    pub fn layout(&self) -> ResponseLayout {
+        self.facts.layout()
     }
 
-    /// Whether it is a complete and successful response of its operation: a stream with finish reasons and terminal
-    /// event, or a complete JSON text with all that its operation requires; without an error. Only such a response may
-    /// be stored.
+    /// Whether it is a complete and successful response to its operation: a stream with finish reasons and terminal
+    /// event, or a complete JSON text with all that the operation requires, without an error. Only such a response
+    /// may be stored.
     #[must_use]
     pub fn is_successful(&self) -> bool {
         let facts = &self.facts;
@@ -260,28 +260,30 @@ impl ResponseReader {
             return false;
         }
         let is_between = self.scanner.is_between_documents();
-        match facts.form {
-            ResponseForm::Unseen | ResponseForm::Other => false,
-            ResponseForm::Events | ResponseForm::Lines => {
+        match facts.layout {
+            ResponseLayout::Undetermined | ResponseLayout::Other => false,
+            ResponseLayout::Events | ResponseLayout::Lines => {
                 is_between && facts.is_generated() && facts.has_ended()
             }
-            ResponseForm::Array if facts.is_generating() => is_between && facts.is_generated(),
-            ResponseForm::Array | ResponseForm::Text => is_between && self.is_complete(),
+            ResponseLayout::Array if facts.is_text_generation() => {
+                is_between && facts.is_generated()
+            }
+            ResponseLayout::Array | ResponseLayout::Text => is_between && self.is_complete(),
         }
     }
 
-    /// Whether a JSON text has what its operation requires.
+    /// Whether a JSON text has all that its operation requires.
     fn is_complete(&self) -> bool {
         let facts = &self.facts;
-        match self.operation.map(Operation::yields) {
-            Some(Yields::Text) => facts.is_generated(),
-            Some(Yields::Results) => facts.has_results,
-            Some(Yields::Figures) => facts.has_figures(),
-            Some(Yields::Other) => facts.has_members,
+        match self.operation.map(Operation::output) {
+            Some(OperationOutput::Text) => facts.is_generated(),
+            Some(OperationOutput::Results) => facts.has_results,
+            Some(OperationOutput::TokenCount) => facts.has_usage(),
+            Some(OperationOutput::Other) => facts.has_members,
             None => {
                 let success_check = self.success_check.as_ref();
                 facts.has_members
-                    && (facts.is_generated() || !facts.is_generating())
+                    && (facts.is_generated() || !facts.is_text_generation())
                     && success_check.is_none_or(|success_check| success_check.is_successful())
             }
         }
@@ -297,7 +299,7 @@ impl ResponseReader {
             ..
         } = self;
         facts.is_at_end = true;
-        if facts.form == ResponseForm::Events {
+        if facts.layout == ResponseLayout::Events {
             let (scanner, facts) = (&mut scanner, &mut facts);
             events.finish(&mut Documents { scanner, facts });
         }
@@ -305,7 +307,7 @@ impl ResponseReader {
         facts.finish()
     }
 
-    /// Bytes held between two chunks, for tests of the bound.
+    /// Bytes held between chunks, for tests of the bound.
     #[cfg(test)]
     fn held_bytes(&self) -> usize {
         size_of::<Self>()
@@ -314,28 +316,28 @@ impl ResponseReader {
             + self.facts.held_bytes()
     }
 
-    /// Detects the form by the first bytes, and returns the rest to be read.
+    /// Detects the layout by the first bytes, and returns the rest.
     fn begin<'a>(&mut self, mut chunk: &'a [u8]) -> &'a [u8] {
         const BYTE_ORDER_MARK: [u8; 3] = [0xef, 0xbb, 0xbf];
 
         while let Some((&byte, after)) = chunk.split_first() {
             match byte {
                 _ if BYTE_ORDER_MARK.get(self.mark_bytes) == Some(&byte) => self.mark_bytes += 1,
-                // RFC 7464: a text of a sequence begins with RS.
+                // RFC 7464: each text of a sequence begins with RS.
                 b' ' | b'\t' | b'\r' | b'\n' | 0x1e => {}
                 b'{' | b'[' => {
-                    self.facts.form = ResponseForm::Text;
+                    self.facts.layout = ResponseLayout::Text;
                     break;
                 }
-                // A field of an event, or a comment. No JSON begins so.
+                // A field of an event, or a comment; no JSON document of a response begins like this.
                 b':' | b'd' | b'e' | b'i' | b'r' => {
-                    self.facts.form = ResponseForm::Events;
+                    self.facts.layout = ResponseLayout::Events;
                     break;
                 }
                 _ => {
-                    self.facts.form = match self.kind {
-                        ResponseFormat::Sse => ResponseForm::Events,
-                        ResponseFormat::Json => ResponseForm::Other,
+                    self.facts.layout = match self.format {
+                        ResponseFormat::Sse => ResponseLayout::Events,
+                        ResponseFormat::Json => ResponseLayout::Other,
                     };
                     break;
                 }
@@ -346,13 +348,13 @@ impl ResponseReader {
     }
 }
 
-/// The data of each event is a document.
+/// Parses the data of each event as a document.
 struct Documents<'a> {
-    scanner: &'a mut json::Scanner<Place>,
+    scanner: &'a mut json::JsonScanner<ResponsePosition>,
     facts: &'a mut Facts,
 }
 
-impl Sink for Documents<'_> {
+impl SseSink for Documents<'_> {
     fn data(&mut self, piece: &[u8]) {
         self.scanner.feed(piece, self.facts);
     }

@@ -1,54 +1,53 @@
-//! Reads the events of a `text/event-stream` as it passes, however it is cut into chunks.
+//! An incremental parser of server-sent events (`text/event-stream`), fed in chunks of any size.
 //!
-//! The format is that of the HTML standard, section 9.2.6 (html.spec.whatwg.org): lines end with
-//! LF, CR or CRLF, an empty line ends an event, several `data` lines of one event are joined by LF.
-//! Only names and data are of interest here; ids and comments are passed over. [`Events`] hands data on
-//! in pieces and holds next to nothing, whatever the stream is; [`Scanner`] holds the data of an event, up
-//! to a bound. The stream itself is never changed.
+//! The format is that of the HTML standard, section 9.2.6 (html.spec.whatwg.org): lines end with LF, CR or CRLF,
+//! an empty line ends an event, and the `data` lines of an event are joined by LF. Names and data are parsed; ids
+//! and comments are ignored. [`SseParser`] passes data on in pieces and holds next to nothing; [`SseDataReader`]
+//! buffers the data of an event, up to a bound.
 
 use memchr::memchr2;
 
-/// Bytes of an event's data that a [`Scanner`] holds. An event with more is skipped.
+/// The most data of an event that an [`SseDataReader`] holds. Larger events are skipped.
 pub const EVENT_BYTES_MAX: usize = 64 * 1024;
-/// Bytes of an event's name; a longer one is cut.
+/// The longest event name in bytes; longer ones are truncated.
 const NAME_BYTES_MAX: usize = 64;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-/// Of a line whose field is not known yet so much is held: a byte order mark and `event:`.
+/// Enough of a line to know its field: a byte order mark and `event:`.
 const FIELD_BYTES_MAX: usize = 9;
 
 /// Receives the events of a stream.
-pub trait Sink {
-    /// The next piece of the data of the event that has begun; of data that is empty, one that is empty.
+pub trait SseSink {
+    /// The next piece of the data of the current event; empty data is one empty piece.
     fn data(&mut self, piece: &[u8]);
 
-    /// The name of the event that has begun, if it has one. The last counts.
+    /// The name of the current event. The last one counts.
     fn name(&mut self, _name: &[u8]) {}
 
-    /// The event that has begun ends. It had a name or data.
+    /// The current event ends. It had a name or data.
     fn end(&mut self);
 }
 
-/// An incremental reader of events, in pieces. Feed it the chunks of one stream in their order.
+/// Parses one stream; feed it the chunks in order.
 #[derive(Debug, Default)]
-pub struct Events {
-    line: Line,
-    /// The begin of a line, or a name, that does not lie in one piece.
+pub struct SseParser {
+    line: LineField,
+    /// The start of a line, or a name, that spans chunks.
     held: Vec<u8>,
-    event: Event,
-    /// The last chunk ended with CR: an LF at the next one's begin belongs to it.
+    event: EventContent,
+    /// Whether the last chunk ended with CR: a following LF belongs to the same line end.
     ended_with_cr: bool,
-    /// A byte order mark may only stand before the first line.
+    /// A byte order mark is allowed only before the first line.
     first_line_began: bool,
 }
 
-/// The line that has begun and not ended yet.
+/// The field of the current line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Line {
-    /// Its field is not known yet, as far as it is held.
+enum LineField {
+    /// Not known yet.
     #[default]
-    Begun,
-    /// Data, of which nothing has come: a space may stand before it.
+    Undetermined,
+    /// Data, of which nothing has arrived: a leading space is dropped.
     DataBegun,
     Data,
     NameBegun,
@@ -56,23 +55,23 @@ enum Line {
     Other,
 }
 
-/// What has come of an event.
+/// What has arrived of the current event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Event {
+enum EventContent {
     #[default]
     Nothing,
     Name,
     Data,
 }
 
-impl Events {
+impl SseParser {
     #[must_use]
     pub fn new() -> Self {
-        Events::default()
+        SseParser::default()
     }
 
     /// Reads a chunk.
-    pub fn feed(&mut self, mut chunk: &[u8], sink: &mut impl Sink) {
+    pub fn feed(&mut self, mut chunk: &[u8], sink: &mut impl SseSink) {
         if self.ended_with_cr && !chunk.is_empty() {
             self.ended_with_cr = false;
             chunk = chunk.strip_prefix(b"\n").unwrap_or(chunk);
@@ -91,43 +90,45 @@ impl Events {
         self.read(chunk, sink);
     }
 
-    /// The stream has ended. Ends an event that was cut off before its empty line; the standard drops
-    /// that one, but its data may be the last that is known of a stream that broke.
-    pub fn finish(mut self, sink: &mut impl Sink) {
-        if self.line != Line::Begun || !self.held.is_empty() {
+    /// Ends the stream, and the event that was cut off before its empty line: the standard drops it, but it may
+    /// hold the last data of a broken stream.
+    pub fn finish(mut self, sink: &mut impl SseSink) {
+        if self.line != LineField::Undetermined || !self.held.is_empty() {
             self.end_line(sink);
         }
         self.end_event(sink);
     }
 
-    /// Whether no event has begun that is not ended, nor a line.
+    /// Whether no event and no line is incomplete.
     #[must_use]
     pub fn is_between_events(&self) -> bool {
-        self.event == Event::Nothing && self.line == Line::Begun && self.held.is_empty()
+        self.event == EventContent::Nothing
+            && self.line == LineField::Undetermined
+            && self.held.is_empty()
     }
 
-    /// Bytes held between two chunks, for tests of the bound.
+    /// Bytes held between chunks, for tests of the bound.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         self.held.capacity()
     }
 
-    /// Reads a piece of a line, without its end.
-    fn read(&mut self, mut piece: &[u8], sink: &mut impl Sink) {
+    /// Parses a piece of a line, without its end.
+    fn read(&mut self, mut piece: &[u8], sink: &mut impl SseSink) {
         if piece.is_empty() {
             return;
         }
-        if self.line == Line::Begun {
+        if self.line == LineField::Undetermined {
             match self.field(piece) {
                 Some(value) => piece = value,
                 None => return,
             }
         }
         match self.line {
-            Line::Begun | Line::Other => {}
-            Line::DataBegun => {
+            LineField::Undetermined | LineField::Other => {}
+            LineField::DataBegun => {
                 if let Some(&first) = piece.first() {
-                    self.line = Line::Data;
+                    self.line = LineField::Data;
                     let value = match first {
                         b' ' => &piece[1..],
                         _ => piece,
@@ -135,10 +136,10 @@ impl Events {
                     self.data(value, sink);
                 }
             }
-            Line::Data => sink.data(piece),
-            Line::NameBegun | Line::Name => {
-                if self.line == Line::NameBegun && !piece.is_empty() {
-                    self.line = Line::Name;
+            LineField::Data => sink.data(piece),
+            LineField::NameBegun | LineField::Name => {
+                if self.line == LineField::NameBegun && !piece.is_empty() {
+                    self.line = LineField::Name;
                     piece = piece.strip_prefix(b" ").unwrap_or(piece);
                 }
                 let room = NAME_BYTES_MAX - self.held.len();
@@ -147,14 +148,14 @@ impl Events {
         }
     }
 
-    /// Finds the field of a line that has begun with what is held and goes on with `piece`, and gives what
-    /// follows its colon. What is not decided yet is held.
+    /// Determines the field of a line that consists of the held bytes and `piece`; returns what follows the colon.
+    /// While the field is not known, holds the bytes.
     fn field<'a>(&mut self, piece: &'a [u8]) -> Option<&'a [u8]> {
         if self.held.is_empty()
             && let Some(value) = piece.strip_prefix(b"data:")
         {
             self.first_line_began = true;
-            self.line = Line::DataBegun;
+            self.line = LineField::DataBegun;
             return Some(value);
         }
         let room = FIELD_BYTES_MAX - self.held.len();
@@ -167,9 +168,9 @@ impl Events {
             return None;
         }
         self.line = match (self.name_of_field(), colon) {
-            (b"data", Some(_)) => Line::DataBegun,
-            (b"event", Some(_)) => Line::NameBegun,
-            _ => Line::Other,
+            (b"data", Some(_)) => LineField::DataBegun,
+            (b"event", Some(_)) => LineField::NameBegun,
+            _ => LineField::Other,
         };
         self.first_line_began = true;
         let taken = self.held.len() - before;
@@ -187,64 +188,64 @@ impl Events {
         }
     }
 
-    fn data(&mut self, piece: &[u8], sink: &mut impl Sink) {
-        if self.event == Event::Data {
+    fn data(&mut self, piece: &[u8], sink: &mut impl SseSink) {
+        if self.event == EventContent::Data {
             sink.data(b"\n");
         }
-        self.event = Event::Data;
+        self.event = EventContent::Data;
         sink.data(piece);
     }
 
-    fn end_line(&mut self, sink: &mut impl Sink) {
+    fn end_line(&mut self, sink: &mut impl SseSink) {
         match self.line {
-            Line::Begun => match self.name_of_field() {
+            LineField::Undetermined => match self.name_of_field() {
                 b"" => self.end_event(sink),
                 b"data" => self.data(b"", sink),
                 _ => {}
             },
-            Line::DataBegun => self.data(b"", sink),
-            Line::NameBegun | Line::Name => {
-                if self.event == Event::Nothing {
-                    self.event = Event::Name;
+            LineField::DataBegun => self.data(b"", sink),
+            LineField::NameBegun | LineField::Name => {
+                if self.event == EventContent::Nothing {
+                    self.event = EventContent::Name;
                 }
                 sink.name(&self.held);
             }
-            Line::Data | Line::Other => {}
+            LineField::Data | LineField::Other => {}
         }
         self.first_line_began = true;
-        self.line = Line::Begun;
+        self.line = LineField::Undetermined;
         self.held.clear();
     }
 
-    fn end_event(&mut self, sink: &mut impl Sink) {
-        if std::mem::take(&mut self.event) != Event::Nothing {
+    fn end_event(&mut self, sink: &mut impl SseSink) {
+        if std::mem::take(&mut self.event) != EventContent::Nothing {
             sink.end();
         }
     }
 }
 
-/// An incremental reader of events that hands out the data of each as one.
+/// Reads events, and passes on the data of each in one piece.
 #[derive(Debug, Default)]
-pub struct Scanner {
-    events: Events,
-    held: Held,
+pub struct SseDataReader {
+    events: SseParser,
+    held: HeldEvent,
 }
 
-/// The data of the event that has begun.
+/// The data of the current event.
 #[derive(Debug, Default)]
-struct Held {
+struct HeldEvent {
     data: Vec<u8>,
     has_data: bool,
     is_too_long: bool,
 }
 
-/// Holds data, and hands it out at its end.
-struct Holding<'a, F> {
-    held: &'a mut Held,
+/// Buffers data up to the end of its event.
+struct HoldingSink<'a, F> {
+    held: &'a mut HeldEvent,
     on_data: F,
 }
 
-impl<F: FnMut(&[u8])> Sink for Holding<'_, F> {
+impl<F: FnMut(&[u8])> SseSink for HoldingSink<'_, F> {
     fn data(&mut self, piece: &[u8]) {
         let held = &mut *self.held;
         held.has_data = true;
@@ -266,25 +267,25 @@ impl<F: FnMut(&[u8])> Sink for Holding<'_, F> {
     }
 }
 
-impl Scanner {
+impl SseDataReader {
     #[must_use]
     pub fn new() -> Self {
-        Scanner::default()
+        SseDataReader::default()
     }
 
-    /// Reads a chunk and hands the data of every event that ends in it to `on_data`.
+    /// Reads a chunk, and passes the data of every event that ends in it to `on_data`.
     pub fn feed(&mut self, chunk: &[u8], on_data: impl FnMut(&[u8])) {
         let held = &mut self.held;
-        self.events.feed(chunk, &mut Holding { held, on_data });
+        self.events.feed(chunk, &mut HoldingSink { held, on_data });
     }
 
-    /// The stream has ended. Hands out an event that was cut off before its empty line.
+    /// Ends the stream, and passes on the event that was cut off before its empty line.
     pub fn finish(mut self, on_data: impl FnMut(&[u8])) {
         let held = &mut self.held;
-        self.events.finish(&mut Holding { held, on_data });
+        self.events.finish(&mut HoldingSink { held, on_data });
     }
 
-    /// Bytes held between two chunks, for tests of the bound.
+    /// Bytes held between chunks, for tests of the bound.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         self.events.held_bytes() + self.held.data.capacity()

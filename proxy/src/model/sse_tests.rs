@@ -2,7 +2,7 @@ use super::*;
 
 fn events_of(chunks: &[&[u8]]) -> Vec<String> {
     let mut events = Vec::new();
-    let mut scanner = Scanner::new();
+    let mut scanner = SseDataReader::new();
     for chunk in chunks {
         scanner.feed(chunk, |data| {
             events.push(String::from_utf8_lossy(data).into_owned());
@@ -13,7 +13,7 @@ fn events_of(chunks: &[&[u8]]) -> Vec<String> {
 }
 
 #[test]
-fn events_are_read_by_the_standard() {
+fn events_are_parsed_as_the_standard_defines() {
     let cases: [(&str, &[&str]); 22] = [
         ("", &[]),
         ("\n\n\n", &[]),
@@ -46,7 +46,7 @@ fn events_are_read_by_the_standard() {
 }
 
 #[test]
-fn every_split_gives_the_same_events() {
+fn events_do_not_depend_on_the_chunks() {
     let stream = "\u{feff}data: {\"a\":1}\r\n\r\n: ping\r\rdata: x\r\ndata: 你\n\nevent: e\ndata:\n\ndata: end\r\n\r\n"
         .as_bytes();
     let whole = events_of(&[stream]);
@@ -65,7 +65,7 @@ fn every_split_gives_the_same_events() {
 }
 
 #[test]
-fn what_is_too_long_is_skipped_and_not_kept() {
+fn events_that_are_too_large_are_skipped() {
     let line = |length: usize| format!("data:{}\n\n", "x".repeat(length));
     for (length, taken) in [
         (EVENT_BYTES_MAX - 1, 1),
@@ -87,13 +87,13 @@ fn what_is_too_long_is_skipped_and_not_kept() {
 }
 
 #[test]
-fn an_event_of_many_lines_and_a_stream_without_end_stay_bounded() {
+fn memory_is_bounded_for_endless_lines_and_events() {
     let many = format!("{}\ndata: b\n\n", "data: 0123456789\n".repeat(20_000));
     assert_eq!(events_of(&[many.as_bytes()]), ["b"]);
     let chunks: Vec<&[u8]> = many.as_bytes().chunks(777).collect();
     assert_eq!(events_of(&chunks), ["b"]);
 
-    let mut scanner = Scanner::new();
+    let mut scanner = SseDataReader::new();
     for _ in 0..2_000 {
         scanner.feed(&[b'x'; 8_192], |_| panic!("no event has ended"));
     }
@@ -104,14 +104,14 @@ fn an_event_of_many_lines_and_a_stream_without_end_stay_bounded() {
     );
 }
 
-/// Writes down what it is told, pieces of one event's data as one.
+/// Logs the events; the pieces of one are joined.
 #[derive(Default)]
 struct Log {
     lines: Vec<String>,
     data: Option<String>,
 }
 
-impl Sink for Log {
+impl SseSink for Log {
     fn data(&mut self, piece: &[u8]) {
         let data = self.data.get_or_insert_default();
         data.push_str(&String::from_utf8_lossy(piece));
@@ -130,9 +130,9 @@ impl Sink for Log {
     }
 }
 
-fn told_of<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<String> {
+fn log_of<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<String> {
     let mut log = Log::default();
-    let mut events = Events::new();
+    let mut events = SseParser::new();
     for chunk in chunks {
         events.feed(chunk, &mut log);
         assert!(events.held_bytes() <= 2 * NAME_BYTES_MAX);
@@ -142,7 +142,7 @@ fn told_of<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<String> {
 }
 
 #[test]
-fn names_and_data_are_told_in_pieces() {
+fn names_and_data_are_passed_on_in_pieces() {
     let long_name = "n".repeat(300);
     for (stream, expected) in [
         ("event: error\ndata: x\n\n", vec!["name error", "end x"]),
@@ -168,16 +168,16 @@ fn names_and_data_are_told_in_pieces() {
             vec![&*format!("name {}", &long_name[..NAME_BYTES_MAX]), "end x"],
         ),
     ] {
-        assert_eq!(told_of([stream.as_bytes()]), expected, "{stream:?}");
+        assert_eq!(log_of([stream.as_bytes()]), expected, "{stream:?}");
         assert_eq!(
-            told_of(stream.as_bytes().chunks(1)),
+            log_of(stream.as_bytes().chunks(1)),
             expected,
             "{stream:?} byte by byte"
         );
         for at in 0..stream.len() {
             let (first, second) = stream.as_bytes().split_at(at);
             assert_eq!(
-                told_of([first, b"", second]),
+                log_of([first, b"", second]),
                 expected,
                 "{stream:?} cut at {at}"
             );
@@ -186,17 +186,17 @@ fn names_and_data_are_told_in_pieces() {
 }
 
 #[test]
-fn data_of_any_size_is_told_and_not_held() {
+fn large_data_is_passed_on_and_not_held() {
     let long = "x".repeat(3_000_000);
     let stream = format!("event: long\ndata: {long}\ndata: y\n\ndata: b\n\n");
     for size in [1_000, 65_536, stream.len()] {
-        let told = told_of(stream.as_bytes().chunks(size));
-        assert_eq!(told, ["name long", &format!("end {long}\ny"), "end b"]);
+        let log = log_of(stream.as_bytes().chunks(size));
+        assert_eq!(log, ["name long", &format!("end {long}\ny"), "end b"]);
     }
 }
 
 #[test]
-fn a_cut_stream_hands_out_its_last_event() {
+fn the_last_event_of_a_truncated_stream_is_passed_on() {
     for (stream, expected) in [
         ("data: a\n\ndata: b", vec!["b"]),
         ("data: a\n\ndata: b\n", vec!["b"]),
@@ -204,7 +204,7 @@ fn a_cut_stream_hands_out_its_last_event() {
         ("data: a\n\n", vec![]),
         ("data: a\n\nevent: x", vec![]),
     ] {
-        let mut scanner = Scanner::new();
+        let mut scanner = SseDataReader::new();
         scanner.feed(stream.as_bytes(), |_| {});
         let mut last = Vec::new();
         scanner.finish(|data| last.push(String::from_utf8_lossy(data).into_owned()));

@@ -1,47 +1,48 @@
-//! How many tokens a model call took.
+//! The token usage of a model call.
 
-/// The figures of one call. `None`: nobody said.
+/// The token counts of one call; `None` where a count is not known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// All tokens of the prompt, those read from and written to the provider's cache included.
+    /// All tokens of the prompt, including those read from and written to the provider's cache.
     pub input_tokens: Option<u64>,
-    /// All tokens that were generated, reasoning included.
+    /// All generated tokens, including reasoning.
     pub output_tokens: Option<u64>,
     /// Of the input: read from the provider's cache.
     pub cache_read_tokens: Option<u64>,
     /// Of the input: written to the provider's cache.
     pub cache_creation_tokens: Option<u64>,
-    /// Of the output: reasoning, whether it was shown or not.
+    /// Of the output: reasoning, visible or not.
     pub reasoning_tokens: Option<u64>,
     pub origin: Origin,
 }
 
-/// Who counted.
+/// Where the counts come from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Origin {
+    /// The response.
     #[default]
     Reported,
-    /// weir, from the texts: the answer reported nothing.
+    /// An estimate of weir from the texts, because the response reported no usage.
     Estimated,
 }
 
 impl Usage {
-    /// Whether the figures that there are were counted by weir.
+    /// Whether there are counts, and they are estimates.
     #[must_use]
     pub fn is_estimated(&self) -> bool {
         self.origin == Origin::Estimated && !self.is_empty()
     }
 
-    /// Whether there is no figure at all.
+    /// Whether there are no counts.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        let figures = [
+        let counts = [
             self.input_tokens,
             self.output_tokens,
             self.cache_read_tokens,
             self.cache_creation_tokens,
             self.reasoning_tokens,
         ];
-        figures.iter().all(Option::is_none)
+        counts.iter().all(Option::is_none)
     }
 }

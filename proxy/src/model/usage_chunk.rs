@@ -1,11 +1,13 @@
-//! The chunk that tells the usage of a stream of chat completions whose client asked for it: `choices` is an
-//! empty array, `usage` an object (platform.openai.com/docs/api-reference/chat-streaming).
+//! Recognises the usage chunk of a stream of chat completions, which is sent on request: `choices` is an empty array
+//! and `usage` an object (platform.openai.com/docs/api-reference/chat-streaming).
 
-use super::json::{Container, End, Place, Scanner, Value, Visitor, Wants};
+use super::json::{
+    Container, DocumentEnd, Interest, JsonPosition, JsonScanner, JsonValue, Visitor,
+};
 
-/// Members that belong to the answer, of whatever provider: a chunk with one of them tells more than the usage,
-/// and its client would miss it.
-const OF_THE_ANSWER: [&[u8]; 17] = [
+/// Members that belong to the response, of any provider. A chunk with a non-empty one must not be stripped: the client
+/// would miss it.
+const RESPONSE_MEMBERS: [&[u8]; 17] = [
     b"annotations",
     b"citations",
     b"content_filter_results",
@@ -25,24 +27,24 @@ const OF_THE_ANSWER: [&[u8]; 17] = [
     b"web_search",
 ];
 
-/// Looks at the data of one event as it comes.
+/// Checks the data of one event, piece by piece.
 #[derive(Debug, Default)]
 pub struct UsageChunk {
-    scanner: Scanner<At>,
-    seen: Seen,
+    scanner: JsonScanner<ChunkPosition>,
+    visitor: ChunkVisitor,
 }
 
-/// What the data may still be.
+/// Whether the data may be a usage chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Looks {
-    /// The usage chunk, as far as it has come.
-    LikeUsage,
-    /// Something else, whatever follows.
-    Otherwise,
+pub enum UsageChunkMatch {
+    /// So far it may be.
+    Possible,
+    /// It is not, whatever follows.
+    Excluded,
 }
 
 #[derive(Debug, Default)]
-struct Seen {
+struct ChunkVisitor {
     no_choices: bool,
     usage: bool,
     closed: bool,
@@ -50,101 +52,103 @@ struct Seen {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum At {
+enum ChunkPosition {
     Root,
     Choices,
     Choice,
     Usage,
     Error,
-    /// Nothing stands there, or the chunk is another one.
-    OfTheAnswer,
-    Nowhere,
+    /// Must be empty in a usage chunk.
+    ResponseMember,
+    Ignored,
 }
 
 impl UsageChunk {
-    /// Reads the next piece of the data.
-    pub fn feed(&mut self, piece: &[u8]) -> Looks {
-        self.scanner.feed(piece, &mut self.seen);
-        match self.seen.anything_else {
-            true => Looks::Otherwise,
-            false => Looks::LikeUsage,
+    /// Checks the next piece of the data.
+    pub fn feed(&mut self, piece: &[u8]) -> UsageChunkMatch {
+        self.scanner.feed(piece, &mut self.visitor);
+        match self.visitor.anything_else {
+            true => UsageChunkMatch::Excluded,
+            false => UsageChunkMatch::Possible,
         }
     }
 
-    /// Whether the data that was fed is the chunk.
+    /// Whether the data is complete and a usage chunk.
     #[must_use]
-    pub fn is_whole(&self) -> bool {
-        let Seen {
+    pub fn is_usage_chunk(&self) -> bool {
+        let ChunkVisitor {
             no_choices,
             usage,
             closed,
             anything_else,
-        } = self.seen;
+        } = self.visitor;
         no_choices && usage && closed && !anything_else
     }
 }
 
-impl Place for At {
-    const ROOT: Self = At::Root;
-    const NOWHERE: Self = At::Nowhere;
+impl JsonPosition for ChunkPosition {
+    const ROOT: Self = ChunkPosition::Root;
+    const IGNORED: Self = ChunkPosition::Ignored;
 
-    fn wants(self) -> Wants {
+    fn interest(self) -> Interest {
         match self {
-            At::Nowhere => Wants::Nothing,
-            _ => Wants::Short,
+            ChunkPosition::Ignored => Interest::Nothing,
+            _ => Interest::Short,
         }
     }
 }
 
-impl Visitor for Seen {
-    type Place = At;
+impl Visitor for ChunkVisitor {
+    type Position = ChunkPosition;
 
-    fn member(&mut self, of: At, name: &[u8]) -> At {
+    fn member(&mut self, of: ChunkPosition, name: &[u8]) -> ChunkPosition {
         match (of, name) {
-            (At::Root, b"choices") => At::Choices,
-            (At::Root, b"usage") => At::Usage,
-            (At::Root, b"error") => At::Error,
-            (At::Root, name) if OF_THE_ANSWER.contains(&name) => At::OfTheAnswer,
-            (At::OfTheAnswer, _) => {
-                self.anything_else = true;
-                At::Nowhere
+            (ChunkPosition::Root, b"choices") => ChunkPosition::Choices,
+            (ChunkPosition::Root, b"usage") => ChunkPosition::Usage,
+            (ChunkPosition::Root, b"error") => ChunkPosition::Error,
+            (ChunkPosition::Root, name) if RESPONSE_MEMBERS.contains(&name) => {
+                ChunkPosition::ResponseMember
             }
-            _ => At::Nowhere,
+            (ChunkPosition::ResponseMember, _) => {
+                self.anything_else = true;
+                ChunkPosition::Ignored
+            }
+            _ => ChunkPosition::Ignored,
         }
     }
 
-    fn element(&mut self, of: At) -> At {
+    fn element(&mut self, of: ChunkPosition) -> ChunkPosition {
         match of {
-            At::Choices => At::Choice,
-            At::OfTheAnswer => {
+            ChunkPosition::Choices => ChunkPosition::Choice,
+            ChunkPosition::ResponseMember => {
                 self.anything_else = true;
-                At::Nowhere
+                ChunkPosition::Ignored
             }
-            _ => At::Nowhere,
+            _ => ChunkPosition::Ignored,
         }
     }
 
-    fn open(&mut self, at: At, container: Container) {
+    fn open(&mut self, at: ChunkPosition, container: Container) {
         match (at, container) {
-            (At::Root, Container::Object) if !self.closed => {}
-            (At::Choices, Container::Array) => self.no_choices = true,
-            (At::Usage, Container::Object) => self.usage = true,
-            (At::OfTheAnswer, _) => {}
+            (ChunkPosition::Root, Container::Object) if !self.closed => {}
+            (ChunkPosition::Choices, Container::Array) => self.no_choices = true,
+            (ChunkPosition::Usage, Container::Object) => self.usage = true,
+            (ChunkPosition::ResponseMember, _) => {}
             _ => self.anything_else = true,
         }
     }
 
-    fn value(&mut self, at: At, value: Value<'_>) {
+    fn value(&mut self, at: ChunkPosition, value: JsonValue<'_>) {
         self.anything_else |= match (at, value) {
-            (At::Error | At::OfTheAnswer, Value::Null) => false,
-            (At::OfTheAnswer, Value::String(text)) => !text.is_empty(),
+            (ChunkPosition::Error | ChunkPosition::ResponseMember, JsonValue::Null) => false,
+            (ChunkPosition::ResponseMember, JsonValue::String(text)) => !text.is_empty(),
             _ => true,
         };
     }
 
-    fn end(&mut self, end: End) {
+    fn end(&mut self, end: DocumentEnd) {
         match end {
-            End::Closed if !self.closed => self.closed = true,
+            DocumentEnd::Closed if !self.closed => self.closed = true,
             _ => self.anything_else = true,
         }
     }
@@ -159,11 +163,11 @@ mod tests {
         for piece in pieces {
             chunk.feed(piece);
         }
-        chunk.is_whole()
+        chunk.is_usage_chunk()
     }
 
     #[test]
-    fn the_chunk_is_told_from_all_others_however_it_is_cut() {
+    fn usage_chunks_are_recognised_in_any_pieces() {
         for (data, expected) in [
             (r#"{"choices":[],"usage":{"total_tokens":3}}"#, true),
             (r#" { "usage" : { } , "choices" : [ ] } "#, true),
@@ -229,20 +233,32 @@ mod tests {
     }
 
     #[test]
-    fn what_is_something_else_is_known_as_soon_as_it_shows() {
-        for (begin, looks) in [
-            (r#"{"id":"x","model":"m","choices":"#, Looks::LikeUsage),
-            (r#"{"id":"x","model":"m","choices":["#, Looks::LikeUsage),
-            (r#"{"id":"x","model":"m","choices":[{"#, Looks::Otherwise),
-            (r#"{"usage":{"completion_tokens":"#, Looks::LikeUsage),
-            (r#"{"usage":null,"#, Looks::Otherwise),
-            ("[", Looks::Otherwise),
-            ("hello", Looks::LikeUsage),
-            ("<", Looks::Otherwise),
+    fn other_chunks_are_excluded_early() {
+        for (begin, expected) in [
+            (
+                r#"{"id":"x","model":"m","choices":"#,
+                UsageChunkMatch::Possible,
+            ),
+            (
+                r#"{"id":"x","model":"m","choices":["#,
+                UsageChunkMatch::Possible,
+            ),
+            (
+                r#"{"id":"x","model":"m","choices":[{"#,
+                UsageChunkMatch::Excluded,
+            ),
+            (
+                r#"{"usage":{"completion_tokens":"#,
+                UsageChunkMatch::Possible,
+            ),
+            (r#"{"usage":null,"#, UsageChunkMatch::Excluded),
+            ("[", UsageChunkMatch::Excluded),
+            ("hello", UsageChunkMatch::Possible),
+            ("<", UsageChunkMatch::Excluded),
         ] {
             assert_eq!(
                 UsageChunk::default().feed(begin.as_bytes()),
-                looks,
+                expected,
                 "{begin}"
             );
         }

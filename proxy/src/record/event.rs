@@ -7,7 +7,6 @@
 use std::time::Duration;
 
 use super::json::ObjectWriter;
-use super::sampling::Sampling;
 use crate::content::{Content, KEPT_BYTES_MAX, RecordedText};
 use crate::ecs;
 use crate::exchange::{ClientEnd, Exchange, ModelCall, NO_ROUTE, Stage, Timing, UpstreamNote};
@@ -30,26 +29,19 @@ const FINISH_REASONS_MAX: usize = 16;
 pub struct Format {
     /// The `service` object, rendered once.
     service: Vec<u8>,
-    sampling: Sampling,
 }
 
 impl Format {
     /// Formats the events of a service in `environment`.
     #[must_use]
-    pub fn new(environment: &str, sampling: Sampling) -> Self {
+    pub fn new(environment: &str) -> Self {
         let mut service = Vec::new();
         ObjectWriter::write(&mut service, |service| {
             service.word("name", "weir");
             service.word("version", env!("CARGO_PKG_VERSION"));
             service.text("environment", environment, NAME_BYTES_MAX);
         });
-        Format { service, sampling }
-    }
-
-    /// Which requests leave an event.
-    #[must_use]
-    pub fn sampling(&self) -> &Sampling {
-        &self.sampling
+        Format { service }
     }
 
     /// Appends the event as one JSON object, without a newline. `duration` is that of the whole request.
@@ -93,7 +85,7 @@ impl Format {
                 event.object("span", |span| span.hex("id", &exchange.trace.span_id));
             }
             event.raw("service", &self.service);
-            let ratio = self.sampling.ratio(exchange, duration);
+            let ratio = exchange.event_sampling.ratio(exchange, duration);
             event.object("weir", |weir| weir_fields(weir, exchange, ratio));
             gen_ai(event, &exchange.model);
         });

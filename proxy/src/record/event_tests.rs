@@ -12,7 +12,7 @@ use crate::refusal::ErrorCode;
 
 fn event(exchange: &Exchange, duration: Duration) -> Value {
     let mut out = b"before ".to_vec();
-    Format::new("production", Sampling::ALL).append(exchange, duration, &mut out);
+    Format::new("production").append(exchange, duration, &mut out);
     assert!(out.starts_with(b"before {"), "an event is appended");
     assert!(!out.contains(&b'\n'), "an event is one line");
     serde_json::from_slice(&out[7..])

@@ -10,7 +10,7 @@ use crate::exchange::{
     Attempt, CacheNote, CacheOutcome, CacheTier, Exchange, LimitNote, LimitOutcome, ModelCall,
     Recorder, RequestId, SignatureNote, SignatureOutcome, Stage, UpstreamNote,
 };
-use crate::model::estimate::TextCount;
+use crate::model::estimate::TokenEstimator;
 use crate::model::operation::Operation;
 use crate::model::usage::Usage;
 use crate::refusal::ErrorCode;
@@ -87,7 +87,7 @@ pub(crate) fn filled() -> Exchange {
         operation: Some(Operation::Chat),
         request_model: Some("glm-4".into()),
         request_stream: true,
-        request_text: TextCount::default(),
+        request_text: TokenEstimator::default(),
         response_model: Some("glm-4".into()),
         finish_reasons: vec!["stop".into()],
         time_to_first_chunk: Some(Duration::from_micros(602_400)),

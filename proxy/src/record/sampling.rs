@@ -1,26 +1,11 @@
 //! Event sampling: every request that failed or was slow has an event, and of the others a share. Metrics count
-//! all requests.
+//! all requests. The settings come with the exchange: they are those of the generation that the request met.
 
 use std::time::Duration;
 
-use crate::exchange::{ClientEnd, Exchange};
+use crate::exchange::{ClientEnd, EventSampling, Exchange};
 
-/// The checked `events.sample` and `events.slow`.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Sampling {
-    /// The share of successful requests, from 0 to 1.
-    pub share: f64,
-    /// A request that took longer counts as slow.
-    pub slow: Duration,
-}
-
-impl Sampling {
-    /// Every request has an event.
-    pub const ALL: Sampling = Sampling {
-        share: 1.0,
-        slow: Duration::ZERO,
-    };
-
+impl EventSampling {
     /// The sampling ratio of the event of this request: `None` for one that is never sampled out.
     #[must_use]
     pub fn ratio(&self, exchange: &Exchange, duration: Duration) -> Option<f64> {
@@ -49,7 +34,7 @@ mod tests {
 
     #[test]
     fn failed_and_slow_requests_always_have_an_event() {
-        let sampling = Sampling {
+        let sampling = EventSampling {
             share: 0.0,
             slow: Duration::from_secs(1),
         };
@@ -66,12 +51,12 @@ mod tests {
         exchange.client = ClientEnd::Stayed;
         exchange.error_code = Some(ErrorCode::ClientClosed);
         assert!(sampling.samples(&exchange, quick, u64::MAX));
-        assert!(Sampling::ALL.samples(&plain(), quick, u64::MAX));
+        assert!(EventSampling::ALL.samples(&plain(), quick, u64::MAX));
     }
 
     #[test]
     fn the_share_is_that_of_the_random_numbers() {
-        let sampling = Sampling {
+        let sampling = EventSampling {
             share: 0.25,
             slow: Duration::from_secs(1),
         };
@@ -81,6 +66,6 @@ mod tests {
         assert!(samples(0) && samples(u64::MAX / 4 - 10_000));
         assert!(!samples(u64::MAX / 4 + 10_000) && !samples(u64::MAX));
         assert_eq!(sampling.ratio(&exchange, Duration::ZERO), Some(0.25));
-        assert_eq!(Sampling::ALL.ratio(&exchange, Duration::ZERO), None);
+        assert_eq!(EventSampling::ALL.ratio(&exchange, Duration::ZERO), None);
     }
 }

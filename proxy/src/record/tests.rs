@@ -24,7 +24,6 @@ fn config(file: Option<PathBuf>) -> Config {
             keep: Duration::from_secs(60),
         }),
         environment: "test".to_owned(),
-        sampling: Sampling::ALL,
     }
 }
 

@@ -4,7 +4,7 @@
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Exception {
     pub(crate) path: String,
-    /// The file may have up to so many lines.
+    /// The file may have up to this many lines.
     pub(crate) lines_max: usize,
 }
 

@@ -20,91 +20,6 @@ const PRIVATE_CONVENTIONS: [(&str, &str); 2] = [
 /// The settings as they are in the file: named after their keys, and always qualified, `raw::Route`.
 const RAW_SETTINGS: &str = "proxy/src/config/raw";
 
-/// Duplicates that are still to be renamed. Nothing may be added.
-const PENDING: [&str; 81] = [
-    "Action",
-    "Admin",
-    "At",
-    "Batch",
-    "Client",
-    "Context",
-    "Counts",
-    "Delivered",
-    "End",
-    "Endpoint",
-    "Entries",
-    "Entry",
-    "Event",
-    "Events",
-    "Failure",
-    "Families",
-    "Family",
-    "Form",
-    "Format",
-    "Found",
-    "Framing",
-    "Head",
-    "Health",
-    "Identity",
-    "Inner",
-    "Key",
-    "Keyed",
-    "Kind",
-    "Length",
-    "Limits",
-    "Line",
-    "Lines",
-    "Loaded",
-    "Match",
-    "Member",
-    "Memory",
-    "Message",
-    "Name",
-    "Node",
-    "Object",
-    "Open",
-    "Parent",
-    "Part",
-    "Pending",
-    "Piece",
-    "Place",
-    "Problem",
-    "Progress",
-    "Protocol",
-    "Read",
-    "Reader",
-    "Refused",
-    "Report",
-    "Sampling",
-    "Scalar",
-    "Scanner",
-    "Secret",
-    "Seen",
-    "Series",
-    "Service",
-    "Shard",
-    "Share",
-    "Shown",
-    "Sink",
-    "Slot",
-    "Source",
-    "Spans",
-    "Status",
-    "Step",
-    "Stream",
-    "Subject",
-    "Target",
-    "Text",
-    "Time",
-    "Unsettled",
-    "Value",
-    "Verdict",
-    "Version",
-    "Waiting",
-    "Window",
-    "Wire",
-];
-
 /// One definition of a type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Definition {
@@ -167,9 +82,7 @@ fn type_names_are_unique_in_a_crate() {
         let definitions = definitions_below(folder);
         assert!(definitions.len() > 100, "found only {definitions:?}");
         for (name, paths) in duplicates(&definitions) {
-            if !PENDING.contains(&name) {
-                findings.push(format!("{name}: {}", paths.join(", ")));
-            }
+            findings.push(format!("{name}: {}", paths.join(", ")));
         }
     }
     expect_none(&findings);

@@ -166,7 +166,7 @@ async fn the_first_hour_of_the_readme_works() {
     }
     assert!(
         stdout.matches("chat.completion").count() >= 1,
-        "a signed answer: {output}"
+        "a signed response: {output}"
     );
     assert!(
         !stdout.contains("application/problem+json") && !stdout.contains("\"error_code\":"),

@@ -1,4 +1,4 @@
-//! Routing: which route, for which client and address, and what the backend is told about it.
+//! Routing: the selected route, client and address, and the headers that report them to the backend.
 
 use serde_json::Value;
 use weir_tests::backend::Backend;
@@ -134,16 +134,14 @@ async fn path_variants_do_not_reach_other_routes() {
         "*",
         "private/x",
     ];
-    for spelling in path_variants {
+    for variant in path_variants {
         let mut raw = Raw::connect(proxy.address()).await;
-        raw.write(format!(
-            "GET {spelling} HTTP/1.1\r\nHost: weir.test\r\n\r\n"
-        ))
-        .await;
+        raw.write(format!("GET {variant} HTTP/1.1\r\nHost: weir.test\r\n\r\n"))
+            .await;
         let status = raw.response().await.status;
         assert!(
             [200, 400, 403, 404].contains(&status),
-            "{spelling}: {status}"
+            "{variant}: {status}"
         );
     }
     for received in backend.requests() {

@@ -267,7 +267,7 @@ async fn a_full_spool_drops_counted_events_and_no_requests() {
     let metrics = wait_for_empty_channel(&proxy).await;
     assert!(outcome(&metrics, "dropped") > 50.0);
     assert!(metrics.sum("weir_spool_bytes", &[]) <= 102_400.0);
-    wait::eventually("a complaint", wait::PATIENCE, || {
+    wait::eventually("a log line about the error", wait::PATIENCE, || {
         proxy.stderr().contains("the spool is full")
     })
     .await;
@@ -285,7 +285,7 @@ async fn rejected_credentials_are_reported_and_lose_no_events() {
         .start()
         .await;
     send_requests(&proxy, 5).await;
-    wait::eventually("a complaint", wait::PATIENCE, || {
+    wait::eventually("a log line about the error", wait::PATIENCE, || {
         proxy
             .stderr()
             .contains("it responded with 401: check username, password, api_key")

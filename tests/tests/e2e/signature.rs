@@ -1,4 +1,4 @@
-//! Authentication: every rejection by name, and what the backend is told about a verified client.
+//! Authentication: every rejection by name, and the headers that report a verified client to the backend.
 
 use weir_tests::backend::Backend;
 use weir_tests::client::ClientRequest;
@@ -140,11 +140,11 @@ async fn hmac_accepts_every_secret_and_names_the_client() {
         let received = backend.requests().pop().expect("a request");
         assert_eq!(received.all("x-weir-client"), [client]);
         assert_eq!(received.all("x-weir-platform"), ["api"]);
-        for withheld in ["key", "timestamp", "id", "signature"] {
+        for stripped in ["key", "timestamp", "id", "signature"] {
             assert_eq!(
-                received.header(&format!("x-weir-{withheld}")),
+                received.header(&format!("x-weir-{stripped}")),
                 None,
-                "{withheld}"
+                "{stripped}"
             );
         }
         let event = proxy.event_of(&response).await;

@@ -16,8 +16,8 @@ use serde_json::{Value, json};
 use super::kind::{
     DeclaredSettings, Destination, NotifierContext, NotifierKind, RawSettings, bearer,
 };
-use super::post::Target;
-use super::{ConsoleLinks, Failure, Health, News, Notifier, summary, wait};
+use super::post::PostTarget;
+use super::{ConsoleLinks, News, Notifier, NotifierHealth, NotifyFailure, summary, wait};
 use crate::alert::state::AlertState;
 use crate::alert::store::{AlertStore, Change, timestamp};
 use crate::alert::tier::Tier;
@@ -69,7 +69,7 @@ settings! {
 pub struct AlertmanagerClient {
     /// Its name in metrics, logs and the state file.
     pub name: String,
-    pub target: Target,
+    pub target: PostTarget,
     pub links: ConsoleLinks,
 }
 
@@ -81,7 +81,7 @@ struct Bodies {
     rest: Vec<Value>,
     /// Whether one of the critical alerts has not been sent yet.
     has_news: bool,
-    notified: Vec<(crate::alert::state::Key, Tier)>,
+    notified: Vec<(crate::alert::state::AlertKey, Tier)>,
 }
 
 fn start(
@@ -92,7 +92,7 @@ fn start(
     let url = format!("{}/api/v2/alerts", destination.url.expose_secret());
     let alertmanager = AlertmanagerClient {
         name: context.worker.name().to_owned(),
-        target: Target::new(&SecretText::from(url), destination.authorization.clone()),
+        target: PostTarget::new(&SecretText::from(url), destination.authorization.clone()),
         links,
     };
     WorkerThread::start(context.worker.clone(), true, move |shared| {
@@ -160,7 +160,7 @@ impl Alertmanager {
 impl AlertmanagerClient {
     fn run(&self, shared: &SharedState<News>, context: &NotifierContext) {
         let (store, counts) = (&context.store, &context.counts);
-        let mut health = Health::new(context.retry_max);
+        let mut health = NotifierHealth::new(context.retry_max);
         let mut next = clock::now();
         let mut state = State::Running;
         while state == State::Running {
@@ -181,7 +181,7 @@ impl AlertmanagerClient {
         }
     }
 
-    fn push(&self, shared: &SharedState<News>, store: &AlertStore) -> Result<Push, Failure> {
+    fn push(&self, shared: &SharedState<News>, store: &AlertStore) -> Result<Push, NotifyFailure> {
         let bodies = self.bodies(store, clock::unix_now());
         let notified = bodies.notified.iter().map(|(key, tier)| (key, *tier));
         if bodies.first.is_empty() && bodies.rest.is_empty() {
@@ -191,8 +191,8 @@ impl AlertmanagerClient {
         // A batch that is rejected must not keep the others from being sent.
         let mut rejected = None;
         let mut send = |alerts: &[Value]| match self.send(alerts) {
-            Err(Failure::Permanent(why)) => {
-                rejected = Some(Failure::Permanent(why));
+            Err(NotifyFailure::Permanent(why)) => {
+                rejected = Some(NotifyFailure::Permanent(why));
                 Ok(())
             }
             other => other,
@@ -215,10 +215,10 @@ impl AlertmanagerClient {
         Ok(Push::All)
     }
 
-    fn send(&self, alerts: &[Value]) -> Result<(), Failure> {
+    fn send(&self, alerts: &[Value]) -> Result<(), NotifyFailure> {
         for batch in alerts.chunks(BATCH) {
             let body = serde_json::to_vec(batch);
-            let body = body.map_err(|error| Failure::Permanent(error.to_string()))?;
+            let body = body.map_err(|error| NotifyFailure::Permanent(error.to_string()))?;
             self.target.post(body)?;
         }
         Ok(())

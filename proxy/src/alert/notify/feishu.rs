@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 use sha2::Sha256;
 
 use super::kind::{DeclaredSettings, Destination, NotifierKind, RawSettings};
-use super::post::Target;
-use super::{Channel, ConsoleLinks, Failure, RETRY_MAX};
+use super::post::PostTarget;
+use super::{Channel, ConsoleLinks, NotifyFailure, RETRY_MAX};
 use crate::alert::store::{Change, timestamp};
 use crate::alert::tier::{Tier, Worse};
 use crate::settings::declare::settings;
@@ -40,7 +40,7 @@ pub const KIND: NotifierKind = NotifierKind {
     retry_max: RETRY_MAX,
     start: |destination, links, context| {
         let channel = FeishuClient {
-            target: Target::new(&destination.url, None),
+            target: PostTarget::new(&destination.url, None),
             secret: destination.secret.clone(),
             links,
         };
@@ -77,16 +77,16 @@ impl RawSettings for FeishuBot {
 }
 
 pub struct FeishuClient {
-    pub target: Target,
+    pub target: PostTarget,
     pub secret: Option<SecretText>,
     pub links: ConsoleLinks,
 }
 
 impl Channel for FeishuClient {
-    fn send(&mut self, changes: &[Change], now: Duration) -> Result<(), Failure> {
+    fn send(&mut self, changes: &[Change], now: Duration) -> Result<(), NotifyFailure> {
         let message = self.message(changes, now);
         let body = serde_json::to_vec(&message);
-        let body = body.map_err(|error| Failure::Permanent(error.to_string()))?;
+        let body = body.map_err(|error| NotifyFailure::Permanent(error.to_string()))?;
         let response = self.target.post(body)?;
         outcome(&response)
     }
@@ -123,14 +123,16 @@ struct BotResponse {
 }
 
 /// The outcome of a request that Feishu answered with 2xx.
-pub(super) fn outcome(response: &[u8]) -> Result<(), Failure> {
+pub(super) fn outcome(response: &[u8]) -> Result<(), NotifyFailure> {
     let Ok(response) = serde_json::from_slice::<BotResponse>(response) else {
-        return Err(Failure::Permanent(
+        return Err(NotifyFailure::Permanent(
             "its response is not one of Feishu's".to_owned(),
         ));
     };
     let Some(code) = response.code.or(response.status_code) else {
-        return Err(Failure::Permanent("its response has no `code`".to_owned()));
+        return Err(NotifyFailure::Permanent(
+            "its response has no `code`".to_owned(),
+        ));
     };
     if code == 0 {
         return Ok(());
@@ -139,8 +141,8 @@ pub(super) fn outcome(response: &[u8]) -> Result<(), Failure> {
     let message: String = message.chars().take(TEXT_CHARACTERS_MAX).collect();
     let why = format!("it responds with code {code}: {message}");
     match TOO_MANY_CODES.contains(&code) {
-        true => Err(Failure::Retryable(why, Some(TOO_MANY_WAIT))),
-        false => Err(Failure::Permanent(why)),
+        true => Err(NotifyFailure::Retryable(why, Some(TOO_MANY_WAIT))),
+        false => Err(NotifyFailure::Permanent(why)),
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use reqwest::blocking::Client;
 
-use super::Failure;
+use super::NotifyFailure;
 use crate::clock;
 use crate::outbound::{self, is_retryable, retry_after, root_cause};
 use crate::settings::secret::SecretText;
@@ -18,7 +18,7 @@ const SECRET_LENGTH_MIN: usize = 8;
 const REASON_CHARACTERS_MAX: usize = 200;
 
 /// An address and its credentials.
-pub struct Target {
+pub struct PostTarget {
     /// Created by the sending thread: it must be neither created nor dropped within an async runtime.
     client: OnceLock<Client>,
     url: SecretText,
@@ -28,16 +28,16 @@ pub struct Target {
 }
 
 // A webhook's address is its credential.
-impl fmt::Debug for Target {
+impl fmt::Debug for PostTarget {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("Target")
+        formatter.write_str("PostTarget")
     }
 }
 
-impl Target {
+impl PostTarget {
     #[must_use]
     pub fn new(url: &SecretText, authorization: Option<SecretText>) -> Self {
-        Target {
+        PostTarget {
             client: OnceLock::new(),
             url: url.clone(),
             secrets: secrets(url.expose_secret(), authorization.as_ref()),
@@ -54,14 +54,14 @@ impl Target {
         text
     }
 
-    fn client(&self) -> Result<&Client, Failure> {
+    fn client(&self) -> Result<&Client, NotifyFailure> {
         if let Some(client) = self.client.get() {
             return Ok(client);
         }
         let client = outbound::client(CONNECT_TIMEOUT)
             .user_agent(concat!("weir/", env!("CARGO_PKG_VERSION")))
             .build()
-            .map_err(|error| Failure::Permanent(root_cause(&error.without_url())))?;
+            .map_err(|error| NotifyFailure::Permanent(root_cause(&error.without_url())))?;
         Ok(self.client.get_or_init(|| client))
     }
 
@@ -69,24 +69,24 @@ impl Target {
     ///
     /// # Errors
     /// Any other outcome. The error contains neither the address nor a credential.
-    pub fn post(&self, body: Vec<u8>) -> Result<Vec<u8>, Failure> {
+    pub fn post(&self, body: Vec<u8>) -> Result<Vec<u8>, NotifyFailure> {
         let mut request = self
             .client()?
             .post(self.url.expose_secret())
             .header(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(authorization) = &self.authorization {
             let value = authorization.header_value();
-            let value = value.map_err(|error| Failure::Permanent(error.to_string()))?;
+            let value = value.map_err(|error| NotifyFailure::Permanent(error.to_string()))?;
             request = request.header(AUTHORIZATION, value);
         }
         let deadline = clock::now() + outbound::TIMEOUT;
         let response = request.body(body).send();
-        let mut response =
-            response.map_err(|error| Failure::Retryable(root_cause(&error.without_url()), None))?;
+        let mut response = response
+            .map_err(|error| NotifyFailure::Retryable(root_cause(&error.without_url()), None))?;
         let status = response.status();
         let after = retry_after(response.headers());
         let bytes = outbound::read_until(&mut response, outbound::RESPONSE_BYTES_MAX, deadline)
-            .map_err(|error| Failure::Retryable(self.masked(&error.to_string()), None))?;
+            .map_err(|error| NotifyFailure::Retryable(self.masked(&error.to_string()), None))?;
         if status.is_success() {
             return Ok(bytes);
         }
@@ -95,8 +95,8 @@ impl Target {
         let text: String = text.chars().take(REASON_CHARACTERS_MAX).collect();
         let why = format!("it responds with {}: {}", status.as_u16(), text.trim());
         match is_retryable(status.as_u16()) {
-            true => Err(Failure::Retryable(why, after)),
-            false => Err(Failure::Permanent(why)),
+            true => Err(NotifyFailure::Retryable(why, after)),
+            false => Err(NotifyFailure::Permanent(why)),
         }
     }
 }
@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn secrets_echoed_by_a_service_are_masked() {
         let token = SecretText::from("Bearer t0ken-t0ken");
-        let target = Target::new(
+        let target = PostTarget::new(
             &SecretText::from("https://a.example/hook/v2/s3cret-s3cret?key=0123456789"),
             Some(token),
         );

@@ -1,7 +1,7 @@
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use super::super::fixture::{NOW, alert, rule};
-use super::super::identity::Identity;
+use super::super::identity::AlertIdentity;
 use super::super::per::Per;
 use super::super::persistence::PersistedState;
 use super::super::state::AlertState;
@@ -49,18 +49,20 @@ fn the_outcome_of_a_feishu_message_is_its_code() {
     let of = |response: &[u8]| feishu::outcome(response).expect_err("a failure");
     assert!(matches!(
         of(br#"{"code":11232,"msg":"x"}"#),
-        Failure::Retryable(_, Some(_))
+        NotifyFailure::Retryable(_, Some(_))
     ));
     let rejected = of(br#"{"code":19021,"msg":"sign match fail"}"#);
-    assert!(matches!(&rejected, Failure::Permanent(why) if why.contains("19021: sign match fail")));
+    assert!(
+        matches!(&rejected, NotifyFailure::Permanent(why) if why.contains("19021: sign match fail"))
+    );
     for response in [&b""[..], b"{}", b"<html>", b"[]"] {
-        assert!(matches!(of(response), Failure::Permanent(_)));
+        assert!(matches!(of(response), NotifyFailure::Permanent(_)));
     }
 }
 
 fn feishu() -> feishu::FeishuClient {
     feishu::FeishuClient {
-        target: post::Target::new(&"http://127.0.0.1:1".into(), None),
+        target: post::PostTarget::new(&"http://127.0.0.1:1".into(), None),
         secret: Some("s3cret".into()),
         links: links(),
     }
@@ -140,7 +142,7 @@ fn a_webhook_resolves_the_severity_that_it_fired() {
     let pair = |status: &str, severity: &str| (status.to_owned(), severity.to_owned());
     let mut here = change("ErrorRate", Tier::None, Tier::Warning);
     let labels = [("team".to_owned(), "x".to_owned())];
-    here.state.identity = Arc::new(Identity::new(&labels.into(), "a:1"));
+    here.state.identity = Arc::new(AlertIdentity::new(&labels.into(), "a:1"));
     let named = webhook::body(std::slice::from_ref(&here), &links(), NOW);
     assert_eq!(
         named["commonLabels"],
@@ -170,7 +172,7 @@ fn a_webhook_resolves_the_severity_that_it_fired() {
 
 #[test]
 fn the_backoff_grows_to_a_bound_with_jitter() {
-    let again = |after| Failure::Retryable(String::new(), after);
+    let again = |after| NotifyFailure::Retryable(String::new(), after);
     for failures in 1..100 {
         let wait = again(None).wait(failures);
         assert!(wait >= BACKOFF && wait <= BACKOFF_MAX * 5 / 4, "{wait:?}");
@@ -230,7 +232,7 @@ fn a_silence_on_a_severity_also_holds_back_the_resolution() {
 fn alertmanager(name: &str) -> alertmanager::AlertmanagerClient {
     alertmanager::AlertmanagerClient {
         name: name.to_owned(),
-        target: post::Target::new(&"http://127.0.0.1:1".into(), None),
+        target: post::PostTarget::new(&"http://127.0.0.1:1".into(), None),
         links: links(),
     }
 }
@@ -306,9 +308,9 @@ struct Scripted {
 }
 
 impl Channel for Scripted {
-    fn send(&mut self, changes: &[Change], _now: Duration) -> Result<(), Failure> {
+    fn send(&mut self, changes: &[Change], _now: Duration) -> Result<(), NotifyFailure> {
         if self.reject.try_recv().is_ok() {
-            return Err(Failure::Retryable(
+            return Err(NotifyFailure::Retryable(
                 "rejected".to_owned(),
                 Some(Duration::ZERO),
             ));
@@ -360,7 +362,7 @@ fn the_current_state_is_sent_once() {
 struct Timed(SyncSender<(Instant, usize)>);
 
 impl Channel for Timed {
-    fn send(&mut self, changes: &[Change], _now: Duration) -> Result<(), Failure> {
+    fn send(&mut self, changes: &[Change], _now: Duration) -> Result<(), NotifyFailure> {
         let notified = (clock::now(), changes.len());
         self.0.send(notified).expect("a listener");
         Ok(())

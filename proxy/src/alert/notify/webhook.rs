@@ -10,8 +10,8 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::kind::{DeclaredSettings, Destination, NotifierKind, RawSettings, bearer};
-use super::post::Target;
-use super::{Channel, ConsoleLinks, Failure, RETRY_MAX, summary};
+use super::post::PostTarget;
+use super::{Channel, ConsoleLinks, NotifyFailure, RETRY_MAX, summary};
 use crate::alert::store::{Change, timestamp};
 use crate::alert::tier::Tier;
 use crate::settings::declare::settings;
@@ -31,7 +31,7 @@ pub const KIND: NotifierKind = NotifierKind {
     settings: DeclaredSettings::of::<Webhook>(),
     retry_max: RETRY_MAX,
     start: |destination, links, context| {
-        let target = Target::new(&destination.url, destination.authorization.clone());
+        let target = PostTarget::new(&destination.url, destination.authorization.clone());
         super::start(WebhookClient { target, links }, context)
     },
 };
@@ -62,14 +62,14 @@ impl RawSettings for Webhook {
 }
 
 pub struct WebhookClient {
-    pub target: Target,
+    pub target: PostTarget,
     pub links: ConsoleLinks,
 }
 
 impl Channel for WebhookClient {
-    fn send(&mut self, changes: &[Change], now: Duration) -> Result<(), Failure> {
+    fn send(&mut self, changes: &[Change], now: Duration) -> Result<(), NotifyFailure> {
         let body = serde_json::to_vec(&body(changes, &self.links, now));
-        let body = body.map_err(|error| Failure::Permanent(error.to_string()))?;
+        let body = body.map_err(|error| NotifyFailure::Permanent(error.to_string()))?;
         self.target.post(body).map(drop)
     }
 

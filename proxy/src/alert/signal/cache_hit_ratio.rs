@@ -1,6 +1,6 @@
 //! `cache_hit_ratio`: the share of cache lookups that found a stored response.
 
-use super::{Signal, Source, share};
+use super::{Signal, ValueSource, share};
 use crate::alert::page::page;
 use crate::alert::per::Per;
 use crate::alert::promql::{Inexpressible, Promql};
@@ -13,7 +13,7 @@ pub const SIGNAL: Signal = Signal {
     unit: Unit::Share,
     worse: Worse::Down,
     per: Per::OF_ROUTES,
-    source: Source::Requests(|window, minimum| {
+    source: ValueSource::Requests(|window, minimum| {
         let counts = window.counts();
         let lookups = counts.cache_hits + counts.cache_misses;
         share(counts.cache_hits, lookups, minimum)

@@ -1,6 +1,6 @@
 //! `circuit_open`: the number of endpoints whose circuit is open.
 
-use super::{Signal, Source};
+use super::{Signal, ValueSource};
 use crate::alert::page::page;
 use crate::alert::promql::Inexpressible;
 use crate::alert::tier::Worse;
@@ -11,7 +11,7 @@ pub const SIGNAL: Signal = Signal {
     unit: Unit::Count,
     worse: Worse::Up,
     per: &[],
-    source: Source::Planned("the circuit breaker"),
+    source: ValueSource::Planned("the circuit breaker"),
     requires: None,
     query: |_| Err(Inexpressible::Planned(SIGNAL.name)),
     default_rule: None,

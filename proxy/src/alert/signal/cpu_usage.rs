@@ -1,6 +1,6 @@
 //! `cpu_usage`: the share of the processors that is in use.
 
-use super::{Measurement, Signal, Source};
+use super::{Measurement, Signal, ValueSource};
 use crate::alert::page::page;
 use crate::alert::tier::Worse;
 use crate::alert::unit::Unit;
@@ -10,7 +10,7 @@ pub const SIGNAL: Signal = Signal {
     unit: Unit::Share,
     worse: Worse::Up,
     per: &[],
-    source: Source::Snapshot(|snapshot| snapshot.system.cpu_ratio.map(Measurement::from)),
+    source: ValueSource::Snapshot(|snapshot| snapshot.system.cpu_ratio.map(Measurement::from)),
     requires: None,
     query: |promql| Ok(promql.max("weir_cpu_usage_ratio")),
     default_rule: None,

@@ -1,6 +1,6 @@
 //! `dependency_down`: how many outside services failed when weir called them last.
 
-use super::{Measurement, Signal, Source};
+use super::{Measurement, Signal, ValueSource};
 use crate::alert::page::page;
 use crate::alert::tier::Worse;
 use crate::alert::unit::Unit;
@@ -10,7 +10,7 @@ pub const SIGNAL: Signal = Signal {
     unit: Unit::Count,
     worse: Worse::Up,
     per: &[],
-    source: Source::Snapshot(|snapshot| {
+    source: ValueSource::Snapshot(|snapshot| {
         let down = &snapshot.dependencies_down;
         Some(Measurement {
             value: down.len() as f64,

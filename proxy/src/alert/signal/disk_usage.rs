@@ -1,6 +1,6 @@
 //! `disk_usage`: how full the fullest disk is.
 
-use super::{DefaultRule, Measurement, Signal, Source};
+use super::{DefaultRule, Measurement, Signal, ValueSource};
 use crate::alert::page::page;
 use crate::alert::tier::Worse;
 use crate::alert::unit::Unit;
@@ -10,7 +10,7 @@ pub const SIGNAL: Signal = Signal {
     unit: Unit::Share,
     worse: Worse::Up,
     per: &[],
-    source: Source::Snapshot(|snapshot| {
+    source: ValueSource::Snapshot(|snapshot| {
         let disks = snapshot.system.disks.iter();
         let fullest = disks.max_by(|one, other| one.used_ratio.total_cmp(&other.used_ratio));
         fullest.map(|disk| Measurement {

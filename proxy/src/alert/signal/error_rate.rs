@@ -1,6 +1,6 @@
 //! `error_rate`: the share of requests that failed.
 
-use super::{DefaultRule, Signal, Source, share};
+use super::{DefaultRule, Signal, ValueSource, share};
 use crate::alert::page::page;
 use crate::alert::per::Per;
 use crate::alert::tier::Worse;
@@ -12,7 +12,7 @@ pub const SIGNAL: Signal = Signal {
     unit: Unit::Share,
     worse: Worse::Up,
     per: Per::ALL,
-    source: Source::Requests(|window, minimum| {
+    source: ValueSource::Requests(|window, minimum| {
         share(window.counts().failed, window.durations().total(), minimum)
     }),
     requires: None,

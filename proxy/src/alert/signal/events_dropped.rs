@@ -1,6 +1,6 @@
 //! `events_dropped`: how many events were lost within the window.
 
-use super::{Signal, Source};
+use super::{Signal, ValueSource};
 use crate::alert::page::page;
 use crate::alert::tier::Worse;
 use crate::alert::unit::Unit;
@@ -10,7 +10,7 @@ pub const SIGNAL: Signal = Signal {
     unit: Unit::Count,
     worse: Worse::Up,
     per: &[],
-    source: Source::Process(|counts| counts.events_dropped as f64),
+    source: ValueSource::Process(|counts| counts.events_dropped as f64),
     requires: None,
     query: |promql| Ok(promql.increase("weir_events_total{outcome=\"dropped\"}")),
     default_rule: None,

@@ -1,6 +1,6 @@
 //! `first_token_p99`: the time to the first token of a streamed response.
 
-use super::{Signal, Source};
+use super::{Signal, ValueSource};
 use crate::alert::page::page;
 use crate::alert::per::Per;
 use crate::alert::tier::Worse;
@@ -12,7 +12,7 @@ pub const P99: Signal = Signal {
     unit: Unit::Seconds,
     worse: Worse::Up,
     per: Per::ALL,
-    source: Source::Requests(|window, minimum| {
+    source: ValueSource::Requests(|window, minimum| {
         let first_tokens = window.first_tokens();
         (first_tokens.total() >= minimum)
             .then(|| first_tokens.quantile_s(0.99))

@@ -1,6 +1,6 @@
 //! `rate_limited_share`: the share of requests that were over a rate limit.
 
-use super::{Signal, Source, share};
+use super::{Signal, ValueSource, share};
 use crate::alert::page::page;
 use crate::alert::per::Per;
 use crate::alert::tier::Worse;
@@ -12,7 +12,7 @@ pub const SIGNAL: Signal = Signal {
     unit: Unit::Share,
     worse: Worse::Up,
     per: Per::OF_ROUTES,
-    source: Source::Requests(|window, minimum| {
+    source: ValueSource::Requests(|window, minimum| {
         share(
             window.counts().rate_limited,
             window.durations().total(),

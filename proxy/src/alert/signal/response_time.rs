@@ -1,6 +1,6 @@
 //! `response_time_p50`, `_p95`, `_p99` and `_mean`: from the head of a request to the end of its response.
 
-use super::{DefaultRule, Signal, Source};
+use super::{DefaultRule, Signal, ValueSource};
 use crate::alert::page::page;
 use crate::alert::per::Per;
 use crate::alert::promql::{Inexpressible, Promql};
@@ -49,7 +49,7 @@ const fn signal(
         unit: Unit::Seconds,
         worse: Worse::Up,
         per: Per::ALL,
-        source: Source::Requests(value),
+        source: ValueSource::Requests(value),
         requires: None,
         query,
         default_rule: None,

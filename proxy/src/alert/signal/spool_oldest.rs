@@ -1,6 +1,6 @@
 //! `spool_oldest`: the age of the oldest event that is not in the index yet.
 
-use super::{Requirement, Signal, Source};
+use super::{Requirement, Signal, ValueSource};
 use crate::alert::page::page;
 use crate::alert::tier::Worse;
 use crate::alert::unit::Unit;
@@ -10,7 +10,9 @@ pub const SIGNAL: Signal = Signal {
     unit: Unit::Seconds,
     worse: Worse::Up,
     per: &[],
-    source: Source::Snapshot(|snapshot| snapshot.spool_oldest.map(|age| age.as_secs_f64().into())),
+    source: ValueSource::Snapshot(|snapshot| {
+        snapshot.spool_oldest.map(|age| age.as_secs_f64().into())
+    }),
     requires: Some(Requirement::Shipping),
     query: |promql| Ok(promql.max("weir_spool_oldest_seconds")),
     default_rule: None,

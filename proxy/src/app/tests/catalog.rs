@@ -19,9 +19,9 @@ use crate::ship::metrics::ShipMetrics;
 use crate::system::{self, SystemSample, lag};
 use crate::{alert, config, gateway};
 
-/// A series of every metric there is.
+/// A series of every metric.
 fn all(folder: &std::path::Path) -> Metrics {
-    // As the process does at its start; with the features of the whole workspace there are two to choose from.
+    // As at the start of the process: the workspace brings two providers.
     drop(rustls::crypto::ring::default_provider().install_default());
     let metrics = Metrics::new().expect("metrics");
     let requests = RequestMetrics::register(

@@ -18,7 +18,7 @@ const QUESTION: &str = r#"{"model":"m","messages":[{"role":"user","content":"hel
 const ANSWER: &str = r#"{"choices":[{"index":0,"finish_reason":"stop","message":{"role":"assistant","content":"hi"}}]}"#;
 
 /// A backend on keep-alive connections. A request for `/slow` is answered when `release` has been sent.
-struct Backend {
+pub(super) struct Backend {
     address: SocketAddr,
     connections: Arc<AtomicUsize>,
     requests: Arc<AtomicUsize>,
@@ -26,7 +26,7 @@ struct Backend {
 }
 
 impl Backend {
-    fn start() -> Self {
+    pub(super) fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let (release, released) = mpsc::sync_channel(1);
         let backend = Backend {
@@ -67,12 +67,17 @@ impl Backend {
 }
 
 /// The status and the whole text of a response.
-struct Response {
-    status: u16,
+pub(super) struct Response {
+    pub(super) status: u16,
     text: String,
 }
 
-fn send(address: SocketAddr, path: &str, fields: &[(String, String)], body: &str) -> Response {
+pub(super) fn send(
+    address: SocketAddr,
+    path: &str,
+    fields: &[(String, String)],
+    body: &str,
+) -> Response {
     let mut stream = begin(address, path, fields, body);
     finish(&mut stream)
 }
@@ -114,11 +119,18 @@ fn signed(id: &str) -> Vec<(String, String)> {
 }
 
 fn config(backend: &Backend, routes: &str) -> Config {
+    config_with(backend, routes, "{}", "{state: ''}")
+}
+
+/// With these settings of `events` and `alerts`. Nothing listens at the backend `closed`.
+pub(super) fn config_with(backend: &Backend, routes: &str, events: &str, alerts: &str) -> Config {
     let text = format!(
         "
 listen: [{{address: '127.0.0.1:0'}}]
 admin: {{address: '127.0.0.1:0'}}
-backends: [{{name: a, endpoints: ['http://{}']}}]
+backends:
+  - {{name: a, endpoints: ['http://{}']}}
+  - {{name: closed, endpoints: ['http://127.0.0.1:1']}}
 routes:
   - name: chat
     path: /v1/chat/completions
@@ -126,7 +138,8 @@ routes:
     signature: {{scheme: hmac, secrets: [{SECRET}]}}
     cache: {{answers: true}}
 {routes}
-events: {{}}
+events: {events}
+alerts: {alerts}
 shutdown: {{drain: 10s}}
 ",
         backend.address
@@ -231,6 +244,50 @@ fn requests_succeed_while_generations_are_swapped() {
         .map(|client| client.join().expect("no panic"))
         .collect();
     assert_eq!(failed, [0; 4], "after {swaps} swaps");
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(app.stop());
+}
+
+#[test]
+fn a_swap_changes_event_sampling_for_the_next_request() {
+    let backend = Backend::start();
+    let routes =
+        "  - {name: slow, path: /slow, backend: a}\n  - {name: quick, path: /quick, backend: a}";
+    let sampled = |share: &str| {
+        let events = format!("{{sample: {share}, slow: 1h}}");
+        config_with(&backend, routes, &events, "{state: ''}")
+    };
+    let app = App::start(&sampled("0%")).expect("weir starts");
+    let address = app.addresses[0].0;
+    let mut in_flight = begin(address, "/slow", &[], "");
+    let deadline = clock::now() + PATIENCE;
+    while backend.requests() == 0 {
+        assert!(clock::now() < deadline, "the slow request arrives");
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+
+    app.install(&sampled("100%"));
+    assert_eq!(send(address, "/quick", &[], "").status, 200);
+    // A request in flight is sampled by the generation that it met.
+    backend.release.send(()).expect("it waits");
+    assert_eq!(finish(&mut in_flight).status, 200);
+    app.install(&sampled("0%"));
+    assert_eq!(send(address, "/quick", &[], "").status, 200);
+
+    let counted = |outcome: &str, count: u64| {
+        let text = app.metrics.render(crate::metrics::ExpositionFormat::Text);
+        let text = String::from_utf8(text).expect("UTF-8");
+        text.contains(&format!(
+            "weir_events_total{{outcome=\"{outcome}\"}} {count}\n"
+        ))
+    };
+    while !(counted("recorded", 1) && counted("sampled_out", 2)) {
+        assert!(clock::now() < deadline, "all three are counted");
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+    let events = app.recording.events.recent(10);
+    assert_eq!(events.len(), 1, "{events:?}");
+    assert!(events[0].contains(r#""path":"/quick""#), "{}", events[0]);
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(app.stop());
 }

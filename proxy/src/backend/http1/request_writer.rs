@@ -16,7 +16,7 @@ use tokio::io::AsyncWrite;
 use tokio::sync::oneshot;
 
 use super::request_head::write_head;
-use crate::backend::request_body::{CutShort, RequestBody};
+use crate::backend::request_body::{RequestBody, TruncatedBody};
 
 /// Enough for the head of most requests.
 const HEAD_BYTES: usize = 1024;
@@ -24,24 +24,24 @@ const HEAD_BYTES: usize = 1024;
 /// A request that is being written.
 #[derive(Debug)]
 pub(super) struct RequestWriter {
-    /// The head, or the line with a chunk's size; a piece of the body follows, then what ends its chunk.
-    before: Vec<u8>,
-    /// How much of it has been written.
-    begun: usize,
+    /// The head, or the size line of a chunk; written before the piece.
+    prefix: Vec<u8>,
+    /// How much of the prefix has been written.
+    prefix_written: usize,
     piece: Bytes,
-    behind: &'static [u8],
+    suffix: &'static [u8],
     /// `None` once all of it has been taken.
     body: Option<RequestBody>,
     /// Notified when the endpoint has been sent all of it.
     sent: Option<oneshot::Sender<()>>,
-    framing: Framing,
+    framing: OutgoingFraming,
     reception: Reception,
     progress: Progress,
 }
 
 /// How the endpoint knows the end of the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Framing {
+enum OutgoingFraming {
     /// By the length, of which this much has not been taken yet.
     Length(u64),
     Chunked,
@@ -68,13 +68,13 @@ impl RequestWriter {
     /// Nothing to be sent.
     pub(super) fn nothing() -> Self {
         RequestWriter {
-            before: Vec::new(),
-            begun: 0,
+            prefix: Vec::new(),
+            prefix_written: 0,
             piece: Bytes::new(),
-            behind: b"",
+            suffix: b"",
             body: None,
             sent: None,
-            framing: Framing::Length(0),
+            framing: OutgoingFraming::Length(0),
             reception: Reception::Open,
             progress: Progress::Flushed,
         }
@@ -83,13 +83,13 @@ impl RequestWriter {
     /// A request of which nothing has been written.
     pub(super) fn new(head: &Parts, mut body: RequestBody) -> Self {
         let length = body.size_hint().exact();
-        let mut before = Vec::with_capacity(HEAD_BYTES);
-        write_head(&mut before, head, length);
+        let mut prefix = Vec::with_capacity(HEAD_BYTES);
+        write_head(&mut prefix, head, length);
         RequestWriter {
-            before,
+            prefix,
             sent: body.take_sent(),
             body: Some(body),
-            framing: length.map_or(Framing::Chunked, Framing::Length),
+            framing: length.map_or(OutgoingFraming::Chunked, OutgoingFraming::Length),
             progress: Progress::Nothing,
             ..RequestWriter::nothing()
         }
@@ -123,7 +123,7 @@ impl RequestWriter {
         &mut self,
         wire: &mut (impl AsyncWrite + Unpin),
         context: &mut Context<'_>,
-    ) -> Poll<Result<(), CutShort>> {
+    ) -> Poll<Result<(), TruncatedBody>> {
         loop {
             if self.reception == Reception::Closed {
                 return self.poll_discard(context);
@@ -131,11 +131,11 @@ impl RequestWriter {
             // A piece that is available is written with the head.
             let waiting = match self.poll_take(context) {
                 Ok(waiting) => waiting,
-                Err(cut_short) => {
+                Err(truncated) => {
                     // It must not be taken for a complete request, here or over another connection.
                     self.reception = Reception::Closed;
                     self.progress = Progress::Unflushed;
-                    return Poll::Ready(Err(cut_short));
+                    return Poll::Ready(Err(truncated));
                 }
             };
             if self.has_left() {
@@ -164,12 +164,12 @@ impl RequestWriter {
     }
 
     fn has_left(&self) -> bool {
-        !(self.before.is_empty() && self.piece.is_empty() && self.behind.is_empty())
+        !(self.prefix.is_empty() && self.piece.is_empty() && self.suffix.is_empty())
     }
 
     /// Takes the next piece of the body, once the last one has been written.
-    fn poll_take(&mut self, context: &mut Context<'_>) -> Result<Poll<()>, CutShort> {
-        let has_room = self.piece.is_empty() && self.behind.is_empty();
+    fn poll_take(&mut self, context: &mut Context<'_>) -> Result<Poll<()>, TruncatedBody> {
+        let has_room = self.piece.is_empty() && self.suffix.is_empty();
         let Some(body) = self.body.as_mut().filter(|_| has_room) else {
             return Ok(Poll::Ready(()));
         };
@@ -188,29 +188,29 @@ impl RequestWriter {
         Ok(Poll::Ready(()))
     }
 
-    fn frame(&mut self, data: Bytes) -> Result<(), CutShort> {
+    fn frame(&mut self, data: Bytes) -> Result<(), TruncatedBody> {
         match &mut self.framing {
-            Framing::Length(left) => {
-                *left = left.checked_sub(data.len() as u64).ok_or(CutShort)?;
+            OutgoingFraming::Length(left) => {
+                *left = left.checked_sub(data.len() as u64).ok_or(TruncatedBody)?;
             }
             // A chunk without data would end the body.
-            Framing::Chunked if data.is_empty() => {}
-            Framing::Chunked => {
+            OutgoingFraming::Chunked if data.is_empty() => {}
+            OutgoingFraming::Chunked => {
                 // Writing to memory does not fail.
-                let _ = write!(self.before, "{:x}\r\n", data.len());
-                self.behind = b"\r\n";
+                let _ = write!(self.prefix, "{:x}\r\n", data.len());
+                self.suffix = b"\r\n";
             }
         }
         self.piece = data;
         Ok(())
     }
 
-    fn end(&mut self) -> Result<(), CutShort> {
+    fn end(&mut self) -> Result<(), TruncatedBody> {
         match self.framing {
-            Framing::Length(0) => Ok(()),
-            Framing::Length(_) => Err(CutShort),
-            Framing::Chunked => {
-                self.behind = match self.behind {
+            OutgoingFraming::Length(0) => Ok(()),
+            OutgoingFraming::Length(_) => Err(TruncatedBody),
+            OutgoingFraming::Chunked => {
+                self.suffix = match self.suffix {
                     b"" => b"0\r\n\r\n",
                     _ => b"\r\n0\r\n\r\n",
                 };
@@ -225,10 +225,14 @@ impl RequestWriter {
         context: &mut Context<'_>,
     ) -> Poll<()> {
         let wire = Pin::new(wire);
-        let written = match self.piece.is_empty() && self.behind.is_empty() {
-            true => wire.poll_write(context, &self.before[self.begun..]),
+        let written = match self.piece.is_empty() && self.suffix.is_empty() {
+            true => wire.poll_write(context, &self.prefix[self.prefix_written..]),
             false => {
-                let parts = [&self.before[self.begun..], &self.piece, self.behind];
+                let parts = [
+                    &self.prefix[self.prefix_written..],
+                    &self.piece,
+                    self.suffix,
+                ];
                 wire.poll_write_vectored(context, &parts.map(IoSlice::new))
             }
         };
@@ -244,11 +248,11 @@ impl RequestWriter {
 
     /// Frees what has been written.
     fn advance(&mut self, mut bytes: usize) {
-        let of_before = bytes.min(self.before.len() - self.begun);
-        self.begun += of_before;
-        bytes -= of_before;
-        if self.begun == self.before.len() {
-            (self.before, self.begun) = (Vec::new(), 0);
+        let of_prefix = bytes.min(self.prefix.len() - self.prefix_written);
+        self.prefix_written += of_prefix;
+        bytes -= of_prefix;
+        if self.prefix_written == self.prefix.len() {
+            (self.prefix, self.prefix_written) = (Vec::new(), 0);
         }
         let of_piece = bytes.min(self.piece.len());
         bytes -= of_piece;
@@ -256,17 +260,17 @@ impl RequestWriter {
             true => self.piece = Bytes::new(),
             false => self.piece.advance(of_piece),
         }
-        self.behind = self.behind.get(bytes..).unwrap_or_default();
+        self.suffix = self.suffix.get(bytes..).unwrap_or_default();
     }
 
     /// Reads the body to its end and discards it. A body of which nothing was sent is kept for another connection.
-    fn poll_discard(&mut self, context: &mut Context<'_>) -> Poll<Result<(), CutShort>> {
+    fn poll_discard(&mut self, context: &mut Context<'_>) -> Poll<Result<(), TruncatedBody>> {
         while self.progress != Progress::Nothing
             && let Some(body) = &mut self.body
         {
             match ready!(Pin::new(&mut *body).poll_frame(context)) {
                 Some(Ok(_)) => {}
-                Some(Err(cut_short)) => return Poll::Ready(Err(cut_short)),
+                Some(Err(truncated)) => return Poll::Ready(Err(truncated)),
                 None => self.body = None,
             }
         }

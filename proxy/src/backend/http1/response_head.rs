@@ -18,7 +18,7 @@ const VERSION: &[u8] = b"HTTP/1.";
 
 /// How the end of the body is known (RFC 9112, section 6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Framing {
+pub(super) enum UpstreamFraming {
     /// There is no body, whatever the fields announce.
     Bodiless,
     Length(u64),
@@ -35,13 +35,13 @@ pub(super) enum Persistence {
 
 /// A parsed head.
 #[derive(Debug)]
-pub(crate) struct Head {
+pub(crate) struct ParsedHead {
     pub(super) parts: Parts,
-    pub(super) framing: Framing,
+    pub(super) framing: UpstreamFraming,
     pub(super) persistence: Persistence,
 }
 
-/// Where the head ends, once it is complete: behind its first empty line. What is before `scanned` has been
+/// Where the head ends, once it is complete: after its first empty line. What is before `scanned` has been
 /// searched already.
 ///
 /// # Errors
@@ -69,7 +69,7 @@ pub(crate) fn end(arrived: &[u8], scanned: usize) -> Result<Option<usize>, &'sta
 ///
 /// # Errors
 /// What is wrong with it.
-pub(crate) fn parse(head: &Bytes, asked: &Method) -> Result<Head, &'static str> {
+pub(crate) fn parse(head: &Bytes, method: &Method) -> Result<ParsedHead, &'static str> {
     let mut lines = [const { MaybeUninit::uninit() }; FIELDS_MAX];
     let mut response = httparse::Response::new(&mut []);
     let parsed = httparse::ParserConfig::default().parse_response_with_uninit_headers(
@@ -90,9 +90,9 @@ pub(crate) fn parse(head: &Bytes, asked: &Method) -> Result<Head, &'static str> 
         _ => Version::HTTP_11,
     };
     append(&mut parts.headers, head, response.headers)?;
-    let framing = framing(asked, &parts)?;
+    let framing = framing(method, &parts)?;
     let persistence = persistence(&parts, framing);
-    Ok(Head {
+    Ok(ParsedHead {
         parts,
         framing,
         persistence,
@@ -142,7 +142,7 @@ fn flaw_of(error: httparse::Error) -> &'static str {
     }
 }
 
-fn framing(asked: &Method, head: &Parts) -> Result<Framing, &'static str> {
+fn framing(method: &Method, head: &Parts) -> Result<UpstreamFraming, &'static str> {
     let coding = framing::coding(&head.headers)?;
     if coding == Coding::Chunked && head.version == Version::HTTP_10 {
         return Err("HTTP/1.0 has no Transfer-Encoding");
@@ -152,21 +152,21 @@ fn framing(asked: &Method, head: &Parts) -> Result<Framing, &'static str> {
             head.status,
             StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
         );
-    if bodiless || *asked == Method::HEAD {
-        return Ok(Framing::Bodiless);
+    if bodiless || *method == Method::HEAD {
+        return Ok(UpstreamFraming::Bodiless);
     }
     match coding {
-        Coding::Chunked => Ok(Framing::Chunked),
+        Coding::Chunked => Ok(UpstreamFraming::Chunked),
         Coding::Plain => Ok(match framing::content_length(&head.headers)? {
-            Some(bytes) => Framing::Length(bytes),
-            None => Framing::UntilClose,
+            Some(bytes) => UpstreamFraming::Length(bytes),
+            None => UpstreamFraming::UntilClose,
         }),
     }
 }
 
 /// HTTP/1.1 keeps a connection alive by default, HTTP/1.0 closes it by default (RFC 9112,
 /// section 9.3). A response that is framed in two ways, as in response splitting, closes it (section 6.3).
-fn persistence(head: &Parts, framing: Framing) -> Persistence {
+fn persistence(head: &Parts, framing: UpstreamFraming) -> Persistence {
     let options = head.headers.get_all(header::CONNECTION).iter();
     let mut options = options.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
     let (mut close, mut keep_alive) = (false, false);
@@ -180,7 +180,7 @@ fn persistence(head: &Parts, framing: Framing) -> Persistence {
     let kept = !close
         && (keep_alive || head.version == Version::HTTP_11)
         && !framed_twice
-        && framing != Framing::UntilClose
+        && framing != UpstreamFraming::UntilClose
         && head.status != StatusCode::SWITCHING_PROTOCOLS;
     match kept {
         true => Persistence::Kept,
@@ -192,12 +192,12 @@ fn persistence(head: &Parts, framing: Framing) -> Persistence {
 mod tests {
     use super::*;
 
-    fn read(asked: &Method, head: &str) -> Result<Head, &'static str> {
+    fn read(method: &Method, head: &str) -> Result<ParsedHead, &'static str> {
         let end = end(head.as_bytes(), 0)?.ok_or("not whole")?;
-        parse(&Bytes::copy_from_slice(&head.as_bytes()[..end]), asked)
+        parse(&Bytes::copy_from_slice(&head.as_bytes()[..end]), method)
     }
 
-    fn framed(head: &str) -> Result<(Framing, Persistence), &'static str> {
+    fn framed(head: &str) -> Result<(UpstreamFraming, Persistence), &'static str> {
         read(&Method::GET, head).map(|head| (head.framing, head.persistence))
     }
 
@@ -210,16 +210,16 @@ mod tests {
         let values: Vec<_> = head.parts.headers.get_all("x-a").iter().collect();
         assert_eq!(values, ["1", "2"]);
         assert_eq!(head.parts.headers["e"], "");
-        assert_eq!(head.framing, Framing::Length(5));
+        assert_eq!(head.framing, UpstreamFraming::Length(5));
         assert_eq!(head.persistence, Persistence::Kept);
-        // No reason, and lines that end with LF alone, are what simple endpoints send.
+        // Simple endpoints send no reason, and lines that end with LF alone.
         let head = read(&Method::GET, "HTTP/1.0 200\nContent-Length: 0\n\n").expect("valid");
         assert_eq!(head.parts.version, Version::HTTP_10);
-        assert_eq!(head.framing, Framing::Length(0));
+        assert_eq!(head.framing, UpstreamFraming::Length(0));
     }
 
     #[test]
-    fn its_end_is_found_however_it_is_split() {
+    fn the_end_of_a_head_is_found_in_any_pieces() {
         for whole in [
             "HTTP/1.1 200 OK\r\nA: b\r\n\r\n",
             "HTTP/1.1 200 OK\nA: b\n\n",
@@ -235,9 +235,9 @@ mod tests {
     }
 
     #[test]
-    fn a_body_ends_in_one_way() {
-        use Framing::{Bodiless, Chunked, Length, UntilClose};
+    fn the_framing_of_a_body_is_unambiguous() {
         use Persistence::{Closed, Kept};
+        use UpstreamFraming::{Bodiless, Chunked, Length, UntilClose};
         let head =
             |version: &str, fields: &str| framed(&format!("HTTP/{version} 200 OK\r\n{fields}\r\n"));
         for (version, fields, expected) in [
@@ -298,15 +298,15 @@ mod tests {
             let head = format!("HTTP/1.1 {status} X\r\nContent-Length: 5\r\n\r\n");
             assert_eq!(framed(&head).map(|framed| framed.0), Ok(Bodiless), "{head}");
         }
-        let asked = read(
+        let method = read(
             &Method::HEAD,
             "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n",
         );
-        assert_eq!(asked.expect("valid").framing, Bodiless);
+        assert_eq!(method.expect("valid").framing, Bodiless);
     }
 
     #[test]
-    fn what_is_no_head_is_refused() {
+    fn malformed_heads_are_rejected() {
         for head in [
             "nothing of HTTP\r\n\r\n",
             "HTTP/2 200 OK\r\n\r\n",
@@ -329,14 +329,14 @@ mod tests {
         ] {
             assert!(read(&Method::GET, head).is_err(), "{head:?}");
         }
-        // Found at once, not when it is whole.
+        // Detected at once, not only when the head is complete.
         assert!(end(b"what", 0).is_err());
         assert!(end(b"HTTP/2", 0).is_err());
         assert_eq!(end(b"HTTP/1", 0), Ok(None));
     }
 
     #[test]
-    fn a_head_has_a_bound() {
+    fn the_size_of_a_head_is_bounded() {
         let head = |fields: usize| {
             let fields = "a: b\r\n".repeat(fields);
             read(&Method::GET, &format!("HTTP/1.1 200 OK\r\n{fields}\r\n"))
@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn trailers_are_fields() {
+    fn trailers_are_parsed_as_fields() {
         let lines = Bytes::from_static(b"X-Sum: 1\r\nx-sum: 2\r\n\r\n");
         let fields = parse_trailers(&lines).expect("valid");
         assert_eq!(fields.get_all("x-sum").iter().count(), 2);

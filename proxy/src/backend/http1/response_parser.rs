@@ -1,11 +1,11 @@
-//! Parses a response out of what has been read: informational responses, the head, and the body, by length or in
-//! the chunks of the chunked transfer coding. It is parsed strictly: a backend and weir that disagree on where a
-//! response ends would give one client the response of another (response splitting). Nothing here reads or waits.
+//! Parses a response from the bytes that have been read: informational responses, the head, and the body, by length or
+//! in the chunks of the chunked transfer coding. Parsing is strict: if a backend and weir disagreed on where a response
+//! ends, one client would get the response of another (response splitting). Nothing here performs I/O.
 
 use bytes::{Bytes, BytesMut};
 use http::Method;
 
-use super::response_head::{self, Framing, Head};
+use super::response_head::{self, ParsedHead, UpstreamFraming};
 use crate::http::framing::chunked::{Chunked, Step};
 use crate::http::response_body::Piece;
 
@@ -21,7 +21,7 @@ pub(super) struct ResponseParser {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     /// In the head, which does not end within this many bytes.
-    Head(usize),
+    ParsedHead(usize),
     /// In a body, of which this many bytes are missing.
     Length(u64),
     Chunked(Chunked),
@@ -49,7 +49,7 @@ impl ResponseParser {
 
     /// A new request has been sent: another response is expected.
     pub(super) fn begin(&mut self) {
-        self.state = State::Head(0);
+        self.state = State::ParsedHead(0);
         self.trailers = Vec::new();
     }
 
@@ -75,7 +75,7 @@ impl ResponseParser {
         match self.state {
             State::Length(bytes) => Some(bytes),
             State::Done => Some(0),
-            State::Head(_) | State::Chunked(_) | State::UntilClose => None,
+            State::ParsedHead(_) | State::Chunked(_) | State::UntilClose => None,
         }
     }
 
@@ -83,21 +83,21 @@ impl ResponseParser {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub(super) fn head(&mut self, asked: &Method) -> Result<Option<Head>, &'static str> {
-        let State::Head(scanned) = self.state else {
+    pub(super) fn head(&mut self, method: &Method) -> Result<Option<ParsedHead>, &'static str> {
+        let State::ParsedHead(scanned) = self.state else {
             return Ok(None);
         };
         let Some(end) = response_head::end(&self.bytes, scanned)? else {
-            self.state = State::Head(self.bytes.len());
+            self.state = State::ParsedHead(self.bytes.len());
             return Ok(None);
         };
-        let head = response_head::parse(&self.take(end), asked)?;
+        let head = response_head::parse(&self.take(end), method)?;
         self.state = match head.framing {
-            Framing::Bodiless if is_informational(&head) => State::Head(0),
-            Framing::Bodiless | Framing::Length(0) => State::Done,
-            Framing::Length(bytes) => State::Length(bytes),
-            Framing::Chunked => State::Chunked(Chunked::Size),
-            Framing::UntilClose => State::UntilClose,
+            UpstreamFraming::Bodiless if is_informational(&head) => State::ParsedHead(0),
+            UpstreamFraming::Bodiless | UpstreamFraming::Length(0) => State::Done,
+            UpstreamFraming::Length(bytes) => State::Length(bytes),
+            UpstreamFraming::Chunked => State::Chunked(Chunked::Size),
+            UpstreamFraming::UntilClose => State::UntilClose,
         };
         Ok(Some(head))
     }
@@ -110,7 +110,7 @@ impl ResponseParser {
         let piece = match self.state {
             State::Done => return Ok(Parsed::End),
             State::Chunked(chunked) => return self.next_of_chunked(chunked),
-            State::Head(_) => return Ok(Parsed::Incomplete),
+            State::ParsedHead(_) => return Ok(Parsed::Incomplete),
             _ if self.bytes.is_empty() => return Ok(Parsed::Incomplete),
             State::UntilClose => self.take(usize::MAX),
             State::Length(left) => {
@@ -163,7 +163,7 @@ impl ResponseParser {
                 self.state = State::Done;
                 Ok(())
             }
-            State::Head(_) | State::Length(_) | State::Chunked(_) => Err(ClosedEarly),
+            State::ParsedHead(_) | State::Length(_) | State::Chunked(_) => Err(ClosedEarly),
         }
     }
 
@@ -186,7 +186,7 @@ impl ResponseParser {
 pub(super) struct ClosedEarly;
 
 /// Whether another head follows this one (RFC 9110, section 15.2). A 101, which switches protocols, is final.
-pub(super) fn is_informational(head: &Head) -> bool {
+pub(super) fn is_informational(head: &ParsedHead) -> bool {
     let status = head.parts.status;
     status.is_informational() && status != http::StatusCode::SWITCHING_PROTOCOLS
 }
@@ -201,7 +201,7 @@ mod tests {
         statuses: Vec<u16>,
         data: Vec<u8>,
         trailers: Vec<String>,
-        behind: Vec<u8>,
+        rest: Vec<u8>,
     }
 
     fn read(pieces: &[&[u8]]) -> Result<Read, &'static str> {
@@ -211,7 +211,7 @@ mod tests {
             statuses: Vec::new(),
             data: Vec::new(),
             trailers: Vec::new(),
-            behind: Vec::new(),
+            rest: Vec::new(),
         };
         for piece in pieces {
             parser.bytes().extend_from_slice(piece);
@@ -232,15 +232,15 @@ mod tests {
             }
         }
         parser.closed().map_err(|ClosedEarly| "closed early")?;
-        read.behind = parser.bytes.to_vec();
+        read.rest = parser.bytes.to_vec();
         Ok(read)
     }
 
     #[test]
-    fn a_response_is_parsed_however_it_is_split() {
+    fn a_response_is_parsed_in_any_pieces() {
         let hints = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n";
         let chunks = "5;x=y\r\nhello\r\n6\r\n world\r\n0\r\n";
-        for (whole, statuses, trailers, behind) in [
+        for (whole, statuses, trailers, rest) in [
             (
                 format!("{hints}HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\nhello worldHTTP"),
                 vec![103, 200],
@@ -273,7 +273,7 @@ mod tests {
                 statuses,
                 data: b"hello world".to_vec(),
                 trailers,
-                behind: behind.as_bytes().to_vec(),
+                rest: rest.as_bytes().to_vec(),
             };
             for split in 0..whole.len() {
                 let read = read(&[&whole[..split], &whole[split..]]);
@@ -281,9 +281,9 @@ mod tests {
             }
             let bytes: Vec<&[u8]> = whole.chunks(1).collect();
             assert_eq!(read(&bytes).as_ref(), Ok(&expected));
-            // Cut anywhere before its end it is incomplete, unless the close of the connection is its end.
-            if !behind.is_empty() {
-                for cut in 0..whole.len() - behind.len() {
+            // Truncated before its end it is incomplete, unless the close of the connection is its end.
+            if !rest.is_empty() {
+                for cut in 0..whole.len() - rest.len() {
                     assert_eq!(read(&[&whole[..cut]]), Err("closed early"), "cut at {cut}");
                 }
             }

@@ -46,9 +46,9 @@ async fn respond(endpoint: &mut TcpStream, text: &[u8]) {
 }
 
 #[tokio::test]
-async fn exchanges_follow_each_other_over_one_connection() {
+async fn a_connection_is_reused_for_the_next_exchange() {
     let (mut connection, mut endpoint) = connected().await;
-    for (method, answer, text) in [
+    for (method, response, text) in [
         ("GET", "Content-Length: 2\r\n\r\nab", "ab"),
         ("HEAD", "Content-Length: 2\r\n\r\n", ""),
         (
@@ -60,16 +60,16 @@ async fn exchanges_follow_each_other_over_one_connection() {
     ] {
         assert!(connection.is_usable().await);
         begin(&mut connection, method, RequestBody::whole(Bytes::new()));
-        let answer = format!("HTTP/1.1 200 OK\r\n{answer}");
+        let response = format!("HTTP/1.1 200 OK\r\n{response}");
         let (head, ()) = tokio::join!(
             response_head(&mut connection),
-            respond(&mut endpoint, answer.as_bytes())
+            respond(&mut endpoint, response.as_bytes())
         );
-        assert_eq!(head.expect("an answer").status, StatusCode::OK);
+        assert_eq!(head.expect("a response").status, StatusCode::OK);
         assert_eq!(body(&mut connection).await.expect("whole"), text.as_bytes());
         assert!(
             connection.is_at_end() && connection.is_reusable(),
-            "{answer}"
+            "{response}"
         );
         connection.become_idle(clock::now());
     }
@@ -80,8 +80,8 @@ async fn exchanges_follow_each_other_over_one_connection() {
 }
 
 #[tokio::test]
-async fn a_connection_that_cannot_be_trusted_is_not_reused() {
-    for answer in [
+async fn a_connection_in_an_unknown_state_is_not_reused() {
+    for response in [
         "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nab",
         "HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nab",
         "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nabc",
@@ -91,14 +91,14 @@ async fn a_connection_that_cannot_be_trusted_is_not_reused() {
         let (mut connection, mut endpoint) = connected().await;
         begin(&mut connection, "GET", RequestBody::whole(Bytes::new()));
         let saying = async move {
-            respond(&mut endpoint, answer.as_bytes()).await;
+            respond(&mut endpoint, response.as_bytes()).await;
         };
         let (head, ()) = tokio::join!(response_head(&mut connection), saying);
         assert!(head.is_ok());
         assert_eq!(body(&mut connection).await.expect("whole"), b"ab");
-        assert!(!connection.is_reusable(), "{answer}");
+        assert!(!connection.is_reusable(), "{response}");
     }
-    // Bytes that no request asked for.
+    // Unsolicited bytes.
     let (mut connection, mut endpoint) = connected().await;
     endpoint
         .write_all(b"HTTP/1.1 408 X\r\n\r\n")
@@ -112,8 +112,8 @@ async fn a_connection_that_cannot_be_trusted_is_not_reused() {
 #[tokio::test]
 async fn a_response_to_an_incomplete_request_is_read() {
     let (mut connection, mut endpoint) = connected().await;
-    let (pieces, passed_through) = RequestBody::passed_through(None);
-    begin(&mut connection, "POST", passed_through);
+    let (pieces, pass_through) = RequestBody::pass_through(None);
+    begin(&mut connection, "POST", pass_through);
     let refusing = async move {
         respond(
             &mut endpoint,
@@ -122,7 +122,7 @@ async fn a_response_to_an_incomplete_request_is_read() {
         .await;
     };
     let relaying = tokio::spawn(async move {
-        // Until nobody reads any more.
+        // Until the other side stops reading.
         while pieces
             .send(Some(Bytes::from_static(&[b'x'; 65_536])))
             .await
@@ -131,20 +131,20 @@ async fn a_response_to_an_incomplete_request_is_read() {
     });
     let (head, ()) = tokio::join!(response_head(&mut connection), refusing);
     assert_eq!(
-        head.expect("an answer").status,
+        head.expect("a response").status,
         StatusCode::PAYLOAD_TOO_LARGE
     );
     assert_eq!(body(&mut connection).await.expect("whole"), b"no");
     assert!(!connection.is_reusable());
     drop(connection);
-    relaying.await.expect("passed_through");
+    relaying.await.expect("pass_through");
 }
 
 #[tokio::test]
-async fn a_body_that_is_cut_short_ends_the_exchange() {
+async fn a_truncated_request_body_ends_the_exchange() {
     let (mut connection, mut endpoint) = connected().await;
-    let (pieces, passed_through) = RequestBody::passed_through(None);
-    begin(&mut connection, "POST", passed_through);
+    let (pieces, pass_through) = RequestBody::pass_through(None);
+    begin(&mut connection, "POST", pass_through);
     drop(pieces);
     let failed = response_head(&mut connection).await;
     assert!(
@@ -230,14 +230,14 @@ async fn a_large_body_arrives_completely() {
     let mut length =
         format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", data.len()).into_bytes();
     length.extend_from_slice(&data);
-    for answer in [chunks, length] {
+    for response in [chunks, length] {
         let (mut connection, mut endpoint) = connected().await;
         begin(&mut connection, "GET", RequestBody::whole(Bytes::new()));
         let reading = async {
-            response_head(&mut connection).await.expect("an answer");
+            response_head(&mut connection).await.expect("a response");
             body(&mut connection).await.expect("whole")
         };
-        let (read, ()) = tokio::join!(reading, respond(&mut endpoint, &answer));
+        let (read, ()) = tokio::join!(reading, respond(&mut endpoint, &response));
         assert!(read == data);
         assert!(connection.is_reusable());
     }
@@ -255,7 +255,7 @@ async fn a_silent_endpoint_times_out() {
 
 #[tokio::test]
 async fn a_truncated_response_is_an_error() {
-    for answer in [
+    for response in [
         "HTTP/1.1 200 OK\r\n",
         "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nab",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n",
@@ -264,7 +264,7 @@ async fn a_truncated_response_is_an_error() {
         let (mut connection, mut endpoint) = connected().await;
         begin(&mut connection, "GET", RequestBody::whole(Bytes::new()));
         let saying = async move {
-            respond(&mut endpoint, answer.as_bytes()).await;
+            respond(&mut endpoint, response.as_bytes()).await;
         };
         let reading = async {
             match response_head(&mut connection).await {
@@ -275,7 +275,7 @@ async fn a_truncated_response_is_an_error() {
         let (read, ()) = tokio::join!(reading, saying);
         assert!(
             matches!(read, Err(Failure::Connection(ConnectionError::Closed))),
-            "{answer:?}: {read:?}"
+            "{response:?}: {read:?}"
         );
     }
 }

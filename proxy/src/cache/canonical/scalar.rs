@@ -1,11 +1,11 @@
 //! Strings and numbers of a JSON text (RFC 8259, sections 6 and 7).
 
 use super::plain::plain_length;
-use super::shown::Escapes;
-use super::{NotCanonical, Reader};
+use super::visit::Escapes;
+use super::{CanonicalParser, NotCanonical};
 use crate::model::json::Visitor;
 
-impl<V: Visitor> Reader<'_, V> {
+impl<V: Visitor> CanonicalParser<'_, V> {
     /// Parses a string, from its first quote on.
     #[inline]
     pub(super) fn string(&mut self) -> Result<Escapes, NotCanonical> {

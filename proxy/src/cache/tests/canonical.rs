@@ -1,4 +1,4 @@
-//! The canonical text, held against serde_json and against documents made up by a small generator.
+//! The canonical text, compared with serde_json on randomly generated documents.
 
 use std::fmt::Write;
 
@@ -65,7 +65,7 @@ fn object(dice: &mut Dice, depth: usize) -> Document {
     Document::Object(members)
 }
 
-/// Writes a document in one of the many ways that mean the same.
+/// Serialises a document with random formatting, escapes and member order.
 fn write(document: &Document, dice: &mut Dice, out: &mut String) {
     space(dice, out);
     match document {
@@ -137,7 +137,7 @@ fn written(document: &Document, dice: &mut Dice) -> String {
     out
 }
 
-/// So many made-up objects, each written in one of many ways.
+/// Generates this many random objects, each serialised with random formatting.
 pub(super) fn documents(count: usize) -> impl Iterator<Item = String> {
     let mut dice = Dice(0x2545_f491_4f6c_dd1d);
     (0..count).map(move |_| {
@@ -211,7 +211,7 @@ fn damaged_documents_are_rejected_as_by_serde_json() {
         }
         let known = match serde_json::from_slice::<serde_json::Value>(&source) {
             Ok(value) => value.is_object(),
-            // JSON knows no largest number, and here no number is ever computed.
+            // JSON has no largest number; the canonical text does not evaluate numbers.
             Err(error) => error.to_string().starts_with("number out of range"),
         };
         let ours = canonical(&source);
@@ -223,7 +223,7 @@ fn damaged_documents_are_rejected_as_by_serde_json() {
     assert!(refused > 1_000 && accepted > 1_000, "{refused} {accepted}");
 }
 
-/// What may stand in the place of a value, and what may not.
+/// Valid and invalid values.
 #[rustfmt::skip]
 const VALUES: &[&str] = &[
     "1", "01", "-", "-0", "+1", "1.", ".5", "1.5e", "1e+", "1E-05", "1e05", "0x1", "1 2", "--1",
@@ -278,7 +278,7 @@ fn hostile_texts_are_rejected_as_by_serde_json() {
 }
 
 #[test]
-fn what_is_equal_by_decision() {
+fn formatting_is_normalised_and_values_are_not() {
     let text = |source: &str| canonical(source.as_bytes()).expect(source);
     assert_eq!(text("{}"), b"{}");
     assert_eq!(

@@ -1,15 +1,15 @@
-//! Which questions are the same.
+//! Which requests have the same key.
 
 use super::*;
 
 #[test]
 fn the_same_request_has_the_same_key() {
-    static WITHHELD: [HeaderName; 1] = [HeaderName::from_static("x-weir-signature")];
+    static STRIPPED: [HeaderName; 1] = [HeaderName::from_static("x-weir-signature")];
     let mut other = TestRequest::with_header("user-agent", "curl/8");
     other
         .headers
         .append("x-weir-signature", HeaderValue::from_static("v1=00"));
-    other.withheld = &WITHHELD;
+    other.stripped = &STRIPPED;
     other.body = br#" {"messages" : [ {"content":"\u0057hy?", "role":"user"} ], "model":"glm-4"} "#;
     assert_eq!(
         TestRequest::new().key(Scope::Client),
@@ -74,9 +74,9 @@ fn whatever_changes_a_response_changes_its_key() {
         .headers
         .append("x-tenant", HeaderValue::from_static("a"));
     changed.push(turned);
-    let mut keys: Vec<Key> = changed
+    let mut keys: Vec<CacheKey> = changed
         .iter()
-        .map(|asked| asked.key(Scope::Route))
+        .map(|request| request.key(Scope::Route))
         .collect();
     keys.push(base.key(Scope::Route));
     keys.push(base.key(Scope::Client));
@@ -85,7 +85,7 @@ fn whatever_changes_a_response_changes_its_key() {
 }
 
 #[test]
-fn equal_requests_in_other_words_have_the_same_key() {
+fn equivalent_requests_have_the_same_key() {
     let base = TestRequest::new().key(Scope::Route);
     for (name, value) in [
         ("accept", "*/*"),
@@ -116,12 +116,12 @@ fn equal_requests_in_other_words_have_the_same_key() {
         "application/json; charset=utf-8",
         "Application/JSON;charset=\"UTF-8\"",
     ] {
-        let asked = TestRequest::with_header("content-type", value);
-        assert_eq!(asked.key(Scope::Route), json, "{value}");
+        let request = TestRequest::with_header("content-type", value);
+        assert_eq!(request.key(Scope::Route), json, "{value}");
     }
     let events = TestRequest::with_header("accept", "text/event-stream").key(Scope::Route);
-    let asked = TestRequest::with_header("accept", "text/event-stream, */*;q=0.1");
-    assert_eq!(asked.key(Scope::Route), events);
+    let request = TestRequest::with_header("accept", "text/event-stream, */*;q=0.1");
+    assert_eq!(request.key(Scope::Route), events);
 }
 
 #[test]
@@ -134,12 +134,14 @@ fn the_order_of_headers_does_not_matter() {
         ("cookie", "e"),
     ];
     let of = |order: &[usize]| {
-        let mut asked = TestRequest::new();
+        let mut request = TestRequest::new();
         for line in order {
             let (name, value) = lines[*line];
-            asked.headers.append(name, HeaderValue::from_static(value));
+            request
+                .headers
+                .append(name, HeaderValue::from_static(value));
         }
-        asked.key(Scope::Route)
+        request.key(Scope::Route)
     };
     let key = of(&[0, 1, 2, 3, 4]);
     assert_eq!(of(&[4, 2, 1, 0, 3]), key);
@@ -150,28 +152,28 @@ fn the_order_of_headers_does_not_matter() {
         "the values of one name have their order"
     );
     let many = |turned: bool| {
-        let mut asked = TestRequest::new();
+        let mut request = TestRequest::new();
         let mut names: Vec<u32> = (0..200).collect();
         if turned {
             names.reverse();
         }
         for name in names {
             let name = HeaderName::try_from(format!("x-{name}")).expect("a name");
-            asked.headers.append(name, HeaderValue::from_static("a"));
+            request.headers.append(name, HeaderValue::from_static("a"));
         }
-        asked.key(Scope::Route)
+        request.key(Scope::Route)
     };
     assert_eq!(many(false), many(true));
 }
 
 #[test]
 fn a_stripped_header_is_not_keyed() {
-    static WITHHELD: [HeaderName; 1] = [header::AUTHORIZATION];
+    static STRIPPED: [HeaderName; 1] = [header::AUTHORIZATION];
     let mut one = TestRequest::with_header("authorization", "Bearer one");
     let mut other = TestRequest::with_header("authorization", "Bearer other");
     assert_ne!(one.key(Scope::Route), other.key(Scope::Route));
-    one.withheld = &WITHHELD;
-    other.withheld = &WITHHELD;
+    one.stripped = &STRIPPED;
+    other.stripped = &STRIPPED;
     assert_eq!(one.key(Scope::Route), other.key(Scope::Route));
 }
 
@@ -187,9 +189,9 @@ fn parts_of_a_key_are_not_confused() {
 #[test]
 fn calls_that_create_or_change_something_bypass_the_cache() {
     let is_cacheable = |path: &'static str, body: &'static [u8]| {
-        let mut asked = TestRequest::new();
-        (asked.path, asked.body) = (path, body);
-        asked.decision(Scope::Route) != CacheDecision::Bypass
+        let mut request = TestRequest::new();
+        (request.path, request.body) = (path, body);
+        request.decision(Scope::Route) != CacheDecision::Bypass
     };
     for (path, body, known) in [
         ("/v1/chat/completions", &br#"{"messages":[]}"#[..], true),

@@ -4,13 +4,13 @@ use super::{pairs, refuse_duplicates};
 use crate::config::raw::events::Traces;
 use crate::record::otlp::Config;
 use crate::settings::diagnostic::Diagnostics;
-use crate::trace::{Incoming, Sampling};
+use crate::trace::{Incoming, TraceSampling};
 
 /// Which traces are recorded, and where their spans go.
 pub(super) fn check(
     raw: &Traces,
     diagnostics: &mut Diagnostics,
-) -> Option<(Sampling, Option<Config>)> {
+) -> Option<(TraceSampling, Option<Config>)> {
     let is_off = raw.otlp.is_absent();
     for (setting, place) in [
         (
@@ -43,7 +43,7 @@ pub(super) fn check(
         headers: headers.map(pairs).unwrap_or_default(),
     });
     let share = config.is_some().then_some(share);
-    Some((Sampling { share, incoming }, config))
+    Some((TraceSampling { share, incoming }, config))
 }
 
 /// The path that OTLP over HTTP has for traces, behind the address of the collector (OpenTelemetry

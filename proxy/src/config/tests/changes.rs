@@ -64,6 +64,7 @@ fn a_change_is_named_by_its_key_and_states_whether_it_needs_a_restart() {
         ("1/s", "2/s", &["routes[rest].rate_limits[l].rate"]),
         ("http://b", "http://c", &["backends[b].endpoints"]),
         ("50%", "100%", &["events.sample"]),
+        ("50%}", "50%}\nalerts: {window: 6m}", &["alerts.window"]),
         (
             "name: rest, path: /*",
             "name: all, path: /*",
@@ -80,6 +81,11 @@ fn a_change_is_named_by_its_key_and_states_whether_it_needs_a_restart() {
         ("data/e.ndjson", "data/f.ndjson", &["events.file.path"]),
         ("file: {path: data/e.ndjson}, ", "", &["events.file"]),
         ("50%", "50%, environment: test", &["events.environment"]),
+        (
+            "50%}",
+            "50%}\nalerts: {console_url: 'http://a'}",
+            &["alerts.console_url"],
+        ),
     ];
     for (from, to, expected) in restarts {
         let (changed, needs_restart) = replaced(from, to);

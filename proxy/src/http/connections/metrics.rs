@@ -8,13 +8,13 @@ use crate::metrics::{Metrics, catalog};
 #[derive(Clone, Debug)]
 pub struct ConnectionCounts {
     pub open: IntGauge,
-    /// Connections that read on after an early response.
+    /// Connections that continue reading after an early response.
     pub lingering: IntGauge,
-    /// Over the limit, and answered.
+    /// Beyond the limit, and closed after a response.
     pub refused_answered: IntCounter,
-    /// Over the limit, and closed without a response.
+    /// Beyond the limit, and closed without a response.
     pub refused_closed: IntCounter,
-    /// Closed for a flood of HTTP/2 frames.
+    /// Closed because of a flood of HTTP/2 frames.
     pub flooded: IntCounter,
 }
 

@@ -17,9 +17,9 @@ pub enum Chunked {
     Size,
     /// In a chunk, with this many bytes to come.
     Data(u64),
-    /// Behind a chunk's data, before its line end.
+    /// After a chunk's data, before its line end.
     DataEnd,
-    /// Behind the last chunk; this many bytes of trailers have been read.
+    /// After the last chunk; this many bytes of trailers have been read.
     Trailers(usize),
     Done,
 }
@@ -72,7 +72,7 @@ impl Chunked {
                         *self = Chunked::Size;
                     }
                     None if arrived.is_empty() || arrived[0] == b'\r' => return Ok(Step::More),
-                    _ => return Err("behind a chunk's data stands CR LF"),
+                    _ => return Err("a chunk's data is not followed by CR LF"),
                 },
                 Chunked::Trailers(read) => {
                     let Some(line) = line(arrived)? else {
@@ -96,8 +96,8 @@ impl Chunked {
         }
     }
 
-    /// Advances to the end where only the last chunk follows the data that was taken last, so that the end of
-    /// the body is known with it.
+    /// Advances to the end if only the last chunk follows the data that was taken last, so that the end of
+    /// the body is known together with its last data.
     pub fn finish(&mut self, arrived: &mut BytesMut) {
         const END: &[u8] = b"\r\n0\r\n\r\n";
         if *self == Chunked::DataEnd && arrived.starts_with(END) {
@@ -121,13 +121,13 @@ pub fn error(arrived: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// The length of the first line without its end, once it is there.
+/// The length of the first line without its end; `None` until it has arrived.
 fn line(arrived: &[u8]) -> Result<Option<usize>, &'static str> {
     match memchr::memchr2(b'\r', b'\n', arrived) {
         Some(at) if at <= LINE_BYTES_MAX => match &arrived[at..] {
             [b'\r', b'\n', ..] => Ok(Some(at)),
             [b'\r'] => Ok(None),
-            _ => Err("its lines end with CR LF"),
+            _ => Err("a line of it does not end with CR LF"),
         },
         None if arrived.len() <= LINE_BYTES_MAX => Ok(None),
         _ => Err("a line of it is too long"),
@@ -139,7 +139,7 @@ fn size(line: &[u8]) -> Result<u64, &'static str> {
     let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit());
     let digits = digits.count();
     if digits == 0 || digits > DIGITS_MAX {
-        return Err("a chunk begins with its size in hexadecimal digits");
+        return Err("a chunk does not begin with its size in hexadecimal digits");
     }
     check_extensions(&line[digits..])?;
     let size = line[..digits].iter().fold(0, |size: u64, digit| {
@@ -149,8 +149,8 @@ fn size(line: &[u8]) -> Result<u64, &'static str> {
     Ok(size)
 }
 
-/// `*( BWS ";" BWS name [ BWS "=" BWS value ] )`, with white space before the end of the line, which
-/// some senders leave there.
+/// `*( BWS ";" BWS name [ BWS "=" BWS value ] )`, also with white space before the end of the line, which
+/// some senders add.
 fn check_extensions(mut rest: &[u8]) -> Result<(), &'static str> {
     loop {
         rest = without_space(rest);
@@ -158,7 +158,7 @@ fn check_extensions(mut rest: &[u8]) -> Result<(), &'static str> {
             return Ok(());
         };
         if *semicolon != b';' {
-            return Err("behind a chunk's size stands its end of line, or an extension");
+            return Err("a chunk's size is not followed by CR LF or an extension");
         }
         rest = token(without_space(behind))?;
         if let Some(value) = without_space(rest).strip_prefix(b"=") {
@@ -176,23 +176,23 @@ fn without_space(text: &[u8]) -> &[u8] {
     &text[spaces.count()..]
 }
 
-/// What is behind a token (RFC 9110, section 5.6.2), of which there is at least one byte.
+/// The text after a token (RFC 9110, section 5.6.2), which has at least one byte.
 fn token(text: &[u8]) -> Result<&[u8], &'static str> {
     let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
     match text.iter().take_while(|byte| is_token(byte)).count() {
-        0 => Err("a chunk's extension has a name, and behind = a value"),
+        0 => Err("a chunk extension lacks its name, or its value after ="),
         bytes => Ok(&text[bytes..]),
     }
 }
 
-/// What is behind the end of a quoted string (RFC 9110, section 5.6.4).
+/// The text after the end of a quoted string (RFC 9110, section 5.6.4).
 fn behind_quotes(mut text: &[u8]) -> Result<&[u8], &'static str> {
     loop {
         text = match text {
             [b'"', rest @ ..] => return Ok(rest),
             [b'\\', escaped, rest @ ..] if is_text(*escaped) => rest,
             [byte, rest @ ..] if *byte != b'\\' && is_text(*byte) => rest,
-            _ => return Err("the quotes of a chunk's extension end in its line"),
+            _ => return Err("a quoted string in a chunk extension is not closed"),
         };
     }
 }
@@ -208,7 +208,7 @@ mod tests {
     const WHOLE: &[u8] =
         b"5\r\nhello\r\n1A;x=y\r\n01234567890123456789012345\r\n0\r\nx: y\r\n\r\nGET /";
 
-    /// All data of a body that arrives in pieces, and what is left behind it.
+    /// All data of a body that arrives in pieces, and the bytes after it.
     fn read(pieces: &[&[u8]]) -> Result<(Vec<u8>, BytesMut, Chunked), &'static str> {
         let (mut chunked, mut arrived, mut data) = (Chunked::Size, BytesMut::new(), Vec::new());
         for piece in pieces {
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_framing_is_found_in_any_chunk_and_packet() {
+    fn invalid_framing_is_detected_in_any_chunk_and_packet() {
         for size in [
             "",
             " ",
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn extensions_are_read_over() {
+    fn extensions_are_skipped() {
         for line in [
             "5;a",
             "5 ; a = b",
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_and_trailers_have_a_bound() {
+    fn lines_and_trailers_are_bounded() {
         assert!(error(&[b'0'; LINE_BYTES_MAX + 1]).is_some());
         let long = format!("5;{}\r\n", "x".repeat(LINE_BYTES_MAX));
         assert!(error(long.as_bytes()).is_some());

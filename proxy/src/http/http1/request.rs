@@ -16,21 +16,21 @@ use crate::refusal::{ErrorCode, Refusal};
 
 const LINES_MAX: usize = 256;
 
-/// How the end of a request body is known (RFC 9112, section 6.3).
+/// How the end of a request body is determined (RFC 9112, section 6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Framing {
-    /// Neither a length nor chunks: there is no body.
+pub(crate) enum RequestFraming {
+    /// There is neither a length nor chunks, and so no body.
     Bodiless,
     Length(u64),
     Chunked,
 }
 
-/// Parses a complete head into `parts`, which have no fields yet.
+/// Parses a complete head into `parts`, which must have no fields yet.
 ///
 /// # Errors
 /// `bad_request` for a head that is not HTTP/1 or whose body could be framed in two ways;
-/// `header_too_large` past 256 lines.
-pub(crate) fn parse(head: &Bytes, parts: &mut Parts) -> Result<Framing, Refusal> {
+/// `header_too_large` beyond 256 lines.
+pub(crate) fn parse(head: &Bytes, parts: &mut Parts) -> Result<RequestFraming, Refusal> {
     let mut lines = [const { MaybeUninit::uninit() }; LINES_MAX];
     let mut request = httparse::Request::new(&mut []);
     match request.parse_with_uninit_headers(head, &mut lines) {
@@ -40,7 +40,7 @@ pub(crate) fn parse(head: &Bytes, parts: &mut Parts) -> Result<Framing, Refusal>
     }
     let method = request.method.unwrap_or_default();
     parts.method =
-        Method::from_bytes(method.as_bytes()).map_err(|_| bad("the method is not one"))?;
+        Method::from_bytes(method.as_bytes()).map_err(|_| bad("the method is not valid"))?;
     parts.version = match request.version {
         Some(0) => Version::HTTP_10,
         _ => Version::HTTP_11,
@@ -52,7 +52,7 @@ pub(crate) fn parse(head: &Bytes, parts: &mut Parts) -> Result<Framing, Refusal>
         let name = HeaderName::from_bytes(line.name.as_bytes());
         let value = HeaderValue::from_maybe_shared(head.slice_ref(line.value));
         let (Ok(name), Ok(value)) = (name, value) else {
-            return Err(bad("a line of the head is not a valid header"));
+            return Err(bad("a header line is not valid"));
         };
         parts.headers.append(name, value);
     }
@@ -66,12 +66,12 @@ fn bad(detail: &'static str) -> Refusal {
 fn refusal_of(error: httparse::Error) -> Refusal {
     match error {
         httparse::Error::TooManyHeaders => {
-            let detail = format!("a head may have {LINES_MAX} lines");
+            let detail = format!("a head may have at most {LINES_MAX} header lines");
             Refusal::new(ErrorCode::HeaderTooLarge, detail)
         }
-        httparse::Error::Version => bad("the version is HTTP/1.0 or HTTP/1.1"),
-        httparse::Error::HeaderName => bad("the name of a header is not valid"),
-        httparse::Error::HeaderValue => bad("the value of a header is not valid"),
+        httparse::Error::Version => bad("the version is not HTTP/1.0 or HTTP/1.1"),
+        httparse::Error::HeaderName => bad("a header name is not valid"),
+        httparse::Error::HeaderValue => bad("a header value is not valid"),
         _ => bad("the head is not valid HTTP/1.1"),
     }
 }
@@ -80,7 +80,7 @@ fn refusal_of(error: httparse::Error) -> Refusal {
 fn target_of(method: &Method, target: Bytes) -> Result<Uri, Refusal> {
     let text = std::str::from_utf8(&target).map_err(|_| bad("the path is not UTF-8"))?;
     if text.contains('#') {
-        return Err(bad("a request target has no fragment"));
+        return Err(bad("the request target contains a fragment"));
     }
     let flaw = bad("the request target is not valid");
     if text.starts_with('/') {
@@ -100,26 +100,26 @@ fn target_of(method: &Method, target: Bytes) -> Result<Uri, Refusal> {
 
 /// The framing of the body. Ambiguous framing is rejected, so that no intermediary in front of weir can have
 /// read it differently (request smuggling; RFC 9112, sections 6.1 and 6.3).
-fn framing(version: Version, headers: &HeaderMap) -> Result<Framing, Refusal> {
+fn framing(version: Version, headers: &HeaderMap) -> Result<RequestFraming, Refusal> {
     let coding = framing::coding(headers)
-        .map_err(|_| bad("the only Transfer-Encoding understood is chunked"))?;
+        .map_err(|_| bad("the only supported Transfer-Encoding is chunked"))?;
     if coding == Coding::Plain {
-        let length =
-            framing::content_length(headers).map_err(|_| bad("Content-Length is one number"))?;
-        return Ok(length.map_or(Framing::Bodiless, Framing::Length));
+        let length = framing::content_length(headers)
+            .map_err(|_| bad("Content-Length is not one number"))?;
+        return Ok(length.map_or(RequestFraming::Bodiless, RequestFraming::Length));
     }
     if version == Version::HTTP_10 {
-        return Err(bad("HTTP/1.0 has no Transfer-Encoding"));
+        return Err(bad("Transfer-Encoding is not allowed in HTTP/1.0"));
     }
     if headers.contains_key(header::CONTENT_LENGTH) {
         return Err(bad(
-            "Transfer-Encoding and Content-Length exclude each other",
+            "Transfer-Encoding and Content-Length must not be combined",
         ));
     }
-    Ok(Framing::Chunked)
+    Ok(RequestFraming::Chunked)
 }
 
-/// Whether the client keeps its connection: by default HTTP/1.1 does and HTTP/1.0 does not.
+/// Whether the client keeps its connection open: by default HTTP/1.1 does and HTTP/1.0 does not.
 pub(super) fn keep_alive(head: &Parts) -> KeepAlive {
     let named = |option: &[u8]| has_option(&head.headers, option);
     let open = match head.version {
@@ -136,13 +136,13 @@ pub(super) fn keep_alive(head: &Parts) -> KeepAlive {
 mod tests {
     use super::*;
 
-    fn read(head: &str) -> Result<(Parts, Framing), Refusal> {
+    fn read(head: &str) -> Result<(Parts, RequestFraming), Refusal> {
         let (mut parts, ()) = http::Request::new(()).into_parts();
         let framing = parse(&Bytes::copy_from_slice(head.as_bytes()), &mut parts)?;
         Ok((parts, framing))
     }
 
-    fn framed(lines: &str) -> Result<Framing, Refusal> {
+    fn framed(lines: &str) -> Result<RequestFraming, Refusal> {
         read(&format!("POST / HTTP/1.1\r\nHost: a\r\n{lines}\r\n")).map(|(_, framing)| framing)
     }
 
@@ -157,22 +157,22 @@ mod tests {
         assert_eq!(parts.uri.query(), Some("b=%20"));
         assert_eq!(parts.headers.get_all("a").iter().count(), 2);
         assert_eq!(parts.headers["e"], "");
-        assert_eq!(framing, Framing::Bodiless);
+        assert_eq!(framing, RequestFraming::Bodiless);
     }
 
     #[test]
     fn ambiguous_framing_is_rejected() {
         assert_eq!(
             framed("Content-Length: 5\r\n").ok(),
-            Some(Framing::Length(5))
+            Some(RequestFraming::Length(5))
         );
         assert_eq!(
             framed("Content-Length: 5, 5\r\nContent-Length: 5\r\n").ok(),
-            Some(Framing::Length(5))
+            Some(RequestFraming::Length(5))
         );
         assert_eq!(
             framed("Transfer-Encoding: Chunked\r\n").ok(),
-            Some(Framing::Chunked)
+            Some(RequestFraming::Chunked)
         );
         for lines in [
             "Content-Length: 5\r\nContent-Length: 6\r\n",

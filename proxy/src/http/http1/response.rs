@@ -13,12 +13,12 @@ use crate::http::response_head::{Date, ResponseHead};
 /// How the client recognises the end of a response body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Framing {
-    /// There is none, whatever is written: `HEAD`, 101, 204, 304.
+    /// There is no body, whatever is written: `HEAD`, 101, 204, 304.
     Bodiless,
     /// How many bytes are still to come.
     Length(u64),
     Chunked,
-    /// It ends with the connection: HTTP/1.0.
+    /// The end of the connection ends the body: HTTP/1.0.
     UntilClose,
 }
 
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn the_framing_suits_the_version_of_the_client() {
+    fn the_framing_depends_on_the_http_version_of_the_client() {
         let new = Version::HTTP_11;
         let (head, framing, _) = written(200, Some(5), Method::GET, new);
         assert_eq!(

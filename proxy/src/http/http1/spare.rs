@@ -1,5 +1,5 @@
-//! The write buffer of responses: each worker keeps a spare one, so that an idle connection holds none and a
-//! response need not grow its own.
+//! Write buffers of responses: each worker keeps a spare one, so that an idle connection holds none and a
+//! response does not have to grow its own.
 
 use std::cell::RefCell;
 

@@ -1,22 +1,22 @@
-//! How fast a client has to send a body that nobody buffers: pure, the clock is an argument.
+//! The minimum rate at which a client must send a pass-through body. Pure: the time is passed in.
 
 use std::time::{Duration, Instant};
 
-/// Over this time of waiting for the client, a body has to come at [`RATE_BYTES_PER_S`].
+/// Over this time of waiting for the client, a body must arrive at [`RATE_BYTES_PER_S`].
 const WINDOW: Duration = Duration::from_secs(30);
 const RATE_BYTES_PER_S: u64 = 1024;
 
-/// What a client has sent within the window, and how long it has been waited for. Time in which the
-/// backend took nothing is not the client's.
+/// What a client has sent within the window, and how long weir has waited for it. Time in which the
+/// backend accepted nothing does not count.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Pace {
     bytes: u64,
     waited: Duration,
-    /// Since when the next piece is waited for, while it is.
+    /// Since when weir has been waiting for the next piece; `None` while it is not.
     waiting_since: Option<Instant>,
 }
 
-/// Why a client is not waited for any longer.
+/// Why weir stops waiting for a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SlowBody {
     Stalled(Duration),
@@ -55,14 +55,14 @@ impl Pace {
         self.bytes >= RATE_BYTES_PER_S * WINDOW.as_secs()
     }
 
-    /// So many bytes came.
-    pub(super) fn came(&mut self, bytes: u64, now: Instant) {
+    /// Counts bytes that have arrived.
+    pub(super) fn received(&mut self, bytes: u64, now: Instant) {
         if let Some(since) = self.waiting_since.take() {
             self.waited += now.saturating_duration_since(since);
         }
         self.bytes += bytes;
         if self.waited >= WINDOW && self.is_enough() {
-            // What is over the rate does not count for the next window: a burst is no licence to drip.
+            // Bytes beyond the rate do not count for the next window: after a burst the rate still applies.
             *self = Pace::default();
         }
     }
@@ -75,8 +75,8 @@ mod tests {
 
     const IDLE: Duration = Duration::from_secs(60);
 
-    /// When a client that sends so many bytes each so often is given up, within an hour.
-    fn given_up(bytes: u64, every: Duration, idle: Duration) -> Option<(u64, SlowBody)> {
+    /// When a client that sends `bytes` at an interval of `every` is rejected, within an hour.
+    fn rejected_after(bytes: u64, every: Duration, idle: Duration) -> Option<(u64, SlowBody)> {
         let begun = clock::now();
         let (mut pace, mut now) = (Pace::default(), begun);
         while now < begun + Duration::from_secs(3600) {
@@ -85,42 +85,42 @@ mod tests {
                 return Some((until.saturating_duration_since(begun).as_secs(), why));
             }
             now += every;
-            pace.came(bytes, now);
+            pace.received(bytes, now);
         }
         None
     }
 
     #[test]
-    fn a_client_that_drips_is_given_up_and_a_slow_one_is_not() {
+    fn a_client_below_the_minimum_rate_is_rejected_and_a_slow_one_is_not() {
         let second = Duration::from_secs(1);
         assert_eq!(
-            given_up(1, second, IDLE),
+            rejected_after(1, second, IDLE),
             Some((30, SlowBody::BelowMinimumRate))
         );
         assert_eq!(
-            given_up(1000, second, IDLE),
+            rejected_after(1000, second, IDLE),
             Some((30, SlowBody::BelowMinimumRate))
         );
-        assert_eq!(given_up(1024, second, IDLE), None);
-        assert_eq!(given_up(40 * 1024, 20 * second, IDLE), None);
-        // Silence is the slowest drip.
+        assert_eq!(rejected_after(1024, second, IDLE), None);
+        assert_eq!(rejected_after(40 * 1024, 20 * second, IDLE), None);
+        // Silence is below the minimum rate, too.
         assert_eq!(
-            given_up(1 << 20, 70 * second, IDLE),
+            rejected_after(1 << 20, 70 * second, IDLE),
             Some((30, SlowBody::BelowMinimumRate))
         );
         let soon = Duration::from_secs(5);
         assert_eq!(
-            given_up(1, 6 * second, soon),
+            rejected_after(1, 6 * second, soon),
             Some((5, SlowBody::Stalled(soon)))
         );
     }
 
     #[test]
-    fn a_burst_is_no_licence_to_drip_for_ever() {
+    fn the_minimum_rate_applies_after_a_burst() {
         let begun = clock::now();
         let mut pace = Pace::default();
         pace.wait(begun, IDLE);
-        pace.came(1 << 30, begun);
+        pace.received(1 << 30, begun);
         let mut now = begun;
         for _ in 0..120 {
             let (until, _) = pace.wait(now, IDLE);
@@ -128,20 +128,20 @@ mod tests {
             if now > until {
                 return;
             }
-            pace.came(1, now);
+            pace.received(1, now);
         }
-        panic!("never given up");
+        panic!("never rejected");
     }
 
     #[test]
-    fn time_that_the_backend_took_is_not_the_clients() {
+    fn time_of_the_backend_does_not_count() {
         let begun = clock::now();
         let mut pace = Pace::default();
         for round in 0..100 {
-            // The backend takes each piece only after a minute; the client has the next one ready.
+            // The backend accepts each piece only after a minute; the client has the next one ready.
             let now = begun + Duration::from_secs(60 * round);
             assert!(pace.wait(now, IDLE).0 > now);
-            pace.came(1, now);
+            pace.received(1, now);
         }
     }
 }

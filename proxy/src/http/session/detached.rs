@@ -1,4 +1,4 @@
-//! A detached request: it continues without its client once its backend has received all of it.
+//! A detached request: once its backend has received it in full, it continues without its client.
 
 use std::sync::Arc;
 
@@ -12,12 +12,12 @@ use crate::http::io::WriteError;
 
 /// Permission to detach.
 pub(super) struct DetachPermit {
-    /// Resolves when the backend has been sent all of the request.
+    /// Resolves when the whole request has been sent to the backend.
     sent: oneshot::Receiver<()>,
-    place: Arc<ConnectionSlot>,
+    slot: Arc<ConnectionSlot>,
 }
 
-/// What remains of a client that left.
+/// What remains of a client that has disconnected.
 pub(super) struct Detached {
     pub(super) head: Parts,
     pub(super) begun: HeadSent,
@@ -32,7 +32,7 @@ pub(super) enum HeadSent {
 }
 
 impl Session {
-    /// Lets the request continue when its client leaves after the backend has been `sent` all of it: the
+    /// Lets the request continue if its client disconnects after the whole request has been `sent` to the backend: the
     /// client's connection is then closed, and what is written is discarded.
     pub(crate) fn detach_when_sent(
         &mut self,
@@ -40,36 +40,36 @@ impl Session {
         connection: &Connection,
     ) {
         self.permit = connection
-            .place
+            .slot
             .clone()
-            .map(|place| DetachPermit { sent, place });
+            .map(|slot| DetachPermit { sent, slot });
     }
 
-    /// Whether the client has left and its request continues.
+    /// Whether the client has disconnected and its request continues.
     pub(crate) fn is_detached(&self) -> bool {
         matches!(self.client, Client::Detached(_))
     }
 
-    /// The client has left. `None` where its request ends with it.
+    /// Detaches a request whose client has disconnected. `None` if the request ends with its client.
     pub(super) fn detach(&mut self) -> Option<()> {
         let mut permit = self.permit.take()?;
         permit.sent.try_recv().ok()?;
         let detached = Client::Detached(Box::new(Detached {
-            _orphaned: permit.place.detach()?,
+            _orphaned: permit.slot.detach()?,
             head: self.head().clone(),
-            begun: match self.has_begun_answer() {
+            begun: match self.has_begun_response() {
                 true => HeadSent::Yes,
                 false => HeadSent::No,
             },
         }));
         // An HTTP/2 connection may carry other requests.
         if let Client::Http1(_) = std::mem::replace(&mut self.client, detached) {
-            permit.place.release();
+            permit.slot.release();
         }
         Some(())
     }
 
-    /// Turns a failed write into detachment, where that is permitted.
+    /// Detaches the request after a failed write, if that is permitted.
     pub(super) fn or_detach(&mut self, written: Result<(), WriteError>) -> Result<(), WriteError> {
         written.or_else(|error| self.detach().ok_or(error))
     }

@@ -1,4 +1,4 @@
-//! The metric of when the certificates of the listeners expire.
+//! The metric that shows when the certificates of the listeners expire.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use prometheus::proto::MetricFamily;
 use crate::metrics::catalog::CERTIFICATE_NOT_AFTER;
 use crate::metrics::{Metrics, snapshot};
 
-/// The times of expiry as they are exposed. Clones share their state.
+/// The exposed expiry times. Clones share their state.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct CertificateExpiry {
     /// The address of a listener, and seconds since the Unix epoch.

@@ -1,19 +1,18 @@
-//! Text in ASCII, which most text is: counted by comparing bytes, without a branch, so that a processor does
-//! sixteen and more of them at once.
+//! ASCII text, by far the most frequent: counted with branch-free comparisons, which the compiler vectorises.
 
-/// So many bytes are counted at once: a counter of a block is one byte.
+/// The largest block: the counters of a block are single bytes.
 pub(super) const BLOCK_BYTES_MAX: usize = 192;
 
-/// What a letter costs, in hundredths of a token, and what a word costs beside its letters.
+/// Costs in hundredths of a token: of a letter, and of a word besides its letters.
 const LETTER: u64 = 24;
 const WORD: u64 = 30;
 const DIGIT: u64 = 73;
-/// Punctuation and other signs; what repeats the one before is the rest of a rule or a border.
+/// Punctuation and other marks; a repeated one is part of a ruler or a border.
 const MARK: u64 = 53;
 const REPEATED_MARK: u64 = 4;
 const NEWLINE: u64 = 102;
 
-/// Splits off what `text` begins with of ASCII, as far as it is counted at once.
+/// Splits off the ASCII prefix of `text`, up to one block.
 pub(super) fn split(text: &[u8]) -> (&[u8], &[u8]) {
     let at_most = &text[..text.len().min(BLOCK_BYTES_MAX)];
     let length = match at_most.is_ascii() {
@@ -23,12 +22,12 @@ pub(super) fn split(text: &[u8]) -> (&[u8], &[u8]) {
     text.split_at(length)
 }
 
-/// What a block costs, of at most [`BLOCK_BYTES_MAX`] bytes behind the byte `before`.
+/// The cost of a block of at most [`BLOCK_BYTES_MAX`] bytes that follows the byte `before`.
 pub(super) fn hundredths(before: u8, block: &[u8]) -> u64 {
     let Some((&first, rest)) = block.split_first() else {
         return 0;
     };
-    let mut sums = Sums::default();
+    let mut sums = AsciiCounts::default();
     sums.add(before, first);
     for (before, byte) in block.iter().zip(rest) {
         sums.add(*before, *byte);
@@ -37,7 +36,7 @@ pub(super) fn hundredths(before: u8, block: &[u8]) -> u64 {
 }
 
 #[derive(Default)]
-struct Sums {
+struct AsciiCounts {
     letters: u8,
     words: u8,
     digits: u8,
@@ -46,11 +45,11 @@ struct Sums {
     newlines: u8,
 }
 
-impl Sums {
+impl AsciiCounts {
     fn add(&mut self, before: u8, byte: u8) {
         let letter = is_letter(byte);
         let digit = byte.wrapping_sub(b'0') < 10;
-        // Blanks and controls cost nothing: the one before a word is of the same token.
+        // Spaces and control characters are free: the space before a word belongs to its token.
         let mark = (byte > b' ') & !letter & !digit;
         self.letters += u8::from(letter);
         self.words += u8::from(letter & !is_letter(before));

@@ -1,9 +1,9 @@
-//! What kind of character it is past ASCII, as far as tokens go.
+//! Classes of non-ASCII characters by their cost in tokens.
 
-/// A kind of characters that cost alike. Blocks are those of Unicode 16.
+/// Characters of similar cost. The blocks are those of Unicode 16.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Script {
-    /// A blank that does not break.
+    /// The no-break space.
     Space,
     /// Latin letters.
     Accented,
@@ -11,18 +11,18 @@ pub(super) enum Script {
     Cyrillic,
     Hebrew,
     Arabic,
-    /// Devanagari, Bengali, Tamil and their neighbours.
+    /// Devanagari, Bengali, Tamil and related scripts.
     Indic,
-    /// Thai and its neighbours.
+    /// Thai and Lao.
     Thai,
     Kana,
     Hangul,
-    /// Chinese characters, and the wide punctuation among them.
+    /// Chinese characters and full-width punctuation.
     Han,
     /// Arrows, signs, dashes, curly quotes.
     Symbol,
     Emoji,
-    /// What joins or varies the character before it.
+    /// Joiners, variation selectors and combining marks.
     Joiner,
     Other,
 }
@@ -50,7 +50,7 @@ impl Script {
         }
     }
 
-    /// The first character of a run, and each further one, in hundredths of a token.
+    /// The cost of the first character of a run and of each further one, in hundredths of a token.
     pub(super) const fn hundredths(self) -> (u64, u64) {
         match self {
             Script::Space => (0, 0),

@@ -1,12 +1,12 @@
-//! Numbers, the three words of JSON, and what is neither.
+//! Numbers, `true`, `false` and `null`, and invalid literals.
 
-use super::{Place, SHORT_BYTES_MAX, Scanner, State, Value, Visitor, Wants};
+use super::{Interest, JsonPosition, JsonScanner, JsonValue, SHORT_BYTES_MAX, State, Visitor};
 
-impl<P: Place> Scanner<P> {
-    /// Reads a number or a word that begins with `rest`.
+impl<P: JsonPosition> JsonScanner<P> {
+    /// Parses the number or word at the start of `rest`.
     pub(super) fn literal<'a, V>(&mut self, rest: &'a [u8], visitor: &mut V) -> &'a [u8]
     where
-        V: Visitor<Place = P>,
+        V: Visitor<Position = P>,
     {
         let Some(end) = end_of(rest) else {
             self.held.clear();
@@ -21,7 +21,7 @@ impl<P: Place> Scanner<P> {
 
     pub(super) fn literal_on<'a, V>(&mut self, rest: &'a [u8], visitor: &mut V) -> &'a [u8]
     where
-        V: Visitor<Place = P>,
+        V: Visitor<Position = P>,
     {
         let end = end_of(rest);
         self.hold(&rest[..end.unwrap_or(rest.len())]);
@@ -34,7 +34,7 @@ impl<P: Place> Scanner<P> {
         }
     }
 
-    pub(super) fn end_literal<V: Visitor<Place = P>>(&mut self, visitor: &mut V) {
+    pub(super) fn end_literal<V: Visitor<Position = P>>(&mut self, visitor: &mut V) {
         let held = std::mem::take(&mut self.held);
         self.take_literal(&held, self.held_is_cut, visitor);
         self.held = held;
@@ -42,26 +42,26 @@ impl<P: Place> Scanner<P> {
 
     fn take_literal<V>(&mut self, literal: &[u8], is_cut: bool, visitor: &mut V)
     where
-        V: Visitor<Place = P>,
+        V: Visitor<Position = P>,
     {
-        if self.place.wants() == Wants::Nothing {
-            // Nobody asks what it is: a look at its begin tells what is plainly none.
+        if self.position.interest() == Interest::Nothing {
+            // The value is not needed: the first byte is enough to detect most invalid literals.
             self.is_flawed |= !matches!(literal, [b'-' | b'0'..=b'9' | b't' | b'f' | b'n', ..]);
         } else {
             let value = match literal {
-                b"null" => Value::Null,
-                b"true" => Value::True,
-                b"false" => Value::False,
-                _ if !is_cut && is_number(literal) => Value::Number(literal),
-                _ => Value::Word(literal),
+                b"null" => JsonValue::Null,
+                b"true" => JsonValue::True,
+                b"false" => JsonValue::False,
+                _ if !is_cut && is_number(literal) => JsonValue::Number(literal),
+                _ => JsonValue::Word(literal),
             };
-            self.is_flawed |= matches!(value, Value::Word(_));
-            visitor.value(self.place, value);
+            self.is_flawed |= matches!(value, JsonValue::Word(_));
+            visitor.value(self.position, value);
         }
     }
 }
 
-/// Where a literal ends that begins with `rest`.
+/// The length of the literal at the start of `rest`, if it ends there.
 #[inline]
 fn end_of(rest: &[u8]) -> Option<usize> {
     rest.iter().position(ends_literal)
@@ -74,7 +74,7 @@ fn ends_literal(byte: &u8) -> bool {
     )
 }
 
-/// Whether a literal is a number of RFC 8259, section 6.
+/// Whether a literal is a number (RFC 8259, section 6).
 fn is_number(literal: &[u8]) -> bool {
     let digits = |text: &[u8]| text.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let mut rest = literal.strip_prefix(b"-").unwrap_or(literal);

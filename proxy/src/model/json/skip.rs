@@ -1,32 +1,31 @@
-//! What is of no interest is passed over by its strings and brackets alone.
+//! Skips ignored containers by matching only their strings and brackets.
 
 use memchr::memchr3;
 
 use super::strings::plain;
-use super::{Container, Place, Scanner, Visitor};
+use super::{Container, JsonPosition, JsonScanner, Visitor};
 
-/// A container that is skipped.
+/// The state within a skipped container.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Skip {
     begins: u8,
     ends: u8,
-    /// Brackets of its kind that are open. Those of the other kind need no count: in JSON they are
-    /// balanced within it.
+    /// Open brackets of its kind. Those of the other kind need no counter: in JSON they are balanced within it.
     open: u64,
-    at: At,
+    at: SkipState,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-enum At {
+enum SkipState {
     #[default]
     Outside,
     String,
-    /// In a string, behind a backslash.
+    /// In a string, after a backslash.
     Escape,
 }
 
 impl Skip {
-    /// Of a container whose bracket has been read.
+    /// For a container whose opening bracket has been read.
     pub(super) fn inside(container: Container) -> Self {
         let (begins, ends) = match container {
             Container::Object => (b'{', b'}'),
@@ -36,20 +35,20 @@ impl Skip {
             begins,
             ends,
             open: 1,
-            at: At::Outside,
+            at: SkipState::Outside,
         }
     }
 
-    /// What follows the container, if it ends in `rest`.
+    /// Skips within `rest`; returns what follows the container if it ends there.
     fn pass<'a>(&mut self, mut rest: &'a [u8]) -> Option<&'a [u8]> {
         while !rest.is_empty() {
             match self.at {
-                At::Outside => {
+                SkipState::Outside => {
                     let at = memchr3(b'"', self.begins, self.ends, rest)?;
                     let byte = rest[at];
                     rest = &rest[at + 1..];
                     if byte == b'"' {
-                        self.at = At::String;
+                        self.at = SkipState::String;
                     } else if byte == self.begins {
                         self.open += 1;
                     } else {
@@ -59,16 +58,16 @@ impl Skip {
                         }
                     }
                 }
-                At::String => {
+                SkipState::String => {
                     let (byte, after) = rest[plain(rest)..].split_first()?;
                     self.at = match byte {
-                        b'"' => At::Outside,
-                        _ => At::Escape,
+                        b'"' => SkipState::Outside,
+                        _ => SkipState::Escape,
                     };
                     rest = after;
                 }
-                At::Escape => {
-                    self.at = At::String;
+                SkipState::Escape => {
+                    self.at = SkipState::String;
                     rest = &rest[1..];
                 }
             }
@@ -77,10 +76,10 @@ impl Skip {
     }
 }
 
-impl<P: Place> Scanner<P> {
+impl<P: JsonPosition> JsonScanner<P> {
     pub(super) fn skip_on<'a, V>(&mut self, rest: &'a [u8], visitor: &mut V) -> &'a [u8]
     where
-        V: Visitor<Place = P>,
+        V: Visitor<Position = P>,
     {
         match self.skip.pass(rest) {
             Some(after) => self.after_value(after, visitor),

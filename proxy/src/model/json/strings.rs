@@ -1,50 +1,50 @@
-//! Strings: where they end, and what their escapes stand for.
+//! Strings: finds their ends and resolves their escapes.
 
 use memchr::memchr2;
 
-use super::{Place, SHORT_BYTES_MAX, Scanner, State, Value, Visitor, Wants};
+use super::{Interest, JsonPosition, JsonScanner, JsonValue, SHORT_BYTES_MAX, State, Visitor};
 
-/// What of an escape has been read.
+/// The state within an escape sequence.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Escape {
-    at: At,
-    /// The first half of a character beyond U+FFFF, whose second must follow.
-    half: Option<u16>,
+    at: EscapeState,
+    /// A high surrogate that awaits its low surrogate.
+    high_surrogate: Option<u16>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-enum At {
+enum EscapeState {
     #[default]
     None,
     Backslash,
-    /// So many digits, and the number that they are.
+    /// The number of hexadecimal digits read, and their value.
     Digits(u8, u16),
 }
 
-/// A string, or a part of one, without escapes.
-enum Plain<'a> {
-    /// It ends in this piece; what follows its quote.
-    Whole(&'a [u8], &'a [u8]),
-    Begun,
+/// The fast path: a string without escapes that lies within one piece.
+enum UnescapedString<'a> {
+    /// The string, and what follows its closing quote.
+    Complete(&'a [u8], &'a [u8]),
+    Partial,
 }
 
 #[inline]
-fn whole(text: &[u8]) -> Plain<'_> {
+fn whole(text: &[u8]) -> UnescapedString<'_> {
     let end = plain(text);
     match text[end..].split_first() {
-        Some((b'"', after)) => Plain::Whole(&text[..end], after),
-        _ => Plain::Begun,
+        Some((b'"', after)) => UnescapedString::Complete(&text[..end], after),
+        _ => UnescapedString::Partial,
     }
 }
 
-impl<P: Place> Scanner<P> {
-    /// Reads a name; its quote has been read.
+impl<P: JsonPosition> JsonScanner<P> {
+    /// Parses a name; its opening quote has been read.
     pub(super) fn name<'a, V>(&mut self, rest: &'a [u8], visitor: &mut V) -> &'a [u8]
     where
-        V: Visitor<Place = P>,
+        V: Visitor<Position = P>,
     {
         match whole(rest) {
-            Plain::Whole(name, after) => {
+            UnescapedString::Complete(name, after) => {
                 self.take_name(name, visitor);
                 match after.split_first() {
                     Some((b':', rest)) => {
@@ -54,7 +54,7 @@ impl<P: Place> Scanner<P> {
                     _ => after,
                 }
             }
-            Plain::Begun => {
+            UnescapedString::Partial => {
                 self.state = State::InName;
                 self.begin_string();
                 rest
@@ -62,23 +62,23 @@ impl<P: Place> Scanner<P> {
         }
     }
 
-    /// Reads a string that is a value; its quote has been read.
+    /// Parses a string value; its opening quote has been read.
     pub(super) fn string<'a, V>(&mut self, rest: &'a [u8], visitor: &mut V) -> &'a [u8]
     where
-        V: Visitor<Place = P>,
+        V: Visitor<Position = P>,
     {
-        let Plain::Whole(text, after) = whole(rest) else {
+        let UnescapedString::Complete(text, after) = whole(rest) else {
             self.state = State::InString;
             self.begin_string();
             return rest;
         };
-        match self.place.wants() {
-            Wants::Short => {
+        match self.position.interest() {
+            Interest::Short => {
                 let short = &text[..text.len().min(SHORT_BYTES_MAX)];
-                visitor.value(self.place, Value::String(short));
+                visitor.value(self.position, JsonValue::String(short));
             }
-            Wants::Text if !text.is_empty() => visitor.text(self.place, text),
-            Wants::Text | Wants::Nothing => {}
+            Interest::Text if !text.is_empty() => visitor.text(self.position, text),
+            Interest::Text | Interest::Nothing => {}
         }
         self.after_value(after, visitor)
     }
@@ -89,24 +89,24 @@ impl<P: Place> Scanner<P> {
         self.escape = Escape::default();
     }
 
-    fn take_name<V: Visitor<Place = P>>(&mut self, name: &[u8], visitor: &mut V) {
+    fn take_name<V: Visitor<Position = P>>(&mut self, name: &[u8], visitor: &mut V) {
         let (of, _) = self.open[self.depth - 1];
-        self.place = match name.len() <= SHORT_BYTES_MAX {
+        self.position = match name.len() <= SHORT_BYTES_MAX {
             true => visitor.member(of, name),
-            false => P::NOWHERE,
+            false => P::IGNORED,
         };
         self.state = State::Colon;
     }
 
     pub(super) fn name_on<'a, V>(&mut self, rest: &'a [u8], visitor: &mut V) -> &'a [u8]
     where
-        V: Visitor<Place = P>,
+        V: Visitor<Position = P>,
     {
-        let Some(after) = self.pieces(rest, Wants::Short, visitor) else {
+        let Some(after) = self.pieces(rest, Interest::Short, visitor) else {
             return &[];
         };
         if self.held_is_cut {
-            self.place = P::NOWHERE;
+            self.position = P::IGNORED;
             self.state = State::Colon;
         } else {
             let held = std::mem::take(&mut self.held);
@@ -118,61 +118,61 @@ impl<P: Place> Scanner<P> {
 
     pub(super) fn string_on<'a, V>(&mut self, rest: &'a [u8], visitor: &mut V) -> &'a [u8]
     where
-        V: Visitor<Place = P>,
+        V: Visitor<Position = P>,
     {
-        let wants = self.place.wants();
-        let Some(after) = self.pieces(rest, wants, visitor) else {
+        let interest = self.position.interest();
+        let Some(after) = self.pieces(rest, interest, visitor) else {
             return &[];
         };
-        if wants == Wants::Short {
-            visitor.value(self.place, Value::String(&self.held));
+        if interest == Interest::Short {
+            visitor.value(self.position, JsonValue::String(&self.held));
         }
         self.after_value(after, visitor)
     }
 
-    /// Takes the pieces of a string up to its end, and gives what follows that.
+    /// Passes on the pieces of a string up to its end; returns what follows it.
     fn pieces<'a, V>(
         &mut self,
         mut rest: &'a [u8],
-        wants: Wants,
+        interest: Interest,
         visitor: &mut V,
     ) -> Option<&'a [u8]>
     where
-        V: Visitor<Place = P>,
+        V: Visitor<Position = P>,
     {
         while let Some(&first) = rest.first() {
             match self.escape.at {
-                At::None => {
+                EscapeState::None => {
                     let (piece, other) = rest.split_at(plain(rest));
                     if !piece.is_empty() {
-                        self.end_half(wants, visitor);
-                        self.take(piece, wants, visitor);
+                        self.flush_surrogate(interest, visitor);
+                        self.take(piece, interest, visitor);
                     }
                     let (byte, after) = other.split_first()?;
                     if *byte == b'"' {
-                        self.end_half(wants, visitor);
+                        self.flush_surrogate(interest, visitor);
                         return Some(after);
                     }
-                    self.escape.at = At::Backslash;
+                    self.escape.at = EscapeState::Backslash;
                     rest = after;
                 }
-                At::Backslash => {
-                    self.escaped(first, wants, visitor);
+                EscapeState::Backslash => {
+                    self.escaped(first, interest, visitor);
                     rest = &rest[1..];
                 }
-                At::Digits(count, number) => match (first as char).to_digit(16) {
+                EscapeState::Digits(count, number) => match (first as char).to_digit(16) {
                     Some(digit) => {
                         // A hexadecimal digit is less than 16.
                         let number = (number << 4) | digit as u16;
-                        self.escape.at = At::Digits(count + 1, number);
+                        self.escape.at = EscapeState::Digits(count + 1, number);
                         if count == 3 {
-                            self.escape.at = At::None;
-                            self.code_unit(number, wants, visitor);
+                            self.escape.at = EscapeState::None;
+                            self.code_unit(number, interest, visitor);
                         }
                         rest = &rest[1..];
                     }
                     None => {
-                        self.escape.at = At::None;
+                        self.escape.at = EscapeState::None;
                         self.is_flawed = true;
                     }
                 },
@@ -181,12 +181,12 @@ impl<P: Place> Scanner<P> {
         None
     }
 
-    /// The byte behind a backslash.
-    fn escaped<V: Visitor<Place = P>>(&mut self, byte: u8, wants: Wants, visitor: &mut V) {
-        self.escape.at = At::None;
-        let stands_for = match byte {
+    /// Handles the byte after a backslash.
+    fn escaped<V: Visitor<Position = P>>(&mut self, byte: u8, interest: Interest, visitor: &mut V) {
+        self.escape.at = EscapeState::None;
+        let resolved = match byte {
             b'u' => {
-                self.escape.at = At::Digits(0, 0);
+                self.escape.at = EscapeState::Digits(0, 0);
                 return;
             }
             b'b' => 8,
@@ -200,19 +200,24 @@ impl<P: Place> Scanner<P> {
                 byte
             }
         };
-        self.end_half(wants, visitor);
-        self.take(&[stands_for], wants, visitor);
+        self.flush_surrogate(interest, visitor);
+        self.take(&[resolved], interest, visitor);
     }
 
-    /// A whole `\uXXXX`.
-    fn code_unit<V: Visitor<Place = P>>(&mut self, unit: u16, wants: Wants, visitor: &mut V) {
-        let units = match self.escape.half.take() {
-            Some(half) if matches!(unit, 0xdc00..=0xdfff) => [half, unit],
-            half => {
-                self.escape.half = half;
-                self.end_half(wants, visitor);
+    /// Handles a complete `\uXXXX`.
+    fn code_unit<V: Visitor<Position = P>>(
+        &mut self,
+        unit: u16,
+        interest: Interest,
+        visitor: &mut V,
+    ) {
+        let units = match self.escape.high_surrogate.take() {
+            Some(high) if matches!(unit, 0xdc00..=0xdfff) => [high, unit],
+            high => {
+                self.escape.high_surrogate = high;
+                self.flush_surrogate(interest, visitor);
                 if matches!(unit, 0xd800..=0xdbff) {
-                    self.escape.half = Some(unit);
+                    self.escape.high_surrogate = Some(unit);
                     return;
                 }
                 [unit, 0]
@@ -222,29 +227,38 @@ impl<P: Place> Scanner<P> {
         let character = character.unwrap_or(char::REPLACEMENT_CHARACTER);
         self.take(
             character.encode_utf8(&mut [0; 4]).as_bytes(),
-            wants,
+            interest,
             visitor,
         );
     }
 
-    /// The second half of a character did not come.
-    fn end_half<V: Visitor<Place = P>>(&mut self, wants: Wants, visitor: &mut V) {
-        if self.escape.half.take().is_some() {
+    /// Replaces a high surrogate without a low one by U+FFFD.
+    fn flush_surrogate<V: Visitor<Position = P>>(&mut self, interest: Interest, visitor: &mut V) {
+        if self.escape.high_surrogate.take().is_some() {
             let instead = char::REPLACEMENT_CHARACTER;
-            self.take(instead.encode_utf8(&mut [0; 4]).as_bytes(), wants, visitor);
+            self.take(
+                instead.encode_utf8(&mut [0; 4]).as_bytes(),
+                interest,
+                visitor,
+            );
         }
     }
 
-    fn take<V: Visitor<Place = P>>(&mut self, piece: &[u8], wants: Wants, visitor: &mut V) {
-        match wants {
-            Wants::Nothing => {}
-            Wants::Short => self.hold(piece),
-            Wants::Text => visitor.text(self.place, piece),
+    fn take<V: Visitor<Position = P>>(
+        &mut self,
+        piece: &[u8],
+        interest: Interest,
+        visitor: &mut V,
+    ) {
+        match interest {
+            Interest::Nothing => {}
+            Interest::Short => self.hold(piece),
+            Interest::Text => visitor.text(self.position, piece),
         }
     }
 }
 
-/// Up to where a text has neither a quote nor a backslash.
+/// The length of the text before the first quote or backslash.
 #[inline]
 pub(super) fn plain(text: &[u8]) -> usize {
     memchr2(b'"', b'\\', text).unwrap_or(text.len())

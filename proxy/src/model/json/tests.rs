@@ -2,30 +2,29 @@ use super::*;
 
 mod random;
 
-/// Where the tests stand: everything is of interest but what is named `nowhere`, and what is named `text`
-/// comes in pieces.
+/// Members named `ignored` are ignored, strings in `text` are passed in pieces, all else is passed as short values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Spot {
+enum TestPosition {
     Root,
     Short,
     Text,
-    Nowhere,
+    Ignored,
 }
 
-impl Place for Spot {
-    const ROOT: Self = Spot::Root;
-    const NOWHERE: Self = Spot::Nowhere;
+impl JsonPosition for TestPosition {
+    const ROOT: Self = TestPosition::Root;
+    const IGNORED: Self = TestPosition::Ignored;
 
-    fn wants(self) -> Wants {
+    fn interest(self) -> Interest {
         match self {
-            Spot::Root | Spot::Short => Wants::Short,
-            Spot::Text => Wants::Text,
-            Spot::Nowhere => Wants::Nothing,
+            TestPosition::Root | TestPosition::Short => Interest::Short,
+            TestPosition::Text => Interest::Text,
+            TestPosition::Ignored => Interest::Nothing,
         }
     }
 }
 
-/// Writes down what it is shown; pieces of one text as one.
+/// Logs the calls of the parser; the pieces of one string are joined.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Log {
     lines: Vec<String>,
@@ -44,52 +43,52 @@ impl Log {
 }
 
 impl Visitor for Log {
-    type Place = Spot;
+    type Position = TestPosition;
 
-    fn member(&mut self, _of: Spot, name: &[u8]) -> Spot {
+    fn member(&mut self, _of: TestPosition, name: &[u8]) -> TestPosition {
         self.line(format!("name {}", String::from_utf8_lossy(name)));
         match name {
-            b"nowhere" => Spot::Nowhere,
-            b"text" => Spot::Text,
-            _ => Spot::Short,
+            b"ignored" => TestPosition::Ignored,
+            b"text" => TestPosition::Text,
+            _ => TestPosition::Short,
         }
     }
 
-    fn element(&mut self, of: Spot) -> Spot {
+    fn element(&mut self, of: TestPosition) -> TestPosition {
         of
     }
 
-    fn open(&mut self, _at: Spot, container: Container) {
+    fn open(&mut self, _at: TestPosition, container: Container) {
         self.line(format!("open {container:?}"));
     }
 
-    fn close(&mut self, _at: Spot, container: Container) {
+    fn close(&mut self, _at: TestPosition, container: Container) {
         self.line(format!("close {container:?}"));
     }
 
-    fn value(&mut self, _at: Spot, value: Value<'_>) {
-        let said = match value {
-            Value::Number(text) => format!("number {}", String::from_utf8_lossy(text)),
-            Value::String(text) => format!("string {}", String::from_utf8_lossy(text)),
-            Value::Word(text) => format!("word {}", String::from_utf8_lossy(text)),
+    fn value(&mut self, _at: TestPosition, value: JsonValue<'_>) {
+        let line = match value {
+            JsonValue::Number(text) => format!("number {}", String::from_utf8_lossy(text)),
+            JsonValue::String(text) => format!("string {}", String::from_utf8_lossy(text)),
+            JsonValue::Word(text) => format!("word {}", String::from_utf8_lossy(text)),
             other => format!("{other:?}"),
         };
-        self.line(said);
+        self.line(line);
     }
 
-    fn text(&mut self, _at: Spot, piece: &[u8]) {
+    fn text(&mut self, _at: TestPosition, piece: &[u8]) {
         assert!(!piece.is_empty());
         self.text.extend_from_slice(piece);
     }
 
-    fn end(&mut self, end: End) {
+    fn end(&mut self, end: DocumentEnd) {
         self.line(format!("end {end:?}"));
     }
 }
 
 fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<String> {
     let mut log = Log::default();
-    let mut scanner = Scanner::new();
+    let mut scanner = JsonScanner::new();
     for piece in pieces {
         scanner.feed(piece, &mut log);
         assert!(scanner.held_bytes() < 1024);
@@ -100,8 +99,8 @@ fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<String> {
     log.lines
 }
 
-/// The same, whole, byte by byte and cut once anywhere.
-fn read_all_ways(text: &[u8]) -> Vec<String> {
+/// The same; also byte by byte, and split at every byte.
+fn read_split_anywhere(text: &[u8]) -> Vec<String> {
     let whole = read([text]);
     let shown = String::from_utf8_lossy(text).into_owned();
     assert_eq!(read(text.chunks(1)), whole, "{shown} byte by byte");
@@ -112,9 +111,9 @@ fn read_all_ways(text: &[u8]) -> Vec<String> {
     whole
 }
 
-/// The lines behind the first, which opens an object, without the last two.
+/// The log of an object, without the object itself.
 fn members(text: &str) -> String {
-    let lines = read_all_ways(text.as_bytes());
+    let lines = read_split_anywhere(text.as_bytes());
     let inside = lines.strip_prefix(&["open Object".to_owned()]);
     let inside = inside
         .and_then(|rest| rest.strip_suffix(&["close Object".to_owned(), "end Closed".to_owned()]));
@@ -122,7 +121,7 @@ fn members(text: &str) -> String {
 }
 
 #[test]
-fn values_are_shown_where_they_stand() {
+fn values_are_passed_with_their_names() {
     for (text, expected) in [
         ("{}", ""),
         (r#"{"a":1}"#, "name a, number 1"),
@@ -140,7 +139,7 @@ fn values_are_shown_where_they_stand() {
             "name a, string \"\\/\u{8}\u{c}\n\r\tAé你",
         ),
         (r#"{"a":"x\ud83d\ude00y"}"#, "name a, string x😀y"),
-        // Halves without their others.
+        // Lone surrogates.
         (
             r#"{"a":"\ud83dx\ude00\ud83d\ud83d\ude00\ud83d\n\ud83d"}"#,
             "name a, string \u{fffd}x\u{fffd}\u{fffd}😀\u{fffd}\n\u{fffd}",
@@ -156,12 +155,12 @@ fn values_are_shown_where_they_stand() {
             "name text, open Array, text a, number 7, Null, close Array",
         ),
         (
-            r#"{"nowhere":{"a":["}","\"}\\",{"b":[1,{}]}]},"c":1}"#,
-            "name nowhere, name c, number 1",
+            r#"{"ignored":{"a":["}","\"}\\",{"b":[1,{}]}]},"c":1}"#,
+            "name ignored, name c, number 1",
         ),
         (
-            r#"{"nowhere":[[1,2],"]",[{"a":"\\"}]],"nowhere":"x\"","nowhere":-2,"c":1}"#,
-            "name nowhere, name nowhere, name nowhere, name c, number 1",
+            r#"{"ignored":[[1,2],"]",[{"a":"\\"}]],"ignored":"x\"","ignored":-2,"c":1}"#,
+            "name ignored, name ignored, name ignored, name c, number 1",
         ),
     ] {
         assert_eq!(members(text), expected, "{text}");
@@ -181,18 +180,21 @@ fn documents_follow_each_other() {
             "open Object, close Object, end Closed, open Object, close Object, end Closed, \
              open Object, close Object, end Closed, open Array, close Array, end Closed",
         ),
-        // An array of documents is one text.
+        // An array of documents is one document.
         (
             "[{}\n,\r\n{}]",
             "open Array, open Object, close Object, open Object, close Object, close Array, end Closed",
         ),
-        ("{\"a\":", "open Object, name a, end Cut"),
-        ("{\"a\":12", "open Object, name a, end Cut"),
-        ("{\"a\":\"x", "open Object, name a, end Cut"),
-        ("{\"nowhere\":{\"x\"", "open Object, name nowhere, end Cut"),
+        ("{\"a\":", "open Object, name a, end Truncated"),
+        ("{\"a\":12", "open Object, name a, end Truncated"),
+        ("{\"a\":\"x", "open Object, name a, end Truncated"),
+        (
+            "{\"ignored\":{\"x\"",
+            "open Object, name ignored, end Truncated",
+        ),
     ] {
         assert_eq!(
-            read_all_ways(text.as_bytes()).join(", "),
+            read_split_anywhere(text.as_bytes()).join(", "),
             expected,
             "{text}"
         );
@@ -200,7 +202,7 @@ fn documents_follow_each_other() {
 }
 
 #[test]
-fn what_is_no_json_costs_as_little_as_possible() {
+fn invalid_json_loses_as_little_as_possible() {
     for (text, expected) in [
         (
             "{\"a\":,\"b\":1}",
@@ -222,14 +224,14 @@ fn what_is_no_json_costs_as_little_as_possible() {
         ),
         ("[DONE]", "open Array, word DONE, close Array, end Flawed"),
         (
-            "{\"nowhere\":NaN,\"b\":1}",
-            "open Object, name nowhere, name b, number 1, close Object, end Flawed",
+            "{\"ignored\":NaN,\"b\":1}",
+            "open Object, name ignored, name b, number 1, close Object, end Flawed",
         ),
         (
             r#"["\x","\u00zz"]"#,
             "open Array, string x, string zz, close Array, end Flawed",
         ),
-        // Up to the next line nothing is taken.
+        // The parser resumes at the next line.
         (
             "{\"a\":1]}{}\n{}",
             "open Object, name a, number 1, end Malformed, open Object, close Object, end Closed",
@@ -249,7 +251,7 @@ fn what_is_no_json_costs_as_little_as_possible() {
         ("{\"a\":\u{1}}", "open Object, name a, end Malformed"),
     ] {
         assert_eq!(
-            read_all_ways(text.as_bytes()).join(", "),
+            read_split_anywhere(text.as_bytes()).join(", "),
             expected,
             "{text}"
         );
@@ -257,7 +259,7 @@ fn what_is_no_json_costs_as_little_as_possible() {
 }
 
 #[test]
-fn what_is_long_is_cut() {
+fn long_names_numbers_and_strings_are_truncated() {
     let long = "é".repeat(5_000);
     let number = "1".repeat(300);
     let text =
@@ -280,7 +282,7 @@ fn what_is_long_is_cut() {
 }
 
 #[test]
-fn what_lies_deep_is_skipped() {
+fn deeply_nested_values_are_skipped() {
     for depth in [DEPTH_MAX, DEPTH_MAX + 1, 100_000] {
         let text = format!("{}7{}", "[".repeat(depth), "]".repeat(depth));
         let lines = read([text.as_bytes()]);
@@ -288,5 +290,5 @@ fn what_lies_deep_is_skipped() {
         assert_eq!(lines.last().map(String::as_str), Some("end Closed"));
     }
     let lines = read(["{\"a\":".repeat(100_000).as_bytes()]);
-    assert_eq!(lines.last().map(String::as_str), Some("end Cut"));
+    assert_eq!(lines.last().map(String::as_str), Some("end Truncated"));
 }

@@ -1,24 +1,24 @@
-//! What the reader of a text wants to see of it, and how it gets it.
+//! The interface between the parser and its visitors.
 
-/// Where a value stands, as far as a visitor tells one place from another.
-pub trait Place: Copy + PartialEq {
+/// The position of a value in a document, as far as a visitor distinguishes positions.
+pub trait JsonPosition: Copy + PartialEq {
     /// The document itself.
     const ROOT: Self;
-    /// What is of no interest.
-    const NOWHERE: Self;
+    /// Values that the visitor does not need.
+    const IGNORED: Self;
 
-    /// What of a value at this place the visitor wants to see.
-    fn wants(self) -> Wants;
+    /// Which values at this position are passed to the visitor.
+    fn interest(self) -> Interest;
 }
 
-/// What of a value a visitor wants to see.
+/// Which values are passed to a visitor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wants {
-    /// Only containers, and what is in them.
+pub enum Interest {
+    /// Only containers and their contents.
     Nothing,
-    /// Values too, a string cut to [`SHORT_BYTES_MAX`](super::SHORT_BYTES_MAX).
+    /// Scalars too; strings are truncated to [`SHORT_BYTES_MAX`](super::SHORT_BYTES_MAX).
     Short,
-    /// Values too, a string as [`Visitor::text`].
+    /// Scalars too; strings are passed in pieces to [`Visitor::text`].
     Text,
 }
 
@@ -29,88 +29,88 @@ pub enum Container {
     Array,
 }
 
-/// A value that is no container.
+/// A scalar value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Value<'a> {
+pub enum JsonValue<'a> {
     Null,
     True,
     False,
     /// As it is written.
     Number(&'a [u8]),
-    /// Without its quotes and escapes; not always UTF-8.
+    /// Without quotes, escapes resolved; not always UTF-8.
     String(&'a [u8]),
-    /// What stands for a value and is none, `NaN` say, or the `DONE` of `[DONE]`.
+    /// An invalid literal, such as `NaN`, or the `DONE` of `[DONE]`.
     Word(&'a [u8]),
 }
 
 /// How a document ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
+pub enum DocumentEnd {
     Closed,
-    /// Closed, but a value was missing or malformed, or a comma too many.
+    /// Closed, but with a missing or malformed value, or a trailing comma.
     Flawed,
-    /// Not JSON from some byte on: nothing more is taken, at least up to the next line.
+    /// An unexpected byte: the rest is skipped, at least up to the next line.
     Malformed,
-    /// The text ended before it.
-    Cut,
+    /// The text ended within the document.
+    Truncated,
 }
 
-/// Is shown what stands at the places that it names.
+/// Receives the values at the positions that it selects.
 pub trait Visitor {
-    type Place: Place;
+    type Position: JsonPosition;
 
-    /// Where the member `name` of the object at `of` stands.
-    fn member(&mut self, of: Self::Place, name: &[u8]) -> Self::Place;
+    /// The position of the member `name` of the object at `of`.
+    fn member(&mut self, of: Self::Position, name: &[u8]) -> Self::Position;
 
-    /// Where the element of the array at `of` stands that comes next.
-    fn element(&mut self, of: Self::Place) -> Self::Place;
+    /// The position of the next element of the array at `of`.
+    fn element(&mut self, of: Self::Position) -> Self::Position;
 
-    /// A container that is not nowhere begins.
-    fn open(&mut self, _at: Self::Place, _container: Container) {}
+    /// A container that is not ignored begins.
+    fn open(&mut self, _at: Self::Position, _container: Container) {}
 
-    /// It ends.
-    fn close(&mut self, _at: Self::Place, _container: Container) {}
+    /// The container ends.
+    fn close(&mut self, _at: Self::Position, _container: Container) {}
 
-    /// A value, where one is wanted; not a string where [`Wants::Text`] is.
-    fn value(&mut self, _at: Self::Place, _value: Value<'_>) {}
+    /// A scalar at a position with [`Interest::Short`] or [`Interest::Text`]; for the latter, not a string.
+    fn value(&mut self, _at: Self::Position, _value: JsonValue<'_>) {}
 
-    /// The next piece of a string where [`Wants::Text`] is: never empty, and cut anywhere.
-    fn text(&mut self, _at: Self::Place, _piece: &[u8]) {}
+    /// The next non-empty piece of a string at a position with [`Interest::Text`]; pieces may split characters.
+    fn text(&mut self, _at: Self::Position, _piece: &[u8]) {}
 
     /// A document ends.
-    fn end(&mut self, _end: End) {}
+    fn end(&mut self, _end: DocumentEnd) {}
 
-    /// Whether the next line behind a malformed document may begin another one.
+    /// Whether a new document may begin on the line after a malformed one.
     fn resumes(&self) -> bool {
         true
     }
 }
 
-/// Wants to see nothing.
+/// A visitor that ignores everything.
 #[derive(Clone, Copy, Debug)]
-pub struct Unseen;
+pub struct IgnoreAll;
 
-/// The one place of those who want to see nothing.
+/// The only position of [`IgnoreAll`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Nowhere;
+pub struct Ignored;
 
-impl Place for Nowhere {
-    const ROOT: Self = Nowhere;
-    const NOWHERE: Self = Nowhere;
+impl JsonPosition for Ignored {
+    const ROOT: Self = Ignored;
+    const IGNORED: Self = Ignored;
 
-    fn wants(self) -> Wants {
-        Wants::Nothing
+    fn interest(self) -> Interest {
+        Interest::Nothing
     }
 }
 
-impl Visitor for Unseen {
-    type Place = Nowhere;
+impl Visitor for IgnoreAll {
+    type Position = Ignored;
 
-    fn member(&mut self, of: Nowhere, _name: &[u8]) -> Nowhere {
+    fn member(&mut self, of: Ignored, _name: &[u8]) -> Ignored {
         of
     }
 
-    fn element(&mut self, of: Nowhere) -> Nowhere {
+    fn element(&mut self, of: Ignored) -> Ignored {
         of
     }
 }

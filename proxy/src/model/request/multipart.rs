@@ -1,22 +1,22 @@
-//! A request that is a form (`multipart/form-data`, RFC 7578), as with images and recordings: its fields are read, its
-//! files skipped.
+//! A request that is a form (`multipart/form-data`, RFC 7578), as for images and recordings: its fields are read, its
+//! files are skipped.
 
 use memchr::memchr;
 
-use super::Found;
+use super::ParsedRequest;
 
-/// RFC 2046 allows 70; some clients send more.
+/// RFC 2046 allows 70 bytes; some clients send more.
 const BOUNDARY_BYTES_MAX: usize = 200;
-/// Of a line of a part's head, and of a field, so much is held.
+/// How much is held of a line of a part's head, or of a field.
 const HELD_BYTES_MAX: usize = 512;
 
-/// The reader of such a request.
+/// Reads a form.
 #[derive(Debug)]
 pub(super) struct MultipartForm {
-    /// The end of a line, two hyphens and the boundary. Its first byte is in it nowhere else. There are clients
-    /// that end lines by LF alone; the CR of the others is white space behind what is read.
+    /// LF, two hyphens and the boundary; LF occurs only at its start. Some clients end lines with LF alone; the CR of
+    /// the others is trimmed as white space.
     delimiter: Vec<u8>,
-    /// So much of it has come.
+    /// How many bytes of the delimiter have matched.
     matched: usize,
     state: State,
     field: Field,
@@ -27,15 +27,15 @@ pub(super) struct MultipartForm {
 enum State {
     /// In a part, or before the first one.
     Part,
-    /// Behind a delimiter, up to the end of its line; so many hyphens have come right behind it.
+    /// After a delimiter, up to the end of its line, with the number of hyphens that follow it directly.
     Delimited(usize),
     /// In the head of a part.
     Head,
-    /// Behind the last delimiter.
+    /// After the last delimiter.
     Over,
 }
 
-/// What the part is that is being read.
+/// The field that the current part holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Field {
     Model,
@@ -45,7 +45,7 @@ enum Field {
 }
 
 impl MultipartForm {
-    /// For this `Content-Type`, if it is one of a form.
+    /// For this `Content-Type`, if it is that of a form.
     pub(super) fn of(content_type: &[u8]) -> Option<MultipartForm> {
         let (essence, parameters) = split_at_semicolon(content_type);
         if !essence.eq_ignore_ascii_case(b"multipart/form-data") {
@@ -57,7 +57,7 @@ impl MultipartForm {
         }
         Some(MultipartForm {
             delimiter: [b"\n--", &*boundary].concat(),
-            // The first one is not behind a line.
+            // The first one need not follow a line end.
             matched: 1,
             state: State::Part,
             field: Field::Other,
@@ -65,10 +65,10 @@ impl MultipartForm {
         })
     }
 
-    pub(super) fn feed(&mut self, mut piece: &[u8], found: &mut Found) {
+    pub(super) fn feed(&mut self, mut piece: &[u8], parsed: &mut ParsedRequest) {
         while !piece.is_empty() {
             piece = match self.state {
-                State::Part => self.part(piece, found),
+                State::Part => self.part(piece, parsed),
                 State::Delimited(hyphens) => self.delimited(piece, hyphens),
                 State::Head => self.head(piece),
                 State::Over => return,
@@ -76,13 +76,13 @@ impl MultipartForm {
         }
     }
 
-    /// Reads on in a part; gives what is behind the delimiter that ends it.
-    fn part<'a>(&mut self, piece: &'a [u8], found: &mut Found) -> &'a [u8] {
+    /// Reads a part; returns what follows the delimiter that ends it.
+    fn part<'a>(&mut self, piece: &'a [u8], parsed: &mut ParsedRequest) -> &'a [u8] {
         let expected = &self.delimiter[self.matched..];
         let same = expected.iter().zip(piece).take_while(|(a, b)| a == b);
         let same = same.count();
         if same == expected.len() {
-            self.end_field(found);
+            self.end_field(parsed);
             self.matched = 0;
             self.state = State::Delimited(0);
             return &piece[same..];
@@ -91,16 +91,16 @@ impl MultipartForm {
             self.matched += same;
             return &[];
         }
-        // What looked like the delimiter is content.
+        // The partial match was content.
         let matched = std::mem::take(&mut self.matched) + same;
         if matched > 0 {
             let lookalike = std::mem::take(&mut self.delimiter);
-            self.take(&lookalike[..matched], found);
+            self.take(&lookalike[..matched], parsed);
             self.delimiter = lookalike;
             return &piece[same..];
         }
         let end = memchr(b'\n', piece).unwrap_or(piece.len());
-        self.take(&piece[..end], found);
+        self.take(&piece[..end], parsed);
         &piece[end..]
     }
 
@@ -118,7 +118,7 @@ impl MultipartForm {
         rest
     }
 
-    /// Reads lines of a head up to the empty one.
+    /// Reads a line of a head; an empty one ends it.
     fn head<'a>(&mut self, piece: &'a [u8]) -> &'a [u8] {
         let end = memchr(b'\n', piece);
         self.hold(&piece[..end.unwrap_or(piece.len())]);
@@ -137,21 +137,21 @@ impl MultipartForm {
         &piece[end + 1..]
     }
 
-    /// Takes content of a part.
-    fn take(&mut self, content: &[u8], found: &mut Found) {
+    /// Handles content of a part.
+    fn take(&mut self, content: &[u8], parsed: &mut ParsedRequest) {
         match self.field {
             Field::Model | Field::Stream => self.hold(content),
-            Field::Text => found.text.add(content),
+            Field::Text => parsed.text.add(content),
             Field::Other => {}
         }
     }
 
-    fn end_field(&mut self, found: &mut Found) {
+    fn end_field(&mut self, parsed: &mut ParsedRequest) {
         let value = self.held.trim_ascii();
         match self.field {
-            Field::Model => found.take_model(value),
+            Field::Model => parsed.set_model(value),
             Field::Stream => {
-                found.stream = value.eq_ignore_ascii_case(b"true") || value == b"1";
+                parsed.stream = value.eq_ignore_ascii_case(b"true") || value == b"1";
             }
             Field::Text | Field::Other => {}
         }
@@ -164,7 +164,7 @@ impl MultipartForm {
     }
 }
 
-/// The field that a line of a head names; `None` for a line that names none.
+/// The field that a line of a head names, if it does.
 fn field(line: &[u8]) -> Option<Field> {
     let colon = memchr(b':', line)?;
     if !line[..colon].eq_ignore_ascii_case(b"content-disposition") {

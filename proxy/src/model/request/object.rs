@@ -1,257 +1,276 @@
 //! A request that is a JSON object, in the format of any provider.
 
-use super::Found;
-use crate::model::estimate::Part;
-use crate::model::json::{self, Container, End, Names, Scanner, Value, Visitor, Wants};
+use super::ParsedRequest;
+use crate::model::estimate::TextPart;
+use crate::model::json::{
+    self, Container, DocumentEnd, Interest, JsonScanner, JsonValue, NameTable, Visitor,
+};
 
 /// Members of the request.
-static REQUEST: Names<Place> = Names::new(&[
-    (b"model", Place::Model),
-    (b"stream", Place::Stream),
-    (b"stream_options", Place::StreamOptions),
-    // Texts that the model is sent.
-    (b"messages", Place::Texts),
-    (b"prompt", Place::Texts),
-    (b"input", Place::Texts),
-    (b"system", Place::Texts),
-    (b"instructions", Place::Texts),
-    // Gemini's, where `requests` are several questions in one.
-    (b"contents", Place::Texts),
-    (b"content", Place::Texts),
-    (b"systemInstruction", Place::Texts),
-    (b"system_instruction", Place::Texts),
-    (b"generateContentRequest", Place::Texts),
-    (b"requests", Place::Texts),
-    (b"instances", Place::Texts),
-    // Cohere's, and those of rerankers.
-    (b"message", Place::Texts),
-    (b"chat_history", Place::Texts),
-    (b"preamble", Place::Texts),
-    (b"documents", Place::Texts),
-    (b"query", Place::Texts),
-    (b"texts", Place::Texts),
-    (b"inputs", Place::Texts),
-    // Of completions, and of Ollama's.
-    (b"suffix", Place::Texts),
-    (b"template", Place::Texts),
-    (b"negative_prompt", Place::Texts),
-    // JSON that the model is sent as it is written, with its names.
-    (b"tools", Place::Scheme),
-    (b"functions", Place::Scheme),
-    (b"response_format", Place::Scheme),
-    (b"text", Place::Scheme),
-    (b"format", Place::Scheme),
-    (b"generationConfig", Place::Scheme),
+static REQUEST: NameTable<RequestPosition> = NameTable::new(&[
+    (b"model", RequestPosition::Model),
+    (b"stream", RequestPosition::Stream),
+    (b"stream_options", RequestPosition::StreamOptions),
+    // Texts of the prompt.
+    (b"messages", RequestPosition::Texts),
+    (b"prompt", RequestPosition::Texts),
+    (b"input", RequestPosition::Texts),
+    (b"system", RequestPosition::Texts),
+    (b"instructions", RequestPosition::Texts),
+    // Gemini's; `requests` is a batch.
+    (b"contents", RequestPosition::Texts),
+    (b"content", RequestPosition::Texts),
+    (b"systemInstruction", RequestPosition::Texts),
+    (b"system_instruction", RequestPosition::Texts),
+    (b"generateContentRequest", RequestPosition::Texts),
+    (b"requests", RequestPosition::Texts),
+    (b"instances", RequestPosition::Texts),
+    // Cohere's and those of rerankers.
+    (b"message", RequestPosition::Texts),
+    (b"chat_history", RequestPosition::Texts),
+    (b"preamble", RequestPosition::Texts),
+    (b"documents", RequestPosition::Texts),
+    (b"query", RequestPosition::Texts),
+    (b"texts", RequestPosition::Texts),
+    (b"inputs", RequestPosition::Texts),
+    // Those of completions and of Ollama.
+    (b"suffix", RequestPosition::Texts),
+    (b"template", RequestPosition::Texts),
+    (b"negative_prompt", RequestPosition::Texts),
+    // JSON that is part of the prompt as written, including member names.
+    (b"tools", RequestPosition::RawJson),
+    (b"functions", RequestPosition::RawJson),
+    (b"response_format", RequestPosition::RawJson),
+    (b"text", RequestPosition::RawJson),
+    (b"format", RequestPosition::RawJson),
+    (b"generationConfig", RequestPosition::RawJson),
 ]);
 
 /// Members of a message that are not plain texts.
-static MESSAGE: Names<Member, 128> = Names::new(&[
-    (b"role", Member::Role),
-    // Input and output of tools: the model is sent it as it is written.
-    (b"input", Member::At(Place::Scheme)),
-    (b"args", Member::At(Place::Scheme)),
-    (b"response", Member::At(Place::Scheme)),
-    (b"parameters", Member::At(Place::Scheme)),
-    // Type, identifiers, and data that is not text.
-    (b"type", Member::At(Place::Nowhere)),
-    (b"id", Member::At(Place::Nowhere)),
-    (b"object", Member::At(Place::Nowhere)),
-    (b"status", Member::At(Place::Nowhere)),
-    (b"index", Member::At(Place::Nowhere)),
-    (b"model", Member::At(Place::Nowhere)),
-    (b"detail", Member::At(Place::Nowhere)),
-    (b"format", Member::At(Place::Nowhere)),
-    (b"phase", Member::At(Place::Nowhere)),
-    (b"url", Member::At(Place::Nowhere)),
-    (b"uri", Member::At(Place::Nowhere)),
-    (b"image_url", Member::At(Place::Nowhere)),
-    (b"video_url", Member::At(Place::Nowhere)),
-    (b"audio_url", Member::At(Place::Nowhere)),
-    (b"file_url", Member::At(Place::Nowhere)),
-    (b"data", Member::At(Place::Nowhere)),
-    (b"b64_json", Member::At(Place::Nowhere)),
-    (b"bytesBase64Encoded", Member::At(Place::Nowhere)),
-    (b"image", Member::At(Place::Nowhere)),
-    (b"images", Member::At(Place::Nowhere)),
-    (b"audio", Member::At(Place::Nowhere)),
-    (b"input_audio", Member::At(Place::Nowhere)),
-    (b"file", Member::At(Place::Nowhere)),
-    (b"file_id", Member::At(Place::Nowhere)),
-    (b"file_data", Member::At(Place::Nowhere)),
-    (b"fileData", Member::At(Place::Nowhere)),
-    (b"fileUri", Member::At(Place::Nowhere)),
-    (b"filename", Member::At(Place::Nowhere)),
-    (b"inline_data", Member::At(Place::Nowhere)),
-    (b"inlineData", Member::At(Place::Nowhere)),
-    (b"mime_type", Member::At(Place::Nowhere)),
-    (b"mimeType", Member::At(Place::Nowhere)),
-    (b"media_type", Member::At(Place::Nowhere)),
-    (b"tool_call_id", Member::At(Place::Nowhere)),
-    (b"tool_use_id", Member::At(Place::Nowhere)),
-    (b"call_id", Member::At(Place::Nowhere)),
-    (b"signature", Member::At(Place::Nowhere)),
-    (b"thoughtSignature", Member::At(Place::Nowhere)),
-    (b"encrypted_content", Member::At(Place::Nowhere)),
+static MESSAGE: NameTable<MessageMember, 128> = NameTable::new(&[
+    (b"role", MessageMember::Role),
+    // Input and output of tools: part of the prompt as written.
+    (b"input", MessageMember::At(RequestPosition::RawJson)),
+    (b"args", MessageMember::At(RequestPosition::RawJson)),
+    (b"response", MessageMember::At(RequestPosition::RawJson)),
+    (b"parameters", MessageMember::At(RequestPosition::RawJson)),
+    // Types, identifiers, and data that is not text.
+    (b"type", MessageMember::At(RequestPosition::Ignored)),
+    (b"id", MessageMember::At(RequestPosition::Ignored)),
+    (b"object", MessageMember::At(RequestPosition::Ignored)),
+    (b"status", MessageMember::At(RequestPosition::Ignored)),
+    (b"index", MessageMember::At(RequestPosition::Ignored)),
+    (b"model", MessageMember::At(RequestPosition::Ignored)),
+    (b"detail", MessageMember::At(RequestPosition::Ignored)),
+    (b"format", MessageMember::At(RequestPosition::Ignored)),
+    (b"phase", MessageMember::At(RequestPosition::Ignored)),
+    (b"url", MessageMember::At(RequestPosition::Ignored)),
+    (b"uri", MessageMember::At(RequestPosition::Ignored)),
+    (b"image_url", MessageMember::At(RequestPosition::Ignored)),
+    (b"video_url", MessageMember::At(RequestPosition::Ignored)),
+    (b"audio_url", MessageMember::At(RequestPosition::Ignored)),
+    (b"file_url", MessageMember::At(RequestPosition::Ignored)),
+    (b"data", MessageMember::At(RequestPosition::Ignored)),
+    (b"b64_json", MessageMember::At(RequestPosition::Ignored)),
+    (
+        b"bytesBase64Encoded",
+        MessageMember::At(RequestPosition::Ignored),
+    ),
+    (b"image", MessageMember::At(RequestPosition::Ignored)),
+    (b"images", MessageMember::At(RequestPosition::Ignored)),
+    (b"audio", MessageMember::At(RequestPosition::Ignored)),
+    (b"input_audio", MessageMember::At(RequestPosition::Ignored)),
+    (b"file", MessageMember::At(RequestPosition::Ignored)),
+    (b"file_id", MessageMember::At(RequestPosition::Ignored)),
+    (b"file_data", MessageMember::At(RequestPosition::Ignored)),
+    (b"fileData", MessageMember::At(RequestPosition::Ignored)),
+    (b"fileUri", MessageMember::At(RequestPosition::Ignored)),
+    (b"filename", MessageMember::At(RequestPosition::Ignored)),
+    (b"inline_data", MessageMember::At(RequestPosition::Ignored)),
+    (b"inlineData", MessageMember::At(RequestPosition::Ignored)),
+    (b"mime_type", MessageMember::At(RequestPosition::Ignored)),
+    (b"mimeType", MessageMember::At(RequestPosition::Ignored)),
+    (b"media_type", MessageMember::At(RequestPosition::Ignored)),
+    (b"tool_call_id", MessageMember::At(RequestPosition::Ignored)),
+    (b"tool_use_id", MessageMember::At(RequestPosition::Ignored)),
+    (b"call_id", MessageMember::At(RequestPosition::Ignored)),
+    (b"signature", MessageMember::At(RequestPosition::Ignored)),
+    (
+        b"thoughtSignature",
+        MessageMember::At(RequestPosition::Ignored),
+    ),
+    (
+        b"encrypted_content",
+        MessageMember::At(RequestPosition::Ignored),
+    ),
 ]);
 
 /// A member of a message.
 #[derive(Clone, Copy, Debug)]
-enum Member {
+enum MessageMember {
     Role,
-    At(Place),
+    At(RequestPosition),
 }
 
-/// The place of a value in a request.
+/// The position of a value in a request.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Place {
+pub enum RequestPosition {
     Request,
-    Nowhere,
+    Ignored,
     Model,
     Stream,
     StreamOptions,
     IncludeUsage,
     /// Texts, and the containers around them.
     Texts,
-    /// JSON that the model is sent as it is written.
-    Scheme,
+    /// JSON that is part of the prompt as written.
+    RawJson,
 }
 
-impl json::Place for Place {
-    const ROOT: Self = Place::Request;
-    const NOWHERE: Self = Place::Nowhere;
+impl json::JsonPosition for RequestPosition {
+    const ROOT: Self = RequestPosition::Request;
+    const IGNORED: Self = RequestPosition::Ignored;
 
-    fn wants(self) -> Wants {
+    fn interest(self) -> Interest {
         match self {
-            Place::Request | Place::Nowhere | Place::StreamOptions => Wants::Nothing,
-            Place::Model | Place::Stream | Place::IncludeUsage => Wants::Short,
-            Place::Texts | Place::Scheme => Wants::Text,
+            RequestPosition::Request
+            | RequestPosition::Ignored
+            | RequestPosition::StreamOptions => Interest::Nothing,
+            RequestPosition::Model | RequestPosition::Stream | RequestPosition::IncludeUsage => {
+                Interest::Short
+            }
+            RequestPosition::Texts | RequestPosition::RawJson => Interest::Text,
         }
     }
 }
 
-/// The reader of such a request.
+/// Reads a JSON request.
 #[derive(Debug)]
-pub(super) struct Object {
-    scanner: Scanner<Place>,
+pub(super) struct RequestObject {
+    scanner: JsonScanner<RequestPosition>,
     /// The default of `stream`.
-    streams_unasked: bool,
-    is_over: bool,
+    streams_by_default: bool,
+    is_complete: bool,
 }
 
-impl Object {
-    pub(super) fn new(streams_unasked: bool) -> Self {
-        Object {
-            scanner: Scanner::new(),
-            streams_unasked,
-            is_over: false,
+impl RequestObject {
+    pub(super) fn new(streams_by_default: bool) -> Self {
+        RequestObject {
+            scanner: JsonScanner::new(),
+            streams_by_default,
+            is_complete: false,
         }
     }
 
-    pub(super) fn feed(&mut self, piece: &[u8], found: &mut Found) {
-        if self.is_over {
+    pub(super) fn feed(&mut self, piece: &[u8], parsed: &mut ParsedRequest) {
+        if self.is_complete {
             return;
         }
-        let mut shown = RequestVisitor {
-            found,
-            streams_unasked: self.streams_unasked,
-            is_over: &mut self.is_over,
+        let mut visitor = RequestVisitor {
+            parsed,
+            streams_by_default: self.streams_by_default,
+            is_complete: &mut self.is_complete,
         };
-        self.scanner.feed(piece, &mut shown);
+        self.scanner.feed(piece, &mut visitor);
     }
 
-    /// For another parser of the object.
-    pub(super) fn shown<'a>(&'a mut self, found: &'a mut Found) -> RequestVisitor<'a> {
+    /// The visitor, for another parser of the object.
+    pub(super) fn visitor<'a>(&'a mut self, parsed: &'a mut ParsedRequest) -> RequestVisitor<'a> {
         RequestVisitor {
-            found,
-            streams_unasked: self.streams_unasked,
-            is_over: &mut self.is_over,
+            parsed,
+            streams_by_default: self.streams_by_default,
+            is_complete: &mut self.is_complete,
         }
     }
 
-    pub(super) fn is_over(&self) -> bool {
-        self.is_over
+    pub(super) fn is_complete(&self) -> bool {
+        self.is_complete
     }
 
-    pub(super) fn streams_unasked(&self) -> bool {
-        self.streams_unasked
+    pub(super) fn streams_by_default(&self) -> bool {
+        self.streams_by_default
     }
 }
 
-/// Notes what is shown of the object.
+/// Collects what is needed of the object.
 pub struct RequestVisitor<'a> {
-    found: &'a mut Found,
-    streams_unasked: bool,
-    is_over: &'a mut bool,
+    parsed: &'a mut ParsedRequest,
+    streams_by_default: bool,
+    is_complete: &'a mut bool,
 }
 
 impl Visitor for RequestVisitor<'_> {
-    type Place = Place;
+    type Position = RequestPosition;
 
-    fn member(&mut self, of: Place, name: &[u8]) -> Place {
+    fn member(&mut self, of: RequestPosition, name: &[u8]) -> RequestPosition {
         match of {
             // What follows the object is not part of the request.
-            Place::Request if *self.is_over => Place::Nowhere,
-            Place::Request => REQUEST.find(name).unwrap_or(Place::Nowhere),
-            Place::StreamOptions if name == b"include_usage" => Place::IncludeUsage,
-            Place::Texts => match MESSAGE.find(name) {
-                Some(Member::At(place)) => place,
-                Some(Member::Role) => {
-                    self.found.text.begin(Part::Message);
-                    Place::Nowhere
-                }
-                None => Place::Texts,
-            },
-            Place::Scheme => {
-                self.found.text.begin(Part::Member);
-                self.found.text.add(name);
-                Place::Scheme
+            RequestPosition::Request if *self.is_complete => RequestPosition::Ignored,
+            RequestPosition::Request => REQUEST.find(name).unwrap_or(RequestPosition::Ignored),
+            RequestPosition::StreamOptions if name == b"include_usage" => {
+                RequestPosition::IncludeUsage
             }
-            _ => Place::Nowhere,
+            RequestPosition::Texts => match MESSAGE.find(name) {
+                Some(MessageMember::At(place)) => place,
+                Some(MessageMember::Role) => {
+                    self.parsed.text.begin(TextPart::Message);
+                    RequestPosition::Ignored
+                }
+                None => RequestPosition::Texts,
+            },
+            RequestPosition::RawJson => {
+                self.parsed.text.begin(TextPart::Member);
+                self.parsed.text.add(name);
+                RequestPosition::RawJson
+            }
+            _ => RequestPosition::Ignored,
         }
     }
 
-    fn element(&mut self, of: Place) -> Place {
+    fn element(&mut self, of: RequestPosition) -> RequestPosition {
         match of {
-            Place::Texts | Place::Scheme => of,
-            _ => Place::Nowhere,
+            RequestPosition::Texts | RequestPosition::RawJson => of,
+            _ => RequestPosition::Ignored,
         }
     }
 
-    fn open(&mut self, at: Place, _container: Container) {
-        self.forget(at);
+    fn open(&mut self, at: RequestPosition, _container: Container) {
+        self.reset(at);
     }
 
-    fn value(&mut self, at: Place, value: Value<'_>) {
-        self.forget(at);
+    fn value(&mut self, at: RequestPosition, value: JsonValue<'_>) {
+        self.reset(at);
         match (at, value) {
-            (Place::Model, Value::String(name)) => self.found.take_model(name),
-            (Place::Stream, Value::True) => self.found.stream = true,
-            (Place::Stream, Value::False) => self.found.stream = false,
-            (Place::IncludeUsage, Value::True) => self.found.asks_usage = true,
-            (Place::Texts, Value::Number(_)) => self.found.text.begin(Part::Token),
-            (Place::Scheme, Value::Number(written)) => self.found.text.add(written),
+            (RequestPosition::Model, JsonValue::String(name)) => self.parsed.set_model(name),
+            (RequestPosition::Stream, JsonValue::True) => self.parsed.stream = true,
+            (RequestPosition::Stream, JsonValue::False) => self.parsed.stream = false,
+            (RequestPosition::IncludeUsage, JsonValue::True) => self.parsed.include_usage = true,
+            (RequestPosition::Texts, JsonValue::Number(_)) => {
+                self.parsed.text.begin(TextPart::Token);
+            }
+            (RequestPosition::RawJson, JsonValue::Number(written)) => self.parsed.text.add(written),
             _ => {}
         }
     }
 
-    fn text(&mut self, at: Place, piece: &[u8]) {
-        if matches!(at, Place::Texts | Place::Scheme) {
-            self.found.text.add(piece);
+    fn text(&mut self, at: RequestPosition, piece: &[u8]) {
+        if matches!(at, RequestPosition::Texts | RequestPosition::RawJson) {
+            self.parsed.text.add(piece);
         }
     }
 
-    fn end(&mut self, _end: End) {
-        *self.is_over = true;
+    fn end(&mut self, _end: DocumentEnd) {
+        *self.is_complete = true;
     }
 }
 
 impl RequestVisitor<'_> {
     /// A duplicate member replaces the previous one, whatever its value.
-    fn forget(&mut self, at: Place) {
+    fn reset(&mut self, at: RequestPosition) {
         match at {
-            Place::Model => self.found.model = None,
-            Place::Stream => self.found.stream = self.streams_unasked,
-            Place::IncludeUsage => self.found.asks_usage = false,
+            RequestPosition::Model => self.parsed.model = None,
+            RequestPosition::Stream => self.parsed.stream = self.streams_by_default,
+            RequestPosition::IncludeUsage => self.parsed.include_usage = false,
             _ => {}
         }
     }
@@ -269,7 +288,7 @@ mod tests {
     const FORM: &str = "multipart/form-data; boundary=cut-here";
 
     #[test]
-    fn a_body_that_another_parser_shows_need_not_be_fed() {
+    fn a_body_read_by_another_parser_need_not_be_fed() {
         let body = br#"{"model":"m","stream":true,"messages":[{"role":"user","content":"why"}]}"#;
         let path = "/v1/chat/completions";
         let new = |content_type| {
@@ -282,28 +301,28 @@ mod tests {
             reader.feed(body);
             reader.finish()
         };
-        let show = |reader: &mut RequestReader, text: &[u8]| {
-            reader.read_by(|shown| Scanner::new().feed(text, shown));
+        let parse = |reader: &mut RequestReader, text: &[u8]| {
+            reader.with_visitor(|visitor| JsonScanner::new().feed(text, visitor));
         };
 
         let mut reader = new(JSON);
-        show(&mut reader, body);
-        assert!(reader.is_over());
+        parse(&mut reader, body);
+        assert!(reader.is_complete());
         reader.feed(br#"{"model":"other"}"#);
         assert_eq!(reader.finish(), fed(JSON));
 
         // An incomplete body counts as unread.
         let mut reader = new(JSON);
-        show(&mut reader, &body[..50]);
-        assert!(!reader.is_over());
+        parse(&mut reader, &body[..50]);
+        assert!(!reader.is_complete());
         assert_eq!(reader.facts(), new(JSON).finish());
         reader.feed(body);
         assert_eq!(reader.finish(), fed(JSON));
 
         // A form is not JSON, even if its body is.
         let mut reader = new(FORM);
-        show(&mut reader, body);
-        assert!(!reader.is_over());
+        parse(&mut reader, body);
+        assert!(!reader.is_complete());
         reader.feed(body);
         assert_eq!(reader.finish(), fed(FORM));
     }

@@ -1,101 +1,101 @@
-//! What is known of a response while its documents are read: one for each event of a stream, one for a response that is
-//! not a stream.
+//! Collects the facts of a response while its documents are parsed: one document for each event of a stream, one for a
+//! response that is not a stream.
 
 use std::time::Instant;
 
 use smallvec::SmallVec;
 
-use super::figures::Figures;
-use super::kinds::{Status, Type, is_failure, is_interruption};
-use super::text::Text;
-use super::{Completeness, FINISH_REASONS_MAX, ResponseFacts, ResponseForm};
+use super::kinds::{DocumentType, ResponseStatus, is_failure, is_interruption};
+use super::text::GeneratedText;
+use super::usage_report::UsageReports;
+use super::{Completeness, FINISH_REASONS_MAX, ResponseFacts, ResponseLayout};
 use crate::model::cut;
 use crate::model::ending::Ending;
-use crate::model::operation::{Operation, Yields};
+use crate::model::operation::{Operation, OperationOutput};
 
 mod visit;
 
-/// What was read of all documents.
+/// What has been read of all documents.
 #[derive(Debug)]
 pub(super) struct Facts {
-    pub(super) said: ResponseFacts,
-    pub(super) form: ResponseForm,
-    text: Text,
-    figures: Figures,
+    pub(super) response: ResponseFacts,
+    pub(super) layout: ResponseLayout,
+    text: GeneratedText,
+    usage_reports: UsageReports,
     choices: Choices,
-    /// Whose finish reason each of [`ResponseFacts::finish_reasons`] is.
-    reasons_of: [u32; FINISH_REASONS_MAX],
-    status: Option<Status>,
-    /// Whether there is more than an empty object or array.
+    /// The choice of each of [`ResponseFacts::finish_reasons`].
+    reason_choices: [u32; FINISH_REASONS_MAX],
+    status: Option<ResponseStatus>,
+    /// Whether an object or array is not empty.
     pub(super) has_members: bool,
-    /// Whether there are results of another operation than the generation of text.
+    /// Whether there are results of an operation other than text generation.
     pub(super) has_results: bool,
     pub(super) documents: u64,
-    /// Whether a document of a known format arrived. The name of an event alone is none.
+    /// Whether a document of a known format arrived. The name of an event is not sufficient.
     is_known: bool,
-    /// Whether there is a member beside `done` that Ollama's answers have.
+    /// Whether a member of Ollama's responses other than `done` arrived.
     is_like_ollama: bool,
     /// Whether Gemini's candidates arrived.
     is_gemini: bool,
     /// Whether events other than keep-alives arrived.
     has_events: bool,
-    /// Whether it ends within a document.
-    is_cut: bool,
+    /// Whether it ended within a document.
+    is_truncated: bool,
     operation: Option<Operation>,
     has_failed: bool,
     is_terminal: bool,
-    /// Whether its end is inferred: its last event is Gemini's with the finish reasons.
-    is_guess: bool,
+    /// Whether its last event is Gemini's with the finish reasons, from which the end is inferred.
+    has_inferred_end: bool,
     /// Whether a document was malformed, so that other parsers may reject it.
     pub(super) is_damaged: bool,
     /// Whether a finish reason means that the same request may get a longer response.
     pub(super) is_interrupted: bool,
-    /// Whether more came behind a finish reason of Gemini's, which else is in its last event.
-    has_gone_on: bool,
+    /// Whether more arrived after a finish reason of Gemini's, which is usually in its last event.
+    continued_after_end: bool,
     ends_with_reason: bool,
-    /// When the piece came that is being read.
+    /// When the current piece arrived.
     pub(super) now: Option<Instant>,
-    /// Nothing more comes: what has come of a document counts.
+    /// Whether the response has ended: an incomplete document counts.
     pub(super) is_at_end: bool,
     document: Document,
-    /// What the name of the event says that is being read.
-    event: Type,
+    /// The type of the current event, by its name.
+    event: DocumentType,
 }
 
-/// What was read of one document. It counts when the document ends.
-#[derive(Debug)]
+/// What has been read of the current document. It takes effect when the document ends.
+#[derive(Debug, Default)]
 struct Document {
-    kind: Type,
+    kind: DocumentType,
     choice: Choice,
-    /// Choices, and why they ended.
+    /// The finish reasons of choices.
     reasons: SmallVec<[(u32, Box<str>); 1]>,
-    /// Whether it is one of Gemini's, and has a finish reason.
-    gemini: Option<IsLast>,
-    status: Option<Status>,
+    /// `Some` if it is one of Gemini's: whether it may be the last.
+    gemini: Option<MayBeLast>,
+    status: Option<ResponseStatus>,
     /// Ollama's `done`.
     done: Option<bool>,
     is_chunk: bool,
-    /// Whether it is one of OpenAI's responses, so that its status is one.
+    /// Whether it is a response of OpenAI's Responses API, so that its status counts.
     is_response: bool,
-    /// Whether it has parts as a message of Anthropic's has.
+    /// Whether it has content parts, like a message of Anthropic's.
     has_parts: bool,
     is_error: bool,
-    is_marked_done: bool,
+    has_done_marker: bool,
     has_content: bool,
-    /// Whether the name of a call is about to come.
+    /// Whether the name of a tool call follows.
     has_new_call: bool,
-    /// Whether there is anything to count.
+    /// Whether anything of it has been read.
     has_begun: bool,
 }
 
-/// Whether an event may be the last.
+/// Whether an event may be the last one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum IsLast {
-    Perhaps,
+enum MayBeLast {
+    Yes,
     No,
 }
 
-/// The choice that is being read; its number may follow behind its finish reason.
+/// The current choice; its index may follow its finish reason.
 #[derive(Debug, Default)]
 struct Choice {
     index: u32,
@@ -103,7 +103,7 @@ struct Choice {
     reason: Option<Box<str>>,
 }
 
-/// Which choices there are, and which are finished. Those beyond the last bit share it.
+/// Bit sets of the choices that have begun and finished. All choices from 63 on share a bit.
 #[derive(Clone, Copy, Debug, Default)]
 struct Choices {
     begun: u64,
@@ -126,48 +126,29 @@ impl Choices {
 
 impl Document {
     /// Whether it is of a known format.
-    fn is_known(&self, form: ResponseForm) -> bool {
+    fn is_known(&self, layout: ResponseLayout) -> bool {
         let is_of_type = match self.kind {
-            // Others call theirs so too.
-            Type::Message => {
-                form == ResponseForm::Text && (self.has_parts || !self.reasons.is_empty())
+            // Other formats use this type too.
+            DocumentType::Message => {
+                layout == ResponseLayout::Text && (self.has_parts || !self.reasons.is_empty())
             }
-            Type::KeepAlive | Type::Other => false,
+            DocumentType::KeepAlive | DocumentType::Other => false,
             _ => true,
         };
         let has_status = self.is_response && self.status.is_some();
         let has_ended = !self.reasons.is_empty();
         is_of_type || has_status || has_ended || self.is_chunk || self.gemini.is_some()
     }
-
-    fn new() -> Self {
-        Document {
-            kind: Type::Other,
-            choice: Choice::default(),
-            reasons: SmallVec::new(),
-            gemini: None,
-            status: None,
-            done: None,
-            is_chunk: false,
-            is_response: false,
-            has_parts: false,
-            is_error: false,
-            is_marked_done: false,
-            has_content: false,
-            has_new_call: false,
-            has_begun: false,
-        }
-    }
 }
 
 impl Facts {
     pub(super) fn new(operation: Option<Operation>) -> Self {
         Facts {
-            said: ResponseFacts::default(),
-            form: ResponseForm::Unseen,
-            figures: Figures::default(),
+            response: ResponseFacts::default(),
+            layout: ResponseLayout::Undetermined,
+            usage_reports: UsageReports::default(),
             choices: Choices::default(),
-            reasons_of: [0; FINISH_REASONS_MAX],
+            reason_choices: [0; FINISH_REASONS_MAX],
             status: None,
             has_members: false,
             has_results: false,
@@ -176,27 +157,27 @@ impl Facts {
             is_like_ollama: false,
             is_gemini: false,
             has_events: false,
-            is_cut: false,
+            is_truncated: false,
             operation,
             has_failed: false,
             is_terminal: false,
-            is_guess: false,
+            has_inferred_end: false,
             is_damaged: false,
             is_interrupted: false,
-            has_gone_on: false,
+            continued_after_end: false,
             ends_with_reason: false,
             now: None,
             is_at_end: false,
-            document: Document::new(),
-            text: Text::default(),
-            event: Type::Other,
+            document: Document::default(),
+            text: GeneratedText::default(),
+            event: DocumentType::Other,
         }
     }
 
     pub(super) fn ending(&self) -> Ending {
         if self.has_failed {
             Ending::Failed
-        } else if self.is_terminal || self.is_guess {
+        } else if self.is_terminal || self.has_inferred_end {
             Ending::Terminal
         } else if self.choices.are_finished() {
             Ending::Finished
@@ -207,29 +188,32 @@ impl Facts {
         }
     }
 
-    /// Whether text was generated, and every choice of it has its finish reason.
+    /// Whether text was generated and every choice has a finish reason.
     pub(super) fn is_generated(&self) -> bool {
-        let is_under_way = matches!(self.status, Some(Status::NotEnded | Status::Failed));
-        self.choices.are_finished() && !is_under_way
+        let is_unfinished = matches!(
+            self.status,
+            Some(ResponseStatus::NotEnded | ResponseStatus::Failed)
+        );
+        self.choices.are_finished() && !is_unfinished
     }
 
-    /// Whether it has ended, by its format.
+    /// Whether it has ended according to its format.
     pub(super) fn has_ended(&self) -> bool {
         self.is_terminal || self.ends_with_reason
     }
 
-    /// Whether its end is inferred from its last finish reason.
+    /// Whether its end is only inferred from its last finish reason.
     pub(super) fn end_is_inferred(&self) -> bool {
-        self.is_guess && !self.is_terminal
+        self.has_inferred_end && !self.is_terminal
     }
 
-    /// Whether it tells of text that is generated, finished or not.
-    pub(super) fn is_generating(&self) -> bool {
+    /// Whether its format is one of text generation.
+    pub(super) fn is_text_generation(&self) -> bool {
         self.is_known
     }
 
-    /// Whether there is text that was generated, finished or not.
-    pub(super) fn has_generated(&self) -> bool {
+    /// Whether it has generated text, complete or not.
+    pub(super) fn has_generated_text(&self) -> bool {
         self.choices.begun != 0 || self.status.is_some() || !self.text.is_empty()
     }
 
@@ -239,60 +223,63 @@ impl Facts {
         self.text.held_bytes()
     }
 
-    pub(super) fn has_figures(&self) -> bool {
-        !self.figures.usage(false).is_empty()
+    pub(super) fn has_usage(&self) -> bool {
+        !self.usage_reports.usage(false).is_empty()
     }
 
     pub(super) fn finish(mut self) -> ResponseFacts {
-        self.said.ending = self.ending();
-        self.said.is_estimable = self.is_known && !self.figures.has_total();
-        self.said.completeness = self.completeness();
-        self.said.usage = self.figures.usage(self.has_generated());
-        if self.said.usage.is_empty() {
-            self.said.text = self.text.count();
+        self.response.ending = self.ending();
+        self.response.is_estimable = self.is_known && !self.usage_reports.has_total();
+        self.response.completeness = self.completeness();
+        self.response.usage = self.usage_reports.usage(self.has_generated_text());
+        if self.response.usage.is_empty() {
+            self.response.text = self.text.count();
         }
-        self.said
+        self.response
     }
 
-    /// What of an answer is missing beside its ending.
+    /// What is missing of the response, apart from its ending.
     fn completeness(&self) -> Completeness {
-        match self.form {
-            ResponseForm::Unseen => Completeness::Empty,
-            ResponseForm::Events if !self.has_events => Completeness::NoEvents,
-            ResponseForm::Text | ResponseForm::Lines if self.is_cut => Completeness::Truncated,
+        match self.layout {
+            ResponseLayout::Undetermined => Completeness::Empty,
+            ResponseLayout::Events if !self.has_events => Completeness::NoEvents,
+            ResponseLayout::Text | ResponseLayout::Lines if self.is_truncated => {
+                Completeness::Truncated
+            }
             _ => Completeness::Complete,
         }
     }
 
-    /// The event that comes, or has come, has this name.
+    /// The current event has this name.
     pub(super) fn event_named(&mut self, name: &[u8]) {
-        self.event = Type::of(name);
+        self.event = DocumentType::of(name);
     }
 
-    /// An event ends.
+    /// The current event ends.
     pub(super) fn event_ended(&mut self) {
-        let generates = self.operation.map(Operation::yields) == Some(Yields::Text);
-        self.has_failed |= self.event == Type::Error && (generates || self.operation.is_none());
-        self.event = Type::Other;
+        let generates = self.operation.map(Operation::output) == Some(OperationOutput::Text);
+        self.has_failed |=
+            self.event == DocumentType::Error && (generates || self.operation.is_none());
+        self.event = DocumentType::Other;
     }
 
     fn take_model(&mut self, model: &[u8]) {
-        if self.said.model.is_none() && !model.is_empty() {
-            self.said.model = Some(cut(&String::from_utf8_lossy(model)).into());
+        if self.response.model.is_none() && !model.is_empty() {
+            self.response.model = Some(cut(&String::from_utf8_lossy(model)).into());
         }
     }
 
-    /// Why a choice ended. The last reason that is given for it counts.
+    /// Records the finish reason of a choice. The last one counts.
     fn finished(&mut self, index: u32, reason: Box<str>) {
         self.has_failed |= is_failure(reason.as_bytes());
         self.is_interrupted |= is_interruption(reason.as_bytes());
         self.choices.begun |= Choices::bit(index);
         self.choices.finished |= Choices::bit(index);
-        let reasons = &mut self.said.finish_reasons;
-        let mut known = self.reasons_of.iter().zip(reasons.iter_mut());
+        let reasons = &mut self.response.finish_reasons;
+        let mut known = self.reason_choices.iter().zip(reasons.iter_mut());
         if let Some((_, known)) = known.find(|(of, _)| **of == index) {
             *known = reason;
-        } else if let Some(of) = self.reasons_of.get_mut(reasons.len()) {
+        } else if let Some(of) = self.reason_choices.get_mut(reasons.len()) {
             *of = index;
             reasons.push(reason);
         }
@@ -307,55 +294,57 @@ impl Facts {
         self.document.choice.next = index.saturating_add(1);
     }
 
-    /// A document ends, and counts.
+    /// The current document ends, and takes effect.
     fn document_ended(&mut self) {
-        let mut document = std::mem::replace(&mut self.document, Document::new());
-        self.is_known |= document.is_known(self.form);
-        self.has_events |= document.kind != Type::KeepAlive;
+        let mut document = std::mem::take(&mut self.document);
+        self.is_known |= document.is_known(self.layout);
+        self.has_events |= document.kind != DocumentType::KeepAlive;
         if !self.is_like_ollama && !self.is_known {
             document.done = None;
         }
         self.is_known |= document.done.is_some();
-        if document.kind == Type::Other && self.is_known {
+        if document.kind == DocumentType::Other && self.is_known {
             document.kind = self.event;
         }
         let kind = document.kind;
-        if kind.brings_no_text() {
-            self.text.take_back();
+        if kind.has_no_new_text() {
+            self.text.roll_back();
         }
-        self.text.mark();
+        self.text.checkpoint();
         self.documents += 1;
-        self.figures.take_pending();
-        self.has_failed |= document.is_error || kind == Type::Error;
-        let is_event = document.is_chunk || kind == Type::Event || document.done == Some(false);
-        if self.form == ResponseForm::Text && (is_event || self.documents > 1) {
-            // Behind a whole text nothing is expected; others may read the first, or none.
+        self.usage_reports.take_pending();
+        self.has_failed |= document.is_error || kind == DocumentType::Error;
+        let is_event =
+            document.is_chunk || kind == DocumentType::Event || document.done == Some(false);
+        if self.layout == ResponseLayout::Text && (is_event || self.documents > 1) {
+            // Nothing may follow a complete text: other parsers may use the first one, or reject both.
             self.is_damaged |= self.documents > 1;
-            self.form = ResponseForm::Lines;
+            self.layout = ResponseLayout::Lines;
         }
-        self.take_ending(&mut document);
-        let has_content = document.has_content && (!kind.brings_no_text() || kind == Type::Sound);
-        if has_content && self.form.is_stream() {
-            self.said.first_content_at = self.said.first_content_at.or(self.now);
-            self.said.last_content_at = self.now;
-            self.said.chunks_with_content += 1;
+        self.apply_ending(&mut document);
+        let has_content =
+            document.has_content && (!kind.has_no_new_text() || kind == DocumentType::Audio);
+        if has_content && self.layout.is_stream() {
+            self.response.first_content_at = self.response.first_content_at.or(self.now);
+            self.response.last_content_at = self.now;
+            self.response.chunks_with_content += 1;
         }
     }
 
-    /// What the document says of the end of the answer.
-    fn take_ending(&mut self, document: &mut Document) {
+    /// Applies finish reasons, status and end markers of a document.
+    fn apply_ending(&mut self, document: &mut Document) {
         let gemini = document
             .gemini
             .map(|is_last| match document.reasons.is_empty() {
                 true => is_last,
-                false => IsLast::Perhaps,
+                false => MayBeLast::Yes,
             });
         for (index, reason) in document.reasons.drain(..) {
             self.finished(index, reason);
         }
         if let Some(status) = document.status.filter(|_| document.is_response) {
             self.status = Some(status);
-            self.has_failed |= status == Status::Failed;
+            self.has_failed |= status == ResponseStatus::Failed;
             if let Some(reason) = status.reason() {
                 self.finished(0, reason.into());
             }
@@ -365,34 +354,34 @@ impl Facts {
             self.choices.finished |= 1;
         }
         if let Some(is_last) = gemini
-            && self.form == ResponseForm::Events
+            && self.layout == ResponseLayout::Events
         {
-            self.has_gone_on |= self.is_guess;
-            self.ends_with_reason = is_last == IsLast::Perhaps && self.choices.are_none_open();
-            self.is_guess = self.ends_with_reason && !self.has_gone_on;
+            self.continued_after_end |= self.has_inferred_end;
+            self.ends_with_reason = is_last == MayBeLast::Yes && self.choices.are_none_open();
+            self.has_inferred_end = self.ends_with_reason && !self.continued_after_end;
         }
         let is_last = document.kind.is_last() || document.done == Some(true);
-        self.is_terminal |= !self.is_cut && (is_last || self.form == ResponseForm::Text);
+        self.is_terminal |= !self.is_truncated && (is_last || self.layout == ResponseLayout::Text);
     }
 
-    /// A document ends that does not count.
+    /// The current document is malformed, and discarded.
     fn document_dropped(&mut self) {
         self.has_events = true;
-        self.text.take_back();
-        self.document = Document::new();
-        self.figures.drop_pending();
+        self.text.roll_back();
+        self.document = Document::default();
+        self.usage_reports.drop_pending();
         self.is_damaged = true;
     }
 
-    /// How it comes. Only Gemini's contents are a stream as an array.
-    pub(super) fn form(&self) -> ResponseForm {
-        match self.form {
-            ResponseForm::Array if !self.is_gemini => ResponseForm::Text,
-            form => form,
+    /// The layout. Only an array of Gemini's is a stream.
+    pub(super) fn layout(&self) -> ResponseLayout {
+        match self.layout {
+            ResponseLayout::Array if !self.is_gemini => ResponseLayout::Text,
+            layout => layout,
         }
     }
 
-    fn saw_text(&mut self) {
+    fn note_text(&mut self) {
         self.document.has_content = true;
         self.document.has_begun = true;
     }

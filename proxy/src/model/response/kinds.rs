@@ -1,120 +1,124 @@
-//! What the words of an answer mean: the type of a document, its status, why it ended.
+//! The meaning of values in a response: types of documents, statuses and finish reasons.
 
-/// What the `type` of a document says of it, or the name of its event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Type {
-    /// None that is known: nothing follows from it.
+/// The type of a document, by its `type` or the name of its event.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum DocumentType {
+    /// Unknown.
+    #[default]
     Other,
-    /// A whole message of Anthropic's.
+    /// A complete message of Anthropic's.
     Message,
-    /// Says that there is something to wait for.
+    /// A keep-alive.
     KeepAlive,
     /// An event of a stream.
     Event,
-    /// An event that says again what earlier ones said.
+    /// An event that repeats earlier content.
     Repeats,
-    /// An event with sound, not text.
-    Sound,
-    /// The last event; its status says how it went.
+    /// An event with audio, not text.
+    Audio,
+    /// The last event.
     Last,
-    /// The last event, which also sums up what was.
+    /// The last event, which repeats the whole content.
     LastRepeats,
     Error,
 }
 
-impl Type {
-    pub(super) fn of(name: &[u8]) -> Type {
+impl DocumentType {
+    pub(super) fn of(name: &[u8]) -> DocumentType {
         match name {
-            b"message" => Type::Message,
-            b"error" | b"response.failed" | b"response.error" => Type::Error,
+            b"message" => DocumentType::Message,
+            b"error" | b"response.failed" | b"response.error" => DocumentType::Error,
             // Anthropic and Cohere.
-            b"message_stop" | b"message-end" => Type::Last,
+            b"message_stop" | b"message-end" => DocumentType::Last,
             b"message_start"
             | b"message_delta"
             | b"content_block_start"
             | b"content_block_delta"
-            | b"content_block_stop" => Type::Event,
-            b"ping" => Type::KeepAlive,
+            | b"content_block_stop" => DocumentType::Event,
+            b"ping" => DocumentType::KeepAlive,
             b"message-start" | b"content-start" | b"content-delta" | b"content-end"
             | b"tool-plan-delta" | b"tool-call-start" | b"tool-call-delta" | b"tool-call-end"
-            | b"citation-start" | b"citation-end" => Type::Event,
+            | b"citation-start" | b"citation-end" => DocumentType::Event,
             // Cohere's first API.
-            b"stream-start" | b"text-generation" | b"tool-calls-chunk" => Type::Event,
-            b"stream-end" => Type::LastRepeats,
-            // OpenAI's responses.
+            b"stream-start" | b"text-generation" | b"tool-calls-chunk" => DocumentType::Event,
+            b"stream-end" => DocumentType::LastRepeats,
+            // OpenAI's Responses API.
             b"response.completed" | b"response.incomplete" | b"response.cancelled" => {
-                Type::LastRepeats
+                DocumentType::LastRepeats
             }
-            b"response.audio.delta" | b"response.output_audio.delta" => Type::Sound,
-            // Its transcriptions.
-            b"transcript.text.delta" => Type::Event,
-            b"transcript.text.done" => Type::LastRepeats,
-            _ if !name.starts_with(b"response.") => Type::Other,
-            b"response.output_item.added" => Type::Event,
-            _ if name.ends_with(b".delta") => Type::Event,
-            _ => Type::Repeats,
+            b"response.audio.delta" | b"response.output_audio.delta" => DocumentType::Audio,
+            // OpenAI's transcriptions.
+            b"transcript.text.delta" => DocumentType::Event,
+            b"transcript.text.done" => DocumentType::LastRepeats,
+            _ if !name.starts_with(b"response.") => DocumentType::Other,
+            b"response.output_item.added" => DocumentType::Event,
+            _ if name.ends_with(b".delta") => DocumentType::Event,
+            _ => DocumentType::Repeats,
         }
     }
 
     pub(super) fn is_last(self) -> bool {
-        matches!(self, Type::Last | Type::LastRepeats)
+        matches!(self, DocumentType::Last | DocumentType::LastRepeats)
     }
 
-    /// Whether what looks like new text is none.
-    pub(super) fn brings_no_text(self) -> bool {
-        matches!(self, Type::Repeats | Type::LastRepeats | Type::Sound)
+    /// Whether its text is not new, or not text.
+    pub(super) fn has_no_new_text(self) -> bool {
+        matches!(
+            self,
+            DocumentType::Repeats | DocumentType::LastRepeats | DocumentType::Audio
+        )
     }
 }
 
-/// How OpenAI's responses say how far they are.
+/// The status of a response in OpenAI's Responses API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Status {
+pub(super) enum ResponseStatus {
     Completed,
-    /// A bound on its length ended it.
+    /// Ended by a limit on its length.
     Incomplete,
     Failed,
     /// Queued, in progress, or cancelled.
     NotEnded,
 }
 
-impl Status {
-    pub(super) fn of(text: &[u8]) -> Option<Status> {
+impl ResponseStatus {
+    pub(super) fn of(text: &[u8]) -> Option<ResponseStatus> {
         Some(match text {
-            b"completed" => Status::Completed,
-            b"incomplete" => Status::Incomplete,
-            b"failed" => Status::Failed,
-            b"queued" | b"in_progress" | b"cancelled" | b"cancelling" => Status::NotEnded,
+            b"completed" => ResponseStatus::Completed,
+            b"incomplete" => ResponseStatus::Incomplete,
+            b"failed" => ResponseStatus::Failed,
+            b"queued" | b"in_progress" | b"cancelled" | b"cancelling" => ResponseStatus::NotEnded,
             _ => return None,
         })
     }
 
-    /// The status that goes with the type of an event.
-    pub(super) fn of_event(name: &[u8]) -> Option<Status> {
-        Status::of(name.strip_prefix(b"response.")?)
+    /// The status that the type of an event implies.
+    pub(super) fn of_event(name: &[u8]) -> Option<ResponseStatus> {
+        ResponseStatus::of(name.strip_prefix(b"response.")?)
     }
 
-    /// What stands for a finish reason.
+    /// The equivalent finish reason.
     pub(super) fn reason(self) -> Option<&'static str> {
         match self {
-            Status::Completed => Some("completed"),
-            Status::Incomplete => Some("incomplete"),
-            Status::Failed | Status::NotEnded => None,
+            ResponseStatus::Completed => Some("completed"),
+            ResponseStatus::Incomplete => Some("incomplete"),
+            ResponseStatus::Failed | ResponseStatus::NotEnded => None,
         }
     }
 }
 
-/// Whether what stands for a finish reason is one: some send an empty text while they go on.
+/// Whether a finish reason is set: some providers send an empty one while the response continues.
 pub(super) fn is_reason(text: &[u8]) -> bool {
     !matches!(text, b"" | b"null" | b"FINISH_REASON_UNSPECIFIED")
 }
 
-/// Whether a finish reason says that the answer failed; Cohere has several such.
+/// Whether a finish reason means failure; Cohere has several of these.
 pub(super) fn is_failure(reason: &[u8]) -> bool {
     reason.eq_ignore_ascii_case(b"error") || reason.starts_with(b"ERROR_")
 }
 
-/// Whether a finish reason says that something stopped the answer that has nothing to do with the question.
-/// A bound on its length, a filter and a refusal would stop it again.
+/// Whether a finish reason means an interruption that is unrelated to the request. A limit on the length, a filter or a
+/// refusal would end the response in the same way again.
 pub(super) fn is_interruption(reason: &[u8]) -> bool {
     const WORDS: [&[u8]; 11] = [
         b"abort",
@@ -127,7 +131,7 @@ pub(super) fn is_interruption(reason: &[u8]) -> bool {
         b"network_error",
         b"interrupted",
         b"insufficient_system_resource",
-        // Anthropic's: the turn goes on with the next question.
+        // Anthropic's: the turn continues with the next request.
         b"pause_turn",
     ];
 
@@ -135,6 +139,6 @@ pub(super) fn is_interruption(reason: &[u8]) -> bool {
         // Gemini's.
         || matches!(reason, b"OTHER" | b"IMAGE_OTHER" | b"UNEXPECTED_TOOL_CALL")
         || reason.starts_with(b"MALFORMED_")
-        // Ollama's: the model was loaded or unloaded, and asked nothing.
+        // Ollama's: the model was only loaded or unloaded.
         || matches!(reason, b"load" | b"unload")
 }

@@ -1,10 +1,10 @@
-//! Whether a JSON response to no known operation is successful: there are as many ways to report a failure, or pending
-//! work, as there are services. Such a response is not stored.
+//! Detects failure and pending work in a JSON response to an unknown operation, which must not be stored. The
+//! heuristics cover the conventions of many services.
 
-use crate::model::json::{Place, Scanner, Value, Visitor, Wants};
+use crate::model::json::{Interest, JsonPosition, JsonScanner, JsonValue, Visitor};
 
 /// Values of a status that mean failure or pending work.
-const NO_ANSWER: [&[u8]; 14] = [
+const FAILED_OR_PENDING: [&[u8]; 14] = [
     b"canceled",
     b"cancelled",
     b"error",
@@ -21,112 +21,119 @@ const NO_ANSWER: [&[u8]; 14] = [
     b"waiting",
 ];
 
-/// Numeric codes from here on are failures, as in HTTP.
+/// Numeric codes from this one on are failures, as in HTTP.
 const FAILURES_FROM: f64 = 400.0;
 
-/// Reads one text piece by piece.
+/// Checks one JSON text, piece by piece.
 #[derive(Debug, Default)]
 pub(super) struct SuccessCheck {
-    scanner: Scanner<At>,
-    seen: Seen,
+    scanner: JsonScanner<SuccessPosition>,
+    visitor: SuccessVisitor,
 }
 
 #[derive(Debug, Default)]
-struct Seen {
+struct SuccessVisitor {
     reports_failure: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum At {
+enum SuccessPosition {
     Root,
-    /// Its members and elements are failures.
+    /// Any member or element is a failure.
     Errors,
-    /// `false` for a failure.
+    /// `false` is a failure.
     Success,
     ErrorCode,
     Code,
     Status,
     Output,
-    Nowhere,
+    Ignored,
 }
 
-const NAMES: [(&[u8], At); 12] = [
-    (b"errors", At::Errors),
-    (b"success", At::Success),
-    (b"ok", At::Success),
-    (b"errcode", At::ErrorCode),
-    (b"error_code", At::ErrorCode),
-    (b"errorcode", At::ErrorCode),
-    (b"errno", At::ErrorCode),
-    (b"code", At::Code),
-    (b"status", At::Status),
-    (b"task_status", At::Status),
-    (b"taskstatus", At::Status),
-    (b"output", At::Output),
+const NAMES: [(&[u8], SuccessPosition); 12] = [
+    (b"errors", SuccessPosition::Errors),
+    (b"success", SuccessPosition::Success),
+    (b"ok", SuccessPosition::Success),
+    (b"errcode", SuccessPosition::ErrorCode),
+    (b"error_code", SuccessPosition::ErrorCode),
+    (b"errorcode", SuccessPosition::ErrorCode),
+    (b"errno", SuccessPosition::ErrorCode),
+    (b"code", SuccessPosition::Code),
+    (b"status", SuccessPosition::Status),
+    (b"task_status", SuccessPosition::Status),
+    (b"taskstatus", SuccessPosition::Status),
+    (b"output", SuccessPosition::Output),
 ];
 
 impl SuccessCheck {
     pub(super) fn feed(&mut self, piece: &[u8]) {
-        if !self.seen.reports_failure {
-            self.scanner.feed(piece, &mut self.seen);
+        if !self.visitor.reports_failure {
+            self.scanner.feed(piece, &mut self.visitor);
         }
     }
 
     /// Whether nothing reports a failure.
     pub(super) fn is_successful(&self) -> bool {
-        !self.seen.reports_failure
+        !self.visitor.reports_failure
     }
 }
 
-impl Place for At {
-    const ROOT: Self = At::Root;
-    const NOWHERE: Self = At::Nowhere;
+impl JsonPosition for SuccessPosition {
+    const ROOT: Self = SuccessPosition::Root;
+    const IGNORED: Self = SuccessPosition::Ignored;
 
-    fn wants(self) -> Wants {
+    fn interest(self) -> Interest {
         match self {
-            At::Root | At::Output | At::Nowhere => Wants::Nothing,
-            _ => Wants::Short,
+            SuccessPosition::Root | SuccessPosition::Output | SuccessPosition::Ignored => {
+                Interest::Nothing
+            }
+            _ => Interest::Short,
         }
     }
 }
 
-impl Visitor for Seen {
-    type Place = At;
+impl Visitor for SuccessVisitor {
+    type Position = SuccessPosition;
 
-    fn member(&mut self, of: At, name: &[u8]) -> At {
+    fn member(&mut self, of: SuccessPosition, name: &[u8]) -> SuccessPosition {
         let named = || {
             let mut names = NAMES.iter();
             let found = names.find(|(known, _)| name.eq_ignore_ascii_case(known));
-            found.map_or(At::Nowhere, |(_, at)| *at)
+            found.map_or(SuccessPosition::Ignored, |(_, at)| *at)
         };
         match of {
-            At::Root => named(),
-            At::Output => match named() {
-                At::Status => At::Status,
-                _ => At::Nowhere,
+            SuccessPosition::Root => named(),
+            SuccessPosition::Output => match named() {
+                SuccessPosition::Status => SuccessPosition::Status,
+                _ => SuccessPosition::Ignored,
             },
-            At::Errors => {
+            SuccessPosition::Errors => {
                 self.reports_failure = true;
-                At::Nowhere
+                SuccessPosition::Ignored
             }
-            _ => At::Nowhere,
+            _ => SuccessPosition::Ignored,
         }
     }
 
-    fn element(&mut self, of: At) -> At {
-        self.reports_failure |= of == At::Errors;
-        At::Nowhere
+    fn element(&mut self, of: SuccessPosition) -> SuccessPosition {
+        self.reports_failure |= of == SuccessPosition::Errors;
+        SuccessPosition::Ignored
     }
 
-    fn value(&mut self, at: At, value: Value<'_>) {
+    fn value(&mut self, at: SuccessPosition, value: JsonValue<'_>) {
         self.reports_failure |= match (at, value) {
-            (At::Success, Value::False) | (At::Errors | At::ErrorCode, Value::True) => true,
-            (At::Errors | At::ErrorCode, Value::String(text)) => !matches!(text, b"" | b"0"),
-            (At::Errors | At::ErrorCode, Value::Number(number)) => {
+            (SuccessPosition::Success, JsonValue::False)
+            | (SuccessPosition::Errors | SuccessPosition::ErrorCode, JsonValue::True) => true,
+            (SuccessPosition::Errors | SuccessPosition::ErrorCode, JsonValue::String(text)) => {
+                !matches!(text, b"" | b"0")
+            }
+            (SuccessPosition::Errors | SuccessPosition::ErrorCode, JsonValue::Number(number)) => {
                 number.iter().any(|byte| matches!(byte, b'1'..=b'9'))
             }
-            (At::Code | At::Status, Value::Number(number)) => is_of_failure(number),
-            (At::Status, Value::String(status)) => NO_ANSWER
+            (SuccessPosition::Code | SuccessPosition::Status, JsonValue::Number(number)) => {
+                is_failure_code(number)
+            }
+            (SuccessPosition::Status, JsonValue::String(status)) => FAILED_OR_PENDING
                 .iter()
                 .any(|word| status.eq_ignore_ascii_case(word)),
             _ => false,
@@ -134,7 +141,7 @@ impl Visitor for Seen {
     }
 }
 
-fn is_of_failure(number: &[u8]) -> bool {
+fn is_failure_code(number: &[u8]) -> bool {
     let number = std::str::from_utf8(number).ok();
     let number = number.and_then(|number| number.parse::<f64>().ok());
     number.is_some_and(|number| number >= FAILURES_FROM)

@@ -6,11 +6,11 @@ use cases::{Case, events};
 
 mod cases;
 mod cuts;
-mod figures;
-mod good;
+mod success;
+mod usage_report;
 
-fn reader(kind: ResponseFormat, chunks: &[&[u8]]) -> ResponseReader {
-    let mut reader = ResponseReader::new(kind, None);
+fn reader(format: ResponseFormat, chunks: &[&[u8]]) -> ResponseReader {
+    let mut reader = ResponseReader::new(format, None);
     let start = crate::clock::now();
     for chunk in chunks {
         reader.feed(chunk, start);
@@ -18,12 +18,12 @@ fn reader(kind: ResponseFormat, chunks: &[&[u8]]) -> ResponseReader {
     reader
 }
 
-fn read(kind: ResponseFormat, body: &str) -> ResponseFacts {
-    reader(kind, &[body.as_bytes()]).finish()
+fn read(format: ResponseFormat, body: &str) -> ResponseFacts {
+    reader(format, &[body.as_bytes()]).finish()
 }
 
-/// All figures: input, output, read from the cache, written to it, reasoning.
-fn figures(usage: &Usage) -> [Option<u64>; 5] {
+/// Input, output, read from the cache, written to the cache, reasoning.
+fn token_counts(usage: &Usage) -> [Option<u64>; 5] {
     [
         usage.input_tokens,
         usage.output_tokens,
@@ -34,26 +34,30 @@ fn figures(usage: &Usage) -> [Option<u64>; 5] {
 }
 
 #[test]
-fn answers_of_all_formats_are_read_rightly() {
+fn responses_of_all_formats_are_read() {
     for case in cases::all() {
         let Case { name, body, .. } = &case;
-        let mut reader = ResponseReader::new(case.kind, case.operation);
+        let mut reader = ResponseReader::new(case.format, case.operation);
         reader.feed(body.as_bytes(), crate::clock::now());
-        assert_eq!(reader.form(), case.form, "{name}");
+        assert_eq!(reader.layout(), case.layout, "{name}");
         assert_eq!(reader.ending(), case.ending, "{name}");
         assert_eq!(reader.is_successful(), case.is_successful, "{name}");
-        let said = reader.finish();
-        assert_eq!(said.ending, case.ending, "{name}");
-        assert_eq!(said.model.as_deref(), case.model, "{name}");
-        let reasons: Vec<&str> = said.finish_reasons.iter().map(|reason| &**reason).collect();
+        let facts = reader.finish();
+        assert_eq!(facts.ending, case.ending, "{name}");
+        assert_eq!(facts.model.as_deref(), case.model, "{name}");
+        let reasons: Vec<&str> = facts
+            .finish_reasons
+            .iter()
+            .map(|reason| &**reason)
+            .collect();
         assert_eq!(reasons, case.reasons, "{name}");
-        assert_eq!(figures(&said.usage), case.tokens, "{name}");
-        assert_eq!(said.chunks_with_content, case.contents, "{name}");
+        assert_eq!(token_counts(&facts.usage), case.tokens, "{name}");
+        assert_eq!(facts.chunks_with_content, case.contents, "{name}");
     }
 }
 
 #[test]
-fn a_stream_is_timed_by_its_content() {
+fn first_and_last_content_of_a_stream_are_timed() {
     let start = crate::clock::now();
     let at = |ms: u64| start + Duration::from_millis(ms);
     let mut reader = ResponseReader::new(ResponseFormat::Sse, None);
@@ -73,12 +77,12 @@ fn a_stream_is_timed_by_its_content() {
     ] {
         reader.feed(text.as_bytes(), at(ms));
     }
-    let said = reader.finish();
-    let times = (said.first_content_at, said.last_content_at);
+    let facts = reader.finish();
+    let times = (facts.first_content_at, facts.last_content_at);
     assert_eq!(times, (Some(at(10)), Some(at(30))));
-    assert_eq!(said.chunks_with_content, 3);
+    assert_eq!(facts.chunks_with_content, 3);
 
-    // What is no stream has no first word.
+    // A response that is not a stream has no first content.
     let whole = read(
         ResponseFormat::Json,
         r#"{"choices":[{"message":{"content":"hi"}}]}"#,
@@ -90,7 +94,7 @@ fn a_stream_is_timed_by_its_content() {
 }
 
 #[test]
-fn content_is_told_from_what_is_none() {
+fn only_events_with_content_are_counted() {
     for (event, contents) in [
         (r#"{"choices":[{"delta":{"content":"a"}}]}"#, 1),
         (r#"{"choices":[{"delta":{"content" : "\""}}]}"#, 1),
@@ -117,7 +121,7 @@ fn content_is_told_from_what_is_none() {
             r#"{"choices":[{"delta":{"role":"content"},"finish_reason":null}]}"#,
             0,
         ),
-        // All so far again, beside what is new.
+        // The whole message is repeated besides the delta.
         (
             r#"{"choices":[{"message":{"content":"ab"},"delta":{"content":""}}]}"#,
             0,
@@ -137,20 +141,20 @@ fn content_is_told_from_what_is_none() {
         ("\"content\":", 0),
         ("", 0),
     ] {
-        let said = read(ResponseFormat::Sse, &events(&[event]));
-        assert_eq!(said.chunks_with_content, contents, "{event}");
+        let facts = read(ResponseFormat::Sse, &events(&[event]));
+        assert_eq!(facts.chunks_with_content, contents, "{event}");
     }
 }
 
 #[test]
-fn the_text_that_was_generated_is_counted() {
+fn generated_text_is_counted_once() {
     let text = |text: &str| {
-        let mut count = TextCount::default();
+        let mut count = TokenEstimator::default();
         count.add(text.as_bytes());
         count.tokens()
     };
-    let said = "To be, or not to be: 生存还是毁灭";
-    let quoted = serde_json::to_string(said).unwrap();
+    let generated = "To be, or not to be: 生存还是毁灭";
+    let quoted = serde_json::to_string(generated).unwrap();
     for body in [
         format!(
             r#"{{"model":"gpt","choices":[{{"message":{{"role":"assistant","content":{quoted}}},"finish_reason":"stop"}}]}}"#
@@ -176,11 +180,11 @@ fn the_text_that_was_generated_is_counted() {
     ] {
         assert_eq!(
             read(ResponseFormat::Json, &body).text.tokens(),
-            text(said),
+            text(generated),
             "{body}"
         );
     }
-    // A call costs something, be its arguments a text or an object.
+    // A call is counted whether its arguments are a string or an object.
     for call in [
         r#"{"choices":[{"message":{"tool_calls":[{"function":{"name":"f","arguments":"{\"city\":\"Paris\"}"}}]}}]}"#,
         r#"{"message":{"tool_calls":[{"function":{"name":"f","arguments":{"city":"Paris"}}}]},"done":true}"#,
@@ -194,7 +198,7 @@ fn the_text_that_was_generated_is_counted() {
 }
 
 #[test]
-fn a_call_that_a_stream_begins_by_its_name_counts_once() {
+fn a_streamed_call_is_counted_like_a_complete_one() {
     let whole = r#"{"choices":[{"message":{"tool_calls":[{"function":{"name":"get_tide","arguments":"{\"port\":\"Brest\"}"}}]}}]}"#;
     let expected = read(ResponseFormat::Json, whole).text;
     for stream in [
@@ -220,7 +224,7 @@ fn a_call_that_a_stream_begins_by_its_name_counts_once() {
 }
 
 #[test]
-fn what_looks_like_an_error_is_none() {
+fn empty_and_unrelated_errors_are_ignored() {
     let finish = r#"{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#;
     for event in [
         r#"{"error":null,"choices":[]}"#,
@@ -242,7 +246,7 @@ fn what_looks_like_an_error_is_none() {
 }
 
 #[test]
-fn an_ending_stands_as_soon_as_it_is_told() {
+fn the_ending_is_known_as_soon_as_its_event_arrives() {
     let mut reader = ResponseReader::new(ResponseFormat::Sse, None);
     let mut ending = |data: &str| {
         reader.feed(data.as_bytes(), crate::clock::now());
@@ -258,30 +262,30 @@ fn an_ending_stands_as_soon_as_it_is_told() {
         Ending::Finished
     );
     assert_eq!(ending("\n\ndata: [DON"), Ending::Finished);
-    // A client that looks at lines leaves before the empty one.
+    // A client that reads lines leaves before the empty one.
     assert_eq!(ending("E]"), Ending::Terminal);
     assert_eq!(ending("\n\n"), Ending::Terminal);
     assert_eq!(ending("data: {\"error\":\"late\"}\n\n"), Ending::Failed);
 }
 
 #[test]
-fn names_from_an_answer_are_bounded() {
+fn names_from_a_response_are_truncated() {
     let long = "é".repeat(5_000);
     let choices = vec![format!(r#"{{"finish_reason":"{long}"}}"#); 100].join(",");
     let body = format!(r#"{{"model":"{long}","choices":[{choices}]}}"#);
-    for said in [
+    for facts in [
         read(ResponseFormat::Json, &body),
         read(ResponseFormat::Sse, &events(&[&body])),
     ] {
-        assert_eq!(said.model.as_deref().map(str::len), Some(NAME_BYTES_MAX));
-        assert_eq!(said.finish_reasons.len(), FINISH_REASONS_MAX);
-        let mut reasons = said.finish_reasons.iter();
+        assert_eq!(facts.model.as_deref().map(str::len), Some(NAME_BYTES_MAX));
+        assert_eq!(facts.finish_reasons.len(), FINISH_REASONS_MAX);
+        let mut reasons = facts.finish_reasons.iter();
         assert!(reasons.all(|reason| reason.len() == NAME_BYTES_MAX));
     }
 }
 
 #[test]
-fn kinds_are_told_by_the_content_type() {
+fn the_content_type_determines_the_format() {
     for (text, expected) in [
         ("text/event-stream", Some(ResponseFormat::Sse)),
         (

@@ -1,24 +1,24 @@
-//! The generated text, counted as late as possible: most responses report their usage behind it, and then no count is
-//! needed.
+//! The generated text, whose tokens are estimated as late as possible: most responses report their usage after it, and
+//! then no estimate is needed.
 
-use crate::model::estimate::{Part, TextCount};
+use crate::model::estimate::{TextPart, TokenEstimator};
 
-/// How much text waits to be counted; more is counted as it arrives.
+/// How much text is buffered before it is counted.
 const HELD_BYTES_MAX: usize = 1024;
-/// The initial capacity, so that a stream of words need not grow it step by step.
+/// The initial capacity, so that a stream of words does not reallocate often.
 const HELD_BYTES_USUAL: usize = 256;
 
-/// A text whose last part can be discarded.
+/// A text whose last document can be rolled back.
 #[derive(Debug, Default)]
-pub(super) struct Text {
-    counted: TextCount,
+pub(super) struct GeneratedText {
+    counted: TokenEstimator,
     held: Vec<u8>,
-    /// What had come when the document began that is being read.
-    counted_before: TextCount,
+    /// The state at the start of the current document.
+    counted_before: TokenEstimator,
     held_before: usize,
 }
 
-impl Text {
+impl GeneratedText {
     /// Adds a piece.
     pub(super) fn add(&mut self, piece: &[u8]) {
         if self.held.capacity() == 0 {
@@ -34,20 +34,20 @@ impl Text {
         }
     }
 
-    /// A part begins.
-    pub(super) fn begin(&mut self, part: Part) {
+    /// Begins a part.
+    pub(super) fn begin(&mut self, part: TextPart) {
         self.count_held();
         self.counted.begin(part);
     }
 
-    /// A document begins.
-    pub(super) fn mark(&mut self) {
+    /// Marks the start of a document.
+    pub(super) fn checkpoint(&mut self) {
         self.counted_before = self.counted;
         self.held_before = self.held.len();
     }
 
-    /// Takes back what the document brought.
-    pub(super) fn take_back(&mut self) {
+    /// Discards the text of the current document.
+    pub(super) fn roll_back(&mut self) {
         self.counted = self.counted_before;
         self.held.truncate(self.held_before);
     }
@@ -56,7 +56,7 @@ impl Text {
         self.held.is_empty() && self.counted.is_empty()
     }
 
-    pub(super) fn count(mut self) -> TextCount {
+    pub(super) fn count(mut self) -> TokenEstimator {
         self.count_held();
         self.counted
     }

@@ -14,7 +14,7 @@ use weir_tests::wait;
 
 use super::admin::{QUICK, alert_when, send};
 
-/// A backend that fails as long as it is told to.
+/// A backend that fails as long as the test requires.
 pub(super) async fn failing_backend() -> (Backend, Arc<AtomicBool>) {
     let fails = Arc::new(AtomicBool::new(true));
     let requested = fails.clone();

@@ -37,7 +37,7 @@ async fn empty_lines_do_not_keep_a_connection_open() {
 }
 
 #[tokio::test]
-async fn a_disconnect_behind_pipelined_data_is_noticed() {
+async fn a_disconnect_after_pipelined_data_is_detected() {
     let backend = Backend::manual().await;
     let proxy = Setup::open(&backend).start().await;
     for (ahead, reset) in [

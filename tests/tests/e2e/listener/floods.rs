@@ -6,7 +6,8 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use weir_tests::backend::Backend;
 use weir_tests::client::{Client, ClientRequest};
 use weir_tests::proxy::Proxy;
@@ -19,6 +20,7 @@ const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
+const GOAWAY: u8 = 7;
 const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 
@@ -57,7 +59,7 @@ async fn open_connection(
     });
     for number in 0..rounds {
         let bytes = round(number);
-        let writing = tokio::io::AsyncWriteExt::write_all(&mut write, &bytes);
+        let writing = write.write_all(&bytes);
         if wait::within("a write", wait::PATIENCE, writing)
             .await
             .is_err()
@@ -145,12 +147,15 @@ async fn clients_that_provoke_resets_are_stopped() {
     let proxy = Setup::buffered(&backend).start().await;
     // weir resets each stream because of what follows it (CVE-2025-8671).
     let broken: [(&str, Vec<u8>); 3] = [
-        ("an update by nothing", frame(WINDOW_UPDATE, 0, 1, &[0; 4])),
         (
-            "an update beyond all bounds",
+            "a window update of zero",
+            frame(WINDOW_UPDATE, 0, 1, &[0; 4]),
+        ),
+        (
+            "a window update beyond the maximum",
             frame(WINDOW_UPDATE, 0, 1, &[0x7f, 0xff, 0xff, 0xff]),
         ),
-        ("data behind the end", frame(DATA, 0, 1, b"x")),
+        ("data after the end", frame(DATA, 0, 1, b"x")),
     ];
     for (name, broken) in broken {
         let round = |number: usize| {
@@ -170,8 +175,8 @@ async fn clients_that_provoke_resets_are_stopped() {
     }
 }
 
-/// Sends a request on its own stream; if it is not `wanted`, cancels the response as soon as it has started.
-async fn send_requests(sender: SendRequest<Full<Bytes>>, expected: bool) {
+/// Sends a request on its own stream; if its response is not `expected`, cancels the response as soon as it has started.
+async fn send_request(sender: SendRequest<Full<Bytes>>, expected: bool) {
     let mut sender = sender;
     let request = http::Request::post("http://weir.test/").body(Full::from(vec![b'x'; 3000]));
     sender.ready().await.expect("an open connection");
@@ -201,10 +206,10 @@ async fn busy_clients_are_not_affected() {
     let driver = tokio::spawn(driver);
     for round in 0..12 {
         let sending: Vec<_> = (0..100)
-            .map(|number| tokio::spawn(send_requests(sender.clone(), number % 2 == 0)))
+            .map(|number| tokio::spawn(send_request(sender.clone(), number % 2 == 0)))
             .collect();
         for requested in sending {
-            wait::within("an answer", wait::PATIENCE, requested)
+            wait::within("a response", wait::PATIENCE, requested)
                 .await
                 .expect("a response");
         }
@@ -212,4 +217,48 @@ async fn busy_clients_are_not_affected() {
     }
     let metrics = proxy.metrics().await;
     assert_eq!(metrics.sum("weir_http2_floods_total", &[]), 0.0);
+}
+
+/// The kind and the stream of the next frame from the proxy.
+async fn next_frame(connection: &mut TcpStream) -> (u8, u32) {
+    let reading = async {
+        let mut head = [0; 9];
+        connection.read_exact(&mut head).await?;
+        let [a, b, c, kind, _, stream @ ..] = head;
+        let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
+        connection.read_exact(&mut payload).await?;
+        Ok::<_, std::io::Error>((kind, u32::from_be_bytes(stream)))
+    };
+    wait::within("a frame", wait::PATIENCE, reading)
+        .await
+        .expect("an open connection")
+}
+
+#[tokio::test]
+async fn bodies_that_arrive_after_early_responses_do_not_end_the_connection() {
+    let backend = Backend::echo().await;
+    let proxy = Setup::new(&backend)
+        .routes("- {name: other, path: /other, backend: assistant}")
+        .start()
+        .await;
+    let mut raw = Raw::connect(proxy.address()).await;
+    raw.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+    raw.write(frame(SETTINGS, 0, 0, b"")).await;
+    let window = (1_u32 << 20).to_be_bytes();
+    raw.write(frame(WINDOW_UPDATE, 0, 0, &window)).await;
+    let mut connection = raw.into_stream();
+    for number in 0..200 {
+        let stream = 2 * number + 1;
+        let head = frame(HEADERS, END_HEADERS, stream, POST);
+        connection.write_all(&head).await.expect("written");
+        loop {
+            let received = next_frame(&mut connection).await;
+            assert_ne!(received.0, GOAWAY, "after {number} requests");
+            if received == (RST_STREAM, stream) {
+                break;
+            }
+        }
+        let body = frame(DATA, END_STREAM, stream, b"late");
+        connection.write_all(&body).await.expect("written");
+    }
 }

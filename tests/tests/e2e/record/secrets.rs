@@ -95,8 +95,8 @@ async fn secrets_and_prompts_appear_nowhere() {
         ("stderr", proxy.stderr()),
         ("stdout", proxy.process().stdout()),
         ("metrics", metrics.text()),
-        ("an answer of admin", refused.text()),
-        ("an error answer", responses.join("\n")),
+        ("a response of admin", refused.text()),
+        ("an error response", responses.join("\n")),
     ];
     for (place, text) in &places {
         for secret in SECRETS {

@@ -16,7 +16,7 @@ use weir_tests::sign;
 
 use crate::request_path::body_modes::BodyMode;
 
-/// As in an earlier example: an open route around the signed one, with the same backend.
+/// As in an earlier example: an open route that covers the signed one, with the same backend.
 const OPEN_AROUND_SIGNED: &str = "
 - {name: chat, path: /v1/chat/completions, backend: assistant, signature: {scheme: hmac, secrets: [s3cret]}}
 - {name: rest, path: /*, backend: assistant}
@@ -70,11 +70,11 @@ impl VariantCounts {
 }
 
 async fn send_through_weir(proxy: &Proxy) -> VariantCounts {
-    let mut tally = VariantCounts::default();
+    let mut counts = VariantCounts::default();
     for target in path_variants::of(CHAT) {
         for mode in [BodyMode::Buffered, BodyMode::PassedThrough] {
             let (status, body) = send_raw(proxy.address(), &target, mode).await;
-            tally.add(&format!("HTTP/1.1 {mode:?}"), &target, status, &body);
+            counts.add(&format!("HTTP/1.1 {mode:?}"), &target, status, &body);
         }
     }
     let mut client = Client::h2(proxy.address()).await;
@@ -87,10 +87,10 @@ async fn send_through_weir(proxy: &Proxy) -> VariantCounts {
             ClientRequest::chunked(target, b"{}", 1),
         ] {
             let response = client.send(request).await;
-            tally.add("HTTP/2", target, response.status, &response.text());
+            counts.add("HTTP/2", target, response.status, &response.text());
         }
     }
-    tally
+    counts
 }
 
 /// Every server without weir first: the variants that its router accepts are those that weir must protect.
@@ -116,29 +116,29 @@ async fn assert_protected(frameworks: &Frameworks) {
         );
         (name, bare, send_through_weir(&proxy).await)
     });
-    for (name, bare, tally) in join_all(each).await {
+    for (name, bare, counts) in join_all(each).await {
         assert!(
             bare.answered.len() >= 20,
-            "{name} takes {} spellings by itself: they test nothing",
+            "{name} itself accepts only {} variants, too few for a test",
             bare.answered.len()
         );
         assert_eq!(
-            tally.answered,
+            counts.answered,
             Vec::<String>::new(),
             "{name}: {:?}",
-            tally.statuses
+            counts.statuses
         );
         // Rejected for the signature, malformed, or no variant and forwarded.
         for status in [400, 401, 404] {
-            let received = tally.statuses.get(&status).copied().unwrap_or_default();
-            assert!(received >= 10, "{name}: {status} {:?}", tally.statuses);
+            let received = counts.statuses.get(&status).copied().unwrap_or_default();
+            assert!(received >= 10, "{name}: {status} {:?}", counts.statuses);
         }
     }
 }
 
 #[tokio::test]
 async fn path_variants_do_not_bypass_signatures_in_front_of_python() {
-    let test = "the look-alikes before FastAPI, Flask and Django";
+    let test = "path variants in front of FastAPI, Flask and Django";
     if let Some(frameworks) = Frameworks::of_python(test).await {
         assert_protected(&frameworks).await;
     }
@@ -146,7 +146,7 @@ async fn path_variants_do_not_bypass_signatures_in_front_of_python() {
 
 #[tokio::test]
 async fn path_variants_do_not_bypass_signatures_in_front_of_node() {
-    let test = "the look-alikes before Express and Koa";
+    let test = "path variants in front of Express and Koa";
     if let Some(frameworks) = Frameworks::of_node(test).await {
         assert_protected(&frameworks).await;
     }
@@ -159,8 +159,8 @@ async fn a_signed_path_variant_is_forwarded_unchanged() {
         .routes(OPEN_AROUND_SIGNED)
         .start()
         .await;
-    let look_alike = "/v1/chat%2Fcompletions";
-    let unsigned = proxy.send(ClientRequest::post(look_alike, "{}")).await;
+    let variant = "/v1/chat%2Fcompletions";
+    let unsigned = proxy.send(ClientRequest::post(variant, "{}")).await;
     assert_eq!(
         (unsigned.status, unsigned.rejection()),
         (401, "signature_missing".to_owned())
@@ -169,14 +169,14 @@ async fn a_signed_path_variant_is_forwarded_unchanged() {
     backend.assert_untouched();
     let headers = sign::sign_hmac_now("s3cret", b"{}");
     let signed = proxy
-        .send(ClientRequest::post(look_alike, "{}").headers(headers))
+        .send(ClientRequest::post(variant, "{}").headers(headers))
         .await;
     assert_eq!(signed.status, 200);
-    assert_eq!(backend.only_request().target, look_alike);
+    assert_eq!(backend.only_request().target, variant);
     let event = proxy.event_of(&signed).await;
     assert_eq!(
         (&event["route"], &event["url"]["path"]),
-        (&"chat".into(), &look_alike.into())
+        (&"chat".into(), &variant.into())
     );
     // Not a variant of a protected path.
     let other = proxy

@@ -84,7 +84,7 @@ async fn the_certificate_of_the_index_is_verified() {
         .start()
         .await;
     send_requests(&stranger, 3).await;
-    wait::eventually("a complaint", wait::PATIENCE, || {
+    wait::eventually("a log line about the error", wait::PATIENCE, || {
         stranger.stderr().contains("does not accept them")
     })
     .await;

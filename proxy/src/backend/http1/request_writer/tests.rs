@@ -16,7 +16,7 @@ fn head(method: &str) -> Parts {
 }
 
 /// What a connection that takes `room` bytes at a time is sent.
-async fn sent(mut writer: RequestWriter, room: usize) -> (String, Result<(), CutShort>) {
+async fn sent(mut writer: RequestWriter, room: usize) -> (String, Result<(), TruncatedBody>) {
     let (mut near, mut far) = tokio::io::duplex(room);
     let reading = tokio::spawn(async move {
         let mut sent = String::new();
@@ -61,7 +61,7 @@ async fn a_passed_through_body_is_forwarded_as_it_arrives() {
         ),
     ] {
         for room in [1, 7, 4096] {
-            let (pieces, body) = RequestBody::passed_through(announced);
+            let (pieces, body) = RequestBody::pass_through(announced);
             let relaying = tokio::spawn(async move {
                 for piece in ["hello", "", ", world!"] {
                     pieces.send(Some(piece.into())).await.expect("taken");
@@ -79,7 +79,7 @@ async fn a_passed_through_body_is_forwarded_as_it_arrives() {
 #[tokio::test]
 async fn a_body_of_another_length_than_announced_is_not_complete() {
     for piece in [None, Some("four"), Some("sixsix")] {
-        let (pieces, body) = RequestBody::passed_through(Some(5));
+        let (pieces, body) = RequestBody::pass_through(Some(5));
         let relaying = tokio::spawn(async move {
             if let Some(piece) = piece {
                 pieces.send(Some(piece.into())).await.expect("taken");
@@ -91,7 +91,7 @@ async fn a_body_of_another_length_than_announced_is_not_complete() {
         let (mut near, _far) = tokio::io::duplex(4096);
         let result = poll_fn(|context| writer.poll(&mut near, context)).await;
         relaying.await.expect("relayed");
-        assert_eq!(result, Err(CutShort), "{piece:?}");
+        assert_eq!(result, Err(TruncatedBody), "{piece:?}");
         assert!(
             !writer.is_done() && writer.take_unsent().is_none(),
             "{piece:?}"
@@ -100,7 +100,7 @@ async fn a_body_of_another_length_than_announced_is_not_complete() {
 }
 
 #[tokio::test]
-async fn what_is_not_accepted_is_discarded_or_sent_elsewhere() {
+async fn a_rejected_request_is_discarded_or_sent_over_another_connection() {
     let (mut near, far) = tokio::io::duplex(4096);
     drop(far);
     for body in ["", "hello"] {
@@ -111,9 +111,9 @@ async fn what_is_not_accepted_is_discarded_or_sent_elsewhere() {
         let unsent = writer.take_unsent().expect("nothing was written");
         assert_eq!(unsent.size_hint().exact(), Some(body.len() as u64));
     }
-    // Once begun, it is not sent twice, and its rest is discarded.
+    // Once partly sent, it is not sent again, and the rest is discarded.
     let (mut near, mut far) = tokio::io::duplex(4096);
-    let (pieces, body) = RequestBody::passed_through(None);
+    let (pieces, body) = RequestBody::pass_through(None);
     let mut writer = RequestWriter::new(&head("POST"), body);
     let begun = poll_fn(|context| Poll::Ready(writer.poll(&mut near, context))).await;
     assert!(begun.is_pending());
@@ -132,7 +132,7 @@ async fn what_is_not_accepted_is_discarded_or_sent_elsewhere() {
 }
 
 #[tokio::test]
-async fn the_end_of_sending_is_notified() {
+async fn a_notification_is_sent_when_the_request_is_written() {
     for text in ["", "hello"] {
         let (sender, mut sent) = tokio::sync::oneshot::channel();
         let body = RequestBody::whole(text.into()).notifying(sender);
@@ -149,7 +149,7 @@ async fn the_end_of_sending_is_notified() {
         drop(near);
         reading.await.expect("read");
     }
-    // A body that one connection does not accept is notified by the next.
+    // The next connection sends the notification for a body that the first one did not accept.
     let (sender, mut sent) = tokio::sync::oneshot::channel();
     let (mut near, far) = tokio::io::duplex(4096);
     drop(far);

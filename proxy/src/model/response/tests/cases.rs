@@ -1,4 +1,4 @@
-//! Answers in every format, each with what a right reader finds in it.
+//! Responses in every format, each with the expected facts.
 
 use super::*;
 
@@ -6,10 +6,10 @@ mod failures;
 mod openai;
 mod others;
 
-/// An answer and what it says.
+/// A response and its expected facts.
 pub(super) struct Case {
     pub(super) name: &'static str,
-    pub(super) kind: ResponseFormat,
+    pub(super) format: ResponseFormat,
     pub(super) operation: Option<Operation>,
     pub(super) body: String,
     pub(super) model: Option<&'static str>,
@@ -17,12 +17,12 @@ pub(super) struct Case {
     /// Input, output, read from the cache, written to the cache, reasoning.
     pub(super) tokens: [Option<u64>; 5],
     pub(super) contents: u64,
-    pub(super) form: ResponseForm,
+    pub(super) layout: ResponseLayout,
     pub(super) ending: Ending,
     pub(super) is_successful: bool,
 }
 
-/// Of input and output alone.
+/// Input and output only.
 pub(super) const fn tokens(input: u64, output: u64) -> [Option<u64>; 5] {
     [Some(input), Some(output), None, None, None]
 }
@@ -36,7 +36,7 @@ pub(super) fn events(data: &[&str]) -> String {
         .collect()
 }
 
-/// Events named by the type that they begin with.
+/// Events whose names are the types that their data begins with.
 pub(super) fn named(data: &[&str]) -> String {
     let name = |data: &str| data.split('"').nth(3).unwrap_or_default().to_owned();
     data.iter()
@@ -51,14 +51,14 @@ fn lines(data: &[&str]) -> String {
 fn text(operation: Operation, name: &'static str, body: &str) -> Case {
     Case {
         name,
-        kind: ResponseFormat::Json,
+        format: ResponseFormat::Json,
         operation: Some(operation),
         body: body.to_owned(),
         model: None,
         reasons: &[],
         tokens: NO_TOKENS,
         contents: 0,
-        form: ResponseForm::Text,
+        layout: ResponseLayout::Text,
         ending: Ending::Terminal,
         is_successful: true,
     }
@@ -66,9 +66,9 @@ fn text(operation: Operation, name: &'static str, body: &str) -> Case {
 
 fn stream(operation: Operation, name: &'static str, body: String) -> Case {
     Case {
-        kind: ResponseFormat::Sse,
+        format: ResponseFormat::Sse,
         body,
-        form: ResponseForm::Events,
+        layout: ResponseLayout::Events,
         ..text(operation, name, "")
     }
 }

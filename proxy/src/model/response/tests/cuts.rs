@@ -1,22 +1,22 @@
-//! However an answer is cut into chunks, and whatever it is, it says the same and nothing breaks.
+//! The chunks in which a response arrives do not change what is read, even if it is damaged.
 
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
 use super::*;
 
-/// All that a reader finds in chunks that come at the same time.
-fn found<'a>(
+/// All that is read from chunks that arrive at the same time.
+fn read_all<'a>(
     case: &Case,
     now: Instant,
     chunks: impl IntoIterator<Item = &'a [u8]>,
-) -> (ResponseFacts, ResponseForm, bool) {
-    let mut reader = ResponseReader::new(case.kind, case.operation);
+) -> (ResponseFacts, ResponseLayout, bool) {
+    let mut reader = ResponseReader::new(case.format, case.operation);
     for chunk in chunks {
         reader.feed(chunk, now);
     }
-    let (form, is_successful) = (reader.form(), reader.is_successful());
-    (reader.finish(), form, is_successful)
+    let (layout, is_successful) = (reader.layout(), reader.is_successful());
+    (reader.finish(), layout, is_successful)
 }
 
 fn random_cut<'a>(random: &mut StdRng, mut rest: &'a [u8]) -> Vec<&'a [u8]> {
@@ -35,19 +35,19 @@ fn random_cut<'a>(random: &mut StdRng, mut rest: &'a [u8]) -> Vec<&'a [u8]> {
 }
 
 #[test]
-fn every_cut_of_every_answer_says_the_same() {
+fn the_result_does_not_depend_on_the_chunks() {
     let mut random = StdRng::seed_from_u64(16);
     let now = crate::clock::now();
     for case in cases::all() {
         let body = case.body.as_bytes();
-        let whole = found(&case, now, [body]);
+        let whole = read_all(&case, now, [body]);
         let name = case.name;
         assert_eq!(
-            found(&case, now, body.chunks(1)),
+            read_all(&case, now, body.chunks(1)),
             whole,
             "{name} byte by byte"
         );
-        // A long one takes too long to be cut everywhere.
+        // A long body is split only at some of its bytes, to bound the time.
         let step = match body.len() {
             0..5_000 => 1,
             length => length / 200,
@@ -55,7 +55,7 @@ fn every_cut_of_every_answer_says_the_same() {
         for at in (0..body.len()).step_by(step) {
             let (first, second) = body.split_at(at);
             assert_eq!(
-                found(&case, now, [first, b"", second]),
+                read_all(&case, now, [first, b"", second]),
                 whole,
                 "{name} cut at {at}"
             );
@@ -63,7 +63,7 @@ fn every_cut_of_every_answer_says_the_same() {
         for _ in 0..20 {
             let chunks = random_cut(&mut random, body);
             assert_eq!(
-                found(&case, now, chunks.iter().copied()),
+                read_all(&case, now, chunks.iter().copied()),
                 whole,
                 "{name} in {chunks:?}"
             );
@@ -72,7 +72,7 @@ fn every_cut_of_every_answer_says_the_same() {
 }
 
 #[test]
-fn an_answer_that_is_anything_at_all_is_read_without_harm() {
+fn damaged_responses_give_the_same_result_in_any_chunks() {
     let mut random = StdRng::seed_from_u64(61);
     let now = crate::clock::now();
     for case in cases::all() {
@@ -91,16 +91,20 @@ fn an_answer_that_is_anything_at_all_is_read_without_harm() {
                     }
                 }
             }
-            let whole = found(&case, now, [&*body]);
+            let whole = read_all(&case, now, [&*body]);
             let chunks = random_cut(&mut random, &body);
             let shown = String::from_utf8_lossy(&body);
-            assert_eq!(found(&case, now, chunks.iter().copied()), whole, "{shown}");
+            assert_eq!(
+                read_all(&case, now, chunks.iter().copied()),
+                whole,
+                "{shown}"
+            );
         }
     }
 }
 
 #[test]
-fn what_is_held_is_bounded_whatever_comes() {
+fn held_bytes_are_bounded() {
     const HELD_MAX: usize = 4 * 1024;
 
     let megabytes = |piece: &str| piece.repeat(1_000_000 / piece.len());
@@ -124,9 +128,9 @@ fn what_is_held_is_bounded_whatever_comes() {
         megabytes("7"),
         megabytes(" "),
     ] {
-        for kind in [ResponseFormat::Json, ResponseFormat::Sse] {
+        for format in [ResponseFormat::Json, ResponseFormat::Sse] {
             for size in [1_448, body.len()] {
-                let mut reader = ResponseReader::new(kind, None);
+                let mut reader = ResponseReader::new(format, None);
                 for chunk in body.as_bytes().chunks(size) {
                     reader.feed(chunk, crate::clock::now());
                     assert!(reader.held_bytes() <= HELD_MAX, "{}", reader.held_bytes());
@@ -138,7 +142,7 @@ fn what_is_held_is_bounded_whatever_comes() {
 }
 
 #[test]
-fn figures_are_found_behind_megabytes() {
+fn usage_is_found_after_megabytes() {
     for length in [60_000, 80_000, 3_000_000] {
         let vector = "0.125,".repeat(length / 6);
         let embeddings = format!(
@@ -154,8 +158,8 @@ fn figures_are_found_behind_megabytes() {
         for body in [&embeddings, &chat, &events(&[&response])] {
             for size in [1_400, 16_384, 70_000, body.len()] {
                 let chunks: Vec<&[u8]> = body.as_bytes().chunks(size).collect();
-                let said = reader(ResponseFormat::Json, &chunks).finish();
-                let found = (said.model.as_deref(), said.usage.input_tokens);
+                let facts = reader(ResponseFormat::Json, &chunks).finish();
+                let found = (facts.model.as_deref(), facts.usage.input_tokens);
                 assert_eq!(found, (Some("large"), Some(77)), "{length} by {size}");
             }
         }

@@ -1,4 +1,4 @@
-//! Answers that failed by their own words.
+//! Responses that report a failure.
 
 use super::*;
 
@@ -26,25 +26,22 @@ pub(super) fn texts() -> Vec<Case> {
         failed("an error", r#"{"error":{"message":"no","code":null}}"#),
         failed("an error as a text", r#"{"error":"model not found"}"#),
         failed(
-            "an error by its type",
+            "an error type",
             r#"{"type":"error","error":{"type":"overloaded_error"}}"#,
         ),
+        failed("an error object", r#"{"object":"error","message":"no"}"#),
         failed(
-            "an error as an object",
-            r#"{"object":"error","message":"no"}"#,
-        ),
-        failed(
-            "an error by a status",
+            "an error status",
             r#"{"base_resp":{"status_code":1004,"status_msg":"no"}}"#,
         ),
         failed(
-            "a response that failed",
+            "a failed response",
             r#"{"object":"response","status":"failed","error":{"code":"x"}}"#,
         ),
         Case {
             reasons: &["error"],
             ..failed(
-                "a choice that failed",
+                "a failed choice",
                 r#"{"choices":[{"finish_reason":"error","message":{}}]}"#,
             )
         },
@@ -59,7 +56,7 @@ pub(super) fn streams() -> Vec<Case> {
     vec![
         Case {
             contents: 0,
-            form: ResponseForm::Text,
+            layout: ResponseLayout::Text,
             ..broken(
                 "an error instead of a stream",
                 r#"{"error":{"message":"no"}}"#.to_owned(),
@@ -70,17 +67,17 @@ pub(super) fn streams() -> Vec<Case> {
             events(&[CHUNK, r#"{"error":{"message":"no"}}"#, "[DONE]"]),
         ),
         broken(
-            "an event that is an error",
+            "an error event",
             format!("{}event: error\ndata: no\n\n", events(&[CHUNK])),
         ),
         broken(
-            "an event that is an error, without data",
+            "an error event without data",
             format!("{}event: error\n\n", events(&[CHUNK])),
         ),
         Case {
             contents: 0,
             ..broken(
-                "a response stream that failed",
+                "a failed response stream",
                 events(&[r#"{"type":"response.failed","response":{"status":"failed"}}"#]),
             )
         },
@@ -89,7 +86,7 @@ pub(super) fn streams() -> Vec<Case> {
             contents: 2,
             tokens: tokens(3, 2),
             ..broken(
-                "a stream that breaks off behind an event that is not JSON",
+                "a stream that breaks off after a malformed event",
                 format!(
                     "{}data: {{\"choices\":[],\"usage\":{{\"prompt_tokens\":3,\"completion_tokens\":2}}}}",
                     events(&[

@@ -1,4 +1,4 @@
-//! OpenAI's and Anthropic's.
+//! Responses of OpenAI and Anthropic.
 
 use super::*;
 
@@ -17,7 +17,7 @@ pub(super) fn chats() -> Vec<Case> {
             tokens: tokens(1, 2),
             ..text(
                 Operation::Chat,
-                "chat of two choices, the usage in the first, behind white space",
+                "chat with two choices, usage in the first, after white space",
                 "\u{feff}\r\n \n{\"model\" : \"m\",\n \"choices\": [ {\"finish_reason\": \"stop\", \"usage\": {\"prompt_tokens\":1, \"completion_tokens\":2}},\n {\"finish_reason\":\"length\"} ], \"usage\": null, \"error\": null }\n",
             )
         },
@@ -54,11 +54,11 @@ pub(super) fn streams() -> Vec<Case> {
             reasons: &["stop", "length"],
             tokens: tokens(7, 9),
             contents: 2,
-            // Groq's member for the usage, and a type that lies.
-            kind: ResponseFormat::Json,
+            // Groq's member for the usage, and a wrong `Content-Type`.
+            format: ResponseFormat::Json,
             ..stream(
                 Operation::Chat,
-                "chat stream of two choices, called JSON",
+                "chat stream of two choices, declared as JSON",
                 events(&[
                     r#"{"choices":[{"delta":{"content":"a"},"index":0},{"finish_reason":null,"delta":{"content":"b"},"index":1}]}"#,
                     r#"{"choices":[{"delta":{"content":"c"},"finish_reason":"stop","index":0}]}"#,
@@ -130,17 +130,17 @@ pub(super) fn embeddings() -> Vec<Case> {
             is_successful: false,
             ..text(
                 Operation::Embeddings,
-                "embeddings without any",
+                "empty embeddings",
                 r#"{"object":"list","data":[],"usage":{"prompt_tokens":1,"total_tokens":1}}"#,
             )
         },
         Case {
-            // xAI counts reasoning in the total alone.
+            // xAI includes reasoning only in the total.
             tokens: [Some(12), Some(240), Some(2), None, Some(228)],
             reasons: &["stop"],
             ..text(
                 Operation::Chat,
-                "chat with reasoning beside its completion",
+                "chat with reasoning outside its completion",
                 r#"{"choices":[{"index":0,"finish_reason":"stop"}],"usage":{"prompt_tokens":12,"completion_tokens":12,"total_tokens":252,"prompt_tokens_details":{"cached_tokens":2},"completion_tokens_details":{"reasoning_tokens":228}}}"#,
             )
         },
@@ -167,7 +167,7 @@ pub(super) fn responses() -> Vec<Case> {
             is_successful: false,
             ..text(
                 Operation::Responses,
-                "response that is queued",
+                "queued response",
                 r#"{"object":"response","status":"queued","output":[]}"#,
             )
         },
@@ -178,7 +178,7 @@ pub(super) fn responses() -> Vec<Case> {
             contents: 1,
             ..stream(
                 Operation::Responses,
-                "response stream whose last event is long",
+                "response stream with a large last event",
                 named(&[
                     r#"{"type":"response.created","response":{"status":"in_progress","model":"r","usage":null}}"#,
                     r#"{"type":"response.output_text.delta","delta":"hi","obfuscation":"xx"}"#,
@@ -193,7 +193,7 @@ pub(super) fn responses() -> Vec<Case> {
             contents: 1,
             ..stream(
                 Operation::Responses,
-                "response stream that is incomplete, its type at the end",
+                "incomplete response stream, type last",
                 events(&[
                     r#"{"delta":"hi","type":"response.output_text.delta"}"#,
                     r#"{"response":{"usage":{"input_tokens":2,"output_tokens":6}},"type":"response.incomplete"}"#,

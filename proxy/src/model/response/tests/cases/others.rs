@@ -1,4 +1,4 @@
-//! Gemini's, Ollama's, Cohere's, and answers of no format.
+//! Responses of Gemini, Ollama and Cohere, and of no known format.
 
 use super::*;
 
@@ -16,19 +16,19 @@ pub(super) fn gemini() -> Vec<Case> {
         Case {
             contents: 2,
             body: events(&[first, last]),
-            form: ResponseForm::Events,
+            layout: ResponseLayout::Events,
             ..whole("contents as events")
         },
         Case {
             contents: 2,
             body: format!("[{first}\n,\r\n{last}\n]\n"),
-            form: ResponseForm::Array,
+            layout: ResponseLayout::Array,
             ..whole("contents as an array")
         },
         Case {
             contents: 2,
             body: format!("[{first}\n,\r\n{last}\n"),
-            form: ResponseForm::Array,
+            layout: ResponseLayout::Array,
             ending: Ending::Finished,
             is_successful: false,
             ..whole("contents as an array that is not closed")
@@ -36,7 +36,7 @@ pub(super) fn gemini() -> Vec<Case> {
         Case {
             contents: 3,
             body: events(&[last, last, last]),
-            form: ResponseForm::Events,
+            layout: ResponseLayout::Events,
             ending: Ending::Finished,
             ..whole("contents as events that each have a finish reason")
         },
@@ -52,7 +52,7 @@ pub(super) fn gemini_of_several() -> Vec<Case> {
             is_successful: false,
             ..stream(
                 Operation::GenerateContent,
-                "contents of which one is not finished",
+                "contents with one unfinished",
                 events(&[
                     r#"{"candidates":[{"index":0,"content":{"parts":[{"text":"a"}]}},{"index":1,"content":{"parts":[{"text":"b"}]}}]}"#,
                     r#"{"candidates":[{"index":0,"content":{"parts":[{"text":"a"}]},"finishReason":"STOP"}]}"#,
@@ -64,7 +64,7 @@ pub(super) fn gemini_of_several() -> Vec<Case> {
             contents: 3,
             ..stream(
                 Operation::Chat,
-                "contents that finish one after the other",
+                "contents that finish one after another",
                 events(&[
                     r#"{"candidates":[{"index":0,"content":{"parts":[{"text":"a"}]}},{"index":1,"content":{"parts":[{"text":"b"}]}}]}"#,
                     r#"{"candidates":[{"index":0,"content":{"parts":[{"text":"a"}]},"finishReason":"STOP"}]}"#,
@@ -76,7 +76,7 @@ pub(super) fn gemini_of_several() -> Vec<Case> {
             tokens: [Some(31), None, None, None, None],
             ..text(
                 Operation::CountTokens,
-                "tokens that were counted",
+                "token counting",
                 r#"{"totalTokens":31}"#,
             )
         },
@@ -89,7 +89,7 @@ pub(super) fn gemini_of_several() -> Vec<Case> {
             is_successful: false,
             ..stream(
                 Operation::GenerateContent,
-                "contents that are blocked",
+                "blocked contents",
                 events(&[r#"{"promptFeedback":{"blockReason":"SAFETY"}}"#]),
             )
         },
@@ -103,7 +103,7 @@ pub(super) fn ollama() -> Vec<Case> {
             reasons: &["stop"],
             tokens: tokens(17, 50),
             contents: 2,
-            form: ResponseForm::Lines,
+            layout: ResponseLayout::Lines,
             ..text(
                 Operation::OllamaChat,
                 "Ollama's chat stream",
@@ -125,7 +125,7 @@ pub(super) fn ollama() -> Vec<Case> {
         },
         Case {
             contents: 1,
-            form: ResponseForm::Lines,
+            layout: ResponseLayout::Lines,
             ending: Ending::Open,
             is_successful: false,
             ..text(
@@ -177,7 +177,7 @@ pub(super) fn cohere() -> Vec<Case> {
             reasons: &["COMPLETE"],
             tokens: tokens(9, 4),
             contents: 1,
-            form: ResponseForm::Lines,
+            layout: ResponseLayout::Lines,
             ..text(
                 Operation::CohereChat,
                 "Cohere's first chat stream",
@@ -190,7 +190,7 @@ pub(super) fn cohere() -> Vec<Case> {
     ]
 }
 
-/// A stream of which nothing is known.
+/// A stream of an unknown format.
 fn foreign(operation: Operation, name: &'static str, body: &str) -> Case {
     Case {
         ending: Ending::Unknown,
@@ -203,14 +203,14 @@ pub(super) fn without_text() -> Vec<Case> {
     vec![
         text(
             Operation::Rerank,
-            "documents in order, by search units",
+            "reranking billed by search units",
             r#"{"results":[{"index":0,"relevance_score":0.7}],"meta":{"billed_units":{"search_units":1}}}"#,
         ),
         Case {
             tokens: [Some(17), None, None, None, None],
             ..text(
                 Operation::Rerank,
-                "documents in order, by tokens",
+                "reranking billed by tokens",
                 r#"{"results":[{"index":0}],"usage":{"total_tokens":17}}"#,
             )
         },
@@ -218,7 +218,7 @@ pub(super) fn without_text() -> Vec<Case> {
             tokens: [Some(9), None, None, None, None],
             ..text(
                 Operation::Predict,
-                "embeddings that are predicted",
+                "predicted embeddings",
                 r#"{"predictions":[{"embeddings":{"values":[0.1],"statistics":{"token_count":4,"truncated":false}}},{"embeddings":{"values":[0.2],"statistics":{"token_count":5.0}}}]}"#,
             )
         },
@@ -226,7 +226,7 @@ pub(super) fn without_text() -> Vec<Case> {
             operation: None,
             ..text(
                 Operation::Chat,
-                "an answer of no model",
+                "a response that is not of a model",
                 r#"{"greeting":"hello","error":""}"#,
             )
         },
@@ -239,18 +239,18 @@ pub(super) fn without_text() -> Vec<Case> {
             is_successful: false,
             ..text(
                 Operation::Chat,
-                "an answer of another kind",
+                "a response of another format",
                 r#"{"greeting":"hello"}"#,
             )
         },
         Case {
-            form: ResponseForm::Other,
+            layout: ResponseLayout::Other,
             ending: Ending::Unknown,
             is_successful: false,
             ..text(Operation::Chat, "a page", "<!doctype html><html>{}</html>")
         },
         Case {
-            form: ResponseForm::Unseen,
+            layout: ResponseLayout::Undetermined,
             ending: Ending::Unknown,
             is_successful: false,
             ..text(Operation::Chat, "nothing", " \n")
@@ -273,7 +273,7 @@ pub(super) fn of_no_format() -> Vec<Case> {
             contents: 2,
             ..foreign(
                 Operation::OllamaChat,
-                "events of another kind",
+                "events of another format",
                 "event: message\ndata: {\"text\":\"a\",\"status\":\"failed\"}\n\n\
                  event: ping\ndata: {\"at\":7}\n\n\
                  event: message_stop\ndata: {\"type\":\"message\",\"text\":\"b\"}\n\n",
@@ -281,19 +281,19 @@ pub(super) fn of_no_format() -> Vec<Case> {
         },
         foreign(
             Operation::Images,
-            "an event that is an error, of pictures",
+            "an error event of image generation",
             "event: error\ndata: {\"at\":7}\n\n",
         ),
         foreign(
             Operation::OllamaChat,
-            "events that are done",
+            "events with a done marker",
             "data: {\"step\":0,\"done\":false}\n\ndata: {\"done\":true}\n\n",
         ),
         Case {
             is_successful: false,
             ..text(
                 Operation::Responses,
-                "a status of something else",
+                "an unrelated status",
                 r#"{"id":5,"status":"failed","messages":["a"]}"#,
             )
         },
@@ -301,7 +301,7 @@ pub(super) fn of_no_format() -> Vec<Case> {
             is_successful: false,
             ..text(
                 Operation::Embeddings,
-                "vectors as an array",
+                "an array of vectors",
                 "[[0.1],[0.3]]",
             )
         },

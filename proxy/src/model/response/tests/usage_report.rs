@@ -1,20 +1,20 @@
-//! How the figures of reports become those of a call.
+//! The usage of a call that follows from what its response reports.
 
 use super::cases::{NO_TOKENS, events, tokens};
 use super::*;
 
-/// What the reports come to, as the `usage` of events one after another.
+/// The usage that results from these reports in consecutive events.
 fn of_reports(reports: &[&str]) -> [Option<u64>; 5] {
     let data: Vec<String> = reports
         .iter()
         .map(|report| format!(r#"{{"type":"message_delta","usage":{report}}}"#))
         .collect();
     let data: Vec<&str> = data.iter().map(String::as_str).collect();
-    figures(&read(ResponseFormat::Sse, &events(&data)).usage)
+    token_counts(&read(ResponseFormat::Sse, &events(&data)).usage)
 }
 
 #[test]
-fn a_figure_is_a_whole_number_however_it_is_written() {
+fn counts_are_whole_numbers_in_any_notation() {
     for (written, count) in [
         ("5", Some(5)),
         ("0", Some(0)),
@@ -51,7 +51,7 @@ fn a_figure_is_a_whole_number_however_it_is_written() {
         assert_eq!(of_reports(&[&report]), expected, "{report}");
         let whole = format!(r#"{{"choices":[{{"finish_reason":"stop"}}],"usage":{report}}}"#);
         assert_eq!(
-            figures(&read(ResponseFormat::Json, &whole).usage),
+            token_counts(&read(ResponseFormat::Json, &whole).usage),
             expected,
             "{whole}"
         );
@@ -59,7 +59,7 @@ fn a_figure_is_a_whole_number_however_it_is_written() {
 }
 
 #[test]
-fn the_last_report_wins_figure_by_figure() {
+fn later_reports_replace_earlier_ones_field_by_field() {
     for (reports, expected) in [
         (&["{}"] as &[&str], NO_TOKENS),
         (&["null", "7", "[]"], NO_TOKENS),
@@ -93,7 +93,7 @@ fn the_last_report_wins_figure_by_figure() {
             &[r#"{"output_tokens":3}"#],
             [None, Some(3), None, None, None],
         ),
-        // No figure is made up, not even where it could be.
+        // A missing count is not derived, even where it could be.
         (
             &[r#"{"prompt_tokens":3,"total_tokens":8}"#],
             [Some(3), None, None, None, None],
@@ -108,10 +108,10 @@ fn the_last_report_wins_figure_by_figure() {
 }
 
 #[test]
-fn tokens_of_the_cache_are_counted_once() {
+fn cached_tokens_are_added_to_an_input_without_them() {
     let cached = |input, read, creation| [Some(input), Some(1), read, creation, None];
     for (reports, expected) in [
-        // Anthropic counts them beside the input.
+        // Anthropic reports them besides the input.
         (
             &[
                 r#"{"input_tokens":4,"cache_read_input_tokens":90,"cache_creation_input_tokens":6,"output_tokens":1}"#,
@@ -142,10 +142,10 @@ fn tokens_of_the_cache_are_counted_once() {
 }
 
 #[test]
-fn an_input_that_holds_what_came_from_the_cache_is_not_added_to() {
+fn cached_tokens_are_not_added_to_an_input_that_includes_them() {
     let cached = |input, read, creation| [Some(input), Some(1), read, creation, None];
     for (reports, expected) in [
-        // All of the input first, and then a part of it beside what came from the cache.
+        // First the whole input, then the rest of it besides the cached tokens.
         (
             &[
                 r#"{"input_tokens":348,"output_tokens":0}"#,
@@ -153,7 +153,7 @@ fn an_input_that_holds_what_came_from_the_cache_is_not_added_to() {
             ] as &[&str],
             cached(343, Some(304), None),
         ),
-        // All of it first, and then only how much of it came from the cache.
+        // First the whole input, then only how much of it was cached.
         (
             &[
                 r#"{"input_tokens":348}"#,
@@ -175,7 +175,7 @@ fn an_input_that_holds_what_came_from_the_cache_is_not_added_to() {
             ],
             cached(348, Some(304), None),
         ),
-        // It cannot be within what is less.
+        // A smaller input cannot include them.
         (
             &[
                 r#"{"input_tokens":4}"#,
@@ -183,7 +183,7 @@ fn an_input_that_holds_what_came_from_the_cache_is_not_added_to() {
             ],
             cached(94, Some(90), None),
         ),
-        // The total tells, or whose details they are.
+        // The total shows it, or OpenAI's details do.
         (
             &[
                 r#"{"input_tokens":100,"cache_read_input_tokens":90,"output_tokens":1,"total_tokens":101}"#,
@@ -196,7 +196,7 @@ fn an_input_that_holds_what_came_from_the_cache_is_not_added_to() {
             ],
             cached(100, Some(90), None),
         ),
-        // What OpenAI calls the prompt is all of it, whatever stands beside it.
+        // OpenAI's prompt includes them.
         (
             &[
                 r#"{"prompt_tokens":100,"cache_read_input_tokens":90,"cache_creation_input_tokens":5,"completion_tokens":1}"#,
@@ -223,17 +223,17 @@ fn an_input_that_holds_what_came_from_the_cache_is_not_added_to() {
 #[test]
 fn reasoning_is_counted_once() {
     for (report, output) in [
-        // Within the completion, as most have it.
+        // Included in the completion, the usual case.
         (
             r#"{"prompt_tokens":9,"completion_tokens":30,"total_tokens":39,"completion_tokens_details":{"reasoning_tokens":20}}"#,
             30,
         ),
-        // Beside it, as the total shows.
+        // Not included, as the total shows.
         (
             r#"{"prompt_tokens":9,"completion_tokens":10,"total_tokens":39,"completion_tokens_details":{"reasoning_tokens":20}}"#,
             30,
         ),
-        // A total that shows neither changes nothing.
+        // A total that matches neither is ignored.
         (
             r#"{"prompt_tokens":9,"completion_tokens":10,"total_tokens":88,"completion_tokens_details":{"reasoning_tokens":20}}"#,
             10,
@@ -252,7 +252,7 @@ fn reasoning_is_counted_once() {
     }
     let gemini = |usage: &str| {
         let body = format!(r#"{{"candidates":[],"usageMetadata":{usage}}}"#);
-        figures(&read(ResponseFormat::Json, &body).usage)
+        token_counts(&read(ResponseFormat::Json, &body).usage)
     };
     assert_eq!(
         gemini(r#"{"promptTokenCount":9,"thoughtsTokenCount":20,"totalTokenCount":29}"#),
@@ -265,7 +265,7 @@ fn reasoning_is_counted_once() {
 }
 
 #[test]
-fn a_report_of_an_event_that_is_not_json_does_not_count() {
+fn usage_in_a_malformed_event_is_discarded() {
     let good = r#"{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":2}}"#;
     for bad in [
         r#"{"choices":[],"usage":{"prompt_tokens":8,"completion_tokens":8}"#,
@@ -273,19 +273,19 @@ fn a_report_of_an_event_that_is_not_json_does_not_count() {
         r#"{"usage":{"prompt_tokens":8 "completion_tokens":8}}"#,
         "usage",
     ] {
-        let said = read(ResponseFormat::Sse, &events(&[good, bad]));
-        assert_eq!(figures(&said.usage), tokens(3, 2), "{bad}");
+        let facts = read(ResponseFormat::Sse, &events(&[good, bad]));
+        assert_eq!(token_counts(&facts.usage), tokens(3, 2), "{bad}");
     }
-    // But one that the end of the stream cut off may be the only one.
+    // But one that is truncated by the end of the stream may be the only one.
     let cut = r#"data: {"usage":{"prompt_tokens":8,"completion_tokens":9"#;
     assert_eq!(
-        figures(&read(ResponseFormat::Sse, cut).usage),
+        token_counts(&read(ResponseFormat::Sse, cut).usage),
         [Some(8), None, None, None, None]
     );
 }
 
 #[test]
-fn what_is_in_the_total_alone_was_generated() {
+fn tokens_only_in_the_total_are_output() {
     for (report, expected) in [
         (
             r#"{"prompt_tokens":8,"completion_tokens":5,"total_tokens":40}"#,
@@ -309,7 +309,7 @@ fn what_is_in_the_total_alone_was_generated() {
 }
 
 #[test]
-fn tokens_are_estimated_only_of_what_is_known_and_gave_no_sum() {
+fn only_known_formats_without_a_total_are_estimable() {
     for (body, is_estimable) in [
         (r#"{"choices":[{"message":{"content":"a"}}]}"#, true),
         (
@@ -323,8 +323,8 @@ fn tokens_are_estimated_only_of_what_is_known_and_gave_no_sum() {
         (r#"{"type":"message","text":"a","status":"failed"}"#, false),
         (r#"{"content":"a","room":5}"#, false),
     ] {
-        let said = read(ResponseFormat::Json, body);
-        assert_eq!(said.is_estimable, is_estimable, "{body}");
-        assert_eq!(said.ending, Ending::Terminal, "{body}");
+        let facts = read(ResponseFormat::Json, body);
+        assert_eq!(facts.is_estimable, is_estimable, "{body}");
+        assert_eq!(facts.ending, Ending::Terminal, "{body}");
     }
 }

@@ -1,4 +1,4 @@
-//! Which answers are good enough to be given to somebody else.
+//! Which responses count as successful and may be stored.
 
 use super::*;
 
@@ -8,7 +8,7 @@ fn is_successful(operation: Option<Operation>, body: &str) -> bool {
     reader.is_successful()
 }
 
-/// A whole answer to `operation` that ended for this reason.
+/// A complete response to `operation` with this finish reason.
 fn ended(operation: Operation, reason: &str) -> String {
     match operation {
         Operation::GenerateContent => format!(
@@ -27,7 +27,7 @@ fn ended(operation: Operation, reason: &str) -> String {
 }
 
 #[test]
-fn what_was_interrupted_is_not_good_and_no_failure() {
+fn an_interrupted_response_is_neither_successful_nor_failed() {
     use Operation::{Chat, GenerateContent, Messages, OllamaChat};
     for (operation, interruptions, ends) in [
         (
@@ -43,12 +43,12 @@ fn what_was_interrupted_is_not_good_and_no_failure() {
         (Messages, "pause_turn", "max_tokens refusal end_turn"),
         (OllamaChat, "load unload", "stop length"),
     ] {
-        for (reasons, good) in [(interruptions, false), (ends, true)] {
+        for (reasons, expected) in [(interruptions, false), (ends, true)] {
             for reason in reasons.split(' ') {
                 let mut reader = ResponseReader::new(ResponseFormat::Json, Some(operation));
                 reader.feed(ended(operation, reason).as_bytes(), crate::clock::now());
                 assert_eq!(reader.ending(), Ending::Terminal, "{operation:?} {reason}");
-                assert_eq!(reader.is_successful(), good, "{operation:?} {reason}");
+                assert_eq!(reader.is_successful(), expected, "{operation:?} {reason}");
                 assert_eq!(reader.finish().finish_reasons, [reason.into()]);
             }
         }
@@ -66,8 +66,8 @@ fn what_was_interrupted_is_not_good_and_no_failure() {
 }
 
 #[test]
-fn an_answer_to_no_known_operation_is_good_unless_it_says_otherwise() {
-    for (body, good) in [
+fn a_response_to_an_unknown_operation_is_successful_unless_it_reports_otherwise() {
+    for (body, expected) in [
         (r#"{"answer":"a"}"#, true),
         (
             r#"{"answer":"a","errors":[],"success":true,"ok":true,"errno":0}"#,
@@ -116,16 +116,16 @@ fn an_answer_to_no_known_operation_is_good_unless_it_says_otherwise() {
         for at in 0..=body.len() {
             let (before, after) = body.as_bytes().split_at(at);
             let reader = reader(ResponseFormat::Json, &[before, after]);
-            assert_eq!(reader.is_successful(), good, "{body} cut at {at}");
+            assert_eq!(reader.is_successful(), expected, "{body} cut at {at}");
         }
     }
-    // Another operation has members of these names that say something else.
+    // For a known operation these members mean nothing.
     let chat = r#"{"choices":[{"message":{"content":"a"},"finish_reason":"stop"}],"code":500}"#;
     assert!(is_successful(Some(Operation::Chat), chat));
 }
 
 #[test]
-fn two_texts_are_no_answer() {
+fn two_json_texts_are_not_a_successful_response() {
     let chat = r#"{"choices":[{"message":{"content":"a"},"finish_reason":"stop"}]}"#;
     assert!(is_successful(Some(Operation::Chat), &format!(" {chat}\n")));
     assert!(!is_successful(

@@ -1,51 +1,52 @@
-//! What is shown of a body while its canonical text is made, held against what a scanner shows of it.
+//! The values that the canonical parser passes to a visitor, compared with those of the JSON scanner.
 
 use super::canonical::documents;
 use crate::cache::canonical;
 use crate::cache::statefulness::Statefulness;
 use crate::model::json::{
-    Container, DEPTH_MAX, End, Place, SHORT_BYTES_MAX, Scanner, Value, Visitor, Wants,
+    Container, DEPTH_MAX, DocumentEnd, Interest, JsonPosition, JsonScanner, JsonValue,
+    SHORT_BYTES_MAX, Visitor,
 };
 
-/// A place by a hash of its path.
+/// A position identified by a hash of its path.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct At(u64);
+struct HashedPosition(u64);
 
-impl At {
-    fn below(self, name: &[u8]) -> At {
+impl HashedPosition {
+    fn below(self, name: &[u8]) -> HashedPosition {
         let bytes = self.0.to_le_bytes().into_iter().chain(name.iter().copied());
         let hash = bytes.fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
         });
         match hash % 7 {
-            0 => At::NOWHERE,
-            _ => At(hash),
+            0 => HashedPosition::IGNORED,
+            _ => HashedPosition(hash),
         }
     }
 }
 
-impl Place for At {
-    const ROOT: Self = At(1);
-    const NOWHERE: Self = At(0);
+impl JsonPosition for HashedPosition {
+    const ROOT: Self = HashedPosition(1);
+    const IGNORED: Self = HashedPosition(0);
 
-    fn wants(self) -> Wants {
+    fn interest(self) -> Interest {
         match self.0 % 3 {
-            _ if self == At::NOWHERE => Wants::Nothing,
-            0 => Wants::Nothing,
-            1 => Wants::Short,
-            _ => Wants::Text,
+            _ if self == HashedPosition::IGNORED => Interest::Nothing,
+            0 => Interest::Nothing,
+            1 => Interest::Short,
+            _ => Interest::Text,
         }
     }
 }
 
-/// All that was shown; pieces of a text joined.
+/// The log of all calls; the pieces of a string are joined.
 #[derive(Debug, Default, PartialEq)]
-struct Seen {
+struct EventLog {
     events: Vec<String>,
     text: Vec<u8>,
 }
 
-impl Seen {
+impl EventLog {
     fn add(&mut self, event: String) {
         let text = std::mem::take(&mut self.text);
         if !text.is_empty() {
@@ -55,60 +56,60 @@ impl Seen {
     }
 }
 
-impl Visitor for Seen {
-    type Place = At;
+impl Visitor for EventLog {
+    type Position = HashedPosition;
 
-    fn member(&mut self, of: At, name: &[u8]) -> At {
-        assert_ne!(of, At::NOWHERE);
+    fn member(&mut self, of: HashedPosition, name: &[u8]) -> HashedPosition {
+        assert_ne!(of, HashedPosition::IGNORED);
         self.add(format!("member {of:?} {}", name.escape_ascii()));
         of.below(name)
     }
 
-    fn element(&mut self, of: At) -> At {
-        assert_ne!(of, At::NOWHERE);
+    fn element(&mut self, of: HashedPosition) -> HashedPosition {
+        assert_ne!(of, HashedPosition::IGNORED);
         self.add(format!("element {of:?}"));
         of.below(b"[]")
     }
 
-    fn open(&mut self, at: At, container: Container) {
+    fn open(&mut self, at: HashedPosition, container: Container) {
         self.add(format!("open {at:?} {container:?}"));
     }
 
-    fn close(&mut self, at: At, container: Container) {
+    fn close(&mut self, at: HashedPosition, container: Container) {
         self.add(format!("close {at:?} {container:?}"));
     }
 
-    fn value(&mut self, at: At, value: Value<'_>) {
+    fn value(&mut self, at: HashedPosition, value: JsonValue<'_>) {
         self.add(format!("value {at:?} {value:?}"));
     }
 
-    fn text(&mut self, at: At, piece: &[u8]) {
+    fn text(&mut self, at: HashedPosition, piece: &[u8]) {
         assert!(!piece.is_empty());
-        assert_eq!(at.wants(), Wants::Text);
+        assert_eq!(at.interest(), Interest::Text);
         self.text.extend_from_slice(piece);
     }
 
-    fn end(&mut self, _end: End) {
+    fn end(&mut self, _end: DocumentEnd) {
         self.add("end".to_owned());
     }
 }
 
 fn assert_same(source: &str) {
-    let mut scanned = Seen::default();
-    Scanner::new().feed(source.as_bytes(), &mut scanned);
-    let mut shown = Seen::default();
+    let mut scanned = EventLog::default();
+    JsonScanner::new().feed(source.as_bytes(), &mut scanned);
+    let mut visited = EventLog::default();
     let statefulness = Statefulness::new(None);
-    let read = canonical::canonical(source.as_bytes(), statefulness, &mut shown, |_, _| ());
+    let read = canonical::canonical(source.as_bytes(), statefulness, &mut visited, |_, _| ());
     assert_eq!(read, Ok(()));
     let source: String = source.chars().take(400).collect();
-    for (shown, scanned) in shown.events.iter().zip(&scanned.events) {
-        assert_eq!(shown, scanned, "{source}");
+    for (visited, scanned) in visited.events.iter().zip(&scanned.events) {
+        assert_eq!(visited, scanned, "{source}");
     }
-    assert_eq!(shown.events.len(), scanned.events.len(), "{source}");
+    assert_eq!(visited.events.len(), scanned.events.len(), "{source}");
 }
 
 #[test]
-fn a_visitor_is_shown_what_a_scanner_shows() {
+fn the_visitor_gets_the_same_values_as_from_the_scanner() {
     for source in documents(2_000) {
         assert_same(&source);
     }
@@ -135,7 +136,7 @@ fn a_visitor_is_shown_what_a_scanner_shows() {
 }
 
 #[test]
-fn the_end_is_shown_only_of_a_whole_object() {
+fn the_end_is_passed_on_only_for_a_complete_object() {
     for source in [
         r#"{"a":1"#,
         r#"{"a":1}x"#,
@@ -144,11 +145,11 @@ fn the_end_is_shown_only_of_a_whole_object() {
         r#"{"a":"\ud800"}"#,
         "",
     ] {
-        let mut shown = Seen::default();
+        let mut visited = EventLog::default();
         let statefulness = Statefulness::new(None);
-        let read = canonical::canonical(source.as_bytes(), statefulness, &mut shown, |_, _| ());
+        let read = canonical::canonical(source.as_bytes(), statefulness, &mut visited, |_, _| ());
         assert!(read.is_err(), "{source}");
-        let ended = shown.events.iter().any(|event| event.starts_with("end"));
+        let ended = visited.events.iter().any(|event| event.starts_with("end"));
         assert!(!ended, "{source}");
     }
 }
