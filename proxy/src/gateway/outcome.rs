@@ -15,7 +15,7 @@ pub(crate) enum Served {
     Whole,
     /// The response is complete, but the request has not been read to its end: the connection lingers, then
     /// closes.
-    Refused,
+    Unread,
     /// The client disconnected, or the response was cut short: the connection closes at once.
     Broken,
 }
@@ -71,9 +71,9 @@ pub(super) fn is_unread(session: &mut Session, code: Option<ErrorCode>) -> bool 
         )
 }
 
-/// Whether a platform's delivery does not have to be repeated. Platforms read only the status of a response,
+/// Whether the backend has accepted a platform's delivery, so that it does not have to be repeated. Platforms read only the status of a response,
 /// so the content of its body does not matter; it must be complete.
-pub(super) fn is_taken(outcome: ResponseOutcome, status: u16) -> bool {
+pub(super) fn is_accepted(outcome: ResponseOutcome, status: u16) -> bool {
     let is_whole = match outcome {
         ResponseOutcome::Whole | ResponseOutcome::LeftAtEnd => true,
         ResponseOutcome::CutShort | ResponseOutcome::ClientLeft => false,

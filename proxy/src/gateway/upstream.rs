@@ -10,11 +10,12 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use http::{Request, StatusCode, Version, header};
+use http::{Request, StatusCode, Version};
 
 use super::Stop;
 use super::ask_usage::UsageAsked;
 use super::mode::RequestKind;
+use super::routing::forwarded_host;
 use crate::answer::framing::{self, ResponseFraming, Upgrade};
 use crate::answer::head;
 use crate::backend::Endpoint;
@@ -213,15 +214,14 @@ fn request(
         &pipeline.shared.trusted_proxies,
     )
     .unwrap_or_else(|| call.connection.peer_text.clone());
-    let host = head.headers.get(header::HOST);
     let added = AddedHeaders {
         request_id: exchange.id.as_str(),
         forwarded_for: &forwarded_for,
         scheme: call.connection.scheme,
-        host: host.or(exchange.authority.as_ref()),
+        host: forwarded_host(head, exchange),
         cdn_loop: exchange.cdn_loop.as_ref(),
         platform: &exchange.platform,
-        client: exchange.client_key.as_deref(),
+        client: exchange.client_name.as_deref(),
         trace: &exchange.trace,
         parent,
     };
@@ -237,8 +237,8 @@ fn protocol(kind: RequestKind) -> UpstreamProtocol {
     }
 }
 
-/// Resolves when the backend has sent an informational response. No waker is needed: in this task, the backend's
-/// connection is polled right before.
+/// Resolves when the backend has sent an informational response. No waker is needed: the same task polls the
+/// backend's connection before it polls this.
 async fn informational(arriving: Option<&InformationalResponses>) {
     poll_fn(|_| match arriving {
         Some(arriving) if !arriving.is_empty() => Poll::Ready(()),

@@ -50,7 +50,7 @@ impl Deliveries {
             });
         }
         if self.seen.contains(&key, now, window_s) {
-            return Claim::Taken;
+            return Claim::Accepted;
         }
         let (fate, watched) = watch::channel(None);
         in_progress.insert(key, watched);
@@ -62,7 +62,7 @@ impl Deliveries {
     }
 
     /// The backend accepted it, at `now`: from here on it counts as seen.
-    fn taken(&self, key: ReplayKey, now: Duration) {
+    fn accepted(&self, key: ReplayKey, now: Duration) {
         let mut in_progress = self.in_progress.lock();
         in_progress.remove(&key);
         self.seen.insert(key, now);
@@ -78,7 +78,7 @@ impl Deliveries {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     /// The backend accepted it; it counts as seen.
-    Taken,
+    Accepted,
     /// It failed and may be redelivered.
     Failed,
 }
@@ -93,7 +93,7 @@ pub enum Claim {
     /// Another request with it is still in progress.
     InProgress(Repeat),
     /// It was accepted before.
-    Taken,
+    Accepted,
 }
 
 /// A delivery whose first request is in progress. Dropping it means that it failed.
@@ -118,9 +118,9 @@ pub struct Repeat {
 
 impl Delivery {
     /// The backend accepted it, at `now` since the Unix epoch. It is stored as seen before waiting redeliveries are woken.
-    pub async fn taken(self, now: Duration) {
-        self.deliveries.taken(self.key, now);
-        self.fate.send_replace(Some(Fate::Taken));
+    pub async fn accepted(self, now: Duration) {
+        self.deliveries.accepted(self.key, now);
+        self.fate.send_replace(Some(Fate::Accepted));
     }
 }
 

@@ -19,6 +19,9 @@ use subtle::ConstantTimeEq;
 
 use self::envelope::{Envelope, Handshake};
 use super::Request;
+use super::credentials::{
+    Again, Credential, Credentials, Distinct, SignedHeaders, ToSign, visible,
+};
 use super::error::SignError;
 use super::headers::{self, Decoded, SignatureEncoding};
 use super::rejection::SignatureRejection;
@@ -28,7 +31,6 @@ use super::scheme::{
     SchemeSettings, SignedBy, Windows,
 };
 use super::secret::HashedSecret;
-use super::signing::{Again, Credential, Credentials, Distinct, SignedHeaders, ToSign, visible};
 
 mod envelope;
 mod settings;

@@ -16,6 +16,9 @@ use self::mac::{Algorithm, KeyedHmac, Tag};
 use self::settings::Settings;
 use self::template::{Part, Template, Values};
 use super::Request;
+use super::credentials::{
+    Again, Credential, Credentials, Distinct, SignedHeaders, ToSign, visible,
+};
 use super::error::SignError;
 use super::headers::{self, Decoded, SignatureEncoding};
 use super::rejection::SignatureRejection;
@@ -23,7 +26,6 @@ use super::replay::ReplayKey;
 use super::scheme::{
     Accepted, Context, Descriptor, Identity, Scheme, SchemeSettings, SignedBy, Windows,
 };
-use super::signing::{Again, Credential, Credentials, Distinct, SignedHeaders, ToSign, visible};
 
 mod mac;
 mod settings;

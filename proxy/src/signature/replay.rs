@@ -13,7 +13,7 @@ use hashbrown::HashTable;
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
-/// With more entries for each scheme that shares a memory, the oldest are dropped and counted.
+/// With more entries for each scheme that shares a store, the oldest are dropped and counted.
 const ENTRIES_MAX: usize = 200_000;
 
 const SHARDS: usize = 16;

@@ -10,12 +10,12 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName};
 
 use super::Request;
+use super::credentials::{Credentials, SignedHeaders, ToSign};
 use super::demand::{ClientKeys, Coverage};
 use super::error::{SchemeError, SignError};
 use super::rejection::SignatureRejection;
 use super::replay::{Namespace, ReplayKey};
 use super::secret::HashedSecret;
-use super::signing::{Credentials, SignedHeaders, ToSign};
 use crate::settings::changes::Comparison;
 use crate::settings::declare::Settings;
 use crate::settings::decode::Block;

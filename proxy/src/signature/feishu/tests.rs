@@ -57,8 +57,8 @@ fn signed(
     let headers = headers(timestamp, nonce, KEY, body.as_bytes());
     let verdict = check(verifier, &headers, body.as_bytes(), now_s);
     if let Some(delivery) = verdict.delivery {
-        let taken = delivery.taken(Duration::from_secs(now_s)).now_or_never();
-        taken.expect("nothing waits in this process");
+        let accepted = delivery.accepted(Duration::from_secs(now_s)).now_or_never();
+        accepted.expect("nothing waits in this process");
     }
     verdict.outcome
 }
