@@ -129,7 +129,7 @@ pub struct CacheNote {
 pub enum CacheOutcome {
     Hit,
     Miss,
-    /// The request must not be answered from the cache.
+    /// A stored response must not be used.
     Bypass,
 }
 

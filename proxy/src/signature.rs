@@ -40,7 +40,7 @@ mod store;
 mod verdict;
 mod verifier;
 
-pub use scheme::PlatformAnswer;
+pub use scheme::PlatformResponse;
 pub use verdict::SignatureVerdict;
 pub use verifier::{CheckedRequest, Verifier};
 

@@ -157,8 +157,8 @@ pub(super) async fn verify(
                     return Ok(Some(delivery));
                 }
             }
-            return Err(match verdict.answer {
-                Some(answer) => Stop::Platform(answer),
+            return Err(match verdict.response {
+                Some(response) => Stop::Platform(response),
                 None => Refusal::new(
                     ErrorCode::Internal,
                     "the response to the platform is missing",
@@ -185,7 +185,7 @@ async fn outcome_of_first(
     exchange: &mut Exchange,
     mut repeat: Repeat,
 ) -> Result<Option<Delivery>, Stop> {
-    let within = repeat.answer_within();
+    let within = repeat.respond_within();
     let until = exchange.timing.started() + within;
     // This is time of the backend.
     exchange.timing.enter(Stage::Backend, clock::now());

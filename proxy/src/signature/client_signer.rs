@@ -1,4 +1,4 @@
-//! Simulates a client of a configured scheme: its credentials, from the configuration of a route, and the properties of
+//! Signs as a client of a configured scheme: its credentials, from the configuration of a route, and the properties of
 //! its scheme. The load tester sends requests with it.
 //!
 //! The tests below verify the properties that a scheme states.
@@ -89,7 +89,7 @@ impl Signer {
         Some((redelivery.message)(&Message { text, id, token }))
     }
 
-    /// The same client with an invalid credential.
+    /// This client with an invalid credential.
     #[must_use]
     pub fn forger(&self) -> Self {
         let forged =

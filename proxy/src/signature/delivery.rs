@@ -37,7 +37,7 @@ impl Deliveries {
         key: ReplayKey,
         now: Duration,
         window_s: u64,
-        answer_within: Duration,
+        respond_within: Duration,
     ) -> Claim {
         let mut in_progress = self.in_progress.lock();
         if let Some(fate) = in_progress.get(&key) {
@@ -45,7 +45,7 @@ impl Deliveries {
                 deliveries: self.clone(),
                 key,
                 window_s,
-                answer_within,
+                respond_within,
                 fate: fate.clone(),
             });
         }
@@ -112,7 +112,7 @@ pub struct Repeat {
     /// The replay window of the scheme, in seconds.
     window_s: u64,
     /// The time after its arrival within which the platform needs a response.
-    answer_within: Duration,
+    respond_within: Duration,
     fate: Watched,
 }
 
@@ -136,8 +136,8 @@ impl Drop for Delivery {
 impl Repeat {
     /// The time after its arrival within which it needs a response, whatever the outcome.
     #[must_use]
-    pub fn answer_within(&self) -> Duration {
-        self.answer_within
+    pub fn respond_within(&self) -> Duration {
+        self.respond_within
     }
 
     /// Waits for the outcome of the delivery. It may be cancelled at any time.
@@ -149,7 +149,7 @@ impl Repeat {
     /// Claims it again, at `now` since the Unix epoch: of all that wait for a failed one, one is the first.
     pub async fn again(self, now: Duration) -> Claim {
         self.deliveries
-            .claim(self.key, now, self.window_s, self.answer_within)
+            .claim(self.key, now, self.window_s, self.respond_within)
     }
 }
 

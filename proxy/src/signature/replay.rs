@@ -19,7 +19,7 @@ const ENTRIES_MAX: usize = 200_000;
 const SHARDS: usize = 16;
 
 /// How many expired entries one call removes: more than it adds, so that the store shrinks, and few, so that no request
-/// pays for a long idle period.
+/// is delayed after a long idle period.
 const CLEARED_AT_ONCE: usize = 4;
 
 /// Identifies a request. The same in every replica, since it depends only on the request.

@@ -151,10 +151,10 @@ impl RouteScheme {
             (Ok(Accepted::Valid { by, .. }), _) => {
                 VerificationStep::Decided(SignatureVerdict::valid(scheme, by))
             }
-            (Ok(Accepted::Handshake { key, answer }), _) => {
+            (Ok(Accepted::Handshake { key, response }), _) => {
                 VerificationStep::Decided(SignatureVerdict {
                     key,
-                    answer: Some(answer),
+                    response: Some(response),
                     ..SignatureVerdict::new(scheme.name, SignatureOutcome::Handshake)
                 })
             }
@@ -180,7 +180,7 @@ impl CheckedRequest<'_> {
         let valid = SignatureVerdict::valid(one.descriptor, by);
         match (identity, one.descriptor.redelivery) {
             (Identity::Delivery(key), Some(redelivery)) => {
-                let repeat = match store.claim(key, now, redelivery.answer_within).await {
+                let repeat = match store.claim(key, now, redelivery.respond_within).await {
                     Claim::First(delivery) => {
                         return SignatureVerdict {
                             delivery: Some(delivery),

@@ -55,7 +55,7 @@ async fn a_redelivery_gets_the_outcome_of_the_first_request() {
     let delivery = first(claim(&store, 1));
     let mut waiting: Vec<_> = (0..3).map(|_| repeat(claim(&store, 1))).collect();
     for repeat in &mut waiting {
-        assert_eq!(repeat.answer_within(), WITHIN);
+        assert_eq!(repeat.respond_within(), WITHIN);
         assert_eq!(fate(repeat).await, None);
     }
     // Another one is not held up.
