@@ -23,8 +23,7 @@
 //!
 //! Stages never call each other: they are combined here and share the [`Exchange`]. The files of `gateway/` apply the
 //! stages to a real request: `routing.rs`, `inbound.rs` (body), `checks.rs` (signature, limit, cache),
-//! `upstream.rs` (backend), `downstream.rs` (answer). `generation/pipeline.rs`
-//! builds the stages of each route once.
+//! `upstream.rs` (backend), `downstream.rs` (answer). `generation/pipeline.rs` builds the stages of each route once.
 
 use std::net::IpAddr;
 use std::sync::Arc;

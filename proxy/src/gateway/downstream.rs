@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use http::{StatusCode, header};
 
-use super::ask_usage::UsageAsked;
+use super::ask_usage::UsageRequested;
 use super::cache_copy::CacheCopy;
 use super::mode::RequestKind;
 use super::model_response::Readable;
@@ -135,7 +135,7 @@ fn timeouts(upstream: &Upstream, messages_idle: Duration, now: Instant) -> Respo
 /// Strips the usage from a stream if weir requested it and the client did not. A stream in a content
 /// coding is left unchanged: weir did not accept any.
 fn usage_stripper(upstream: &mut Upstream) -> Option<UsageStripper> {
-    if upstream.usage == UsageAsked::No {
+    if upstream.usage == UsageRequested::No {
         return None;
     }
     let head = &mut upstream.response.head;

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use http::{Request, StatusCode, Version};
 
 use super::Stop;
-use super::ask_usage::UsageAsked;
+use super::ask_usage::UsageRequested;
 use super::mode::RequestKind;
 use super::routing::forwarded_host;
 use crate::answer::framing::{self, ResponseFraming, Upgrade};
@@ -44,7 +44,7 @@ pub(super) struct Call<'a> {
     pub(super) connection: &'a Connection,
     pub(super) kind: RequestKind,
     pub(super) started_at: Instant,
-    pub(super) usage: UsageAsked,
+    pub(super) usage: UsageRequested,
 }
 
 /// A backend's response whose head has arrived, with everything that is needed to deliver it.
@@ -52,7 +52,7 @@ pub(super) struct Upstream {
     pub(super) pipeline: Arc<RoutePipeline>,
     pub(super) kind: RequestKind,
     pub(super) started_at: Instant,
-    pub(super) usage: UsageAsked,
+    pub(super) usage: UsageRequested,
     /// Whether and how the response may be stored.
     pub(super) decision: CacheDecision,
     pub(super) response: UpstreamResponse,
@@ -94,8 +94,8 @@ async fn check(
     mut response: UpstreamResponse,
 ) -> Result<(UpstreamResponse, ResponseFraming), Stop> {
     let upgrade = match kind {
-        RequestKind::Upgrade => Upgrade::Asked,
-        RequestKind::Plain | RequestKind::Grpc => Upgrade::NotAsked,
+        RequestKind::Upgrade => Upgrade::Requested,
+        RequestKind::Plain | RequestKind::Grpc => Upgrade::NotRequested,
     };
     let checked = framing::check(
         &exchange.method,
@@ -194,7 +194,7 @@ fn request(
     let (stripped, _) = pipeline.signature_headers(exchange);
     let is_read = exchange.model.operation.is_some() || exchange.content.is_some();
     let encodings = match is_read {
-        _ if pipeline.cache.is_some() || call.usage == UsageAsked::Yes => Encodings::Identity,
+        _ if pipeline.cache.is_some() || call.usage == UsageRequested::Yes => Encodings::Identity,
         true => Encodings::Readable,
         false => Encodings::Any,
     };

@@ -22,7 +22,8 @@ pub struct SignatureVerdict {
     pub detail: String,
     /// The title of a rejection, where the title of its code does not fit.
     pub title: Option<&'static str>,
-    /// With `Valid` of a platform that redelivers: if dropped without an outcome, it counts as failed.
+    /// With `Valid`, of a platform that redelivers: the delivery, which counts as failed if this is dropped before the
+    /// backend has accepted it.
     pub delivery: Option<Delivery>,
     /// With `Duplicate` of a delivery that another request has in progress: `response` applies once that has
     /// succeeded.
