@@ -85,7 +85,9 @@ impl Generation {
         Arc::new(Generation {
             table: table(&config.routes),
             pipelines: pipelines.collect(),
-            header_bytes: config.limits.header_bytes,
+            // The listener keeps the bound that it was started with, and HTTP/2 must not differ from it.
+            header_bytes: previous
+                .map_or(config.limits.header_bytes, |previous| previous.header_bytes),
             trace_sampling: config.trace_sampling,
             event_sampling: config.event_sampling,
             encoded_slash: config.encoded_slash,
