@@ -1,12 +1,11 @@
 #!/bin/sh
-# Everything that must hold, step by step, with the time of each. A step that fails does not hide
-# the ones after it. What cannot run because a tool is missing is skipped aloud and counted; where
-# CI=true it fails.
+# Runs all checks and tests, step by step, with the time of each. The steps after a failed one still run. A step
+# whose tool is missing is skipped, reported and counted; with CI=true it fails.
 set -eu
 cd "$(dirname "$0")/.."
 top=$PWD
 target=${CARGO_TARGET_DIR:-target}
-# The tests run in the folder of their crate.
+# Tests run in the directory of their crate.
 case $target in /*) ;; *) target=$top/$target ;; esac
 PATH=$PATH:$top/.tools
 export PATH
@@ -19,7 +18,7 @@ step() {
     shift
     printf '\n== %s\n' "$name"
     started=$(date +%s)
-    # Status 77 is a step's word for "cannot run here".
+    # A step exits with 77 when it cannot run here.
     status=0
     "$@" || status=$?
     count "$name" "$status" "$(($(date +%s) - started))"
@@ -39,7 +38,7 @@ count() {
     fi
 }
 
-# A step that needs a tool: without it the step cannot run.
+# A step that needs a tool, and is skipped without it.
 with_tool() {
     tool=$1
     shift
