@@ -72,7 +72,7 @@ impl Config {
         self.descriptor.name
     }
 
-    /// The largest difference of a timestamp from now.
+    /// The largest allowed difference between a timestamp and the current time.
     #[must_use]
     pub fn tolerance(&self) -> Duration {
         self.demand.tolerance
