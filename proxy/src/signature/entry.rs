@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::Config;
 use super::demand::Demand;
 use super::scheme::{Descriptor, RawScheme, SchemeEntry, Windows};
-use super::schemes::{Listed, SCHEMES, named};
+use super::schemes::{Listed, SCHEMES, built, named};
 use crate::settings::changes::Comparison;
 use crate::settings::declare::{Settings, one_of, settings, unknown};
 use crate::settings::decode::{Block, Decode, FromScalar, Invalid, Setting};
@@ -34,15 +34,20 @@ impl SchemeName {
     fn words() -> Vec<&'static str> {
         SCHEMES.iter().map(Listed::name).collect()
     }
+
+    /// Those of this version.
+    fn supported() -> Vec<&'static str> {
+        built().map(|descriptor| descriptor.name).collect()
+    }
 }
 
 impl FromScalar for SchemeName {
     fn expected() -> String {
-        one_of(&SchemeName::words())
+        one_of(&SchemeName::supported())
     }
 
     fn read(text: &str) -> Result<Self, Invalid> {
-        let listed = named(text).ok_or_else(|| unknown(text, &SchemeName::words()))?;
+        let listed = named(text).ok_or_else(|| unknown(text, &SchemeName::supported()))?;
         Ok(SchemeName(listed))
     }
 
@@ -217,6 +222,10 @@ impl Signature {
             tolerance: tolerance.get().map_or(defaults.tolerance, |time| time.0),
             replay: replay.get().map_or(defaults.replay, |time| time.0),
         };
+        if replay.is_written() && windows.replay.is_zero() {
+            let does = "switches replay protection off: a recorded request can be sent again while its timestamp is valid";
+            diagnostics.warn(&replay.path, replay.place, does);
+        }
         // A timestamp may be ahead by the tolerance and is then valid for twice as long. A platform that
         // sends again may do so with its first timestamp: there the tolerance is for that.
         let is_sent_once = scheme.is_some_and(|scheme| scheme.redelivery.is_none());

@@ -4,7 +4,8 @@
 use serde_json::{Value, json};
 
 use super::scheme::{Built, RawScheme, SchemeEntry, SchemeSettings};
-use crate::settings::declare::{choice, settings};
+use super::schemes::built;
+use crate::settings::declare::{alternatives, choice, settings};
 use crate::settings::decode::{FromScalar, Invalid};
 use crate::settings::diagnostic::Diagnostics;
 use crate::settings::lists::List;
@@ -135,9 +136,11 @@ macro_rules! not_yet {
                         entry.need(!is_absent, what, diagnostics);
                     };
                     $needs
+                    let supported: Vec<&str> = built().map(|scheme| scheme.name).collect();
                     let message = format!(
-                        "the scheme `{}` is not in this version yet; the route would be open",
-                        entry.scheme
+                        "this version does not support the scheme `{}`; choose {}",
+                        entry.scheme,
+                        alternatives(&supported)
                     );
                     diagnostics.error(entry.place, message);
                     None
