@@ -7,7 +7,7 @@ use anyhow::Context;
 use clap::{CommandFactory, Parser};
 use tokio::signal::unix::{SignalKind, signal};
 use weir::app::App;
-use weir::config::{self, LoadedConfig};
+use weir::config::{self, ConfigError, LoadedConfig};
 use weir::system::memory;
 use weir::{alert, assistant, demo};
 
@@ -44,7 +44,11 @@ fn main() -> ExitCode {
         Command::Completions { shell } => completions(shell),
     };
     outcome.unwrap_or_else(|error| {
-        note(format_args!("weir: {error:#}"));
+        match error.downcast_ref::<ConfigError>() {
+            // Editors find FILE:LINE:COLUMN at the beginning of a line.
+            Some(error) => note(error),
+            None => note(format_args!("weir: {error:#}")),
+        }
         ExitCode::FAILURE
     })
 }
@@ -89,7 +93,7 @@ fn run_demo(arguments: &DemoArguments) -> anyhow::Result<ExitCode> {
 fn rules(path: Option<&Path>) -> anyhow::Result<ExitCode> {
     let loaded = match path {
         Some(path) => load(Some(path))?,
-        None => config::defaults().map_err(|diagnostics| anyhow::anyhow!("{diagnostics}"))?,
+        None => config::defaults()?,
     };
     match alert::rules::render(&loaded.config.alerts) {
         Ok(text) => {
@@ -134,24 +138,11 @@ fn verify_audit(config: Option<&Path>, file: Option<PathBuf>) -> anyhow::Result<
     for fault in &report.faults {
         note(fault);
     }
-    let summary = format!(
-        "{}: {} lines in {} files, from {} to {}, last hash {}",
-        path.display(),
-        report.lines,
-        report.files,
-        report.first,
-        report.last,
-        report.hash
-    );
-    if report.faults.is_empty() {
-        say(&format!("{summary}: intact"))?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    say(&format!(
-        "{summary}: CORRUPT, faults: {}",
-        report.faults.len()
-    ))?;
-    Ok(ExitCode::FAILURE)
+    say(&format!("{}: {report}", path.display()))?;
+    Ok(match report.faults.is_empty() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
 }
 
 fn run_assistant(arguments: &AssistantArguments) -> anyhow::Result<ExitCode> {
@@ -171,9 +162,7 @@ fn run_assistant(arguments: &AssistantArguments) -> anyhow::Result<ExitCode> {
 }
 
 fn load(path: Option<&Path>) -> anyhow::Result<LoadedConfig> {
-    let loaded = config::find(path)
-        .and_then(|path| config::load(&path))
-        .map_err(|diagnostics| anyhow::anyhow!("{diagnostics}"))?;
+    let loaded = config::find(path).and_then(|path| config::load(&path))?;
     for warning in &loaded.warnings {
         note(format_args!("weir: warning: {warning}"));
     }
