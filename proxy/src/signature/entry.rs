@@ -7,7 +7,7 @@ use super::demand::Demand;
 use super::scheme::{Descriptor, RawScheme, SchemeEntry, Windows};
 use super::schemes::{Listed, SCHEMES, built, named};
 use crate::settings::changes::Comparison;
-use crate::settings::declare::{Settings, one_of, settings, unknown};
+use crate::settings::declare::{Settings, alternatives, one_of, settings, unknown};
 use crate::settings::decode::{Block, Decode, FromScalar, Invalid, Setting};
 use crate::settings::diagnostic::Diagnostics;
 use crate::settings::node::{FilePosition, NodeKind, YamlNode};
@@ -178,9 +178,19 @@ impl Signature {
             replay: windows.replay,
             errors_before,
         };
-        let built = self.settings.as_ref()?.check(&entry, diagnostics)?;
+        let built = self.settings.as_ref()?.check(&entry, diagnostics);
+        let Some(descriptor) = listed.descriptor() else {
+            let message = format!(
+                "this version does not support the scheme `{}`; choose {}",
+                listed.name(),
+                alternatives(&SchemeName::supported())
+            );
+            diagnostics.error(self.common.scheme.place, message);
+            return None;
+        };
+        let built = built?;
         Some(Config {
-            descriptor: listed.descriptor()?,
+            descriptor,
             scheme: built.scheme,
             demand: Demand {
                 scheme: listed.name(),

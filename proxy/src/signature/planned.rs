@@ -4,8 +4,7 @@
 use serde_json::{Value, json};
 
 use super::scheme::{Built, RawScheme, SchemeEntry, SchemeSettings};
-use super::schemes::built;
-use crate::settings::declare::{alternatives, choice, settings};
+use crate::settings::declare::{choice, settings};
 use crate::settings::decode::{FromScalar, Invalid};
 use crate::settings::diagnostic::Diagnostics;
 use crate::settings::lists::List;
@@ -125,7 +124,7 @@ choice! {
     }
 }
 
-/// Reports what each of them requires, and that it is not in this version yet.
+/// Reports what each of them requires; the entry reports that this version does not support it.
 macro_rules! not_yet {
     ($($settings:ident: |$raw:ident, $need:ident| $needs:block)+) => {
         $(
@@ -136,13 +135,6 @@ macro_rules! not_yet {
                         entry.need(!is_absent, what, diagnostics);
                     };
                     $needs
-                    let supported: Vec<&str> = built().map(|scheme| scheme.name).collect();
-                    let message = format!(
-                        "this version does not support the scheme `{}`; choose {}",
-                        entry.scheme,
-                        alternatives(&supported)
-                    );
-                    diagnostics.error(entry.place, message);
                     None
                 }
 
