@@ -25,6 +25,7 @@ use crate::refusal::{ErrorCode, Refusal};
 use crate::route::PathPattern;
 use crate::signature::Request;
 use crate::signature::delivery::{Claim, Delivery, Fate, Repeat};
+use crate::units;
 
 /// Checks the limits by address, before any of the body is read.
 pub(super) async fn check_address_limits(
@@ -210,8 +211,8 @@ async fn outcome_of_first(
 }
 
 fn pending(within: Duration) -> Refusal {
-    let ms = within.as_millis();
-    let detail = format!("the same delivery is still being processed after {ms} ms");
+    let waited = units::shown(within);
+    let detail = format!("the same delivery is still being processed after {waited}");
     Refusal::new(ErrorCode::DeliveryPending, detail).retry_after(retry_after_s(within))
 }
 

@@ -67,11 +67,12 @@ impl Descriptors {
     pub(crate) fn warning(&self, connections: usize) -> Option<String> {
         (connections > self.clients_max).then(|| {
             format!(
-                "limits.connections is {connections}, but {} open files allow only {} connections at \
-                 once, each with one to a backend; further clients wait. Allow {} open files \
-                 (ulimit -n, LimitNOFILE=, --ulimit nofile=) or lower limits.connections",
-                self.limit,
+                "only {} of limits.connections ({connections}) can be open at once: each client connection \
+                 may need one to a backend, and the process may open {} files. Further clients wait. Raise \
+                 the limit of open files to {} (ulimit -n, LimitNOFILE=, --ulimit nofile=) or lower \
+                 limits.connections",
                 self.clients_max,
+                self.limit,
                 2 * connections as u64
                     + (self.limit - 2 * self.clients_max as u64).max(*RESERVED.end()),
             )
@@ -127,7 +128,7 @@ mod tests {
         let shared = Descriptors::divide(1024, 40);
         assert_eq!(shared.warning(400), None);
         let warning = shared.warning(10_000).expect("does not fit");
-        let allow = warning.split("Allow ").nth(1).expect("a number");
+        let allow = warning.split("open files to ").nth(1).expect("a number");
         let allow: u64 = allow
             .split(' ')
             .next()

@@ -43,7 +43,7 @@ struct Http2 {
 
 /// Whether the connection continues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Accepted {
+enum ConnectionUse {
     /// A request, which is served in a task of its own, or was malformed.
     Stream,
     /// The connection is closed, or its client has sent too many malformed requests.
@@ -108,20 +108,20 @@ impl Http2 {
         };
         let mut shutdown_begun = pin!(head::shutdown_begun(shutdown.clone()));
         let mut drain = Drain::NotBegun;
-        let mut accepted = Accepted::Stream;
-        while accepted == Accepted::Stream {
+        let mut accepted = ConnectionUse::Stream;
+        while accepted == ConnectionUse::Stream {
             // Waiting for a request drives the connection; it can be cancelled.
             accepted = tokio::select! {
                 biased;
                 () = &mut shutdown_begun, if drain == Drain::NotBegun => {
                     connection.graceful_shutdown();
                     drain = Drain::Begun;
-                    Accepted::Stream
+                    ConnectionUse::Stream
                 }
                 request = HttpSession::from_h2_conn(&mut connection, digest.clone()) => {
                     self.accept(request, shutdown)
                 }
-                () = self.idle(), if drain == Drain::NotBegun => Accepted::Nothing,
+                () = self.idle(), if drain == Drain::NotBegun => ConnectionUse::Nothing,
             };
         }
     }
@@ -130,27 +130,27 @@ impl Http2 {
         self: &Arc<Self>,
         request: pingora::Result<Option<H2Accept>>,
         shutdown: &ShutdownWatch,
-    ) -> Accepted {
+    ) -> ConnectionUse {
         match request {
             Ok(Some(H2Accept::Session(session))) => {
                 let request = InFlight::begin(self);
                 let shutdown = shutdown.clone();
                 tokio::spawn(async move { request.serve(session, &shutdown).await });
-                Accepted::Stream
+                ConnectionUse::Stream
             }
             // pingora has responded with 400, or reset the stream.
             Ok(Some(H2Accept::Rejected)) => {
                 let gateway = &self.http.gateway;
                 gateway.record_malformed(&self.connection, clock::now());
                 match self.malformed.fetch_add(1, Ordering::Relaxed) {
-                    earlier if earlier + 1 >= MALFORMED_MAX => Accepted::Nothing,
-                    _ => Accepted::Stream,
+                    earlier if earlier + 1 >= MALFORMED_MAX => ConnectionUse::Nothing,
+                    _ => ConnectionUse::Stream,
                 }
             }
-            Ok(None) => Accepted::Nothing,
+            Ok(None) => ConnectionUse::Nothing,
             Err(error) => {
                 log::debug!("an HTTP/2 connection ended: {error}");
-                Accepted::Nothing
+                ConnectionUse::Nothing
             }
         }
     }
