@@ -4,6 +4,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use futures_util::TryFutureExt as _;
+use futures_util::future::BoxFuture;
 use http::Version;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -28,6 +30,9 @@ pub struct Client {
     driver: JoinHandle<()>,
     tls: Option<Tls>,
 }
+
+/// The wait for the head of a response.
+pub type ResponseHead = BoxFuture<'static, Result<StreamingResponse, hyper::Error>>;
 
 enum Sender {
     One(http1::SendRequest<Body>),
@@ -157,30 +162,35 @@ impl Client {
         &mut self,
         request: ClientRequest,
     ) -> Result<StreamingResponse, hyper::Error> {
-        let response = async {
-            match &mut self.sender {
-                Sender::One(sender) => {
-                    sender.ready().await?;
-                    sender
-                        .send_request(request.into_request(Version::HTTP_11))
-                        .await
-                }
-                Sender::Two(sender) => {
-                    sender.ready().await?;
-                    sender
-                        .send_request(request.into_request(Version::HTTP_2))
-                        .await
-                }
+        let response = async { self.begin(request).await?.await };
+        within("the head of a response", PATIENCE, response).await
+    }
+
+    /// Sends a request, and returns the wait for the head of its response. Over HTTP/2, many may be in flight.
+    ///
+    /// # Errors
+    /// The connection has ended.
+    pub async fn begin(&mut self, request: ClientRequest) -> Result<ResponseHead, hyper::Error> {
+        let sent: BoxFuture<'static, _> = match &mut self.sender {
+            Sender::One(sender) => {
+                sender.ready().await?;
+                Box::pin(sender.send_request(request.into_request(Version::HTTP_11)))
+            }
+            Sender::Two(sender) => {
+                sender.ready().await?;
+                Box::pin(sender.send_request(request.into_request(Version::HTTP_2)))
             }
         };
-        let response = within("the head of a response", PATIENCE, response).await?;
-        let (head, incoming) = response.into_parts();
-        Ok(StreamingResponse {
-            status: head.status.as_u16(),
-            version: head.version,
-            headers: head.headers,
-            incoming,
-        })
+        let response = sent.map_ok(|response| {
+            let (head, incoming) = response.into_parts();
+            StreamingResponse {
+                status: head.status.as_u16(),
+                version: head.version,
+                headers: head.headers,
+                incoming,
+            }
+        });
+        Ok(Box::pin(response))
     }
 
     /// As [`Client::try_open`].

@@ -13,6 +13,7 @@ pub mod proxy;
 pub mod setup;
 
 pub mod backend;
+pub mod fault_proxy;
 pub mod index;
 pub mod node;
 

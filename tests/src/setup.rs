@@ -7,6 +7,7 @@ use tempfile::TempDir;
 
 use crate::backend::Backend;
 use crate::certs::Files;
+use crate::fault_proxy::FaultProxy;
 use crate::process::{self, Process};
 use crate::proxy::Proxy;
 
@@ -42,6 +43,14 @@ impl Setup {
     #[must_use]
     pub fn open(backend: &Backend) -> Self {
         Self::new(backend).routes(OPEN)
+    }
+
+    /// As [`Setup::open`], with a fault proxy in front of the backend.
+    #[must_use]
+    pub fn behind(faults: &FaultProxy) -> Self {
+        Self::without_backend()
+            .backend("assistant", &[faults.url()], &[])
+            .routes(OPEN)
     }
 
     /// One backend, and one route for everything that buffers request bodies.

@@ -7,10 +7,16 @@ use weir_tests::raw::Raw;
 use weir_tests::setup::{OPEN, Setup};
 use weir_tests::wait;
 
+mod broken_responses;
+mod deadlines;
+mod departures;
 mod failures;
+mod hung;
 mod loops;
 mod memory;
+mod outages;
 mod tls;
+mod variants;
 
 #[tokio::test]
 async fn endpoints_are_used_round_robin() {

@@ -243,6 +243,10 @@ impl Facts {
         match self.layout {
             ResponseLayout::Undetermined => Completeness::Empty,
             ResponseLayout::Events if !self.has_events => Completeness::NoEvents,
+            // The ending of a known format is more specific.
+            ResponseLayout::Events if self.is_truncated && !self.is_known => {
+                Completeness::Truncated
+            }
             ResponseLayout::Text | ResponseLayout::Lines if self.is_truncated => {
                 Completeness::Truncated
             }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use weir_tests::backend::{Backend, PendingRequest};
 use weir_tests::client::Client;
+use weir_tests::fault_proxy::FaultProxy;
 use weir_tests::proxy::Proxy;
 use weir_tests::setup::Setup;
 use weir_tests::sign::fresh_id;
@@ -37,6 +38,30 @@ async fn a_request_continued_without_its_client_ends_at_the_timeout() {
         .respond(accepted_response())
         .await;
     assert_accepted(&again.await.expect("a response"));
+}
+
+#[tokio::test]
+async fn a_delivery_keeps_its_connection_to_the_backend_when_its_client_leaves() {
+    let backend = Backend::manual().await;
+    let faults = FaultProxy::start(backend.address());
+    let proxy = Setup::without_backend()
+        .backend("assistant", &[faults.url()], &[])
+        .routes(ROUTE)
+        .start()
+        .await;
+    let mut call = send_and_abandon(&proxy, &backend, &Delivery::new()).await;
+    // Any other request would have freed it within a second.
+    assert!(wait::still_waiting_after(Duration::from_secs(2), call.closed()).await);
+    assert_eq!(faults.counts().open, 1);
+    call.respond(accepted_response()).await;
+    let event = proxy.event_with_code("client_closed").await;
+    assert_eq!(
+        event["weir"]["upstream"]["endpoint"],
+        faults.url(),
+        "{event}"
+    );
+    // It is read to its end, so that the connection can be used again.
+    assert_eq!(faults.counts().open, 1);
 }
 
 #[tokio::test]

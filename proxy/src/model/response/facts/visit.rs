@@ -164,13 +164,11 @@ impl Visitor for Facts {
             DocumentEnd::Flawed => self.is_damaged = true,
             DocumentEnd::Truncated if self.is_at_end && self.document.has_begun => {
                 self.is_damaged = true;
-                self.is_truncated = self.layout != ResponseLayout::Events;
+                self.is_truncated = true;
                 self.document_ended();
             }
             DocumentEnd::Truncated | DocumentEnd::Malformed => {
-                self.is_truncated |= end == DocumentEnd::Truncated
-                    && self.is_at_end
-                    && self.layout != ResponseLayout::Events;
+                self.is_truncated |= end == DocumentEnd::Truncated && self.is_at_end;
                 self.document_dropped();
             }
         }

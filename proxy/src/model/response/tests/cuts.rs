@@ -72,6 +72,19 @@ fn the_result_does_not_depend_on_the_chunks() {
 }
 
 #[test]
+fn a_stream_cut_within_its_first_event_is_incomplete() {
+    let event = events(&[r#"{"object":"chat.completion.chunk","choices":[{"delta":{}}]}"#]);
+    for at in 0..event.len() {
+        let facts = read(ResponseFormat::Sse, &event[..at]);
+        let is_incomplete = match facts.completeness {
+            Completeness::Complete => facts.ending == Ending::Open,
+            Completeness::Empty | Completeness::NoEvents | Completeness::Truncated => true,
+        };
+        assert!(is_incomplete, "{}: {facts:?}", &event[..at]);
+    }
+}
+
+#[test]
 fn damaged_responses_give_the_same_result_in_any_chunks() {
     let mut random = StdRng::seed_from_u64(61);
     let now = crate::clock::now();
