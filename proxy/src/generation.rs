@@ -85,7 +85,9 @@ impl Generation {
         Arc::new(Generation {
             table: table(&config.routes),
             pipelines: pipelines.collect(),
-            header_bytes: config.limits.header_bytes,
+            // It needs a restart: the listeners enforce it as well.
+            header_bytes: previous
+                .map_or(config.limits.header_bytes, |previous| previous.header_bytes),
             trace_sampling: config.trace_sampling,
             event_sampling: config.event_sampling,
             encoded_slash: config.encoded_slash,

@@ -17,7 +17,7 @@ mod generations;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The names of all workers.
-const WORKERS: [&str; 14] = [
+const WORKERS: [&str; 15] = [
     "admin",
     "alert",
     "alert-journal",
@@ -29,6 +29,7 @@ const WORKERS: [&str; 14] = [
     "feishu",
     "housekeeping",
     "otlp",
+    "reload",
     "ship",
     "system",
     "webhook",
