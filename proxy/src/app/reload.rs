@@ -105,7 +105,7 @@ impl ReloadRequests for Reloader {
 
 /// Counters of reloads.
 #[derive(Debug)]
-struct ReloadCounts {
+pub(super) struct ReloadCounts {
     applied: IntCounter,
     unchanged: IntCounter,
     rejected: IntCounter,
@@ -113,7 +113,7 @@ struct ReloadCounts {
 }
 
 impl ReloadCounts {
-    fn register(metrics: &Metrics) -> prometheus::Result<Self> {
+    pub(super) fn register(metrics: &Metrics) -> prometheus::Result<Self> {
         let reloads = metrics.counter(catalog::CONFIG_RELOADS)?;
         let series = |outcome: ReloadOutcome| reloads.series(&[outcome.as_str()]);
         Ok(ReloadCounts {

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use flate2::read::GzDecoder;
 
+use super::reload::ReloadCounts;
 use super::*;
 
 #[path = "tests/alert_rules.rs"]
@@ -13,6 +14,10 @@ mod alert_rules;
 mod catalog;
 #[path = "tests/generations.rs"]
 mod generations;
+#[path = "tests/reload_file.rs"]
+mod reload_file;
+#[path = "tests/reload_keys.rs"]
+mod reload_keys;
 
 const PATIENCE: Duration = Duration::from_secs(120);
 

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::ReloadCounts;
 use crate::alert::metrics::{AlertMetrics, AlertTiers};
 use crate::audit::{self, Audit};
 use crate::exchange::Recorder as _;
@@ -54,6 +55,7 @@ fn all(folder: &std::path::Path) -> Metrics {
         keep: Duration::ZERO,
     };
     Audit::start(&audit, &metrics).expect("an audit log");
+    ReloadCounts::register(&metrics).expect("metrics of reloads");
     let in_flight = gateway::metrics::in_flight(&metrics).expect("a gauge");
     let gateway = Gateway::new(
         crate::generation::Generation::first(&config),
