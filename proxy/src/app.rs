@@ -41,7 +41,7 @@ mod recording;
 mod reload;
 mod sockets;
 
-use housekeeping::Gauges;
+use housekeeping::{Gauges, NamedCertificates};
 use installer::Installer;
 use recording::RunningRecorders;
 use reload::{ReloadTrigger, Reloader};
@@ -49,6 +49,9 @@ use sockets::Sockets;
 
 /// The part of the drain time that is reserved for writing what was recorded.
 const FLUSH_MAX: Duration = Duration::from_secs(2);
+
+/// The addresses of the listeners, in the order of the file.
+type BoundAddresses = Vec<(SocketAddr, ListenScheme)>;
 
 /// A running proxy.
 pub struct App {
@@ -133,12 +136,8 @@ impl App {
         };
         let alerts = Alerts::start(&config.alerts, sources)?;
         let routes = Arc::new(RouteList::new(config));
-        let installer = Arc::new(Installer::new(
-            gateway.clone(),
-            alerts.clone(),
-            recording.requests.clone(),
-            routes.clone(),
-        ));
+        let changing = (recording.requests.clone(), routes.clone());
+        let installer = Arc::new(Installer::new(gateway.clone(), alerts.clone(), changing));
         let reloader = Reloader::start(opened, installer.clone(), &metrics)?;
         let readiness = Arc::new(ReadinessFlag::new(Readiness::Starting));
         let state = AdminState {
@@ -154,20 +153,11 @@ impl App {
             reloads: reloader.clone(),
         };
         let admin_server = Admin::start(&config.admin, state)?;
-        let (stop, stopping) = watch::channel(false);
-        let certificates = certificates(config)?;
-        let listening = Listening {
-            listener: Arc::new(listener(config, &gateway, &connections)),
-            // Counted now: most descriptors that are not connections are open.
-            descriptors: descriptors(config),
-            stopping: stopping.clone(),
-        };
-        let runtime = Runtime::new_no_steal(workers(), "weir");
-        let addresses = sockets.addresses();
-        listening.serve(&runtime, sockets, &certificates);
-        let certificates = named(&addresses, certificates);
+        let (stop, shutdown) = watch::channel(false);
+        let served = (gateway.clone(), connections.clone());
+        let (runtime, addresses, certificates) = listen(config, sockets, served, &shutdown)?;
         let maintained = (gateway.clone(), certificates, gauges);
-        housekeeping::start(&runtime, maintained, &metrics, stopping)?;
+        housekeeping::start(&runtime, maintained, &metrics, shutdown)?;
         let system = System::start(reading, metrics.worker("system")?)?;
         readiness.set(Readiness::Ready);
         Ok(App {
@@ -308,11 +298,32 @@ fn listener(config: &Config, gateway: &Arc<Gateway>, connections: &Arc<Connectio
     )
 }
 
+/// Accepts connections on the bound sockets. Returns the runtime, the addresses, and the certificates.
+fn listen(
+    config: &Config,
+    sockets: Sockets,
+    (gateway, connections): (Arc<Gateway>, Arc<Connections>),
+    shutdown: &watch::Receiver<bool>,
+) -> anyhow::Result<(Runtime, BoundAddresses, NamedCertificates)> {
+    let certificates = certificates(config)?;
+    let listening = Listening {
+        listener: Arc::new(listener(config, &gateway, &connections)),
+        // Counted now: most descriptors that are not connections are open.
+        descriptors: descriptors(config),
+        shutdown: shutdown.clone(),
+    };
+    let runtime = Runtime::new_no_steal(workers(), "weir");
+    let addresses = sockets.addresses();
+    listening.serve(&runtime, sockets, &certificates);
+    let certificates = named(&addresses, certificates);
+    Ok((runtime, addresses, certificates))
+}
+
 /// What all listening sockets share.
 struct Listening {
     listener: Arc<Listener>,
     descriptors: Descriptors,
-    stopping: watch::Receiver<bool>,
+    shutdown: watch::Receiver<bool>,
 }
 
 impl Listening {
@@ -330,7 +341,7 @@ impl Listening {
                 certificates.clone().map(sockets::tls_acceptor),
                 self.listener.clone(),
                 self.descriptors,
-                self.stopping.clone(),
+                self.shutdown.clone(),
                 workers.clone(),
             );
             runtime.get_handle().spawn(accepting.run());
@@ -349,7 +360,7 @@ fn certificates(config: &Config) -> anyhow::Result<Vec<Option<Arc<Certificates>>
 fn named(
     addresses: &[(SocketAddr, ListenScheme)],
     certificates: Vec<Option<Arc<Certificates>>>,
-) -> Vec<(String, Arc<Certificates>)> {
+) -> NamedCertificates {
     let each = addresses.iter().zip(certificates);
     each.filter_map(|((address, _), pair)| Some((address.to_string(), pair?)))
         .collect()

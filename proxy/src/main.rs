@@ -57,7 +57,7 @@ fn run(path: Option<&Path>) -> anyhow::Result<ExitCode> {
         let mut signals = Signals::register()?;
         let app = App::start_from(opened)?;
         announce(&app);
-        while signals.next().await == Signal::Hangup {
+        while signals.next().await == ReceivedSignal::Hangup {
             // It is logged when it is done.
             drop(app.reload());
         }
@@ -205,7 +205,7 @@ fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Resul
 
 /// A signal that was received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Signal {
+enum ReceivedSignal {
     /// SIGTERM or SIGINT.
     Stop,
     /// SIGHUP.
@@ -228,11 +228,11 @@ impl Signals {
         })
     }
 
-    async fn next(&mut self) -> Signal {
+    async fn next(&mut self) -> ReceivedSignal {
         tokio::select! {
-            _ = self.terminate.recv() => Signal::Stop,
-            _ = self.interrupt.recv() => Signal::Stop,
-            _ = self.hangup.recv() => Signal::Hangup,
+            _ = self.terminate.recv() => ReceivedSignal::Stop,
+            _ = self.interrupt.recv() => ReceivedSignal::Stop,
+            _ = self.hangup.recv() => ReceivedSignal::Hangup,
         }
     }
 

@@ -26,8 +26,7 @@ impl Installer {
     pub(super) fn new(
         gateway: Arc<Gateway>,
         alerts: Arc<Alerts>,
-        requests: Arc<RequestMetrics>,
-        routes: Arc<RouteList>,
+        (requests, routes): (Arc<RequestMetrics>, Arc<RouteList>),
     ) -> Self {
         Installer {
             gateway,

@@ -55,7 +55,7 @@ pub(crate) fn filled() -> Exchange {
     exchange.platform = Arc::from("feishu");
     exchange.route = Some(Arc::from("feishu"));
     exchange.route_path = Some(Arc::from("/hooks/*"));
-    exchange.client_key = Some(Arc::from("tenant-17"));
+    exchange.client_name = Some(Arc::from("tenant-17"));
     exchange.method = Method::POST;
     exchange.version = Version::HTTP_11;
     exchange.path = "/hooks/feishu".into();

@@ -57,14 +57,14 @@ fn fill(
 ) -> bool {
     let written = std::mem::take(&mut scalar.written);
     let (mut text, mut whole) = (String::new(), true);
-    for piece in (Pieces { rest: &written }) {
-        let inside = match piece {
-            Piece::Text(piece) => {
-                text.push_str(piece);
+    for part in (ScalarParts { rest: &written }) {
+        let inside = match part {
+            ScalarPart::Text(part) => {
+                text.push_str(part);
                 continue;
             }
-            Piece::Reference(inside) => inside,
-            Piece::Unclosed => {
+            ScalarPart::Reference(inside) => inside,
+            ScalarPart::Unclosed => {
                 diagnostics.error(
                     place,
                     "`${` without its `}`; a literal `${` is written `$${`",
@@ -106,10 +106,10 @@ pub(crate) fn named_files(node: &YamlNode) -> Vec<PathBuf> {
 fn collect_files(node: &YamlNode, paths: &mut Vec<PathBuf>) {
     match &node.kind {
         NodeKind::Scalar(scalar) => {
-            for piece in (Pieces {
+            for part in (ScalarParts {
                 rest: &scalar.written,
             }) {
-                let Piece::Reference(inside) = piece else {
+                let ScalarPart::Reference(inside) = part else {
                     continue;
                 };
                 let path = inside.strip_prefix(FILE).map(PathBuf::from);
@@ -126,23 +126,23 @@ fn collect_files(node: &YamlNode, paths: &mut Vec<PathBuf>) {
 }
 
 /// What a scalar is made of.
-enum Piece<'t> {
+enum ScalarPart<'t> {
     Text(&'t str),
     /// What is between the braces.
     Reference(&'t str),
-    /// A `${` without its `}`; the text after it is the last piece.
+    /// A `${` without its `}`; the text after it follows.
     Unclosed,
 }
 
-/// The pieces of a scalar as it is written.
-struct Pieces<'t> {
+/// The parts of a scalar as it is written.
+struct ScalarParts<'t> {
     rest: &'t str,
 }
 
-impl<'t> Iterator for Pieces<'t> {
-    type Item = Piece<'t>;
+impl<'t> Iterator for ScalarParts<'t> {
+    type Item = ScalarPart<'t>;
 
-    fn next(&mut self) -> Option<Piece<'t>> {
+    fn next(&mut self) -> Option<ScalarPart<'t>> {
         let rest = self.rest;
         if rest.is_empty() {
             return None;
@@ -150,16 +150,16 @@ impl<'t> Iterator for Pieces<'t> {
         if let Some(inside) = rest.strip_prefix("${") {
             let Some((inside, after)) = inside.split_once('}') else {
                 self.rest = inside;
-                return Some(Piece::Unclosed);
+                return Some(ScalarPart::Unclosed);
             };
             self.rest = after;
-            return Some(Piece::Reference(inside));
+            return Some(ScalarPart::Reference(inside));
         }
         if let Some(after) = rest.strip_prefix("$${") {
             self.rest = after;
-            return Some(Piece::Text("${"));
+            return Some(ScalarPart::Text("${"));
         }
-        // `$` of an escape belongs to the next piece.
+        // `$` of an escape belongs to the next part.
         let end = match rest.find("${") {
             Some(at) if rest[..at].ends_with('$') => at - 1,
             Some(at) => at,
@@ -167,7 +167,7 @@ impl<'t> Iterator for Pieces<'t> {
         };
         let (text, after) = rest.split_at(end);
         self.rest = after;
-        Some(Piece::Text(text))
+        Some(ScalarPart::Text(text))
     }
 }
 

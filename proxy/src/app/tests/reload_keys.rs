@@ -15,9 +15,14 @@ use crate::generation::Generation;
 
 const REFERENCE: &str = include_str!("../../../../docs/configuration.md");
 
-/// Another value of each key, in the order of docs/configuration.md. A number selects another item of a list than the
+/// Another value of each key. A number selects another item of a list than the
 /// first.
 fn changes() -> Vec<(&'static str, Value)> {
+    let parts = [alerts(), backends(), routes(), signatures(), others()];
+    parts.concat()
+}
+
+fn alerts() -> Vec<(&'static str, Value)> {
     vec![
         ("alerts.evaluate_every", json!("7s")),
         ("alerts.minimum_requests", json!(3)),
@@ -30,6 +35,11 @@ fn changes() -> Vec<(&'static str, Value)> {
         ("alerts.rules[].signal", json!("rate_limited_share")),
         ("alerts.rules[].warning", json!("11%")),
         ("alerts.window", json!("6m")),
+    ]
+}
+
+fn backends() -> Vec<(&'static str, Value)> {
+    vec![
         ("backends[].ask_usage", json!(true)),
         ("backends[].circuit_breaker.failure_ratio", json!("40%")),
         ("backends[].circuit_breaker.minimum_requests", json!(5)),
@@ -56,13 +66,26 @@ fn changes() -> Vec<(&'static str, Value)> {
         ("backends[].retry.budget", json!("10%")),
         ("backends[].retry.when", json!(["connect"])),
         ("backends[].total_timeout", json!("200s")),
+    ]
+}
+
+fn others() -> Vec<(&'static str, Value)> {
+    vec![
         ("events.content", json!("hash")),
         ("events.sample", json!("50%")),
         ("events.slow", json!("2s")),
         ("limits.body_bytes", json!("1MiB")),
         ("limits.body_timeout", json!("3s")),
         ("limits.upgrade_idle_timeout", json!("2h")),
+        ("traces.sample", json!("20%")),
+        ("traces.trust_incoming", json!(false)),
+        ("trusted_proxies", json!(["10.0.0.0/8"])),
         ("paths.encoded_slash", json!("reject")),
+    ]
+}
+
+fn routes() -> Vec<(&'static str, Value)> {
+    vec![
         ("routes[].allow", json!(["10.0.0.0/8"])),
         ("routes[].backend", json!("b")),
         ("routes[].body_bytes", json!("1MiB")),
@@ -88,6 +111,11 @@ fn changes() -> Vec<(&'static str, Value)> {
         ("routes[].rate_limits[].rate", json!("7/s")),
         ("routes[].rate_limits[].shared", json!(true)),
         ("routes[].rate_limits[].tokens", json!("9/s")),
+    ]
+}
+
+fn signatures() -> Vec<(&'static str, Value)> {
+    vec![
         ("routes[].signature.algorithm", json!("sha512")),
         ("routes[].signature.clients[].name", json!("app")),
         (
@@ -113,9 +141,6 @@ fn changes() -> Vec<(&'static str, Value)> {
             "routes[2].signature.verification_token",
             json!("another token"),
         ),
-        ("traces.sample", json!("20%")),
-        ("traces.trust_incoming", json!(false)),
-        ("trusted_proxies", json!(["10.0.0.0/8"])),
     ]
 }
 

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use weir_tests::backend::Backend;
 use weir_tests::client::{ClientRequest, ClientResponse};
@@ -114,13 +114,13 @@ async fn a_swapped_data_link_is_one_change_of_all_its_files() {
 /// apart, which a busy machine cannot guarantee.
 async fn write_in_pieces(proxy: &Proxy, half: &str, rest: &str) -> bool {
     let path = proxy.directory().join("weir.yaml");
-    let begun = Instant::now();
+    let begun = weir::clock::now();
     let (mut text, mut last, mut longest) = (half.to_owned(), begun, Duration::ZERO);
     while begun.elapsed() < READS_APART * 3 {
         text.push_str("# more\n");
         std::fs::write(&path, &text).expect("written");
         longest = longest.max(last.elapsed());
-        last = Instant::now();
+        last = weir::clock::now();
         // Valid, and open: nobody gets in.
         assert_eq!(status(proxy, "/").await, 401);
         wait::tick().await;
