@@ -204,12 +204,8 @@ impl App {
             .await
             .is_err()
         {
-            log::warn!(
-                "the drain time is over: {} connections and {} requests whose clients have disconnected \
-                 are cut off",
-                self.connections.open(),
-                self.connections.detached()
-            );
+            let (open, detached) = (self.connections.open(), self.connections.detached());
+            log::warn!("{}", drain_is_over(open, detached));
         }
         let ended = tokio::task::spawn_blocking(move || {
             // Requests that are cut off are recorded when their tasks are dropped.
@@ -235,6 +231,22 @@ impl App {
             log::warn!("the shutdown took too long: not everything that was recorded is written");
         }
     }
+}
+
+fn drain_is_over(connections: usize, detached: usize) -> String {
+    let counted = |count: usize, noun: &str| match count {
+        1 => format!("1 {noun}"),
+        count => format!("{count} {noun}s"),
+    };
+    let closing = counted(connections, "connection");
+    let ending = match detached {
+        0 => String::new(),
+        count => format!(
+            " and ending {} whose clients have left",
+            counted(count, "request")
+        ),
+    };
+    format!("shutdown.drain is over: closing {closing}{ending}")
 }
 
 /// The file descriptors of the process. Logs a warning when they do not suffice.

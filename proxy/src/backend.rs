@@ -57,6 +57,7 @@ use http::Request;
 use crate::clock;
 use crate::exchange::Attempt;
 use crate::refusal::{ErrorCode, Refusal};
+use crate::units;
 use client::CallDeadline;
 use connector::{Connect, UpstreamProtocol};
 use failure::{ConnectionError, Failure};
@@ -159,8 +160,8 @@ impl Backend {
     #[must_use]
     pub fn no_first_byte(&self) -> Refusal {
         let name = &self.config.name;
-        let ms = self.first_byte_timeout().as_millis();
-        let detail = format!("backend {name} sent no response within {ms} ms");
+        let within = units::shown(self.first_byte_timeout());
+        let detail = format!("backend {name} sent no response within {within}");
         Refusal::new(ErrorCode::UpstreamTimeout, detail)
     }
 

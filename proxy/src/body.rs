@@ -13,6 +13,7 @@ use crate::http::budget::{Booking, Budget, STEP_BYTES};
 use crate::http::io::BodyReadError;
 use crate::http::session::Session;
 use crate::refusal::{ErrorCode, Refusal};
+use crate::units;
 
 /// The most that is reserved at once for a body whose head announces that much or more.
 const CAPACITY_BYTES_MAX: usize = 1 << 20;
@@ -90,8 +91,8 @@ pub(crate) async fn read(
         Ok(Err(failure)) => Err(failure),
         Err(_) => {
             let detail = format!(
-                "the whole body must arrive within {} ms",
-                timeout.as_millis()
+                "the whole body must arrive within {}",
+                units::shown(timeout)
             );
             Err(Refusal::new(ErrorCode::BodyTimeout, detail).into())
         }

@@ -200,11 +200,18 @@ pub fn parse(
         Some((config, FileValues(root)))
     });
     match config {
-        Some((config, values)) if diagnostics.errors() == 0 => Ok(LoadedConfig {
-            config,
-            warnings: diagnostics.into_warnings(),
-            values,
-        }),
+        Some((config, values)) if diagnostics.errors() == 0 => {
+            let name_of = |list: &str, position: usize| match list {
+                "routes" => config.routes.get(position).map(|route| &*route.name),
+                "backends" => config.backends.get(position).map(|backend| &*backend.name),
+                _ => None,
+            };
+            Ok(LoadedConfig {
+                warnings: diagnostics.into_warnings(name_of),
+                config,
+                values,
+            })
+        }
         _ => {
             if diagnostics.errors() == 0 {
                 diagnostics.error(

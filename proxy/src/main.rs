@@ -7,8 +7,8 @@ use anyhow::Context;
 use clap::{CommandFactory, Parser};
 use tokio::signal::unix::{self, SignalKind};
 use weir::app::App;
-use weir::config;
 use weir::config::file::OpenedConfig;
+use weir::config::{self, ConfigError};
 use weir::system::memory;
 use weir::{alert, assistant, demo};
 
@@ -45,7 +45,11 @@ fn main() -> ExitCode {
         Command::Completions { shell } => completions(shell),
     };
     outcome.unwrap_or_else(|error| {
-        note(format_args!("weir: {error:#}"));
+        match error.downcast_ref::<ConfigError>() {
+            // Editors find FILE:LINE:COLUMN at the beginning of a line.
+            Some(error) => note(error),
+            None => note(format_args!("weir: {error:#}")),
+        }
         ExitCode::FAILURE
     })
 }
@@ -94,7 +98,7 @@ fn run_demo(arguments: &DemoArguments) -> anyhow::Result<ExitCode> {
 fn rules(path: Option<&Path>) -> anyhow::Result<ExitCode> {
     let loaded = match path {
         Some(path) => load(Some(path))?.loaded,
-        None => config::defaults().map_err(|diagnostics| anyhow::anyhow!("{diagnostics}"))?,
+        None => config::defaults()?,
     };
     match alert::rules::render(&loaded.config.alerts) {
         Ok(text) => {
@@ -139,24 +143,11 @@ fn verify_audit(config: Option<&Path>, file: Option<PathBuf>) -> anyhow::Result<
     for fault in &report.faults {
         note(fault);
     }
-    let summary = format!(
-        "{}: {} lines in {} files, from {} to {}, last hash {}",
-        path.display(),
-        report.lines,
-        report.files,
-        report.first,
-        report.last,
-        report.hash
-    );
-    if report.faults.is_empty() {
-        say(&format!("{summary}: intact"))?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    say(&format!(
-        "{summary}: CORRUPT, faults: {}",
-        report.faults.len()
-    ))?;
-    Ok(ExitCode::FAILURE)
+    say(&format!("{}: {report}", path.display()))?;
+    Ok(match report.faults.is_empty() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
 }
 
 fn run_assistant(arguments: &AssistantArguments) -> anyhow::Result<ExitCode> {
@@ -176,9 +167,7 @@ fn run_assistant(arguments: &AssistantArguments) -> anyhow::Result<ExitCode> {
 }
 
 fn load(path: Option<&Path>) -> anyhow::Result<OpenedConfig> {
-    let opened = config::find(path)
-        .and_then(config::file::open)
-        .map_err(|diagnostics| anyhow::anyhow!("{diagnostics}"))?;
+    let opened = config::find(path).and_then(config::file::open)?;
     for warning in &opened.loaded.warnings {
         note(format_args!("weir: warning: {warning}"));
     }

@@ -8,6 +8,7 @@
 //! is kept for replay protection (`store`) by the gateway. A rejection leaks nothing: an invalid signature, an unknown
 //! client and an invalid secret have the same response, and a timestamp is checked only when its signature is valid.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use http::{HeaderMap, Method};
 
 use self::demand::Demand;
 use self::scheme::{Descriptor, Scheme};
+use self::secret::HashedSecret;
 
 mod credentials;
 mod demand;
@@ -87,6 +89,22 @@ impl Config {
     /// The names that a verified client can have.
     pub fn client_names(&self) -> impl Iterator<Item = &str> {
         self.demand.clients.iter().map(|client| &*client.name)
+    }
+
+    /// The first two clients among the entries of one route that have a secret in common.
+    #[must_use]
+    pub fn shared_secret(entries: &[Config]) -> Option<(&str, &str)> {
+        let mut owners: HashMap<&HashedSecret, &str> = HashMap::new();
+        let clients = entries.iter().flat_map(|entry| &entry.demand.clients);
+        for client in clients {
+            for (_, key) in &client.keys {
+                let owner = *owners.entry(key).or_insert(&client.name);
+                if owner != &*client.name {
+                    return Some((owner, &client.name));
+                }
+            }
+        }
+        None
     }
 
     /// Whether `ours`, the entries of one route, require more than `theirs`.

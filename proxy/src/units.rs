@@ -138,6 +138,25 @@ pub fn ratio(text: &str) -> Result<f64, UnitError> {
     Ok(percent / 100.0)
 }
 
+/// A duration as the configuration writes it, such as `2s` or `1500ms`.
+#[must_use]
+pub fn shown(duration: Duration) -> String {
+    let ms = duration.as_millis();
+    let units = [
+        (86_400_000, "d"),
+        (3_600_000, "h"),
+        (60_000, "m"),
+        (1_000, "s"),
+    ];
+    let whole = units
+        .iter()
+        .find(|(unit, _)| ms > 0 && ms.is_multiple_of(*unit));
+    match whole {
+        Some((unit, name)) => format!("{}{name}", ms / unit),
+        None => format!("{ms}ms"),
+    }
+}
+
 /// Splits `30s` into 30 and `s`. Signs, fractions and spaces are rejected.
 fn number_and_unit(text: &str) -> Option<(u64, &str)> {
     let end = text.find(|next: char| !next.is_ascii_digit())?;
@@ -179,6 +198,14 @@ mod tests {
         ] {
             assert!(duration(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn durations_are_shown_as_they_are_written() {
+        for text in ["0ms", "1ms", "1500ms", "2s", "90s", "5m", "36h", "2d"] {
+            assert_eq!(shown(duration(text).expect("a duration")), text);
+        }
+        assert_eq!(shown(Duration::from_secs(120)), "2m");
     }
 
     #[test]

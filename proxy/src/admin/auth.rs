@@ -20,8 +20,10 @@ pub(super) struct Auth {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Access {
     Granted,
-    /// The token is missing or invalid.
+    /// There is no token.
     NoToken,
+    /// There is a token, and it is not the configured one.
+    WrongToken,
     /// The requested host is not this one: a page in a browser whose name resolves here (DNS rebinding).
     ForeignHost,
 }
@@ -44,7 +46,8 @@ impl Auth {
         match &self.token {
             Some(token) => match bearer_token(headers) {
                 Some(given) if bool::from(Sha256::digest(given).ct_eq(token)) => Access::Granted,
-                _ => Access::NoToken,
+                Some(_) => Access::WrongToken,
+                None => Access::NoToken,
             },
             None if self.names_this_host(target, headers) => Access::Granted,
             None => Access::ForeignHost,
@@ -175,16 +178,11 @@ mod tests {
         let access = |value| auth.check(&at("/metrics"), &headers(AUTHORIZATION, value));
         assert_eq!(access("Bearer s3cret"), Access::Granted);
         assert_eq!(access("bearer s3cret"), Access::Granted);
-        for invalid in [
-            "Bearer s3cre",
-            "Bearer s3cret2",
-            "Bearer ",
-            "Bearer",
-            "Basic s3cret",
-            "",
-            "é",
-        ] {
-            assert_eq!(access(invalid), Access::NoToken, "{invalid}");
+        for wrong in ["Bearer s3cre", "Bearer s3cret2", "Bearer "] {
+            assert_eq!(access(wrong), Access::WrongToken, "{wrong}");
+        }
+        for missing in ["Bearer", "Basic s3cret", "", "é"] {
+            assert_eq!(access(missing), Access::NoToken, "{missing}");
         }
         assert_eq!(auth.check(&at("/"), &HeaderMap::new()), Access::NoToken);
         assert_eq!(

@@ -55,6 +55,7 @@ async fn authenticate(
     let outcome = match access {
         Access::Granted => None,
         Access::NoToken => Some("no_token"),
+        Access::WrongToken => Some("wrong_token"),
         Access::ForeignHost => Some("foreign_host"),
     };
     if let (Some(outcome), Some(audit)) = (outcome, audit) {
@@ -69,7 +70,7 @@ async fn authenticate(
     }
     let mut response = match access {
         Access::Granted => next.run(request).await,
-        Access::NoToken => Problem::NoToken.into_response(),
+        Access::NoToken | Access::WrongToken => Problem::NoToken.into_response(),
         Access::ForeignHost => Problem::ForeignHost.into_response(),
     };
     let headers = response.headers_mut();

@@ -74,6 +74,11 @@ fn an_intact_log_verifies_over_many_starts() {
     assert_eq!(report.faults, []);
     assert_eq!((report.files, report.lines), (1, 11));
     assert_eq!((report.first, report.last), (1, 11));
+    let expected = format!(
+        "intact: 11 lines in 1 file (1 to 11), last hash {}",
+        report.hash
+    );
+    assert_eq!(report.to_string(), expected);
 }
 
 #[test]
@@ -93,8 +98,18 @@ fn a_changed_or_removed_line_is_detected_anywhere() {
             })
             .collect();
         place.write(&changed);
-        assert!(place.faults()[0].contains("was changed"), "{line}");
+        let report = place.report();
+        assert_eq!(report.faults.len(), 1, "{:?}", report.faults);
+        assert!(report.faults[0].what.contains("was changed"), "{line}");
+        assert_eq!((report.changed, report.missing), (1, 0), "{line}");
     }
+    // A line that is missing behind a changed one is missing all the same.
+    place.write(&without(&text, 2).replacen("\"sequence\":2", "\"sequence\":3", 1));
+    let report = place.report();
+    assert_eq!((report.changed, report.missing), (1, 1), "{report:?}");
+    let summary = report.to_string();
+    let expected = "corrupt: 1 line changed, 1 missing; 3 lines in 1 file (1 to 4), last hash ";
+    assert!(summary.starts_with(expected), "{summary}");
     // Swapped, duplicated, or inserted.
     let lines: Vec<_> = text.split_inclusive('\n').collect();
     for order in [[0, 2, 1, 3].as_slice(), &[0, 1, 1, 2, 3], &[3, 0, 1, 2]] {
@@ -239,11 +254,12 @@ fn the_files_are_readable_by_their_owner_only() {
 #[test]
 fn a_missing_log_is_an_error_and_garbage_a_fault() {
     let place = Place::new();
-    assert!(verify(&place.path()).is_err());
+    let error = verify(&place.path()).expect_err("no log");
+    assert_eq!(error.to_string(), "no such file");
     place.write("\u{0}\u{1}\n{}\n[\n\n\"hash\":\"\"}");
     let faults = place.faults();
-    // Two for the last one, which also lacks a newline.
-    assert_eq!(faults.len(), 7, "{faults:?}");
+    // Five lines, and the head is missing.
+    assert_eq!(faults.len(), 6, "{faults:?}");
 }
 
 #[test]

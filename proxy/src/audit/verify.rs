@@ -23,7 +23,33 @@ pub struct VerifyReport {
     pub last: u64,
     /// The hash of the last line. A copy kept elsewhere shows whether the log was rewritten.
     pub hash: String,
+    /// How many lines were changed, inserted or cut.
+    pub changed: u64,
+    /// How many lines are missing.
+    pub missing: u64,
     pub faults: Vec<Fault>,
+}
+
+/// The summary: `intact: 9 lines in 1 file (1 to 9), last hash ...`.
+impl fmt::Display for VerifyReport {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines = |count: u64| match count {
+            1 => "1 line".to_owned(),
+            count => format!("{count} lines"),
+        };
+        match (self.faults.is_empty(), self.changed, self.missing) {
+            (true, ..) => write!(formatter, "intact: ")?,
+            (false, 0, 0) => write!(formatter, "corrupt: no valid head; ")?,
+            (false, changed, missing) => {
+                let changed = lines(changed);
+                write!(formatter, "corrupt: {changed} changed, {missing} missing; ")?;
+            }
+        }
+        let files = if self.files == 1 { "file" } else { "files" };
+        let (count, first, last, hash) = (lines(self.lines), self.first, self.last, &self.hash);
+        write!(formatter, "{count} in {} {files}", self.files)?;
+        write!(formatter, " ({first} to {last}), last hash {hash}")
+    }
 }
 
 /// A fault and its location.
@@ -50,11 +76,19 @@ impl fmt::Display for Fault {
 /// # Errors
 /// When there is no log, or it cannot be read.
 pub fn verify(path: &Path) -> io::Result<VerifyReport> {
-    let report = verify_once(path)?;
+    let report = verify_once(path).map_err(named)?;
     // A rotation during verification can look like a fault, but not twice.
     match report.faults.is_empty() {
         true => Ok(report),
-        false => verify_once(path),
+        false => verify_once(path).map_err(named),
+    }
+}
+
+/// Names a missing file as all commands do.
+fn named(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::NotFound => io::Error::new(io::ErrorKind::NotFound, "no such file"),
+        _ => error,
     }
 }
 
@@ -71,6 +105,7 @@ fn verify_once(path: &Path) -> io::Result<VerifyReport> {
             ..VerifyReport::default()
         },
         before: None,
+        unverified: 0,
         recorded: head.as_ref().ok().cloned().flatten(),
         head_seen: false,
         first: None,
@@ -85,12 +120,15 @@ fn verify_once(path: &Path) -> io::Result<VerifyReport> {
 /// The state of a verification.
 struct Verification {
     report: VerifyReport,
+    /// The last valid line.
     before: Option<ChainHead>,
+    /// How many changed lines follow it: their own sequence numbers cannot be trusted.
+    unverified: u64,
     /// The content of the head file.
     recorded: Option<ChainHead>,
     head_seen: bool,
-    /// The number of the first line, and the hash before it.
-    first: Option<(u64, String)>,
+    /// The number of the first line, and the hash before it unless that line was changed.
+    first: Option<(u64, Option<String>)>,
     expired: Vec<ExpiredFile>,
 }
 
@@ -109,53 +147,78 @@ impl Verification {
             }
             number += 1;
             let text = String::from_utf8_lossy(&line);
-            self.line(path, number, text.trim_end_matches('\n'));
-            if !text.ends_with('\n') {
-                let what = "this line has no newline: the rest of it is missing";
-                self.fault(path, Some(number), what.to_owned());
+            self.report.lines += 1;
+            let link = ChainLink::read(text.trim_end_matches('\n'));
+            let invalid = match &link {
+                _ if !text.ends_with('\n') => {
+                    Some("this line has no newline: the rest of it is missing".to_owned())
+                }
+                Ok(_) => None,
+                Err(invalid) => Some(invalid.to_string()),
+            };
+            if let Some(what) = invalid {
+                self.report.changed += 1;
+                self.fault(path, Some(number), what);
+            }
+            match link {
+                Ok(link) => self.line(path, number, link),
+                Err(_) => self.unverified += 1,
             }
         }
     }
 
-    fn line(&mut self, path: &Path, number: u64, text: &str) {
-        self.report.lines += 1;
-        let link = match ChainLink::read(text) {
-            Ok(link) => link,
-            Err(invalid) => {
-                self.fault(path, Some(number), invalid.to_string());
-                return;
-            }
-        };
+    /// A line that matches its own hash.
+    fn line(&mut self, path: &Path, number: u64, link: ChainLink) {
         let sequence = link.sequence;
+        // Each changed line since the last valid one stands for one number.
+        let unverified = std::mem::take(&mut self.unverified);
         match &self.before {
-            None => self.first = Some((sequence, link.previous.clone())),
-            Some(before) if before.sequence + 1 < sequence => {
-                let missing = match (before.sequence + 1, sequence - 1) {
-                    (from, to) if from == to => format!("line {from} is missing before this one"),
-                    (from, to) => format!("lines {from} to {to} are missing before this one"),
-                };
-                self.fault(path, Some(number), missing);
+            None => {
+                let previous = (unverified == 0).then(|| link.previous.clone());
+                self.first = Some((sequence.saturating_sub(unverified), previous));
             }
-            Some(before) if before.sequence + 1 > sequence => {
-                let what = format!(
-                    "this is line {sequence}, but it follows line {}",
-                    before.sequence
-                );
-                self.fault(path, Some(number), what);
+            Some(before) => {
+                if let Some(what) = self.gap(before.clone(), unverified, &link) {
+                    self.fault(path, Some(number), what);
+                }
             }
-            Some(before) if before.hash != link.previous => {
-                let what = format!(
-                    "this line does not match the one before: line {} was rewritten",
-                    before.sequence
-                );
-                self.fault(path, Some(number), what);
-            }
-            Some(_) => {}
         }
         let head = link.head();
         self.head_seen |= self.recorded.as_ref() == Some(&head);
         self.before = Some(head);
         self.expired.extend(link.expired);
+    }
+
+    /// What is wrong between the last valid line and this one, apart from changed lines, which have been reported.
+    fn gap(&mut self, before: ChainHead, unverified: u64, link: &ChainLink) -> Option<String> {
+        let (last, sequence) = (before.sequence, link.sequence);
+        if sequence <= last {
+            self.report.changed += 1;
+            return Some(format!(
+                "this is line {sequence}, but it follows line {last}"
+            ));
+        }
+        let missing = (sequence - last - 1).saturating_sub(unverified);
+        if missing > 0 {
+            self.report.missing += missing;
+            return Some(match (missing, unverified) {
+                (1, 0) => format!("line {} is missing before this one", last + 1),
+                (_, 0) => format!(
+                    "lines {} to {} are missing before this one",
+                    last + 1,
+                    sequence - 1
+                ),
+                (1, _) => "one more line is missing before this one".to_owned(),
+                (more, _) => format!("{more} more lines are missing before this one"),
+            });
+        }
+        if sequence == last + 1 && before.hash != link.previous {
+            self.report.changed += 1;
+            return Some(format!(
+                "this line does not match the one before: line {last} was rewritten"
+            ));
+        }
+        None
     }
 
     fn finish(
@@ -165,11 +228,18 @@ impl Verification {
         head: io::Result<Option<ChainHead>>,
     ) -> io::Result<VerifyReport> {
         if let Some((sequence, previous)) = self.first.take() {
-            let is_explained = sequence == 1
+            let is_explained = sequence <= 1
                 || self.expired.iter().any(|expired| {
-                    expired.last_sequence + 1 == sequence && expired.last_hash == previous
+                    let is_next = expired.last_sequence + 1 == sequence;
+                    is_next
+                        && previous
+                            .as_ref()
+                            .is_none_or(|hash| *hash == expired.last_hash)
                 });
             if !is_explained {
+                let ends = self.expired.iter().map(|expired| expired.last_sequence);
+                let end = ends.filter(|end| *end < sequence).max().unwrap_or(0);
+                self.report.missing += (sequence - 1).saturating_sub(end);
                 let what = format!(
                     "the log begins with line {sequence}, and no expired file ended before it"
                 );
@@ -178,9 +248,12 @@ impl Verification {
             self.report.first = sequence;
         }
         if let Some(last) = &self.before {
-            self.report.last = last.sequence;
+            self.report.last = last.sequence + self.unverified;
             self.report.hash.clone_from(&last.hash);
         }
+        // The recorded end may be one of the changed lines at the end.
+        let valid = self.before.as_ref().map_or(0, |last| last.sequence);
+        let end_number = valid + self.unverified;
         let end = super::file::head_path(path);
         match head {
             Err(error) => self.fault(&end, None, format!("the head cannot be read: {error}")),
@@ -188,7 +261,12 @@ impl Verification {
                 let what = "the head is missing: lines may be missing at the end of the log";
                 self.fault(&end, None, what.to_owned());
             }
+            Ok(Some(head)) if head.sequence > valid && head.sequence <= end_number => {}
             Ok(Some(head)) if !self.head_seen => {
+                match head.sequence.checked_sub(end_number) {
+                    Some(missing @ 1..) => self.report.missing += missing,
+                    _ => self.report.changed += 1,
+                }
                 let what = format!(
                     "line {} with the hash {} was written, but is not in the log",
                     head.sequence, head.hash

@@ -88,7 +88,7 @@ fn admin(raw: &raw::Admin, file: &raw::File, diagnostics: &mut Diagnostics) -> O
     if !address.ip().is_loopback() && raw.token.is_absent() {
         diagnostics.error(
             raw.address.place,
-            "the admin address is not a loopback one, so `token` must be set and not be empty",
+            "the admin address is not a loopback address; set a non-empty `token`",
         );
     }
     let listened = file.listen.value().is_some_and(|listen| {
@@ -165,7 +165,7 @@ enum PathForm {
 fn form_of(path: &str) -> PathForm {
     let none = |why: &str| PathForm::None(why.to_owned());
     if !path.starts_with('/') {
-        return none("a path begins with `/`");
+        return none("a path must begin with /");
     }
     if path.contains(['?', '#']) {
         return none("a path has no query and no fragment; leave `?` and `#` out");

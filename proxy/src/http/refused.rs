@@ -3,13 +3,14 @@
 use super::head::HeadError;
 use crate::http::Limits;
 use crate::refusal::{ErrorCode, Refusal};
+use crate::units;
 
 pub(crate) fn refusal_of(error: &HeadError, limits: &Limits) -> Refusal {
     match error {
         HeadError::TimedOut => {
             let detail = format!(
-                "the whole head must arrive within {} ms",
-                limits.header_timeout.as_millis()
+                "the whole head must arrive within {}",
+                units::shown(limits.header_timeout)
             );
             Refusal::new(ErrorCode::HeaderTimeout, detail)
         }

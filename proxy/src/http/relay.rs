@@ -16,6 +16,7 @@ use super::session::Session;
 use crate::clock;
 use crate::model::request::RequestFacts;
 use crate::refusal::{ErrorCode, Refusal};
+use crate::units;
 use pace::Pace;
 
 mod pace;
@@ -295,8 +296,8 @@ impl Relay {
             }
             Ok(Err(_)) => (State::Abandoned, None),
             Err(_) => {
-                let ms = idle.as_millis();
-                let detail = format!("the backend accepted nothing of the body for {ms} ms");
+                let idle = units::shown(idle);
+                let detail = format!("the backend accepted nothing of the body for {idle}");
                 let refusal = Refusal::new(ErrorCode::UpstreamTimeout, detail);
                 return Some(RelayOutcome::Refused(refusal));
             }

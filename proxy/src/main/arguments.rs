@@ -72,7 +72,7 @@ pub(crate) struct CheckArguments {
     /// Configuration file [default: ./weir.yaml, else /etc/weir/weir.yaml].
     #[arg(long)]
     pub(crate) config: Option<PathBuf>,
-    /// The same as --config FILE.
+    /// Configuration file, same as --config.
     #[arg(conflicts_with = "config")]
     pub(crate) file: Option<PathBuf>,
     /// Output format: text, or JSON on standard output.

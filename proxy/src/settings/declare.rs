@@ -78,6 +78,14 @@ pub(crate) fn one_of(words: &[&str]) -> String {
     }
 }
 
+/// `a, b or c`.
+pub(crate) fn alternatives(words: &[&str]) -> String {
+    match words {
+        [before @ .., last] if !before.is_empty() => format!("{} or {last}", before.join(", ")),
+        words => words.concat(),
+    }
+}
+
 /// The error for a text that is none of these words.
 pub(crate) fn unknown(text: &str, words: &[&'static str]) -> Invalid {
     nearest(text, words).map_or(Invalid::Unexpected, Invalid::Near)

@@ -10,7 +10,7 @@ use super::diagnostic::Diagnostics;
 use super::nearest::nearest;
 use super::node::{FilePosition, NodeKind, Substitution, YamlKey, YamlNode};
 use super::presence::{Presence, default_node};
-use super::quote::{is_harmless, is_key_like};
+use super::quote::{is_harmless, is_key_like, source_of};
 use super::schema::Definitions;
 
 /// What can be decoded from a node.
@@ -91,10 +91,10 @@ impl<T: FromScalar> Decode for T {
             }
         };
         if node.is_empty() && !T::TAKES_EMPTY {
-            let message = if T::SECRET {
-                "the secret is empty".to_owned()
-            } else {
-                format!("expected {}, found an empty value", T::expected())
+            let message = match (T::SECRET, source_of(scalar)) {
+                (true, Some(source)) => format!("{source} is empty; a secret must not be"),
+                (true, None) => "the secret is empty".to_owned(),
+                (false, _) => format!("expected {}, found an empty value", T::expected()),
             };
             diagnostics.error(node.place, message);
             return None;
@@ -121,11 +121,19 @@ impl<T: FromScalar> Decode for T {
             diagnostics.spans.show(&scalar.bytes);
             found = format!(", found `{}`", shortened(&scalar.written));
         }
-        let message = match invalid {
-            Invalid::Because(message) => message,
-            Invalid::Unexpected => format!("expected {}{found}", T::expected()),
-            Invalid::Near(known) => {
-                format!("expected {}{found}; did you mean `{known}`?", T::expected())
+        let expected = T::expected();
+        let message = match (invalid, source_of(scalar)) {
+            (Invalid::Because(message), _) => message,
+            (_, Some(source)) => {
+                let is = match expected.starts_with("one of ") {
+                    true => "one of them",
+                    false => "valid",
+                };
+                format!("expected {expected}; the value of {source} is not {is}")
+            }
+            (Invalid::Unexpected, None) => format!("expected {expected}{found}"),
+            (Invalid::Near(known), None) => {
+                format!("expected {expected}{found}; did you mean `{known}`?")
             }
         };
         diagnostics.error(node.place, message);

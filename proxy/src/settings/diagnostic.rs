@@ -10,6 +10,8 @@ use super::quote::QuotableSpans;
 
 /// More of a line than this is never shown.
 const LINE_CHARACTERS_MAX: usize = 200;
+/// Of a longer line only a window around the error is printed.
+const WINDOW_CHARACTERS: usize = 100;
 /// More errors than this are counted, not shown.
 const SHOWN_MAX: usize = 100;
 
@@ -31,6 +33,41 @@ pub struct Diagnostic {
     pub message: String,
     /// The text of the line, with secrets masked by stars.
     pub source_line: String,
+    excerpt: Excerpt,
+}
+
+/// The part of a line that is printed, and the column in it of the mark; 0 for none.
+#[derive(Clone, Debug, Default)]
+struct Excerpt {
+    text: String,
+    mark: usize,
+}
+
+impl Excerpt {
+    fn of(line: &str, column: usize) -> Self {
+        let count = line.chars().count();
+        let has_mark = (1..=count + 1).contains(&column);
+        let mark = if has_mark { column } else { 0 };
+        if count <= WINDOW_CHARACTERS {
+            let text = line.to_owned();
+            return Excerpt { text, mark };
+        }
+        let before = mark.saturating_sub(WINDOW_CHARACTERS / 2);
+        let start = before.min(count - WINDOW_CHARACTERS);
+        let window = line.chars().skip(start).take(WINDOW_CHARACTERS);
+        let begin = if start > 0 { "..." } else { "" };
+        let end = match start + WINDOW_CHARACTERS < count {
+            true => "...",
+            false => "",
+        };
+        Excerpt {
+            text: format!("{begin}{}{end}", window.collect::<String>()),
+            mark: match mark {
+                0 => 0,
+                mark => mark - start + begin.len(),
+            },
+        }
+    }
 }
 
 /// A warning about a valid file. `Display` is a whole sentence.
@@ -67,6 +104,7 @@ impl ConfigError {
                 column: 0,
                 message,
                 source_line: String::new(),
+                excerpt: Excerpt::default(),
             }],
         }
     }
@@ -81,18 +119,19 @@ fn rendered(file: &Path, list: &[Diagnostic]) -> String {
             line,
             column,
             message,
-            source_line,
+            excerpt: Excerpt { text: quoted, mark },
+            ..
         } = diagnostic;
         if *line == 0 {
             text += &format!("{file}: {message}\n");
             continue;
         }
         text += &format!("{file}:{line}:{column}: {message}\n");
-        if !source_line.is_empty() {
-            text += &format!("{line:>5} | {source_line}\n");
+        if !quoted.is_empty() {
+            text += &format!("{line:>5} | {quoted}\n");
         }
-        if !source_line.is_empty() && (1..=source_line.chars().count() + 1).contains(column) {
-            text += &format!("      | {:>column$}\n", "^");
+        if !quoted.is_empty() && *mark > 0 {
+            text += &format!("      | {:>mark$}\n", "^");
         }
     }
     let count = list.len();
@@ -107,7 +146,8 @@ fn rendered(file: &Path, list: &[Diagnostic]) -> String {
 #[derive(Debug, Default)]
 pub(crate) struct Diagnostics {
     errors: Vec<(FilePosition, String)>,
-    warnings: Vec<(FilePosition, Warning)>,
+    /// With the path of the key, and the predicate of the sentence.
+    warnings: Vec<(FilePosition, String, String)>,
     /// The parts of the file that may be quoted.
     pub(crate) spans: QuotableSpans,
     /// The key that is being read: `routes[0].cache.ttl`.
@@ -121,12 +161,8 @@ impl Diagnostics {
 
     /// A warning about the key at `path`. `does` is its predicate, without a full stop.
     pub(crate) fn warn(&mut self, path: &str, place: FilePosition, does: &str) {
-        let warning = Warning {
-            line: place.line,
-            key: path.to_owned(),
-            sentence: format!("`{path}` (line {}) {does}.", place.line),
-        };
-        self.warnings.push((place, warning));
+        self.warnings
+            .push((place, path.to_owned(), does.to_owned()));
     }
 
     pub(crate) fn path(&self) -> &str {
@@ -150,13 +186,20 @@ impl Diagnostics {
         self.errors.len()
     }
 
-    /// The warnings in the order of the file.
-    pub(crate) fn into_warnings(mut self) -> Vec<Warning> {
+    /// The warnings in the order of the file. `name_of` gives the name of an item of a list, such as `routes`.
+    pub(crate) fn into_warnings<'n>(
+        mut self,
+        name_of: impl Fn(&str, usize) -> Option<&'n str>,
+    ) -> Vec<Warning> {
         self.warnings.sort();
         self.warnings.dedup();
-        self.warnings
-            .into_iter()
-            .map(|(_, warning)| warning)
+        let warnings = self.warnings.into_iter();
+        warnings
+            .map(|(place, key, does)| Warning {
+                line: place.line,
+                sentence: format!("{} (line {}) {does}.", subject(&key, &name_of), place.line),
+                key,
+            })
             .collect()
     }
 
@@ -173,14 +216,16 @@ impl Diagnostics {
         let list = self
             .errors
             .into_iter()
-            .map(|(place, message)| Diagnostic {
-                line: place.line,
-                column: place.column,
-                message: printable(&message, usize::MAX),
-                source_line: lines
-                    .get(place.line)
-                    .map(|line| printable(&line, LINE_CHARACTERS_MAX))
-                    .unwrap_or_default(),
+            .map(|(place, message)| {
+                let line = lines.get(place.line).unwrap_or_default();
+                let line = printable(&line, usize::MAX);
+                Diagnostic {
+                    line: place.line,
+                    column: place.column,
+                    message: printable(&message, usize::MAX),
+                    excerpt: Excerpt::of(&line, place.column),
+                    source_line: line.chars().take(LINE_CHARACTERS_MAX).collect(),
+                }
             })
             .collect();
         ConfigError {
@@ -188,6 +233,26 @@ impl Diagnostics {
             list,
         }
     }
+}
+
+/// What a key is called in a sentence: `` `cache.ttl` of route `chat` `` for `routes[0].cache.ttl`.
+fn subject<'n>(path: &str, name_of: &impl Fn(&str, usize) -> Option<&'n str>) -> String {
+    for (list, item) in [("routes", "route"), ("backends", "backend")] {
+        let inside = path
+            .strip_prefix(list)
+            .and_then(|rest| rest.strip_prefix('[')?.split_once(']'));
+        let Some((position, key)) = inside else {
+            continue;
+        };
+        let position = position.parse().ok();
+        if let Some(name) = position.and_then(|position| name_of(list, position)) {
+            return match key.strip_prefix('.') {
+                None => format!("{item} `{name}`"),
+                Some(key) => format!("`{key}` of {item} `{name}`"),
+            };
+        }
+    }
+    format!("`{path}`")
 }
 
 /// Replaces control characters, which could control the terminal; each character keeps its column.

@@ -110,7 +110,7 @@ impl QuotedLines<'_> {
         let start = *self.starts.get(line.checked_sub(1)?)?;
         let text = self.source.get(start..)?.lines().next()?;
         Some(match &self.known_keys {
-            Some(known) => key_alone(text, known),
+            Some(known) => keys_alone(text, known),
             None => self.masked(start, text),
         })
     }
@@ -141,13 +141,32 @@ impl QuotedLines<'_> {
     }
 }
 
-/// The key that a line begins with, if it is a known one.
-fn key_alone(line: &str, known: &BTreeSet<String>) -> String {
-    let before = line.len() - line.trim_start_matches([' ', '-']).len();
-    match line[before..].split_once(':') {
-        Some((key, _)) if known.contains(key) => format!("{}: ...", &line[..before + key.len()]),
-        _ => String::new(),
+/// A line of a file that is not YAML: known keys and the marks around them, and stars for everything else.
+fn keys_alone(line: &str, known: &BTreeSet<String>) -> String {
+    let is_word = |character: char| !" \t{}[],\"'".contains(character);
+    let mut shown = String::with_capacity(line.len());
+    let mut rest = line;
+    while let Some(first) = rest.chars().next() {
+        if first == '#' && (shown.is_empty() || shown.ends_with([' ', '\t'])) {
+            break;
+        }
+        let end = match is_word(first) {
+            true => rest.find(|next| !is_word(next)).unwrap_or(rest.len()),
+            false => first.len_utf8(),
+        };
+        let (word, after) = rest.split_at(end);
+        let key = word.strip_suffix(':').filter(|key| known.contains(*key));
+        match (is_word(first), key) {
+            (false, _) | (true, Some(_)) => shown.push_str(word),
+            (true, None) => shown.extend(word.char_indices().map(|(at, character)| {
+                let is_mark = at + 1 == word.len() && character == ':' || word == "-";
+                if is_mark { character } else { '*' }
+            })),
+        }
+        rest = after;
     }
+    shown.truncate(shown.trim_end().len());
+    shown
 }
 
 /// The positions of `${NAME}` and `${file:PATH}`: they name a secret and contain none. Those with a fallback are left
@@ -173,6 +192,20 @@ pub(crate) fn names_a_source(inside: &str) -> bool {
             inside.len() <= 64 && !inside.is_empty() && inside.bytes().all(is_upper)
         }
     }
+}
+
+/// The variable or file that a whole text comes from, for messages.
+pub(crate) fn source_of(scalar: &Scalar) -> Option<String> {
+    let written = scalar.written.trim();
+    let inside = written.strip_prefix("${")?.strip_suffix('}')?;
+    let name = inside.split_once(":-").map_or(inside, |(name, _)| name);
+    if inside.contains('}') || !names_a_source(name) {
+        return None;
+    }
+    Some(match name.strip_prefix("file:") {
+        Some(path) => format!("the file `{path}`"),
+        None => format!("the variable `{name}`"),
+    })
 }
 
 /// Whether an invalid text looks like a value of a setting that is not secret: a word, a number with its unit, an

@@ -79,8 +79,13 @@ impl FromScalar for SecretText {
     }
 }
 
+/// Whether it is, or contains, the example secret.
+pub(crate) fn is_example(text: &str) -> bool {
+    text.contains(EXAMPLE_SECRET)
+}
+
 pub(crate) fn notice_example(text: &str, place: FilePosition, diagnostics: &mut Diagnostics) {
-    if text.contains(EXAMPLE_SECRET) {
+    if is_example(text) {
         let path = diagnostics.path().to_owned();
         let does = "is the example secret `change-me`, which is public; set your own";
         diagnostics.warn(&path, place, does);

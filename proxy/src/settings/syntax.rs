@@ -27,7 +27,7 @@ fn words(kind: &ErrorKind) -> &'static str {
         | Kind::UnexpectedEofFlowMapping
         | Kind::UnexpectedEofImplicitFlowMapping
         | Kind::ExpectedFlowMappingSeparator => {
-            "a mapping that begins with `{` has no `}`, or a `,` is missing between two of its keys"
+            "a mapping that begins with `{` has no `}`, a `,` is missing between two of its keys, or a value contains `: ` and needs quotes"
         }
         Kind::MisplacedFlowCollectionEnd => "a `]` or `}` has no opening bracket; remove it",
         Kind::MismatchedFlowCollectionEnd { .. } => {

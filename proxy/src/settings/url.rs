@@ -17,6 +17,9 @@ pub(crate) struct EndpointUrl {
 /// The address of an external service: a path may follow.
 pub(crate) struct ServiceUrl(pub(crate) SecretText);
 
+/// The address of a node of Elasticsearch: a [`ServiceUrl`] whose credentials have keys of their own.
+pub(crate) struct IndexUrl(pub(crate) SecretText);
+
 /// The address of a Redis.
 pub(crate) struct RedisUrl;
 
@@ -34,7 +37,7 @@ impl FromScalar for EndpointUrl {
     fn read(text: &str) -> Result<Self, Invalid> {
         let (scheme, rest) = scheme_and_rest(text, &["http", "https"])?;
         let (authority, after) = split_authority(rest);
-        check_authority(authority, "; they go into `request_headers`")?;
+        check_authority(authority, "; set `request_headers` instead")?;
         match after {
             "" | "/" => {}
             after if after.starts_with('/') && !after.contains(['?', '#']) => {
@@ -73,16 +76,42 @@ impl FromScalar for ServiceUrl {
     }
 
     fn read(text: &str) -> Result<Self, Invalid> {
-        let (_, rest) = scheme_and_rest(text, &["http", "https"])?;
-        check_authority(split_authority(rest).0, "")?;
-        text.parse::<Uri>()
-            .map(|_| ServiceUrl(SecretText::from(text)))
-            .map_err(|_| Invalid::Unexpected)
+        service(text, "").map(ServiceUrl)
     }
 
     fn schema() -> Value {
         json!({"type": "string", "pattern": "^https?://[^@]+$"})
     }
+}
+
+impl FromScalar for IndexUrl {
+    const SECRET: bool = ServiceUrl::SECRET;
+    const IS_ADDRESS: bool = ServiceUrl::IS_ADDRESS;
+
+    fn expected() -> String {
+        ServiceUrl::expected()
+    }
+
+    fn is_secret(written: &str) -> bool {
+        ServiceUrl::is_secret(written)
+    }
+
+    fn read(text: &str) -> Result<Self, Invalid> {
+        service(text, "; set `username` and `password` instead").map(IndexUrl)
+    }
+
+    fn schema() -> Value {
+        ServiceUrl::schema()
+    }
+}
+
+/// An address with any path; `instead` is where its credentials belong.
+fn service(text: &str, instead: &str) -> Result<SecretText, Invalid> {
+    let (_, rest) = scheme_and_rest(text, &["http", "https"])?;
+    check_authority(split_authority(rest).0, instead)?;
+    text.parse::<Uri>()
+        .map(|_| SecretText::from(text))
+        .map_err(|_| Invalid::Unexpected)
 }
 
 impl FromScalar for RedisUrl {
@@ -169,14 +198,14 @@ fn scheme_and_rest<'t>(text: &'t str, schemes: &[&str]) -> Result<(String, &'t s
     };
     let (scheme, rest) = text.split_once("://").ok_or_else(|| {
         Invalid::Because(format!(
-            "the address has no scheme; it begins with {}",
+            "the address must begin with {}",
             schemes_text().join(" or ")
         ))
     })?;
     let scheme = scheme.to_ascii_lowercase();
     if !schemes.contains(&scheme.as_str()) {
         return Err(Invalid::Because(format!(
-            "the scheme of the address is not known here; it begins with {}",
+            "the address must begin with {}",
             schemes_text().join(" or ")
         )));
     }
@@ -188,10 +217,10 @@ fn split_authority(rest: &str) -> (&str, &str) {
 }
 
 /// Host and an optional port. The message never repeats what may be a password.
-fn check_authority(authority: &str, credentials_go: &str) -> Result<(), Invalid> {
+fn check_authority(authority: &str, instead: &str) -> Result<(), Invalid> {
     if authority.contains('@') {
         return Err(Invalid::Because(format!(
-            "an address holds no user and password{credentials_go}"
+            "an address must not contain a user and password{instead}"
         )));
     }
     let parsed: http::uri::Authority = match authority.parse() {

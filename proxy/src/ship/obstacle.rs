@@ -78,10 +78,7 @@ impl CurrentObstacle {
         let is_due = throttle.is_some_and(|one| one.failed(now.0) == LogDecision::Log);
         drop(inner);
         if is_due {
-            let (name, message) = (condition.as_str(), &wait.message);
-            log::error!(
-                "events: {node} does not accept them: {message} ({name}); they wait in the spool"
-            );
+            log::error!("{}", reported(node, condition, &wait.message));
         }
     }
 
@@ -97,7 +94,48 @@ impl CurrentObstacle {
             > 0
         {
             drop(inner);
-            log::info!("events: {node} accepts them again");
+            log::info!("events: {node} accepts events again");
+        }
+    }
+}
+
+/// The line of the log.
+fn reported(node: &str, condition: Condition, message: &str) -> String {
+    // The number of an error of the system repeats its text.
+    let message = match message.rsplit_once(" (os error ") {
+        Some((text, number)) if number.ends_with(')') => text,
+        _ => message,
+    };
+    match condition {
+        Condition::Unreachable => {
+            format!("events: {node} is unreachable ({message}); events wait in the spool")
+        }
+        _ => format!(
+            "events: {node} does not accept events: {message} ({}); events wait in the spool",
+            condition.as_str()
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_obstacle_is_reported_in_one_sentence() {
+        for (condition, message, line) in [
+            (
+                Condition::Unreachable,
+                "Connection refused (os error 111)",
+                "events: http://h:9200 is unreachable (Connection refused); events wait in the spool",
+            ),
+            (
+                Condition::Forbidden,
+                "403: no privilege",
+                "events: http://h:9200 does not accept events: 403: no privilege (forbidden); events wait in the spool",
+            ),
+        ] {
+            assert_eq!(reported("http://h:9200", condition, message), line);
         }
     }
 }

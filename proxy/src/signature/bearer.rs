@@ -272,7 +272,7 @@ fn presented<'a>(
 
 /// What a client sends.
 fn sign(request: &ToSign<'_>) -> Result<SignedHeaders, SignError> {
-    let key = visible(request.secret)?;
+    let key = visible(request.secret, SignError::InvalidKey)?;
     if key.starts_with(STORED_PREFIX) {
         return Err(SignError::HashOfKey);
     }

@@ -24,11 +24,11 @@ pub(crate) struct ToSign<'a> {
 }
 
 /// A text that a header can contain unchanged. The error does not repeat it: it may be a secret.
-pub(super) fn visible(text: &str) -> Result<&str, SignError> {
+pub(super) fn visible(text: &str, otherwise: SignError) -> Result<&str, SignError> {
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Ok(text);
     }
-    Err(SignError::NotVisible)
+    Err(otherwise)
 }
 
 /// One way to be authenticated by a scheme of a route.

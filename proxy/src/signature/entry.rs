@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 use super::Config;
 use super::demand::Demand;
 use super::scheme::{Descriptor, RawScheme, SchemeEntry, Windows};
-use super::schemes::{Listed, SCHEMES, named};
+use super::schemes::{Listed, SCHEMES, built, named};
 use crate::settings::changes::Comparison;
-use crate::settings::declare::{Settings, one_of, settings, unknown};
+use crate::settings::declare::{Settings, alternatives, one_of, settings, unknown};
 use crate::settings::decode::{Block, Decode, FromScalar, Invalid, Setting};
 use crate::settings::diagnostic::Diagnostics;
 use crate::settings::node::{FilePosition, NodeKind, YamlNode};
@@ -34,15 +34,20 @@ impl SchemeName {
     fn words() -> Vec<&'static str> {
         SCHEMES.iter().map(Listed::name).collect()
     }
+
+    /// Those of this version.
+    fn supported() -> Vec<&'static str> {
+        built().map(|descriptor| descriptor.name).collect()
+    }
 }
 
 impl FromScalar for SchemeName {
     fn expected() -> String {
-        one_of(&SchemeName::words())
+        one_of(&SchemeName::supported())
     }
 
     fn read(text: &str) -> Result<Self, Invalid> {
-        let listed = named(text).ok_or_else(|| unknown(text, &SchemeName::words()))?;
+        let listed = named(text).ok_or_else(|| unknown(text, &SchemeName::supported()))?;
         Ok(SchemeName(listed))
     }
 
@@ -173,9 +178,19 @@ impl Signature {
             replay: windows.replay,
             errors_before,
         };
-        let built = self.settings.as_ref()?.check(&entry, diagnostics)?;
+        let built = self.settings.as_ref()?.check(&entry, diagnostics);
+        let Some(descriptor) = listed.descriptor() else {
+            let message = format!(
+                "this version does not support the scheme `{}`; choose {}",
+                listed.name(),
+                alternatives(&SchemeName::supported())
+            );
+            diagnostics.error(self.common.scheme.place, message);
+            return None;
+        };
+        let built = built?;
         Some(Config {
-            descriptor: listed.descriptor()?,
+            descriptor,
             scheme: built.scheme,
             demand: Demand {
                 scheme: listed.name(),
@@ -217,6 +232,10 @@ impl Signature {
             tolerance: tolerance.get().map_or(defaults.tolerance, |time| time.0),
             replay: replay.get().map_or(defaults.replay, |time| time.0),
         };
+        if replay.is_written() && windows.replay.is_zero() {
+            let does = "switches replay protection off: a recorded request can be sent again while its timestamp is valid";
+            diagnostics.warn(&replay.path, replay.place, does);
+        }
         // A timestamp may be ahead by the tolerance and is then valid for twice as long. A platform that
         // sends again may do so with its first timestamp: there the tolerance is for that.
         let is_sent_once = scheme.is_some_and(|scheme| scheme.redelivery.is_none());

@@ -44,10 +44,12 @@ pub enum SignError {
     EmptySecret,
     #[error("scheme {scheme:?} is not in this version; one of: {known}")]
     UnknownScheme { scheme: String, known: String },
-    #[error("the id (with bearer, the key) must be visible ASCII without spaces")]
-    NotVisible,
-    #[error("the id {0:?} must not contain \".\"")]
-    SeparatorInId(String),
+    #[error("--id must be printable ASCII without spaces")]
+    InvalidId,
+    #[error("the key must be printable ASCII without spaces")]
+    InvalidKey,
+    #[error("the id must not contain \".\", which separates it in the signed text")]
+    SeparatorInId,
     #[error("sha256:HEX is how a key is stored; sign with the key itself")]
     HashOfKey,
     #[error("its hmac has parts of its own, which weir does not sign")]

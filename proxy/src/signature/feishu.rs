@@ -316,7 +316,7 @@ impl Scheme for Feishu {
 
 /// What Feishu sends with an event; the id is the nonce.
 fn sign(request: &ToSign<'_>) -> Result<SignedHeaders, SignError> {
-    let id = visible(request.id)?;
+    let id = visible(request.id, SignError::InvalidId)?;
     let timestamp = request.at_unix_s.to_string();
     let parts = [timestamp.as_bytes(), id.as_bytes()];
     let digest = digest(&parts, request.secret, request.body);

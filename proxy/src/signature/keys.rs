@@ -11,6 +11,7 @@ use crate::settings::declare::settings;
 use crate::settings::decode::Setting;
 use crate::settings::diagnostic::Diagnostics;
 use crate::settings::lists::{List, Placed, refuse_duplicates};
+use crate::settings::secret::is_example;
 use crate::settings::values::{SecretText, Slug};
 
 settings! {
@@ -22,6 +23,8 @@ settings! {
         secrets: List<SecretText, 1> [required] reload,
     }
 }
+
+const SECRET_CHARACTERS_MIN: usize = 16;
 
 pub(super) type Secrets = Setting<List<SecretText, 1>>;
 pub(super) type Clients = Setting<List<Client, 1>>;
@@ -39,9 +42,26 @@ impl NamedClient {
     }
 }
 
-/// A list of secrets, in the order of the file.
-pub(super) fn secrets(setting: &Secrets) -> Vec<SecretString> {
+/// A list of secrets, in the order of the file. Warns about short ones.
+pub(super) fn secrets(setting: &Secrets, diagnostics: &mut Diagnostics) -> Vec<SecretString> {
+    warn_of_short(setting, diagnostics);
     list(setting.value())
+}
+
+/// A shorter secret can be guessed from one signed request. Example secrets have their own warning.
+fn warn_of_short(setting: &Secrets, diagnostics: &mut Diagnostics) {
+    let secrets = setting.value().map_or(&[][..], |list| &list.0);
+    for (position, Placed { place, value }) in secrets.iter().enumerate() {
+        let secret = value.expose_secret();
+        if !is_example(secret) && secret.chars().count() < SECRET_CHARACTERS_MIN {
+            let path = format!("{}[{position}]", setting.path);
+            let does = format!(
+                "is shorter than {SECRET_CHARACTERS_MIN} characters and can be guessed; generate one, for example \
+                 with `openssl rand -base64 24`"
+            );
+            diagnostics.warn(&path, *place, &does);
+        }
+    }
 }
 
 fn list(list: Option<&List<SecretText, 1>>) -> Vec<SecretString> {
@@ -78,6 +98,9 @@ impl<'s> ClientSettings<'s> {
         entry: &SchemeEntry<'_>,
         diagnostics: &mut Diagnostics,
     ) -> Option<Vec<NamedClient>> {
+        for secrets in self.lists() {
+            warn_of_short(secrets, diagnostics);
+        }
         let has_secrets = !self.secrets.is_absent();
         let has_clients = !self.clients.is_absent();
         entry.need(

@@ -124,7 +124,7 @@ choice! {
     }
 }
 
-/// Reports what each of them requires, and that it is not in this version yet.
+/// Reports what each of them requires; the entry reports that this version does not support it.
 macro_rules! not_yet {
     ($($settings:ident: |$raw:ident, $need:ident| $needs:block)+) => {
         $(
@@ -135,11 +135,6 @@ macro_rules! not_yet {
                         entry.need(!is_absent, what, diagnostics);
                     };
                     $needs
-                    let message = format!(
-                        "the scheme `{}` is not in this version yet; the route would be open",
-                        entry.scheme
-                    );
-                    diagnostics.error(entry.place, message);
                     None
                 }
 

@@ -103,5 +103,20 @@ mod tests {
             let message = error.to_string();
             assert!(!message.contains("s3cret"), "{message}");
         }
+        for (id, message) in [
+            ("a b", "--id must be printable ASCII without spaces"),
+            (
+                "a.b",
+                "the id must not contain \".\", which separates it in the signed text",
+            ),
+        ] {
+            let error = sign("hmac", "s3cret", 0, id, BODY).expect_err(id);
+            assert_eq!(error.to_string(), message);
+        }
+        let error = sign("bearer", "a key", 0, "id", BODY).expect_err("a space");
+        assert_eq!(
+            error.to_string(),
+            "the key must be printable ASCII without spaces"
+        );
     }
 }

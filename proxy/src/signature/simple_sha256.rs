@@ -20,7 +20,7 @@ use super::credentials::{Again, Credential, Credentials, Distinct, SignedHeaders
 use super::demand::Coverage;
 use super::error::{SchemeError, SignError};
 use super::headers::{self, Decoded, SignatureEncoding};
-use super::keys::{self, Secrets, client_keys};
+use super::keys::{self, client_keys};
 use super::rejection::SignatureRejection;
 use super::replay::ReplayKey;
 use super::scheme::{
@@ -75,7 +75,8 @@ impl RawScheme for Settings {
             entry.place,
             "is simple_sha256, which does not cover the body: an observer of one request can send another body with its signature",
         );
-        entry.built(build(&self.secrets, entry), diagnostics)
+        let secrets = keys::secrets(&self.secrets, diagnostics);
+        entry.built(build(&secrets, entry), diagnostics)
     }
 
     fn written(&self) -> Vec<(&'static str, FilePosition)> {
@@ -83,9 +84,8 @@ impl RawScheme for Settings {
     }
 }
 
-fn build(secrets: &Secrets, entry: &SchemeEntry<'_>) -> Result<Built, SchemeError> {
-    let secrets = keys::secrets(secrets);
-    let secrets = non_empty(&secrets, NAME)?;
+fn build(secrets: &[SecretString], entry: &SchemeEntry<'_>) -> Result<Built, SchemeError> {
+    let secrets = non_empty(secrets, NAME)?;
     let client = entry.client();
     let clients = vec![client_keys(&client, &secrets)];
     let secrets = secrets.into_iter();

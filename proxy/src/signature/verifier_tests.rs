@@ -244,10 +244,13 @@ fn an_entry_with_keys_of_another_scheme_or_without_a_scheme_is_an_error() {
             &["`prefix` is no key of the scheme `bearer`"][..],
         ),
         ("{secrets: [k]}", &["`scheme` is missing"]),
-        ("{scheme: slak, secrets: [k]}", &["did you mean `slack`?"]),
+        (
+            "{scheme: feishi, secrets: [k]}",
+            &["did you mean `feishu`?"],
+        ),
         (
             "{scheme: slack, secrets: [k]}",
-            &["`slack` is not in this version yet"],
+            &["does not support the scheme `slack`"],
         ),
         (
             "{scheme: meta, aes_key: short}",

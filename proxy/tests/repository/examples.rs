@@ -80,7 +80,7 @@ fn configurations_are_valid_without_warnings() {
                 let exposed = loaded
                     .warnings
                     .iter()
-                    .filter(|text| text.contains("is open and wider"));
+                    .filter(|text| text.contains("also covers the paths around"));
                 findings.extend(exposed.map(|warning| format!("{path}: {warning}")));
             }
             Ok(loaded) => findings.extend(

@@ -97,7 +97,10 @@ async fn a_flood_of_rejections_is_one_line_with_a_count() {
     assert!(!text.contains("sentinel"), "{text}");
     let verified = verify(proxy.directory()).await;
     assert_eq!(verified.code, Some(0), "{}", verified.stderr);
-    assert!(verified.stdout.contains(": intact"), "{}", verified.stdout);
+    let count = lines.len();
+    let summary =
+        format!("data/audit.ndjson: intact: {count} lines in 1 file (1 to {count}), last hash ");
+    assert!(verified.stdout.starts_with(&summary), "{}", verified.stdout);
 }
 
 #[tokio::test]
@@ -113,18 +116,17 @@ async fn rejected_admin_requests_are_audited() {
             .send(ClientRequest::get("/metrics").headers(bearer(token)))
             .await;
     }
+    admin.send(ClientRequest::get("/metrics")).await;
     stop(&proxy).await;
     let lines = lines(proxy.directory());
     let refused = rejections(&lines);
-    let count: u64 = refused
-        .iter()
-        .map(|line| {
-            line["refused"]["outcomes"]["no_token"]
-                .as_u64()
-                .expect("a count")
-        })
-        .sum();
-    assert_eq!(count, 2);
+    let count = |outcome: &str| -> u64 {
+        let counts = refused
+            .iter()
+            .filter_map(|line| line["refused"]["outcomes"][outcome].as_u64());
+        counts.sum()
+    };
+    assert_eq!((count("wrong_token"), count("no_token")), (2, 1));
     assert_eq!(refused[0]["event"]["action"], "admin_refused");
     assert_eq!(refused[0]["client"]["ip"], "127.0.0.1");
     assert!(!format!("{lines:?}").contains("sentinel"));
@@ -147,29 +149,45 @@ async fn tampering_is_detected_and_located() {
             .map(|(_, line)| line)
             .collect()
     };
-    for (changed, expected) in [
+    for (changed, expected, summary) in [
         (
             text.replacen("127.0.0.1", "127.0.0.2", 1),
             "audit.ndjson:2: this line was changed",
+            "corrupt: 1 line changed, 0 missing; 4 lines in 1 file (1 to 4), last hash ",
         ),
-        (without(1), "audit.ndjson:2: line 2 is missing"),
-        (without(0), "audit.ndjson:1: the log begins with line 2"),
-        (without(3), "audit.ndjson.head: line 4 with the hash"),
+        (
+            without(1),
+            "audit.ndjson:2: line 2 is missing",
+            "corrupt: 0 lines changed, 1 missing; 3 lines in 1 file (1 to 4), last hash ",
+        ),
+        (
+            without(0),
+            "audit.ndjson:1: the log begins with line 2",
+            "corrupt: 0 lines changed, 1 missing; 3 lines in 1 file (2 to 4), last hash ",
+        ),
+        (
+            without(3),
+            "audit.ndjson.head: line 4 with the hash",
+            "corrupt: 0 lines changed, 1 missing; 3 lines in 1 file (1 to 3), last hash ",
+        ),
     ] {
         std::fs::write(&path, changed).expect("written");
         let verified = verify(proxy.directory()).await;
         assert_eq!(verified.code, Some(1), "{expected}");
         assert!(
-            verified.stderr.contains(expected),
+            verified.stderr.contains(expected) && verified.stderr.lines().count() == 1,
             "{expected}: {}",
             verified.stderr
         );
+        assert!(verified.stdout.contains(summary), "{}", verified.stdout);
     }
     std::fs::remove_file(&path).expect("removed");
     let verified = verify(proxy.directory()).await;
     assert_eq!(verified.code, Some(1));
     assert!(
-        verified.stderr.contains("cannot read the audit log"),
+        verified
+            .stderr
+            .contains("cannot read the audit log data/audit.ndjson: no such file"),
         "{}",
         verified.stderr
     );

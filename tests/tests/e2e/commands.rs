@@ -340,10 +340,10 @@ fn variables() -> Vec<String> {
 async fn a_key_from_a_file_ignores_bom_and_line_ends() {
     let backend = Backend::echo().await;
     for content in [
-        "sk-first-hour",
-        "sk-first-hour\n",
-        "sk-first-hour\r\n",
-        "\u{feff}sk-first-hour\n\n",
+        "sk-of-the-first-hour",
+        "sk-of-the-first-hour\n",
+        "sk-of-the-first-hour\r\n",
+        "\u{feff}sk-of-the-first-hour\n\n",
     ] {
         let directory = tempfile::TempDir::new().expect("a directory");
         let key = directory.path().join("key");
@@ -354,7 +354,7 @@ async fn a_key_from_a_file_ignores_bom_and_line_ends() {
         );
         let proxy: Proxy = Setup::new(&backend).routes(&routes).start().await;
         let response = proxy
-            .send(ClientRequest::get("/").headers(bearer("sk-first-hour")))
+            .send(ClientRequest::get("/").headers(bearer("sk-of-the-first-hour")))
             .await;
         assert_eq!(response.status, 200, "{content:?}");
         assert!(!proxy.stderr().contains("warning"), "{}", proxy.stderr());

@@ -61,7 +61,8 @@ async fn all_errors_of_a_configuration_are_reported_at_once() {
     }
     let run = Process::run(directory.path(), &["run"], b"").await;
     assert_eq!(run.code, Some(1), "{}", run.stderr);
-    assert!(run.stderr.contains("weir.yaml:2:"), "{}", run.stderr);
+    assert!(run.stderr.starts_with("weir.yaml:2:"), "{}", run.stderr);
+    assert_eq!(run.stderr, ended.stderr, "as `check` prints them");
 }
 
 #[tokio::test]

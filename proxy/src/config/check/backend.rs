@@ -53,7 +53,7 @@ fn one(raw: &Backend, diagnostics: &mut Diagnostics) -> Option<Config> {
         && let Some(path) = check.path.value()
         && !path.0.starts_with('/')
     {
-        diagnostics.error(check.path.place, "a path begins with `/`");
+        diagnostics.error(check.path.place, "a path must begin with /");
     }
     let pool = raw.pool.value()?;
     Some(Config {

@@ -42,10 +42,10 @@ pub(super) fn warn(
         if let Some((_, (exposed, place))) = exposed {
             let (name, line) = (&exposed.name, place.name.place.line);
             let does = format!(
-                "is open and wider than the protected route `{name}` on line {line}, with the same \
-                 backend: a path that this backend takes for one of that route's, and weir does not, \
-                 passes here unchecked; add a `signature` or `allow`, or take a narrower path or \
-                 another backend"
+                "requires no signature and also covers the paths around the protected route `{name}` \
+                 (line {line}) on the same backend. If the backend treats such a path as the protected one and \
+                 weir does not, the request arrives unchecked. Add `signature` or `allow`, narrow the path, or \
+                 use another backend"
             );
             let path = raw.name.path.trim_end_matches(".name");
             diagnostics.warn(path, raw.name.place, &does);

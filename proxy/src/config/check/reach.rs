@@ -18,9 +18,10 @@ pub(super) fn warn(routes: &[(Arc<Route>, &RawRoute)], diagnostics: &mut Diagnos
         if let Some(hiding) =
             hidden_by(&route.matching, earlier).and_then(|hiding| routes.get(hiding))
         {
-            let line = hiding.1.name.place.line;
-            let does =
-                format!("can never be reached: the route on line {line} matches all its requests");
+            let (name, line) = (&hiding.0.name, hiding.1.name.place.line);
+            let does = format!(
+                "can never be reached: route `{name}` (line {line}) matches all its requests"
+            );
             let path = raw.name.path.trim_end_matches(".name");
             diagnostics.warn(path, raw.name.place, &does);
         }

@@ -20,5 +20,13 @@ pub(super) fn check(route: &Route, diagnostics: &mut Diagnostics) -> Option<Vec<
     for Placed { value, .. } in list {
         checked.extend(value.check(name, diagnostics));
     }
+    if let Some((one, other)) = Config::shared_secret(&checked) {
+        let does = format!(
+            "gives the clients `{one}` and `{other}` the same secret, so that limits and the cache cannot tell \
+             them apart; give each client its own"
+        );
+        let setting = &route.signature;
+        diagnostics.warn(&setting.path, setting.place, &does);
+    }
     (checked.len() == list.len()).then_some(checked)
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::settings::declare::{choice, settings};
 use crate::settings::decode::{FromScalar, Invalid};
 use crate::settings::lists::{List, NamedValues};
-use crate::settings::url::ServiceUrl;
+use crate::settings::url::{IndexUrl, ServiceUrl};
 use crate::settings::values::{
     Count, HeaderText, Percentage, PlainText, SecretText, Size, TimeSpan,
 };
@@ -73,7 +73,7 @@ settings! {
     /// An Elasticsearch or OpenSearch cluster.
     struct Elasticsearch {
         /// The addresses of its nodes.
-        urls: List<ServiceUrl, 1> [required] restart,
+        urls: List<IndexUrl, 1> [required] restart,
         /// The user; left out: no authentication.
         username: PlainText [optional] restart,
         /// The password of the user.

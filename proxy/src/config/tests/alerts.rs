@@ -70,6 +70,18 @@ fn a_label_that_comes_out_empty_is_left_out() {
 }
 
 #[test]
+fn an_unknown_signal_lists_those_of_this_version() {
+    let thresholds = "warning: 1%, critical: 3%, recovery: 1%";
+    let error = invalid(&rule(&format!("signal: nonsense, {thresholds}"))).to_string();
+    assert!(error.contains("one of `error_rate`"), "{error}");
+    assert!(
+        error.contains("`dependency_down`, found `nonsense`"),
+        "{error}"
+    );
+    assert!(!error.contains("circuit_open"), "{error}");
+}
+
+#[test]
 fn every_signal_accepts_thresholds_in_its_unit() {
     let shares = "warning: 1%, critical: 3%, recovery: 1%";
     let times = "warning: 1s, critical: 3s, recovery: 1s";

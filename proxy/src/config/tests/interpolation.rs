@@ -146,6 +146,34 @@ fn the_place_of_a_missing_variable_is_its_own() {
     assert_eq!(columns, [34, 42], "{error}");
 }
 
+#[test]
+fn an_invalid_value_of_a_variable_is_named_by_the_variable() {
+    let signature = |secrets: &str| {
+        format!(
+            "backends: [{{name: a, endpoints: ['http://a']}}]\nroutes: [{{name: r, path: /, backend: a, \
+             signature: {{scheme: hmac, secrets: ['{secrets}']}}}}]\n"
+        )
+    };
+    for (text, message) in [
+        (
+            format!("{LEAST}events: {{content: '${{HOST}}'}}\n"),
+            "expected one of `none`, `hash`, `redacted`; the value of the variable `HOST` is not one of them",
+        ),
+        (
+            format!("{LEAST}limits: {{connections: '${{HOST}}'}}\n"),
+            "expected a whole number from 1 to 1000000000; the value of the variable `HOST` is not valid",
+        ),
+        (
+            signature("${EMPTY}"),
+            "the variable `EMPTY` is empty; a secret must not be",
+        ),
+        (signature(""), "the secret is empty"),
+    ] {
+        let error = loaded(&text).unwrap_err();
+        assert_eq!(error.list[0].message, message);
+    }
+}
+
 /// The secret in every place where something else was expected.
 #[test]
 fn what_was_put_in_is_never_shown() {

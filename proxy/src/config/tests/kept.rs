@@ -40,7 +40,13 @@ const SHOWN: [&str; 2] = ["MARK-console", "MARK-runbook"];
 
 /// The lines of a declaration that give a key a type for secrets.
 fn secret_keys(source: &str) -> Vec<&str> {
-    const TYPES: [&str; 4] = ["SecretText", "HeaderText", "ServiceUrl", "RedisUrl"];
+    const TYPES: [&str; 5] = [
+        "SecretText",
+        "HeaderText",
+        "ServiceUrl",
+        "IndexUrl",
+        "RedisUrl",
+    ];
     let declared = source
         .lines()
         .filter_map(|line| line.trim().split_once(": "));

@@ -68,8 +68,8 @@ limits: *nothing => 3:9 no anchor (`&name`)
 limits: {connections: 5 => 3:9 not valid YAML
 trusted_proxies: [10.0.0.0/33] => 3:19 a network such as 10.0.0.0/8
 trusted_proxies: [''] => 3:19 a network & an empty value
-admin: {address: 0.0.0.0:8081} => 3:18 not a loopback & `token` must be set
-admin: {address: 0.0.0.0:8081, token: ''} => 3:18 `token` must be set
+admin: {address: 0.0.0.0:8081} => 3:18 not a loopback address; set a non-empty `token`
+admin: {address: 0.0.0.0:8081, token: ''} => 3:18 set a non-empty `token`
 admin: {token: '${TOKEN}'} => 3:17 variable `TOKEN` is not set & ${TOKEN:-fallback}
 admin: {token: '${file:/nowhere/x}'} => 3:17 `/nowhere/x` cannot be read
 admin: {token: '${file:/}'} => 3:17 `/` cannot be read & not a file
@@ -77,18 +77,18 @@ admin: {token: '${1A}'} => 3:17 not a variable name
 admin: {token: 'a${B'} => 3:16 without its `}`
 admin: {token: '${A:-${B}}'} => 3:17 fallback & plain text
 redis: {} => 3:8 the key `url` is missing
-redis: {url: 'http://x'} => 3:14 begins with redis://
+redis: {url: 'http://x'} => 3:14 must begin with redis://
 events: {stdout: yes} => 3:18 expected true or false & `yes`
 events: {content: hashed} => 3:19 one of `none` & did you mean `hash`?
 events: {sample: 101%} => 3:18 from 0% to 100%
 events: {environment: "a\nb"} => 3:23 control character
 events: {elasticsearch: {}} => 3:25 the key `urls` is missing
-events: {elasticsearch: {urls: ['http://u:p@h']}} => 3:33 no user and password
+events: {elasticsearch: {urls: ['http://u:p@h']}} => 3:33 must not contain a user and password; set `username` and `password` instead
 events: {elasticsearch: {urls: ['http://h'], data_stream: Logs}} => 3:59 a data stream such as
 events: {elasticsearch: {urls: ['http://h'], password: x}} => 3:56 `username` is missing
 events: {elasticsearch: {urls: ['http://h'], api_key: "a\nb"}} => 3:55 printable ASCII
 events: {elasticsearch: {urls: ['http://h'], api_key: 'ä'}} => 3:55 printable ASCII
-traces: {otlp: 'localhost:4318'} => 3:16 no scheme & http:// or https://
+traces: {otlp: 'localhost:4318'} => 3:16 the address must begin with http:// or https://
 alerts: {feishu: {secret: s}} => 3:27 `webhook`, which is missing
 shutdown: {drain: ''}⏎shutdown: {} => 4:1 duplicate key & first set on line 3
 listen: [{address: '127.0.0.1:9'}]⏎admin: {address: '127.0.0.1:9'} => 4:18 its own
@@ -103,22 +103,22 @@ listen: [{address: '127.0.0.1:9'}]⏎admin: {address: '127.0.0.1:9'} => 4:18 its
 fn in_a_backend() {
     let cases = r#"
 endpoints: [] => 4:16 the list is empty
-endpoints: [127.0.0.1:8000] => 4:17 no scheme & http:// or https://
-endpoints: [ftp://a] => 4:17 begins with http:// or https://
+endpoints: [127.0.0.1:8000] => 4:17 the address must begin with http:// or https://
+endpoints: [ftp://a] => 4:17 the address must begin with http:// or https://
 endpoints: ['http://'] => 4:17 names no host
 endpoints: ['http://:80'] => 4:17 names no host
 endpoints: ['http://a:x'] => 4:17 port
 endpoints: ['http://a:99999'] => 4:17 port
 endpoints: ['http://a/v1'] => 4:17 no path & `path_prefix`
 endpoints: ['http://a?b'] => 4:17 no path, query or fragment
-endpoints: ['http://u:p@a'] => 4:17 no user and password & `request_headers`
-path_prefix: v1 => 4:18 begins with `/`
+endpoints: ['http://u:p@a'] => 4:17 must not contain a user and password; set `request_headers` instead
+path_prefix: v1 => 4:18 a path must begin with /
 load_balancing: least_requests => 4:21 did you mean `least_request`?
 retry: {attempts: 0} => 4:23 a whole number from 1
 retry: {when: [conect]} => 4:20 did you mean `connect`?
 retry: {when: [404]} => 4:20 a status from 500 to 599
 circuit_breaker: {failure_ratio: 50} => 4:38 a share such as 1%
-health_check: {path: healthz} => 4:26 begins with `/`
+health_check: {path: healthz} => 4:26 a path must begin with /
 request_headers: {'a b': x} => 4:23 a header name such as
 request_headers: {content-length: 5} => 4:23 sets `content-length` itself
 request_headers: {x: 1, X: 2} => 4:29 duplicate header & already used on line 4
@@ -144,7 +144,7 @@ fn in_a_route() {
     let cases = r#"
 name: Chat => 3:11 a name of 1 to 64 characters & `Chat`
 name: none => 3:11 `none` is reserved
-path: chat => 3:11 begins with `/`
+path: chat => 3:11 a path must begin with /
 path: '/a*b' => 3:11 `*` is only allowed at the end
 path: '/a?b' => 3:11 no query
 backend: bssistant => 3:14 did you mean `assistant`?
@@ -215,7 +215,7 @@ path: /a%0a => 3:11 no control character
 path: /a%5Cb => 3:11 no backslash
 path: /a\b => 3:11 no backslash
 path: /你* => 3:11 write `/%E4%BD%A0*`
-path: '*' => 3:11 begins with `/`
+path: '*' => 3:11 a path must begin with /
 "#;
     for (extra, line, column, parts) in table(cases) {
         assert_reported(&route_with(&extra), line, column, &parts);
@@ -235,10 +235,11 @@ fn in_a_signature() {
     let cases = r#"
 secrets: [x] => 3:16 the key `scheme` is missing
 scheme: hmacc, secrets: [x] => 3:25 did you mean `hmac`?
+scheme: rot, secrets: [x] => 3:25 expected one of `hmac`, `bearer`, `feishu`, `simple_sha256`, found `rot`
 scheme: hmac => 3:25 `hmac` needs `clients` or `secrets`
 scheme: hmac, secrets: [x], clients: [{name: a, secrets: [y]}] => 3:40 defines a single client
 scheme: hmac, secrets: [''] => 3:41 the secret is empty
-scheme: hmac, secrets: ['${A:-}'] => 3:41 the secret is empty
+scheme: hmac, secrets: ['${A:-}'] => 3:41 the variable `A` is empty; a secret must not be
 scheme: hmac, secrets: [] => 3:40 the list is empty
 scheme: hmac, secrets:  => 3:31 `secrets` is empty
 scheme: hmac, clients: [{name: a, secrets: [x]}, {name: a, secrets: [y]}] => 3:73 duplicate client of this scheme
@@ -257,7 +258,7 @@ scheme: bearer, secrets: ['sha256:abc'] => 3:43 64 hex digits
 scheme: feishu => 3:25 needs `secrets` (encrypt keys) or a `verification_token`
 scheme: feishu, verification_token: '' => 3:25 needs `secrets`
 scheme: simple_sha256 => 3:25 needs `secrets`
-scheme: slack, secrets: [x] => 3:25 `slack` is not in this version yet; the route would be open
+scheme: slack, secrets: [x] => 3:25 this version does not support the scheme `slack`; choose hmac, bearer, feishu or simple_sha256
 "#;
     for (inside, line, column, parts) in table(cases) {
         let text = route_with(&format!("signature: {{{inside}}}"));
@@ -277,7 +278,7 @@ fn every_planned_scheme_requires_its_keys_and_is_an_error() {
     ] {
         let error = invalid(&route_with(&format!("signature: {{{inside}}}"))).to_string();
         assert!(error.contains(&format!("needs {needs}")), "{error}");
-        assert!(error.contains("the route would be open"), "{error}");
+        assert!(error.contains("does not support the scheme"), "{error}");
         assert!(error.ends_with("2 errors in weir.yaml"), "{error}");
     }
 }

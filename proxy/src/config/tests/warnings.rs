@@ -18,11 +18,12 @@ fn the_least_file_warns_of_nothing() {
 
 #[test]
 fn the_contract_warns_of_each_key_that_is_not_built_yet() {
-    let warnings = sentences(valid(FULL));
-    let pending: Vec<&str> = warnings
+    let loaded = valid(FULL);
+    let pending: Vec<&str> = loaded
+        .warnings
         .iter()
         .filter(|warning| warning.contains("not in this version yet"))
-        .map(|warning| warning.split('`').nth(1).unwrap())
+        .map(|warning| &*warning.key)
         .collect();
     let expected = [
         "redis",
@@ -36,8 +37,9 @@ fn the_contract_warns_of_each_key_that_is_not_built_yet() {
         "routes[0].conversation",
         "routes[2].cache.http",
     ];
-    assert_eq!(pending, expected, "{warnings:#?}");
-    let others: Vec<&String> = warnings
+    assert_eq!(pending, expected, "{:#?}", loaded.warnings);
+    let others: Vec<&Warning> = loaded
+        .warnings
         .iter()
         .filter(|w| !w.contains("not in this version"))
         .collect();
@@ -79,7 +81,7 @@ fn a_credential_that_is_no_part_of_the_question_is_warned_of() {
     assert_eq!(
         warnings("x-session, Authorization"),
         [
-            "`routes[0].cache.ignore_headers[1]` (line 3) removes `authorization` from the cache key: \
+            "`cache.ignore_headers[1]` of route `r0` (line 3) removes `authorization` from the cache key: \
              a response to one credential is served to requests with another credential, or \
              with none."
         ]
@@ -134,8 +136,9 @@ fn a_route_that_no_request_reaches() {
         let warnings = routes(hidden);
         assert_eq!(warnings.len(), 1, "{hidden:?}: {warnings:?}");
         assert!(
-            warnings[0]
-                .starts_with("`routes[1]` (line 4) can never be reached: the route on line 3")
+            warnings[0].starts_with(
+                "route `r1` (line 4) can never be reached: route `r0` (line 3) matches"
+            )
         );
     }
     for open in [
@@ -157,7 +160,7 @@ fn a_route_that_no_request_reaches() {
         "path: /a, methods: [PUT]",
         "path: /a, methods: [GET, PUT]",
     ]);
-    assert!(two.len() == 1 && two[0].contains("`routes[2]`"), "{two:?}");
+    assert!(two.len() == 1 && two[0].contains("route `r2`"), "{two:?}");
 }
 
 #[test]
@@ -171,7 +174,7 @@ fn a_path_with_a_slash_that_is_rejected() {
     for quiet in ["", "paths: {}", "paths: {encoded_slash: keep}"] {
         assert_eq!(valid(&text(quiet)).warnings.len(), 0, "{quiet}");
     }
-    let expected = "`routes[0].path` (line 4) can never be reached: \
+    let expected = "`path` of route `r` (line 4) can never be reached: \
                 `paths.encoded_slash` rejects paths with %2F.";
     let warnings = valid(&text("paths: {encoded_slash: reject}")).warnings;
     let warnings: Vec<&str> = warnings.iter().map(|warning| &**warning).collect();
@@ -180,8 +183,8 @@ fn a_path_with_a_slash_that_is_rejected() {
 
 #[test]
 fn an_open_route_around_a_protected_one_with_the_same_backend() {
-    const SIGNED: &str = "signature: {scheme: hmac, secrets: [s]}";
-    const KEYED: &str = "signature: {scheme: bearer, secrets: [s]}";
+    const SIGNED: &str = "signature: {scheme: hmac, secrets: [a-secret-of-24-characters]}";
+    const KEYED: &str = "signature: {scheme: bearer, secrets: [a-secret-of-24-characters]}";
     let chat = format!("path: /v1/chat, methods: [POST], {SIGNED}");
     let inside = "path: /v1/chat, allow: [10.0.0.0/8]";
     for exposed in [
@@ -193,9 +196,12 @@ fn an_open_route_around_a_protected_one_with_the_same_backend() {
     ] {
         let warnings = routes(&exposed);
         assert_eq!(warnings.len(), 1, "{exposed:?}: {warnings:?}");
-        let begin =
-            "`routes[1]` (line 4) is open and wider than the protected route `r0` on line 3";
-        assert!(warnings[0].starts_with(begin), "{warnings:?}");
+        assert_eq!(
+            warnings[0],
+            "route `r1` (line 4) requires no signature and also covers the paths around the protected route `r0` \
+             (line 3) on the same backend. If the backend treats such a path as the protected one and weir does \
+             not, the request arrives unchecked. Add `signature` or `allow`, narrow the path, or use another backend."
+        );
     }
     for quiet in [
         &[&*chat, &format!("path: '/*', {KEYED}")][..],
@@ -236,52 +242,94 @@ fn an_open_route_around_a_protected_one_with_the_same_backend() {
     assert_eq!(apart.len(), 0);
 }
 
+#[track_caller]
+fn assert_signature_warning(signature: &str, part: &str) {
+    let warnings = routes(&[&format!("path: /a, signature: {signature}")]);
+    assert_eq!(warnings.len(), 1, "{signature}: {warnings:?}");
+    assert!(warnings[0].contains(part), "{warnings:?}");
+    assert!(
+        warnings[0].starts_with("`signature") && warnings[0].contains("` of route `r0`"),
+        "{warnings:?}"
+    );
+    assert!(
+        warnings[0].contains("(line 3)") && warnings[0].ends_with('.'),
+        "{warnings:?}"
+    );
+}
+
 #[test]
 fn schemes_that_cover_too_little() {
     for (signature, part) in [
         (
-            "{scheme: simple_sha256, secrets: [s]}",
+            "{scheme: simple_sha256, secrets: [a-secret-of-24-characters]}",
             "does not cover the body",
         ),
         (
-            "{scheme: hmac, secrets: [s], signed: '{timestamp}.{id}'}",
+            "{scheme: hmac, secrets: [a-secret-of-24-characters], signed: '{timestamp}.{id}'}",
             "lacks {body}",
         ),
         (
-            "{scheme: hmac, secrets: [s], signed: '{body}'}",
+            "{scheme: hmac, secrets: [a-secret-of-24-characters], signed: '{body}'}",
             "lacks {timestamp}",
         ),
         (
-            "{scheme: hmac, secrets: [s], replay: 1m}",
+            "{scheme: hmac, secrets: [a-secret-of-24-characters], replay: 1m}",
             "leaves a replay gap",
         ),
         (
-            "{scheme: hmac, secrets: [s], tolerance: 1h}",
+            "{scheme: hmac, secrets: [a-secret-of-24-characters], tolerance: 1h}",
             "leaves a replay gap",
         ),
         (
             "{scheme: hmac, secrets: [change-me]}",
             "example secret `change-me`",
         ),
+    ] {
+        assert_signature_warning(signature, part);
+    }
+}
+
+#[test]
+fn secrets_and_replay_settings_that_protect_too_little() {
+    for (signature, part) in [
         (
-            "{scheme: bearer, secrets: [s], replay: 1m}",
+            "{scheme: hmac, secrets: [fifteen-letters]}",
+            "is shorter than 16 characters",
+        ),
+        (
+            "{scheme: bearer, clients: [{name: a, secrets: [fifteen-letters]}]}",
+            "is shorter than 16 characters",
+        ),
+        (
+            "{scheme: feishu, secrets: [fifteen-letters]}",
+            "is shorter than 16 characters",
+        ),
+        (
+            "{scheme: hmac, secrets: [a-secret-of-24-characters], replay: 0s}",
+            "switches replay protection off",
+        ),
+        (
+            "{scheme: bearer, clients: [{name: a, secrets: [a-secret-of-24-characters]}, {name: b, secrets: [another-of-22-characters, a-secret-of-24-characters]}]}",
+            "gives the clients `a` and `b` the same secret",
+        ),
+        (
+            "[{scheme: hmac, clients: [{name: a, secrets: [a-secret-of-24-characters]}]}, {scheme: bearer, clients: [{name: b, secrets: [a-secret-of-24-characters]}]}]",
+            "gives the clients `a` and `b` the same secret",
+        ),
+        (
+            "{scheme: bearer, secrets: [a-secret-of-24-characters], replay: 1m}",
             "has no effect",
         ),
     ] {
-        let warnings = routes(&[&format!("path: /a, signature: {signature}")]);
-        assert_eq!(warnings.len(), 1, "{signature}: {warnings:?}");
-        assert!(warnings[0].contains(part), "{warnings:?}");
-        assert!(
-            warnings[0].starts_with("`routes[0].signature"),
-            "{warnings:?}"
-        );
-        assert!(
-            warnings[0].contains("(line 3)") && warnings[0].ends_with('.'),
-            "{warnings:?}"
-        );
+        assert_signature_warning(signature, part);
     }
-    let quiet = "path: /a, signature: {scheme: hmac, secrets: [s], tolerance: 5m, replay: 0s}";
-    assert_eq!(routes(&[quiet]), Vec::<String>::new());
+    for quiet in [
+        "{scheme: hmac, secrets: [sixteen-letters-], tolerance: 5m, replay: 10m}",
+        "[{scheme: hmac, clients: [{name: a, secrets: [a-secret-of-24-characters]}]}, {scheme: bearer, clients: [{name: a, secrets: [a-secret-of-24-characters]}]}]",
+    ] {
+        let route = format!("path: /a, signature: {quiet}");
+        assert_eq!(routes(&[&route]), Vec::<String>::new());
+    }
 }
 
 #[test]

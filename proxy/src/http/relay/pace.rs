@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::units;
+
 /// Over this time of waiting for the client, a body must arrive at [`RATE_BYTES_PER_S`].
 const WINDOW: Duration = Duration::from_secs(30);
 const RATE_BYTES_PER_S: u64 = 1024;
@@ -28,7 +30,7 @@ impl SlowBody {
     pub(super) fn detail(self) -> String {
         match self {
             SlowBody::Stalled(idle) => {
-                format!("no byte of the body arrived for {} ms", idle.as_millis())
+                format!("no byte of the body arrived for {}", units::shown(idle))
             }
             SlowBody::BelowMinimumRate => format!(
                 "the body arrived at less than {RATE_BYTES_PER_S} bytes per second over {} s",

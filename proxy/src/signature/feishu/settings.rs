@@ -31,7 +31,8 @@ impl RawScheme for Settings {
         let is_present = !self.secrets.is_absent() || !self.verification_token.is_absent();
         let what = "`secrets` (encrypt keys) or a `verification_token`";
         entry.need(is_present, what, diagnostics);
-        entry.built(self.build(entry), diagnostics)
+        let encrypt_keys = secrets(&self.secrets, diagnostics);
+        entry.built(self.build(entry, &encrypt_keys), diagnostics)
     }
 
     fn written(&self) -> Vec<(&'static str, FilePosition)> {
@@ -40,12 +41,15 @@ impl RawScheme for Settings {
 }
 
 impl Settings {
-    fn build(&self, entry: &SchemeEntry<'_>) -> Result<Built, SchemeError> {
+    fn build(
+        &self,
+        entry: &SchemeEntry<'_>,
+        encrypt_keys: &[SecretString],
+    ) -> Result<Built, SchemeError> {
         let token = self.verification_token.value();
         let token = token.map(SecretText::expose_secret);
         let token = token.filter(|token| !token.is_empty());
-        let encrypt_keys = secrets(&self.secrets);
-        let keys = match &encrypt_keys[..] {
+        let keys = match encrypt_keys {
             [] if token.is_none() => return Err(SchemeError::NoToken),
             [] => Vec::new(),
             keys => non_empty(keys, super::NAME)?,
