@@ -94,8 +94,10 @@ fn exchange() -> Exchange {
 }
 
 fn metrics(registry: &Metrics) -> RequestMetrics {
-    RequestMetrics::register(registry, &[("chat", "api")], &["assistant"], Arc::new(()))
-        .expect("metrics")
+    let requests = RequestMetrics::register(registry, Arc::new(())).expect("metrics");
+    let added = requests.add([("chat", "api")], ["assistant"]);
+    added.expect("series");
+    requests
 }
 
 fn event(criterion: &mut Criterion) {

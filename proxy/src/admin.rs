@@ -1,5 +1,5 @@
 //! The admin API: a listener and runtime of its own, so that `/readyz` and `/metrics` respond even when the
-//! request pipeline is saturated. It reads snapshots and never reaches into the gateway.
+//! request pipeline is saturated. It reads snapshots, requests reloads, and never reaches into the gateway.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -7,22 +7,25 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use prometheus::IntGauge;
 
 use self::auth::Auth;
+use self::reload::ReloadRequests;
 use crate::alert::Alerts;
 use crate::audit::Audit;
 use crate::metrics::Metrics;
 use crate::record::EventRecorder;
 use crate::ship::Ship;
 use crate::worker::runtime::RuntimeThread;
-use crate::{clock, config, route};
+use crate::{clock, config};
 
 mod accept;
 mod alerts;
 mod auth;
 mod pages;
 mod problem;
+pub mod reload;
 mod router;
 mod serve;
 
@@ -38,12 +41,34 @@ pub struct AdminState {
     pub connections: IntGauge,
     pub events: Arc<EventRecorder>,
     pub readiness: Arc<ReadinessFlag>,
-    pub routes: Vec<RouteSummary>,
+    pub routes: Arc<RouteList>,
     pub alerts: Arc<Alerts>,
     /// Where events are shipped.
     pub ship: Option<Arc<Ship>>,
     /// Records rejected requests.
     pub audit: Option<Arc<Audit>>,
+    pub reloads: Arc<dyn ReloadRequests>,
+}
+
+/// The routes in use.
+#[derive(Debug)]
+pub struct RouteList(Mutex<Arc<[RouteSummary]>>);
+
+impl RouteList {
+    #[must_use]
+    pub fn new(config: &config::Config) -> Self {
+        RouteList(Mutex::new(RouteSummary::all(config)))
+    }
+
+    #[must_use]
+    pub fn get(&self) -> Arc<[RouteSummary]> {
+        self.0.lock().clone()
+    }
+
+    /// Replaces them by those of a new configuration.
+    pub fn set(&self, config: &config::Config) {
+        *self.0.lock() = RouteSummary::all(config);
+    }
 }
 
 /// A route as `/api/status` shows it.
@@ -51,7 +76,7 @@ pub struct AdminState {
 pub struct RouteSummary {
     pub name: Arc<str>,
     /// As configured: a trailing `*` marks a prefix.
-    pub path: String,
+    pub path: Arc<str>,
     pub platform: Arc<str>,
     pub backend: Arc<str>,
 }
@@ -59,13 +84,10 @@ pub struct RouteSummary {
 impl RouteSummary {
     /// The routes of a configuration, in its order.
     #[must_use]
-    pub fn all(config: &config::Config) -> Vec<Self> {
+    pub fn all(config: &config::Config) -> Arc<[Self]> {
         let summary = |route: &Arc<config::Route>| RouteSummary {
             name: route.name.clone(),
-            path: match &route.matching.path {
-                route::PathPattern::Exact(path) => path.clone(),
-                route::PathPattern::Prefix(path) => format!("{path}*"),
-            },
+            path: route.path.clone(),
             platform: route.platform.clone(),
             backend: config
                 .backends

@@ -9,17 +9,18 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
 use pingora_runtime::Runtime;
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
-use crate::admin::{Admin, AdminState, Readiness, ReadinessFlag, RouteSummary};
+use crate::admin::reload::ReloadReport;
+use crate::admin::{Admin, AdminState, Readiness, ReadinessFlag, RouteList};
 use crate::alert::counters::CounterRegistry;
 use crate::alert::rule_set::LabelValues;
 use crate::alert::{self, Alerts};
 use crate::clock;
 use crate::config::Config;
+use crate::config::file::OpenedConfig;
 use crate::exchange::Recorder;
 use crate::gateway;
 use crate::gateway::Gateway;
@@ -35,15 +36,22 @@ use crate::metrics::Metrics;
 use crate::system::{self, System};
 
 mod housekeeping;
+mod installer;
 mod recording;
+mod reload;
 mod sockets;
 
-use housekeeping::Gauges;
+use housekeeping::{Gauges, NamedCertificates};
+use installer::Installer;
 use recording::RunningRecorders;
+use reload::{ReloadTrigger, Reloader};
 use sockets::Sockets;
 
 /// The part of the drain time that is reserved for writing what was recorded.
 const FLUSH_MAX: Duration = Duration::from_secs(2);
+
+/// The addresses of the listeners, in the order of the file.
+type BoundAddresses = Vec<(SocketAddr, ListenScheme)>;
 
 /// A running proxy.
 pub struct App {
@@ -52,12 +60,12 @@ pub struct App {
     pub admin: SocketAddr,
     runtime: Runtime,
     stop: watch::Sender<bool>,
-    gateway: Arc<Gateway>,
     connections: Arc<Connections>,
     readiness: Arc<ReadinessFlag>,
     recording: RunningRecorders,
     alerts: Arc<Alerts>,
-    installing: Mutex<()>,
+    installer: Arc<Installer>,
+    reloader: Arc<Reloader>,
     admin_server: Admin,
     _system: System,
     drain: Duration,
@@ -83,11 +91,25 @@ impl ListenScheme {
 }
 
 impl App {
-    /// Starts every part. Whatever can fail fails here, before the first request is accepted.
+    /// Starts every part, without a file that could be loaded again. Whatever can fail fails here, before the first
+    /// request is accepted.
     ///
     /// # Errors
     /// When an address is in use, the event file cannot be opened, or a certificate cannot be read.
     pub fn start(config: &Config) -> anyhow::Result<Self> {
+        App::start_with(config, None)
+    }
+
+    /// As [`App::start`], and loads the file again when it changes.
+    ///
+    /// # Errors
+    /// As [`App::start`].
+    pub fn start_from(opened: OpenedConfig) -> anyhow::Result<Self> {
+        let config = opened.loaded.config.clone();
+        App::start_with(&config, Some(opened))
+    }
+
+    fn start_with(config: &Config, opened: Option<OpenedConfig>) -> anyhow::Result<Self> {
         // The dependencies bring two providers, so a process must choose one. An error means that an earlier
         // start in this process did.
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -113,6 +135,10 @@ impl App {
             instance: sockets.instance(),
         };
         let alerts = Alerts::start(&config.alerts, sources)?;
+        let routes = Arc::new(RouteList::new(config));
+        let changing = (recording.requests.clone(), routes.clone());
+        let installer = Arc::new(Installer::new(gateway.clone(), alerts.clone(), changing));
+        let reloader = Reloader::start(opened, installer.clone(), &metrics)?;
         let readiness = Arc::new(ReadinessFlag::new(Readiness::Starting));
         let state = AdminState {
             metrics: metrics.clone(),
@@ -120,24 +146,16 @@ impl App {
             connections: gauges.connections.clone(),
             events: recording.events.clone(),
             readiness: readiness.clone(),
-            routes: RouteSummary::all(config),
+            routes,
             alerts: alerts.clone(),
             ship: recording.ship.clone(),
             audit: recording.audit.clone(),
+            reloads: reloader.clone(),
         };
         let admin_server = Admin::start(&config.admin, state)?;
         let (stop, shutdown) = watch::channel(false);
-        let certificates = certificates(config)?;
-        let listening = Listening {
-            listener: Arc::new(listener(config, &gateway, &connections)),
-            // Counted now: most descriptors that are not connections are open.
-            descriptors: descriptors(config),
-            shutdown: shutdown.clone(),
-        };
-        let runtime = Runtime::new_no_steal(workers(), "weir");
-        let addresses = sockets.addresses();
-        listening.serve(&runtime, sockets, &certificates);
-        let certificates = named(&addresses, certificates);
+        let served = (gateway.clone(), connections.clone());
+        let (runtime, addresses, certificates) = listen(config, sockets, served, &shutdown)?;
         let maintained = (gateway.clone(), certificates, gauges);
         housekeeping::start(&runtime, maintained, &metrics, shutdown)?;
         let system = System::start(reading, metrics.worker("system")?)?;
@@ -147,12 +165,12 @@ impl App {
             admin: admin_server.address,
             runtime,
             stop,
-            gateway,
             connections,
             readiness,
             recording,
             alerts,
-            installing: Mutex::default(),
+            installer,
+            reloader,
             admin_server,
             _system: system,
             drain: config.drain,
@@ -161,14 +179,15 @@ impl App {
         })
     }
 
-    /// Replaces the generation that requests meet, and the alert rules, by those of `config`, which has been
-    /// checked. Keys that need a restart are not read.
+    /// Loads the file again, on a thread of its own; the receiver gets the report.
+    pub fn reload(&self) -> oneshot::Receiver<ReloadReport> {
+        self.reloader.request(ReloadTrigger::Hangup)
+    }
+
+    /// Replaces what requests meet by what `config` builds, which has been checked. Keys that need a restart are not
+    /// read.
     pub fn install(&self, config: &Config) {
-        // One at a time: requests and alerts belong to the same configuration.
-        let _installing = self.installing.lock();
-        let next = self.gateway.generation().next(config);
-        self.gateway.install(next);
-        self.alerts.install(&config.alerts, alert_labels(config));
+        self.installer.install(config);
     }
 
     /// Stops gracefully: accepts no new connection, closes idle ones, gives requests in flight the drain time,
@@ -191,6 +210,7 @@ impl App {
         let ended = tokio::task::spawn_blocking(move || {
             // Requests that are cut off are recorded when their tasks are dropped.
             self.runtime.shutdown_timeout(Duration::from_millis(200));
+            self.reloader.stop(deadline);
             let recording = self.recording;
             let soon = || deadline.max(clock::now() + Duration::from_millis(100));
             if recording.stop(soon()).is_err() {
@@ -290,6 +310,27 @@ fn listener(config: &Config, gateway: &Arc<Gateway>, connections: &Arc<Connectio
     )
 }
 
+/// Accepts connections on the bound sockets. Returns the runtime, the addresses, and the certificates.
+fn listen(
+    config: &Config,
+    sockets: Sockets,
+    (gateway, connections): (Arc<Gateway>, Arc<Connections>),
+    shutdown: &watch::Receiver<bool>,
+) -> anyhow::Result<(Runtime, BoundAddresses, NamedCertificates)> {
+    let certificates = certificates(config)?;
+    let listening = Listening {
+        listener: Arc::new(listener(config, &gateway, &connections)),
+        // Counted now: most descriptors that are not connections are open.
+        descriptors: descriptors(config),
+        shutdown: shutdown.clone(),
+    };
+    let runtime = Runtime::new_no_steal(workers(), "weir");
+    let addresses = sockets.addresses();
+    listening.serve(&runtime, sockets, &certificates);
+    let certificates = named(&addresses, certificates);
+    Ok((runtime, addresses, certificates))
+}
+
 /// What all listening sockets share.
 struct Listening {
     listener: Arc<Listener>,
@@ -331,7 +372,7 @@ fn certificates(config: &Config) -> anyhow::Result<Vec<Option<Arc<Certificates>>
 fn named(
     addresses: &[(SocketAddr, ListenScheme)],
     certificates: Vec<Option<Arc<Certificates>>>,
-) -> Vec<(String, Arc<Certificates>)> {
+) -> NamedCertificates {
     let each = addresses.iter().zip(certificates);
     each.filter_map(|((address, _), pair)| Some((address.to_string(), pair?)))
         .collect()

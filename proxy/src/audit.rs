@@ -29,7 +29,7 @@ mod file;
 mod flood;
 pub mod verify;
 
-pub use self::flood::{AdminChange, AuditAction, RejectedAccess};
+pub use self::flood::{AdminChange, AuditAction, ChangeOutcome, RejectedAccess};
 
 /// How often ended windows are written.
 const TICK: Duration = Duration::from_secs(1);

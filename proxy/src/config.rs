@@ -24,6 +24,7 @@ use crate::settings::{interpolate, node, tree};
 use crate::{alert, audit, backend, content, http, record, ship, trace};
 
 mod check;
+pub mod file;
 mod labels;
 mod raw;
 mod route;

@@ -218,6 +218,8 @@ pub struct Exchange {
     pub user_agent: Option<HeaderValue>,
     /// `None` where no route matched; `none` in the event.
     pub route: Option<Arc<str>>,
+    /// The configured path of the route, in the generation that the request met.
+    pub route_path: Option<Arc<str>>,
     pub platform: Arc<str>,
     pub trace: TraceContext,
     /// Of the generation that the request met.
@@ -279,6 +281,7 @@ impl Exchange {
             cdn_loop: None,
             user_agent: None,
             route: None,
+            route_path: None,
             platform,
             trace: TraceContext::default(),
             event_sampling: EventSampling::ALL,

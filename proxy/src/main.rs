@@ -5,9 +5,10 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{CommandFactory, Parser};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{self, SignalKind};
 use weir::app::App;
-use weir::config::{self, ConfigError, LoadedConfig};
+use weir::config::file::OpenedConfig;
+use weir::config::{self, ConfigError};
 use weir::system::memory;
 use weir::{alert, assistant, demo};
 
@@ -54,13 +55,17 @@ fn main() -> ExitCode {
 }
 
 fn run(path: Option<&Path>) -> anyhow::Result<ExitCode> {
-    let loaded = load(path)?;
+    let opened = load(path)?;
     block_on(async {
         // Signals are registered before any port is opened, so that none is lost.
-        let stop = stop_signal(Hangup::Reload)?;
-        let app = App::start(&loaded.config)?;
+        let mut signals = Signals::register()?;
+        let app = App::start_from(opened)?;
         announce(&app);
-        stop.await;
+        while signals.next().await == ReceivedSignal::Hangup {
+            // It is logged when it is done.
+            drop(app.reload());
+        }
+        log::info!("stopping");
         app.stop().await;
         Ok(ExitCode::SUCCESS)
     })
@@ -75,7 +80,7 @@ fn run_demo(arguments: &DemoArguments) -> anyhow::Result<ExitCode> {
     }
     let loaded = demo::config(&ports, index)?;
     block_on(async {
-        let stop = stop_signal(Hangup::Stop)?;
+        let signals = Signals::register()?;
         let assistant = demo::start_assistant(&ports, (&arguments.behaviour).into()).await?;
         let app = App::start(&loaded.config)?;
         announce(&app);
@@ -83,7 +88,7 @@ fn run_demo(arguments: &DemoArguments) -> anyhow::Result<ExitCode> {
         if let Err(error) = say(&demo::banner(&ports, &program)) {
             log::warn!("cannot print the banner: {error:#}");
         }
-        stop.await;
+        signals.stop().await;
         app.stop().await;
         assistant.abort();
         Ok(ExitCode::SUCCESS)
@@ -92,7 +97,7 @@ fn run_demo(arguments: &DemoArguments) -> anyhow::Result<ExitCode> {
 
 fn rules(path: Option<&Path>) -> anyhow::Result<ExitCode> {
     let loaded = match path {
-        Some(path) => load(Some(path))?,
+        Some(path) => load(Some(path))?.loaded,
         None => config::defaults()?,
     };
     match alert::rules::render(&loaded.config.alerts) {
@@ -125,7 +130,7 @@ fn verify_audit(config: Option<&Path>, file: Option<PathBuf>) -> anyhow::Result<
     let path = match file {
         Some(file) => file,
         None => {
-            let loaded = load(config)?;
+            let loaded = load(config)?.loaded;
             let audit = loaded.config.audit;
             let path = audit.map(|audit| audit.path);
             path.context(
@@ -147,7 +152,7 @@ fn verify_audit(config: Option<&Path>, file: Option<PathBuf>) -> anyhow::Result<
 
 fn run_assistant(arguments: &AssistantArguments) -> anyhow::Result<ExitCode> {
     block_on(async {
-        let stop = stop_signal(Hangup::Stop)?;
+        let signals = Signals::register()?;
         let listener = tokio::net::TcpListener::bind(arguments.address)
             .await
             .with_context(|| format!("cannot listen on {}", arguments.address))?;
@@ -156,17 +161,17 @@ fn run_assistant(arguments: &AssistantArguments) -> anyhow::Result<ExitCode> {
             listener.local_addr()?
         ));
         let options = assistant::Options::from(&arguments.behaviour);
-        assistant::serve(options, listener, stop).await;
+        assistant::serve(options, listener, signals.stop()).await;
         Ok(ExitCode::SUCCESS)
     })
 }
 
-fn load(path: Option<&Path>) -> anyhow::Result<LoadedConfig> {
-    let loaded = config::find(path).and_then(|path| config::load(&path))?;
-    for warning in &loaded.warnings {
+fn load(path: Option<&Path>) -> anyhow::Result<OpenedConfig> {
+    let opened = config::find(path).and_then(config::file::open)?;
+    for warning in &opened.loaded.warnings {
         note(format_args!("weir: warning: {warning}"));
     }
-    Ok(loaded)
+    Ok(opened)
 }
 
 fn announce(app: &App) {
@@ -187,36 +192,42 @@ fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Resul
         .block_on(future)
 }
 
-/// The effect of SIGHUP.
+/// A signal that was received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Hangup {
-    /// Stops: the terminal was closed.
+enum ReceivedSignal {
+    /// SIGTERM or SIGINT.
     Stop,
-    /// Reloads the configuration.
-    Reload,
+    /// SIGHUP.
+    Hangup,
 }
 
-/// Ready on SIGTERM or SIGINT.
-fn stop_signal(hangup: Hangup) -> anyhow::Result<impl Future<Output = ()>> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hung_up = signal(SignalKind::hangup())?;
-    Ok(async move {
-        loop {
-            tokio::select! {
-                _ = terminate.recv() => break,
-                _ = interrupt.recv() => break,
-                Some(()) = hung_up.recv() => {
-                    if hangup == Hangup::Stop {
-                        break;
-                    }
-                    log::warn!(
-                        "SIGHUP: reloading the configuration is not implemented yet; certificates are reloaded \
-                         automatically, any other change requires a restart"
-                    );
-                }
-            }
+/// The signals that are handled.
+struct Signals {
+    terminate: unix::Signal,
+    interrupt: unix::Signal,
+    hangup: unix::Signal,
+}
+
+impl Signals {
+    fn register() -> std::io::Result<Self> {
+        Ok(Signals {
+            terminate: unix::signal(SignalKind::terminate())?,
+            interrupt: unix::signal(SignalKind::interrupt())?,
+            hangup: unix::signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> ReceivedSignal {
+        tokio::select! {
+            _ = self.terminate.recv() => ReceivedSignal::Stop,
+            _ = self.interrupt.recv() => ReceivedSignal::Stop,
+            _ = self.hangup.recv() => ReceivedSignal::Hangup,
         }
+    }
+
+    /// For what has no configuration to reload: SIGHUP stops it as well, since its terminal was closed.
+    async fn stop(mut self) {
+        self.next().await;
         log::info!("stopping");
-    })
+    }
 }

@@ -51,6 +51,8 @@ mod request_path {
 mod operations {
     mod admin;
 
+    mod reload;
+
     mod shutdown;
 
     mod invalid_config;

@@ -20,7 +20,7 @@ use crate::alert::silence::{SILENCES_MAX, Silence, SilenceRequest};
 use crate::alert::state::{AlertState, Transition};
 use crate::alert::store::{Silenced, timestamp};
 use crate::alert::tier::{SampleState, Tier};
-use crate::audit::AdminChange;
+use crate::audit::{AdminChange, ChangeOutcome};
 use crate::clock;
 
 /// The states of all alerts, and the last transitions.
@@ -166,6 +166,7 @@ fn audit(pages: &Pages, Peer(address): Peer, action: &'static str, silence: &Sil
         audit.changed(
             AdminChange {
                 action,
+                outcome: ChangeOutcome::Success,
                 what: json!(silence),
             },
             address,

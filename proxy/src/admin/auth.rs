@@ -4,7 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use http::Uri;
-use http::header::{AUTHORIZATION, HOST, HeaderMap, HeaderValue};
+use http::header::{AUTHORIZATION, HOST, HeaderMap, HeaderValue, ORIGIN};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
@@ -73,6 +73,22 @@ impl Auth {
     }
 }
 
+/// Whether a request may change something: it was not sent by a page of another site (cross-site request forgery).
+/// Browsers send `Sec-Fetch-Site`, older ones only `Origin`.
+pub(super) fn is_same_site(headers: &HeaderMap) -> bool {
+    if let Some(site) = headers.get("sec-fetch-site") {
+        return site == "same-origin" || site == "none";
+    }
+    let Some(origin) = headers.get(ORIGIN) else {
+        return true;
+    };
+    let origin = origin.to_str().ok();
+    let origin = origin.and_then(|origin| Some(origin.split_once("://")?.1.as_bytes()));
+    headers
+        .get(HOST)
+        .is_some_and(|host| origin == Some(host.as_bytes()))
+}
+
 /// The token of `Authorization: Bearer TOKEN` (RFC 6750, section 2.1).
 fn bearer_token(headers: &HeaderMap) -> Option<&[u8]> {
     let value: &HeaderValue = headers.get(AUTHORIZATION)?;
@@ -121,6 +137,31 @@ mod tests {
     fn headers(name: http::HeaderName, value: &str) -> HeaderMap {
         let value = HeaderValue::from_str(value).expect("a header");
         HeaderMap::from_iter([(name, value)])
+    }
+
+    #[test]
+    fn a_page_of_another_site_may_change_nothing() {
+        let request = |fields: &[(&'static str, &'static str)]| {
+            let fields = fields.iter().map(|(name, value)| {
+                let name = http::HeaderName::from_static(name);
+                (name, HeaderValue::from_static(value))
+            });
+            is_same_site(&HeaderMap::from_iter(fields))
+        };
+        let host = ("host", "localhost:8081");
+        assert!(request(&[host]), "no browser");
+        for site in ["same-origin", "none"] {
+            assert!(request(&[host, ("sec-fetch-site", site)]), "{site}");
+        }
+        for site in ["cross-site", "same-site", ""] {
+            let same = ("origin", "http://localhost:8081");
+            assert!(!request(&[host, same, ("sec-fetch-site", site)]), "{site}");
+        }
+        assert!(request(&[host, ("origin", "http://localhost:8081")]));
+        for origin in ["null", "", "http://localhost", "http://evil.example"] {
+            assert!(!request(&[host, ("origin", origin)]), "{origin}");
+            assert!(!request(&[("origin", origin)]), "{origin}");
+        }
     }
 
     fn at(target: &str) -> Uri {

@@ -80,10 +80,11 @@ pub(super) async fn events(
 
 pub(super) async fn status(State(pages): State<Arc<Pages>>) -> Response {
     let state = &pages.state;
-    let routes = state.routes.iter().map(|route| {
+    let routes = state.routes.get();
+    let routes = routes.iter().map(|route| {
         json!({
             "name": *route.name,
-            "path": route.path,
+            "path": *route.path,
             "platform": *route.platform,
             "backend": *route.backend,
         })

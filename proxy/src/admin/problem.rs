@@ -10,6 +10,7 @@ use http::{HeaderValue, StatusCode};
 pub(super) enum Problem {
     NoToken,
     ForeignHost,
+    ForeignOrigin,
     NoPage,
     WrongMethod,
     WrongLimit,
@@ -19,7 +20,7 @@ impl Problem {
     const fn status(self) -> StatusCode {
         match self {
             Problem::NoToken => StatusCode::UNAUTHORIZED,
-            Problem::ForeignHost => StatusCode::FORBIDDEN,
+            Problem::ForeignHost | Problem::ForeignOrigin => StatusCode::FORBIDDEN,
             Problem::NoPage => StatusCode::NOT_FOUND,
             Problem::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
             Problem::WrongLimit => StatusCode::BAD_REQUEST,
@@ -32,6 +33,7 @@ impl Problem {
             Problem::ForeignHost => {
                 "without admin.token, only requests for localhost or the address of this listener are accepted"
             }
+            Problem::ForeignOrigin => "a page of another site may not do this",
             Problem::NoPage => "no such page; / lists all pages",
             Problem::WrongMethod => "this page does not support this method; / lists all pages",
             Problem::WrongLimit => "limit must be a whole number, 0 to 100: ?limit=20",
@@ -50,6 +52,12 @@ impl DetailedProblem {
     pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         let detail = detail.into();
         DetailedProblem { status, detail }
+    }
+}
+
+impl From<Problem> for DetailedProblem {
+    fn from(problem: Problem) -> Self {
+        DetailedProblem::new(problem.status(), problem.detail())
     }
 }
 
@@ -72,7 +80,7 @@ impl IntoResponse for DetailedProblem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let mut response = DetailedProblem::new(self.status(), self.detail()).into_response();
+        let mut response = DetailedProblem::from(self).into_response();
         if self == Problem::NoToken {
             response.headers_mut().insert(
                 WWW_AUTHENTICATE,

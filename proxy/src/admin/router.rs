@@ -6,7 +6,7 @@ use std::time::Instant;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get};
+use axum::routing::{delete, get, post};
 use axum::{Extension, Router};
 use http::HeaderValue;
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, X_CONTENT_TYPE_OPTIONS};
@@ -15,7 +15,7 @@ use super::auth::{Access, Auth};
 use super::pages::{self, Pages};
 use super::problem::Problem;
 use super::serve::Peer;
-use super::{AdminState, alerts};
+use super::{AdminState, alerts, reload};
 use crate::audit::{Audit, AuditAction, RejectedAccess};
 
 /// The largest request body.
@@ -33,6 +33,7 @@ pub(super) fn router(state: AdminState, auth: Auth, started: Instant) -> Router 
         .route("/api/alerts", get(alerts::alerts))
         .route("/api/silences", get(alerts::silences).post(alerts::silence))
         .route("/api/silences/{id}", delete(alerts::end_silence))
+        .route("/api/reload", post(reload::reload))
         .route("/runbooks/{name}", get(alerts::runbook))
         .fallback(async || Problem::NoPage)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))

@@ -2,12 +2,14 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
+
+use super::reload::ReloadReport;
 use super::*;
 use crate::alert;
-use crate::exchange::{EventSampling, Recorder as _};
+use crate::exchange::Recorder as _;
 use crate::record;
 use crate::record::fixture::filled;
-use crate::trace::{Incoming, TraceSampling};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -48,15 +50,16 @@ fn start(token: Option<&str>) -> Running {
         events: EventRecorder::start(&events, None, &metrics).expect("a recorder"),
         metrics,
         readiness: Arc::new(ReadinessFlag::new(Readiness::Ready)),
-        routes: vec![RouteSummary {
+        routes: Arc::new(RouteList(Mutex::new(Arc::new([RouteSummary {
             name: Arc::from("feishu"),
-            path: "/hooks/*".to_owned(),
+            path: Arc::from("/hooks/*"),
             platform: Arc::from("feishu"),
             backend: Arc::from("assistant"),
-        }],
+        }])))),
         alerts,
         ship: None,
         audit: None,
+        reloads: Arc::new(FixedReports),
     };
     let config = config::AdminApi {
         address: "127.0.0.1:0".parse().expect("an address"),
@@ -64,6 +67,19 @@ fn start(token: Option<&str>) -> Running {
     };
     let admin = Admin::start(&config, state.clone()).expect("a listener");
     Running { admin, state }
+}
+
+/// Every reload is rejected with the same error.
+#[derive(Debug)]
+struct FixedReports;
+
+impl ReloadRequests for FixedReports {
+    fn request(&self) -> oneshot::Receiver<ReloadReport> {
+        let (report, receiver) = oneshot::channel();
+        let error = crate::config::parse("routes: 1", "weir.yaml".as_ref(), &|_| None);
+        let _ = report.send(ReloadReport::rejected(error.expect_err("invalid")));
+        receiver
+    }
 }
 
 struct PageResponse {
@@ -292,63 +308,42 @@ fn a_stop_closes_idle_connections_and_frees_the_address() {
 
 #[test]
 fn a_summary_has_paths_as_configured() {
-    let route = |path| config::Route {
-        name: Arc::from("chat"),
-        matching: route::Config {
-            path,
-            methods: Vec::new(),
-            allow: Vec::new(),
-        },
-        backend: 0,
-        platform: Arc::from("api"),
-        signature: Vec::new(),
-        rate_limits: Vec::new(),
-        concurrency: None,
-        cache: None,
-        body_bytes: 0,
-        body_timeout: Duration::ZERO,
-    };
-    let config = config::Config {
-        alerts: config::defaults().expect("the defaults").config.alerts,
-        content: crate::content::Mode::None,
-        trace_sampling: TraceSampling {
-            share: None,
-            incoming: Incoming::Trusted,
-        },
-        event_sampling: EventSampling::ALL,
-        encoded_slash: crate::route::path::EncodedSlash::Keep,
-        listen: Vec::new(),
-        limits: crate::http::Limits {
-            header_bytes: 0,
-            header_timeout: Duration::ZERO,
-            buffered_bytes: 0,
-            connections: 0,
-            idle_timeout: Duration::ZERO,
-            upgrade_idle_timeout: Duration::ZERO,
-        },
-        trusted_proxies: Vec::new(),
-        admin: config::AdminApi {
-            address: "127.0.0.1:0".parse().expect("an address"),
-            token: None,
-        },
-        backends: Vec::new(),
-        routes: vec![
-            Arc::new(route(route::PathPattern::Exact("/v1/chat".to_owned()))),
-            Arc::new(route(route::PathPattern::Prefix("/static/".to_owned()))),
-        ],
-        events: record::Config {
-            stdout: false,
-            file: None,
-            environment: String::new(),
-        },
-        ship: None,
-        audit: None,
-        spans: None,
-        drain: Duration::ZERO,
-    };
-    let paths: Vec<_> = RouteSummary::all(&config)
-        .into_iter()
-        .map(|summary| summary.path)
-        .collect();
+    let text = "backends: [{name: a, endpoints: ['http://a']}]
+routes: [{name: one, path: /v1/chat, backend: a}, {name: two, path: '/static/*', backend: a}]";
+    let loaded = crate::config::parse(text, "weir.yaml".as_ref(), &|_| None);
+    let config = loaded.expect("a configuration").config;
+    let routes = RouteSummary::all(&config);
+    let paths: Vec<_> = routes.iter().map(|route| &*route.path).collect();
     assert_eq!(paths, ["/v1/chat", "/static/*"]);
+}
+
+#[test]
+fn a_rejected_reload_has_its_errors_with_their_positions() {
+    let running = start(Some("token"));
+    let request = |fields: &str| {
+        let request = format!(
+            "POST /api/reload HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 0\r\n{fields}\r\n"
+        );
+        ask(running.admin.address, &request)
+    };
+    assert_eq!(request("").status, 401);
+    let token = "Authorization: Bearer token\r\n";
+    let foreign = request(&format!("{token}Origin: http://evil.example\r\n"));
+    assert_eq!(foreign.status, 403);
+    let response = request(token);
+    assert_eq!(response.status, 422, "{}", response.body);
+    let report = response.json();
+    assert_eq!(report["outcome"], "rejected");
+    assert_eq!(report["changed"], serde_json::json!([]));
+    assert_eq!(report["needs_restart"], serde_json::json!([]));
+    let errors = report["errors"].as_array().expect("errors");
+    let routes = errors.iter().find(|error| error["column"] == 9);
+    let routes = routes.expect("the error of `routes`");
+    assert_eq!(
+        (&routes["file"], &routes["line"]),
+        (&"weir.yaml".into(), &1.into())
+    );
+    assert!(routes["message"].is_string());
+    let page = get(&running, "/api/reload", token);
+    assert_eq!(page.status, 405, "only POST reloads");
 }

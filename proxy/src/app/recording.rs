@@ -1,13 +1,11 @@
 //! The list of recorders of every request, and what they write to.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use parking_lot::Mutex;
 
-use crate::admin::RouteSummary;
 use crate::alert::counters::CounterRegistry;
 use crate::alert::snapshot::{Snapshot, SnapshotSource};
 use crate::audit::Audit;
@@ -29,6 +27,8 @@ pub(super) struct RunningRecorders {
     pub(super) events: Arc<EventRecorder>,
     pub(super) ship: Option<Arc<Ship>>,
     pub(super) audit: Option<Arc<Audit>>,
+    /// The metrics of requests.
+    pub(super) requests: Arc<RequestMetrics>,
     spans: Option<Arc<SpanRecorder>>,
 }
 
@@ -39,7 +39,8 @@ impl RunningRecorders {
         metrics: &Metrics,
         counters: Arc<CounterRegistry>,
     ) -> anyhow::Result<Self> {
-        let requests: Arc<dyn Recorder> = Arc::new(request_metrics(config, metrics, counters)?);
+        let requests = Arc::new(RequestMetrics::register(metrics, counters)?);
+        name_metrics(&requests, config)?;
         let ship = ship(config, metrics)?;
         let audit = match &config.audit {
             Some(audit) => Some(Audit::start(audit, metrics)?),
@@ -51,13 +52,13 @@ impl RunningRecorders {
         let spans = match &config.spans {
             Some(to) => {
                 let environment = &config.events.environment;
-                let spans = SpanRecorder::start(to, environment, paths(config), metrics);
+                let spans = SpanRecorder::start(to, environment, metrics);
                 Some(spans.context("cannot record")?)
             }
             None => None,
         };
         let recorders = [
-            Some(requests),
+            Some(requests.clone() as Arc<dyn Recorder>),
             spans.clone().map(|spans| spans as Arc<dyn Recorder>),
             audit.clone().map(|audit| audit as Arc<dyn Recorder>),
             Some(events.clone() as Arc<dyn Recorder>),
@@ -67,6 +68,7 @@ impl RunningRecorders {
             events,
             ship,
             audit,
+            requests,
             spans,
         })
     }
@@ -102,18 +104,12 @@ impl RunningRecorders {
     }
 }
 
-fn request_metrics(
-    config: &Config,
-    metrics: &Metrics,
-    counters: Arc<CounterRegistry>,
-) -> prometheus::Result<RequestMetrics> {
+/// Creates the series of all routes and backends of a configuration.
+pub(super) fn name_metrics(requests: &RequestMetrics, config: &Config) -> prometheus::Result<()> {
     let routes = config.routes.iter();
-    let routes: Vec<_> = routes
-        .map(|route| (&*route.name, &*route.platform))
-        .collect();
-    let backends = config.backends.iter();
-    let backends: Vec<_> = backends.map(|backend| &*backend.name).collect();
-    RequestMetrics::register(metrics, &routes, &backends, counters)
+    let routes = routes.map(|route| (&*route.name, &*route.platform));
+    let backends = config.backends.iter().map(|backend| &*backend.name);
+    requests.add(routes, backends)
 }
 
 /// Starts shipping, where the configuration has a destination.
@@ -125,12 +121,4 @@ fn ship(config: &Config, metrics: &Metrics) -> anyhow::Result<Option<Arc<Ship>>>
     let ship = Ship::start(config, exposed.shipper(metrics)?, metrics.worker("ship")?)?;
     exposed.expose(&ship, metrics);
     Ok(Some(ship))
-}
-
-/// The path of each route as the file has it, by name.
-fn paths(config: &Config) -> HashMap<Arc<str>, Arc<str>> {
-    let paths = RouteSummary::all(config).into_iter();
-    paths
-        .map(|route| (route.name, Arc::from(route.path)))
-        .collect()
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use flate2::read::GzDecoder;
 
+use super::reload::ReloadCounts;
 use super::*;
 
 #[path = "tests/alert_rules.rs"]
@@ -13,11 +14,15 @@ mod alert_rules;
 mod catalog;
 #[path = "tests/generations.rs"]
 mod generations;
+#[path = "tests/reload_file.rs"]
+mod reload_file;
+#[path = "tests/reload_keys.rs"]
+mod reload_keys;
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The names of all workers.
-const WORKERS: [&str; 14] = [
+const WORKERS: [&str; 15] = [
     "admin",
     "alert",
     "alert-journal",
@@ -29,6 +34,7 @@ const WORKERS: [&str; 14] = [
     "feishu",
     "housekeeping",
     "otlp",
+    "reload",
     "ship",
     "system",
     "webhook",

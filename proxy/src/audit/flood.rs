@@ -29,7 +29,24 @@ pub struct RejectedAccess<'a> {
 #[derive(Clone, Debug)]
 pub struct AdminChange {
     pub action: &'static str,
+    pub outcome: ChangeOutcome,
     pub what: serde_json::Value,
+}
+
+/// Whether a change took effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChangeOutcome {
+    Success,
+    Failure,
+}
+
+impl ChangeOutcome {
+    const fn as_str(self) -> &'static str {
+        match self {
+            ChangeOutcome::Success => "success",
+            ChangeOutcome::Failure => "failure",
+        }
+    }
 }
 
 /// The kind of rejection.
@@ -76,7 +93,7 @@ impl Floods {
             category: ["configuration"],
             r#type: ["change"],
             action: changed.action,
-            outcome: "success",
+            outcome: changed.outcome.as_str(),
         });
         entry.client = Some(AuditClient {
             ip: address.to_canonical().to_string(),

@@ -10,6 +10,8 @@ use crate::{cache, limit, route, signature};
 #[derive(Clone, Debug, PartialEq)]
 pub struct Route {
     pub name: Arc<str>,
+    /// Its path as written: a trailing `*` marks a prefix.
+    pub path: Arc<str>,
     /// Which requests it takes.
     pub matching: route::Config,
     /// Position in `Config::backends`.

@@ -111,6 +111,7 @@ fn pipeline_for(
 ) -> Result<Arc<RoutePipeline>, Refusal> {
     let pipeline = generation.pipelines[position].clone();
     exchange.route = Some(pipeline.config.name.clone());
+    exchange.route_path = Some(pipeline.config.path.clone());
     exchange.platform = pipeline.config.platform.clone();
     if pipeline.config.matching.admits(exchange.client_ip) {
         return Ok(pipeline);

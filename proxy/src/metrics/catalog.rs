@@ -261,6 +261,16 @@ pub const RUNTIME_LAG: Definition = define(
     &[],
     "Scheduling lag: how late timers of the worker threads fired; up to a millisecond is timer resolution.",
 );
+pub const CONFIG_RELOADS: Definition = define(
+    "weir_config_reloads_total",
+    &["outcome"],
+    "Reloads of the configuration: applied, unchanged, or rejected as invalid.",
+);
+pub const CONFIG_LAST_SUCCESS: Definition = define(
+    "weir_config_last_success_timestamp_seconds",
+    &[],
+    "When the configuration was last loaded without an error, at the start or by a reload.",
+);
 pub const BUILD_INFO: Definition = define(
     "weir_build_info",
     &["version"],
@@ -299,7 +309,7 @@ pub const PROCESS_START_TIME: Definition = define(
 pub const PROCESS_THREADS: Definition = define("process_threads", &[], "Threads of the process.");
 
 /// Every metric that this version exposes.
-pub const ALL: [Definition; 57] = [
+pub const ALL: [Definition; 59] = [
     REQUESTS,
     REQUEST_DURATION,
     OVERHEAD,
@@ -349,6 +359,8 @@ pub const ALL: [Definition; 57] = [
     DISK_USAGE,
     DISK_IO,
     RUNTIME_LAG,
+    CONFIG_RELOADS,
+    CONFIG_LAST_SUCCESS,
     BUILD_INFO,
     PROCESS_CPU,
     PROCESS_RESIDENT,

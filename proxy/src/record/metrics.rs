@@ -9,7 +9,9 @@ use std::time::Duration;
 use prometheus::{IntCounter, Result};
 
 use self::known::BoundedTable;
-use self::series::{BackendSeries, LimitSeries, ModelSeries, RouteSeries, SignatureSeries};
+use self::series::{
+    BackendSeries, LimitSeries, ModelSeries, PlatformSeries, RouteSeries, SignatureSeries,
+};
 use crate::exchange::{Exchange, NO_PLATFORM, NO_ROUTE, Recorder};
 use crate::metrics::Metrics;
 use crate::metrics::catalog::{self, DURATION_EDGES_S, OVERHEAD_EDGES_S};
@@ -51,7 +53,7 @@ impl SubjectRecorders for () {
 /// The recorder of metrics.
 pub struct RequestMetrics {
     families: RequestFamilies,
-    routes: BoundedTable<RouteSeries>,
+    routes: BoundedTable<PlatformSeries>,
     backends: BoundedTable<BackendSeries>,
     models: BoundedTable<ModelSeries>,
     /// Holds `other` once it is needed.
@@ -116,17 +118,11 @@ impl RequestFamilies {
 }
 
 impl RequestMetrics {
-    /// Metrics of these routes (name, platform) and backends (name). Their error series, and those of requests that
-    /// match no route, exist at zero from the start.
+    /// The error series of requests that match no route exist at zero from the start.
     ///
     /// # Errors
     /// Only when the catalog has an invalid or a duplicate name.
-    pub fn register(
-        metrics: &Metrics,
-        routes: &[(&str, &str)],
-        backends: &[&str],
-        subjects: Arc<dyn SubjectRecorders>,
-    ) -> Result<Self> {
+    pub fn register(metrics: &Metrics, subjects: Arc<dyn SubjectRecorders>) -> Result<Self> {
         let requests = RequestMetrics {
             families: RequestFamilies::register(metrics)?,
             routes: BoundedTable::new(NAMES_MAX),
@@ -137,16 +133,37 @@ impl RequestMetrics {
             limits: BoundedTable::new(NAMES_MAX),
             subjects,
         };
-        let unmatched = (NO_ROUTE, NO_PLATFORM);
-        for (route, platform) in routes.iter().chain([&unmatched]) {
-            let series = || requests.route_series(route, platform);
-            requests.routes.add(route, series)?;
+        requests.add([(NO_ROUTE, NO_PLATFORM)], [])?;
+        Ok(requests)
+    }
+
+    /// Creates the series of these routes (name, platform) and backends (name), so that they exist at zero before the
+    /// first request. Those that exist already are kept.
+    ///
+    /// # Errors
+    /// As [`RequestMetrics::register`].
+    pub fn add<'n>(
+        &self,
+        routes: impl IntoIterator<Item = (&'n str, &'n str)>,
+        backends: impl IntoIterator<Item = &'n str>,
+    ) -> Result<()> {
+        for (route, platform) in routes {
+            let named = || self.platforms(route, platform);
+            self.routes.add(route, named)?;
+            let added = self.routes.with(route, |platforms| {
+                platforms.add(platform, || self.route_series(route, platform))
+            });
+            added.transpose()?;
         }
         for backend in backends {
-            let series = || requests.backend_series(backend);
-            requests.backends.add(backend, series)?;
+            self.backends
+                .add(backend, || self.backend_series(backend))?;
         }
-        Ok(requests)
+        Ok(())
+    }
+
+    fn platforms(&self, route: &str, platform: &str) -> Result<PlatformSeries> {
+        Ok(PlatformSeries::new(self.route_series(route, platform)?))
     }
 
     fn route_series(&self, route: &str, platform: &str) -> Result<RouteSeries> {

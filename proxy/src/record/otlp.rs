@@ -170,7 +170,7 @@ impl Exporter {
         Ok(Exporter { thread, counts })
     }
 
-    /// Hands over spans encoded by [`super::span::SpanEncoder`]. Never blocks.
+    /// Hands over spans encoded by [`super::span::append`]. Never blocks.
     pub(super) fn take(&self, spans: &[u8], count: usize) {
         let mut inner = self.thread.lock();
         let state = inner.state;

@@ -6,7 +6,7 @@ use prost::Message as _;
 use super::*;
 use crate::metrics::Metrics;
 use crate::record::fixture::filled;
-use crate::record::span::SpanEncoder;
+use crate::record::span;
 
 fn attributes(variable: Option<&str>) -> Vec<(String, String)> {
     let resource = resource("production", variable.map(str::to_owned));
@@ -27,7 +27,7 @@ fn a_request_decodes_with_the_protobuf_library() {
     let exchange = filled();
     let mut spans = Vec::new();
     for _ in 0..3 {
-        SpanEncoder::new(Default::default()).append(&exchange, Duration::ZERO, &mut spans);
+        span::append(&exchange, Duration::ZERO, &mut spans);
     }
     let expected = ScopeSpans::decode(&*spans).expect("spans").spans;
     let body = request(&resource("production", None), &spans);

@@ -10,9 +10,7 @@
 //! Spans are encoded directly as `Span` of `opentelemetry/proto/trace/v1`.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::sync::Arc;
 use std::time::Duration;
 
 use self::attributes::{Attributes, ShortText, cut, endpoint, model, own, request};
@@ -60,81 +58,61 @@ enum SpanParent {
     Remote([u8; 8]),
 }
 
-/// Encodes spans; holds what they all share.
-#[derive(Debug)]
-pub(super) struct SpanEncoder {
-    /// The configured path of each route: `http.route`.
-    paths: HashMap<Arc<str>, Arc<str>>,
+/// Appends all spans of a request that took `duration`, each as a field of a `ScopeSpans`. Returns their number.
+pub(super) fn append(exchange: &Exchange, duration: Duration, out: &mut Vec<u8>) -> usize {
+    let mut spans = ProtoMessage::new(out);
+    spans.message(field::SPANS, |span| server(span, exchange, duration));
+    let Some(upstream) = &exchange.upstream else {
+        return 1;
+    };
+    let mut count = 1;
+    for (position, attempt) in upstream.attempts().iter().enumerate() {
+        let Some(span_id) = attempt.span_id else {
+            continue;
+        };
+        count += 1;
+        spans.message(field::SPANS, |span| {
+            let parent = SpanParent::Local(exchange.trace.span_id);
+            identity(span, exchange, span_id, parent);
+            client(span, exchange, upstream, position, duration);
+        });
+    }
+    count
 }
 
-impl SpanEncoder {
-    /// For routes with these names and paths.
-    pub(super) fn new(paths: HashMap<Arc<str>, Arc<str>>) -> Self {
-        SpanEncoder { paths }
+fn server(span: &mut ProtoMessage<'_>, exchange: &Exchange, duration: Duration) {
+    let from = exchange.received_at;
+    let parent = exchange
+        .trace
+        .parent_id
+        .map_or(SpanParent::None, SpanParent::Remote);
+    identity(span, exchange, exchange.trace.span_id, parent);
+    let path = exchange.route_path.as_deref();
+    name(span, exchange, path);
+    life(span, SpanKind::Server, from, from + duration);
+    let status = match exchange.failed() {
+        true => SpanStatus::Error,
+        false => SpanStatus::Unset,
+    };
+    ending(span, status);
+    let mut all = Attributes(span);
+    request(&mut all, exchange);
+    all.maybe("http.route", path.map(AttributeValue::Text));
+    all.add("url.scheme", AttributeValue::Text(exchange.scheme));
+    all.text("url.path", &exchange.path, PATH_BYTES_MAX);
+    let mut address = ShortText::EMPTY;
+    // Any address fits, so this cannot fail.
+    let _ = write!(address, "{}", exchange.client_ip.to_canonical());
+    all.add("client.address", AttributeValue::Text(address.as_str()));
+    all.maybe(
+        "server.address",
+        exchange.domain.as_deref().map(AttributeValue::Text),
+    );
+    if let Some(user_agent) = &exchange.user_agent {
+        let text = String::from_utf8_lossy(user_agent.as_bytes());
+        all.text("user_agent.original", &text, USER_AGENT_BYTES_MAX);
     }
-
-    /// Appends all spans of a request that took `duration`, each as a field of a `ScopeSpans`. Returns their number.
-    pub(super) fn append(
-        &self,
-        exchange: &Exchange,
-        duration: Duration,
-        out: &mut Vec<u8>,
-    ) -> usize {
-        let mut spans = ProtoMessage::new(out);
-        spans.message(field::SPANS, |span| self.server(span, exchange, duration));
-        let Some(upstream) = &exchange.upstream else {
-            return 1;
-        };
-        let mut count = 1;
-        for (position, attempt) in upstream.attempts().iter().enumerate() {
-            let Some(span_id) = attempt.span_id else {
-                continue;
-            };
-            count += 1;
-            spans.message(field::SPANS, |span| {
-                let parent = SpanParent::Local(exchange.trace.span_id);
-                identity(span, exchange, span_id, parent);
-                client(span, exchange, upstream, position, duration);
-            });
-        }
-        count
-    }
-
-    fn server(&self, span: &mut ProtoMessage<'_>, exchange: &Exchange, duration: Duration) {
-        let from = exchange.received_at;
-        let parent = exchange
-            .trace
-            .parent_id
-            .map_or(SpanParent::None, SpanParent::Remote);
-        identity(span, exchange, exchange.trace.span_id, parent);
-        let path = exchange.route.as_ref();
-        let path = path.and_then(|route| self.paths.get(route));
-        name(span, exchange, path.map(|path| &**path));
-        life(span, SpanKind::Server, from, from + duration);
-        let status = match exchange.failed() {
-            true => SpanStatus::Error,
-            false => SpanStatus::Unset,
-        };
-        ending(span, status);
-        let mut all = Attributes(span);
-        request(&mut all, exchange);
-        all.maybe("http.route", path.map(|path| AttributeValue::Text(path)));
-        all.add("url.scheme", AttributeValue::Text(exchange.scheme));
-        all.text("url.path", &exchange.path, PATH_BYTES_MAX);
-        let mut address = ShortText::EMPTY;
-        // Any address fits, so this cannot fail.
-        let _ = write!(address, "{}", exchange.client_ip.to_canonical());
-        all.add("client.address", AttributeValue::Text(address.as_str()));
-        all.maybe(
-            "server.address",
-            exchange.domain.as_deref().map(AttributeValue::Text),
-        );
-        if let Some(user_agent) = &exchange.user_agent {
-            let text = String::from_utf8_lossy(user_agent.as_bytes());
-            all.text("user_agent.original", &text, USER_AGENT_BYTES_MAX);
-        }
-        own(&mut all, exchange);
-    }
+    own(&mut all, exchange);
 }
 
 fn client(

@@ -17,9 +17,8 @@ const DURATION: Duration = Duration::from_millis(1204);
 
 /// The spans as decoded by the OpenTelemetry library.
 fn spans(exchange: &Exchange) -> Vec<Span> {
-    let paths = [("feishu", "/hooks/*")].map(|(name, path)| (name.into(), path.into()));
     let mut out = Vec::new();
-    let count = SpanEncoder::new(paths.into()).append(exchange, DURATION, &mut out);
+    let count = append(exchange, DURATION, &mut out);
     let read = ScopeSpans::decode(&*out).expect("a message");
     assert_eq!(read.spans.len(), count);
     read.spans

@@ -1,12 +1,11 @@
 //! The recorder of spans: encodes the spans of a traced request and hands them to the exporter.
 
-use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::otlp::{self, Exporter, SpanCounts};
-use super::span::SpanEncoder;
+use super::span;
 use super::with_buffer;
 use crate::exchange::{Exchange, Recorder};
 use crate::metrics::Metrics;
@@ -14,25 +13,22 @@ use crate::metrics::Metrics;
 /// The recorder of spans.
 #[derive(Debug)]
 pub struct SpanRecorder {
-    spans: SpanEncoder,
     exporter: Exporter,
 }
 
 impl SpanRecorder {
-    /// Starts the exporter. `paths` are the paths of the routes by name.
+    /// Starts the exporter.
     ///
     /// # Errors
     /// When the thread cannot be started.
     pub fn start(
         config: &otlp::Config,
         environment: &str,
-        paths: HashMap<Arc<str>, Arc<str>>,
         metrics: &Metrics,
     ) -> io::Result<Arc<Self>> {
         let counts = SpanCounts::register(metrics).map_err(io::Error::other)?;
         let worker = metrics.worker("otlp").map_err(io::Error::other)?;
         Ok(Arc::new(SpanRecorder {
-            spans: SpanEncoder::new(paths),
             exporter: Exporter::start(config, environment, counts, worker)?,
         }))
     }
@@ -47,7 +43,7 @@ impl Recorder for SpanRecorder {
     fn record(&self, exchange: &Exchange, duration: Duration) {
         if exchange.is_traced() {
             with_buffer(|buffer| {
-                let count = self.spans.append(exchange, duration, buffer);
+                let count = span::append(exchange, duration, buffer);
                 self.exporter.take(buffer, count);
             });
         }

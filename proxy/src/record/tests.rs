@@ -129,7 +129,7 @@ fn a_file_that_cannot_be_opened_prevents_the_start() {
 fn an_event_contains_only_the_listed_fields() {
     // Invariant 4: nothing of these headers and this query is in the event.
     let metrics = metrics();
-    let requests = RequestMetrics::register(&metrics, &[], &[], Arc::new(())).expect("metrics");
+    let requests = RequestMetrics::register(&metrics, Arc::new(())).expect("metrics");
     let recorder = EventRecorder::start(&config(None), None, &metrics).expect("a recorder");
     let mut exchange = filled();
     exchange.trace.tracestate = Some(http::HeaderValue::from_static("vendor=hunter2"));

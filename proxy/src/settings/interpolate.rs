@@ -4,6 +4,7 @@
 //! repeats a value.
 
 use std::io::Read;
+use std::path::PathBuf;
 
 use secrecy::zeroize::Zeroizing;
 use thiserror::Error;
@@ -14,6 +15,8 @@ use super::quote::names_a_source;
 
 /// A secret in a file is short; the limit keeps a path to a log or a device from filling memory.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
+/// What precedes the path of a file, between the braces.
+const FILE: &str = "file:";
 
 /// Replaces `${...}` in the whole tree. A scalar with an error becomes [`NodeKind::Invalid`].
 pub(crate) fn interpolate(
@@ -53,25 +56,23 @@ fn fill(
     diagnostics: &mut Diagnostics,
 ) -> bool {
     let written = std::mem::take(&mut scalar.written);
-    let (mut text, mut rest, mut whole) = (String::new(), written.as_str(), true);
-    while let Some(at) = rest.find("${") {
-        let before = &rest[..at];
-        rest = &rest[at + 2..];
-        if let Some(before) = before.strip_suffix('$') {
-            text.push_str(before);
-            text.push_str("${");
-            continue;
-        }
-        text.push_str(before);
-        let Some((inside, after)) = rest.split_once('}') else {
-            diagnostics.error(
-                place,
-                "`${` without its `}`; a literal `${` is written `$${`",
-            );
-            whole = false;
-            break;
+    let (mut text, mut whole) = (String::new(), true);
+    for part in (ScalarParts { rest: &written }) {
+        let inside = match part {
+            ScalarPart::Text(part) => {
+                text.push_str(part);
+                continue;
+            }
+            ScalarPart::Reference(inside) => inside,
+            ScalarPart::Unclosed => {
+                diagnostics.error(
+                    place,
+                    "`${` without its `}`; a literal `${` is written `$${`",
+                );
+                whole = false;
+                continue;
+            }
         };
-        rest = after;
         match value_of(inside, environment) {
             Ok(value) => {
                 let value = Zeroizing::new(value);
@@ -90,10 +91,84 @@ fn fill(
             }
         }
     }
-    text.push_str(rest);
     scalar.text = Zeroizing::new(text);
     scalar.written = written;
     whole
+}
+
+/// The paths of all `${file:PATH}`, each once, in the order of the file.
+pub(crate) fn named_files(node: &YamlNode) -> Vec<PathBuf> {
+    let mut paths = Vec::new();
+    collect_files(node, &mut paths);
+    paths
+}
+
+fn collect_files(node: &YamlNode, paths: &mut Vec<PathBuf>) {
+    match &node.kind {
+        NodeKind::Scalar(scalar) => {
+            for part in (ScalarParts {
+                rest: &scalar.written,
+            }) {
+                let ScalarPart::Reference(inside) = part else {
+                    continue;
+                };
+                let path = inside.strip_prefix(FILE).map(PathBuf::from);
+                paths.extend(path.filter(|path| !paths.contains(path)));
+            }
+        }
+        NodeKind::Sequence(items) => items.iter().for_each(|item| collect_files(item, paths)),
+        NodeKind::Mapping(entries) => {
+            let values = entries.iter().map(|(_, value)| value);
+            values.for_each(|value| collect_files(value, paths));
+        }
+        NodeKind::HashedSecret(_) | NodeKind::Null | NodeKind::Invalid => {}
+    }
+}
+
+/// What a scalar is made of.
+enum ScalarPart<'t> {
+    Text(&'t str),
+    /// What is between the braces.
+    Reference(&'t str),
+    /// A `${` without its `}`; the text after it follows.
+    Unclosed,
+}
+
+/// The parts of a scalar as it is written.
+struct ScalarParts<'t> {
+    rest: &'t str,
+}
+
+impl<'t> Iterator for ScalarParts<'t> {
+    type Item = ScalarPart<'t>;
+
+    fn next(&mut self) -> Option<ScalarPart<'t>> {
+        let rest = self.rest;
+        if rest.is_empty() {
+            return None;
+        }
+        if let Some(inside) = rest.strip_prefix("${") {
+            let Some((inside, after)) = inside.split_once('}') else {
+                self.rest = inside;
+                return Some(ScalarPart::Unclosed);
+            };
+            self.rest = after;
+            return Some(ScalarPart::Reference(inside));
+        }
+        if let Some(after) = rest.strip_prefix("$${") {
+            self.rest = after;
+            return Some(ScalarPart::Text("${"));
+        }
+        // `$` of an escape belongs to the next part.
+        let end = match rest.find("${") {
+            Some(at) if rest[..at].ends_with('$') => at - 1,
+            Some(at) => at,
+            None => rest.len(),
+        };
+        let (text, after) = rest.split_at(end);
+        self.rest = after;
+        Some(ScalarPart::Text(text))
+    }
 }
 
 /// Why a `${...}` has no value. No message repeats what may be a secret that was put into the braces.
@@ -129,7 +204,7 @@ fn value_of(
     inside: &str,
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Result<String, InterpolationError> {
-    if let Some(path) = inside.strip_prefix("file:") {
+    if let Some(path) = inside.strip_prefix(FILE) {
         return file_value(path).map_err(|why| match path.contains(['/', '.']) {
             true => InterpolationError::File {
                 path: path.to_owned(),

@@ -260,12 +260,12 @@ async fn a_full_disk_for_a_command_is_an_exit_code_and_no_panic() {
 }
 
 #[tokio::test]
-async fn sighup_is_logged_and_ends_nothing() {
+async fn sighup_reloads_and_ends_nothing() {
     let backend = Backend::echo().await;
     let proxy = Setup::open(&backend).start().await;
     proxy.process().sighup();
     wait::eventually("a word on the reload", wait::PATIENCE, || {
-        proxy.stderr().contains("SIGHUP")
+        proxy.stderr().contains("(SIGHUP); nothing to apply")
     })
     .await;
     assert_eq!(proxy.send(ClientRequest::get("/")).await.status, 200);

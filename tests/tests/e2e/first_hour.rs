@@ -12,8 +12,9 @@ use weir_tests::wait;
 const README: &str = include_str!("../../../README.md");
 
 /// The sections of the first hour, from the one after the build.
-const SECTIONS: [&str; 4] = [
+const SECTIONS: [&str; 5] = [
     "## Configuration",
+    "### Reload",
     "## Sign a request",
     "## Use it with an OpenAI client",
     "## Read events and metrics",
@@ -164,6 +165,10 @@ async fn the_first_hour_of_the_readme_works() {
     ] {
         assert!(!stderr.contains(invalid), "{invalid}: {output}");
     }
+    assert!(
+        stdout.contains(r#""needs_restart":[],"outcome":"applied""#),
+        "{output}"
+    );
     assert!(
         stdout.matches("chat.completion").count() >= 1,
         "a signed response: {output}"

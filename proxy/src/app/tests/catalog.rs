@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::ReloadCounts;
 use crate::alert::metrics::{AlertMetrics, AlertTiers};
 use crate::audit::{self, Audit};
 use crate::exchange::Recorder as _;
@@ -24,13 +25,7 @@ fn all(folder: &std::path::Path) -> Metrics {
     // As at the start of the process: the workspace brings two providers.
     drop(rustls::crypto::ring::default_provider().install_default());
     let metrics = Metrics::new().expect("metrics");
-    let requests = RequestMetrics::register(
-        &metrics,
-        &[("feishu", "feishu")],
-        &["assistant"],
-        Arc::new(()),
-    )
-    .expect("metrics of requests");
+    let requests = RequestMetrics::register(&metrics, Arc::new(())).expect("metrics of requests");
     let mut exchange = filled();
     (exchange.status, exchange.error_code) = (200, None);
     requests.record(&exchange, Duration::ZERO);
@@ -54,12 +49,13 @@ fn all(folder: &std::path::Path) -> Metrics {
         url: "http://127.0.0.1:9/v1/traces".to_owned(),
         headers: Vec::new(),
     };
-    SpanRecorder::start(&collector, "test", Default::default(), &metrics).expect("a recorder");
+    SpanRecorder::start(&collector, "test", &metrics).expect("a recorder");
     let audit = audit::Config {
         path: folder.join("audit.ndjson"),
         keep: Duration::ZERO,
     };
     Audit::start(&audit, &metrics).expect("an audit log");
+    ReloadCounts::register(&metrics).expect("metrics of reloads");
     let in_flight = gateway::metrics::in_flight(&metrics).expect("a gauge");
     let gateway = Gateway::new(
         crate::generation::Generation::first(&config),

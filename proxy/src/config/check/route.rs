@@ -81,10 +81,12 @@ fn one(
     };
     let limits = limits?;
     let allow = raw.allow.value().map_or(&[][..], |allow| &allow.0);
+    let path = path?;
     Some(Route {
         name: Arc::from(name?),
+        path: Arc::from(path.to_string()),
         matching: route::Config {
-            path: path?,
+            path,
             methods: methods(raw),
             allow: allow.iter().map(|network| network.value.0).collect(),
         },

@@ -20,8 +20,9 @@ code, as is the JSON Schema that `weir schema` prints. `deploy/examples/full.yam
 
 `[]` in a key stands for each item of a list. A key without a default is off, or has the default that its description
 gives. The column *change* states when a change of a key takes effect: with a `reload` of the configuration, or only
-after a `restart`. It describes what a reload will replace: this version has no reload yet, and every change takes effect
-after a restart.
+after a `restart`. A change of the file, or of a file that it names with `${file:PATH}`, is found within about two
+seconds; SIGHUP and `POST /api/reload` load the file at once. The response of the latter, and the log, list the changed
+keys that wait for a restart.
 ";
 
 /// Longer defaults are only named.

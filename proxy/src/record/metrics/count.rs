@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use super::RequestMetrics;
-use super::series::{CallOutcome, LimitSeries, ModelSeries, SignatureSeries};
+use super::series::{CallOutcome, LimitSeries, ModelSeries, RouteSeries, SignatureSeries};
 use crate::exchange::{Exchange, NO_PLATFORM, NO_ROUTE, SignatureOutcome, Stage, UpstreamNote};
 use crate::metrics::exemplar::Exemplar;
 use crate::record::event::method_name;
@@ -23,28 +23,31 @@ impl RequestMetrics {
             Some(route) => (&**route, &*exchange.platform),
             None => (NO_ROUTE, NO_PLATFORM),
         };
+        let count = |series: &RouteSeries| {
+            let method = method_name(&exchange.method);
+            series.count_request(&self.families, method, exchange.status);
+            series.duration.observe(duration.as_secs_f64(), exemplar);
+            let overhead = exchange.timing.overhead().as_secs_f64();
+            series.overhead.observe(overhead, exemplar);
+            if exchange.failed() {
+                series.failed.inc();
+            }
+            let error = exchange.error_code.map(|code| code as usize);
+            if let Some(counter) = error.and_then(|code| series.errors.get(code)) {
+                counter.inc();
+            }
+            if let Some(subject) = &series.subject {
+                subject.record(exchange, duration);
+            }
+            if let Some(cache) = &exchange.cache {
+                series.count_lookup(&self.families, cache.tier, cache.outcome);
+            }
+        };
         self.routes.with_or_add(
             route,
-            || self.route_series(route, platform),
-            |series| {
-                let method = method_name(&exchange.method);
-                series.count_request(&self.families, method, exchange.status);
-                series.duration.observe(duration.as_secs_f64(), exemplar);
-                let overhead = exchange.timing.overhead().as_secs_f64();
-                series.overhead.observe(overhead, exemplar);
-                if exchange.failed() {
-                    series.failed.inc();
-                }
-                let error = exchange.error_code.map(|code| code as usize);
-                if let Some(counter) = error.and_then(|code| series.errors.get(code)) {
-                    counter.inc();
-                }
-                if let Some(subject) = &series.subject {
-                    subject.record(exchange, duration);
-                }
-                if let Some(cache) = &exchange.cache {
-                    series.count_lookup(&self.families, cache.tier, cache.outcome);
-                }
+            || self.platforms(route, platform),
+            |platforms| {
+                platforms.with_or_add(platform, || self.route_series(route, platform), count);
             },
         );
     }

@@ -16,7 +16,47 @@ use crate::metrics::family::Family;
 use crate::model::usage::{Origin, Usage};
 use crate::refusal::ErrorCode;
 
-/// The series of one route.
+/// The series of one route, by platform: a reload can change the platform of a route.
+pub(super) struct PlatformSeries {
+    /// Of the platform that the route had first: found without a second lookup.
+    first: RouteSeries,
+    others: BoundedTable<RouteSeries>,
+}
+
+impl PlatformSeries {
+    pub(super) fn new(first: RouteSeries) -> Self {
+        PlatformSeries {
+            first,
+            others: BoundedTable::new(PLATFORMS_MAX),
+        }
+    }
+
+    /// Creates the series of a platform if there are none.
+    pub(super) fn add(
+        &self,
+        platform: &str,
+        make: impl FnOnce() -> Result<RouteSeries>,
+    ) -> Result<()> {
+        match self.first.platform == platform {
+            true => Ok(()),
+            false => self.others.add(platform, make),
+        }
+    }
+
+    pub(super) fn with_or_add(
+        &self,
+        platform: &str,
+        make: impl FnOnce() -> Result<RouteSeries>,
+        found: impl Fn(&RouteSeries),
+    ) {
+        match self.first.platform == platform {
+            true => found(&self.first),
+            false => self.others.with_or_add(platform, make, found),
+        }
+    }
+}
+
+/// The series of one route and platform.
 pub(super) struct RouteSeries {
     pub(super) duration: ExemplarHistogram,
     pub(super) overhead: ExemplarHistogram,
@@ -30,6 +70,9 @@ pub(super) struct RouteSeries {
     name: String,
     platform: String,
 }
+
+/// How many further platforms of one route are counted.
+const PLATFORMS_MAX: usize = 16;
 
 /// The method and status of most requests to a model.
 const FIRST_SERIES: (&str, u16) = ("POST", 200);

@@ -23,11 +23,10 @@ impl Counted {
 
 fn of_routes(routes: &[(&str, &str)], backends: &[&str]) -> Counted {
     let all = Metrics::new().expect("metrics");
-    let requests = RequestMetrics::register(&all, routes, backends, Arc::new(()));
-    Counted {
-        requests: requests.expect("metrics"),
-        all,
-    }
+    let requests = RequestMetrics::register(&all, Arc::new(())).expect("metrics");
+    let added = requests.add(routes.iter().copied(), backends.iter().copied());
+    added.expect("series");
+    Counted { requests, all }
 }
 
 fn metrics() -> Counted {
@@ -240,4 +239,38 @@ fn open_metrics_has_exemplars_of_traced_requests() {
     assert_eq!(small.len(), 1);
     // The text format has no exemplars.
     assert!(!self::text(&metrics).contains("trace_id"));
+}
+
+#[test]
+fn a_route_whose_platform_changes_is_counted_under_each_and_new_series_begin_at_zero() {
+    let metrics = of_routes(&[("feishu", "api")], &[]);
+    let added = metrics.requests.add(
+        [("feishu", "feishu"), ("feishu", "api"), ("more", "api")],
+        ["other"],
+    );
+    added.expect("series");
+    let errors = |text: &str, route: &str, platform: &str| {
+        let series = format!(
+            r#"weir_errors_total{{error_code="upstream_timeout",platform="{platform}",route="{route}"}}"#
+        );
+        value(text, &series).map(str::to_owned)
+    };
+    let before = text(&metrics);
+    assert_eq!(errors(&before, "feishu", "feishu").as_deref(), Some("0"));
+    assert_eq!(errors(&before, "more", "api").as_deref(), Some("0"));
+    assert!(before.contains(r#"backend="other""#), "{before}");
+    let mut exchange = filled();
+    metrics.count(&exchange, Duration::ZERO);
+    metrics.count(&exchange, Duration::ZERO);
+    // A request that met the previous generation.
+    exchange.platform = "api".into();
+    metrics.count(&exchange, Duration::ZERO);
+    // A platform that was not announced.
+    exchange.platform = "late".into();
+    metrics.count(&exchange, Duration::ZERO);
+    let counted = text(&metrics);
+    for (platform, count) in [("feishu", "2"), ("api", "1"), ("late", "1")] {
+        let seen = errors(&counted, "feishu", platform);
+        assert_eq!(seen.as_deref(), Some(count), "{platform}");
+    }
 }

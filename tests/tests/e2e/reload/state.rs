@@ -1,0 +1,113 @@
+//! What survives a reload: state whose settings are unchanged, and requests in flight.
+
+use weir_tests::backend::{Backend, BackendResponse};
+use weir_tests::client::{Client, ClientRequest};
+use weir_tests::setup::Setup;
+use weir_tests::sign::{sign_hmac, sign_hmac_now, unix_now};
+use weir_tests::wait;
+
+use super::{reload_with, status};
+
+const SECRET: &str = "0123456789abcdef";
+
+#[tokio::test]
+async fn replay_protection_limits_stored_responses_and_connections_survive() {
+    let backend = Backend::chat().await;
+    let routes = format!(
+        "- {{name: chat, path: /v1/chat/completions, backend: assistant, cache: {{answers: true, ttl: 1h}}, \
+         signature: {{scheme: hmac, secrets: [{SECRET}]}}}}\n\
+         - {{name: limited, path: /limited, backend: assistant, \
+         rate_limits: [{{name: few, rate: 1/h, burst: 1, by: address}}]}}"
+    );
+    let setup = Setup::new(&backend).routes(&routes);
+    let proxy = setup.start().await;
+    let body = serde_json::to_vec(&weir_tests::client::chat_request("hi", false)).expect("JSON");
+    let chat = |headers| {
+        ClientRequest::post("/v1/chat/completions", body.clone())
+            .header("content-type", "application/json")
+            .headers(headers)
+    };
+    let once = sign_hmac(SECRET, "used-once", unix_now(), &body);
+    assert_eq!(proxy.send(chat(once.clone())).await.status, 200);
+    assert_eq!(status(&proxy, "/limited").await, 200);
+    let connections = backend.connections();
+    let requests = backend.requests().len();
+
+    let more = setup.routes("- {name: more, path: /more, backend: assistant}");
+    let report = reload_with(&proxy, &more.yaml(proxy.directory())).await;
+    assert_eq!(report["outcome"], "applied");
+    let replayed = proxy.send(chat(once)).await;
+    assert_eq!(replayed.rejection(), "signature_replayed");
+    assert_eq!(status(&proxy, "/limited").await, 429);
+    let stored = proxy.send(chat(sign_hmac_now(SECRET, &body))).await;
+    let cache = stored.header("cache-status").expect("a Cache-Status");
+    assert!(cache.starts_with("weir; hit"), "{cache}");
+    assert_eq!(backend.requests().len(), requests);
+    assert_eq!(status(&proxy, "/more").await, 200);
+    assert_eq!(backend.connections(), connections, "one was reused");
+}
+
+#[tokio::test]
+async fn a_running_stream_ends_whole_under_the_route_that_it_met() {
+    let backend = Backend::manual().await;
+    let chat = "- {name: chat, path: /v1/chat/completions, backend: assistant, platform: first}";
+    let setup = Setup::new(&backend).routes(chat);
+    let proxy = setup.start().await;
+    let mut streams = Vec::new();
+    for two in [false, true] {
+        let mut client = match two {
+            true => Client::h2(proxy.address()).await,
+            false => Client::h1(proxy.address()).await,
+        };
+        let (mut streaming, mut call) =
+            tokio::join!(client.open(ClientRequest::chat_stream("hi")), async {
+                let mut call = backend.next_request().await;
+                call.send_event_stream_head().await;
+                call
+            });
+        call.token("before").await;
+        streaming.until("before").await;
+        streams.push((client, streaming, call));
+    }
+    // The route goes, another takes its name with another path and platform, and the backend changes.
+    let changed = Setup::without_backend()
+        .backend("assistant", &[backend.url()], &["first_byte_timeout: 9s"])
+        .routes("- {name: chat, path: /chat, backend: assistant, platform: second}");
+    let report = reload_with(&proxy, &changed.yaml(proxy.directory())).await;
+    assert_eq!(report["outcome"], "applied");
+    let moved = "/v1/chat/completions";
+    assert_eq!(status(&proxy, moved).await, 404);
+    let mut ids = Vec::new();
+    for (mut client, mut streaming, mut call) in streams {
+        // Its next request on the same connection meets the new configuration.
+        if streaming.version == http::Version::HTTP_2 {
+            assert_eq!(client.send(ClientRequest::get(moved)).await.status, 404);
+        }
+        call.token("after").await;
+        streaming.until("after").await;
+        call.end_chat(2).await;
+        ids.push(streaming.header("x-request-id").expect("an id").to_owned());
+        let rest = streaming.rest().await.expect("a clean end");
+        assert!(rest.ends_with(b"data: [DONE]\n\n"));
+        assert_eq!(client.send(ClientRequest::get(moved)).await.status, 404);
+    }
+    for id in ids {
+        let event = proxy.event(&id).await;
+        assert_eq!(event["platform"], "first", "{event}");
+        assert!(event.get("error_code").is_none(), "{event}");
+    }
+    let (response, ()) = tokio::join!(proxy.send(ClientRequest::get("/chat")), async {
+        let call = backend.next_request().await;
+        call.respond(BackendResponse::chat("new")).await;
+    });
+    assert_eq!(response.status, 200);
+    let metrics = proxy.metrics().await;
+    for (platform, count) in [("first", 2.0), ("second", 1.0)] {
+        let labels = [("route", "chat"), ("platform", platform), ("code", "200")];
+        let counted = metrics.sum("weir_requests_total", &labels);
+        assert_eq!(counted, count, "{platform}");
+    }
+    proxy.sigterm();
+    let exit = proxy.wait_exit(wait::PATIENCE).await;
+    assert_eq!(exit.code(), Some(0), "{}", proxy.stderr());
+}
