@@ -68,8 +68,10 @@ pub enum Repeatable {
 pub enum AttemptFailure {
     /// No connection could be opened: the endpoint has not seen the request.
     Connect,
-    /// The connection was lost, or the response was not valid HTTP, before its head arrived.
+    /// The connection was lost before the head of a response arrived.
     Reset,
+    /// The response is not valid HTTP.
+    Invalid,
     /// There was no response in time.
     Timeout,
     Status {
@@ -154,7 +156,7 @@ impl RetryConfig {
         match failure {
             AttemptFailure::Connect => self.on.connect,
             AttemptFailure::Reset => self.on.reset_before_response,
-            AttemptFailure::Timeout => false,
+            AttemptFailure::Timeout | AttemptFailure::Invalid => false,
             AttemptFailure::ErrorInStream => true,
             AttemptFailure::Status { quota, .. } => quota == Quota::Left,
         }

@@ -63,6 +63,7 @@ fn failures_are_followed_by_what_the_configuration_lists() {
         assert_eq!(next(failure), NextStep::Wait(SECOND), "{failure:?}");
     }
     assert_eq!(next(AttemptFailure::Timeout), NextStep::Failover);
+    assert_eq!(next(AttemptFailure::Invalid), NextStep::Failover);
     assert_eq!(next(plain(500)), NextStep::Deliver);
     assert_eq!(
         next(status(429, None, Quota::Exhausted)),

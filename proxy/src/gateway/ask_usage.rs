@@ -11,7 +11,7 @@ use crate::model::operation::Operation;
 
 /// Whether weir requested the usage, so that the chunk that reports it has to be stripped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum UsageAsked {
+pub(super) enum UsageRequested {
     Yes,
     No,
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Stop;
-use super::ask_usage::UsageAsked;
+use super::ask_usage::UsageRequested;
 use super::mode::RequestKind;
 use crate::answer::framing::ResponseFraming;
 use crate::backend::balance::BalancingPolicy;
@@ -52,7 +52,7 @@ pub(super) struct Upstream {
     pub(super) backend: Arc<Backend>,
     pub(super) kind: RequestKind,
     pub(super) started_at: Instant,
-    pub(super) usage: UsageAsked,
+    pub(super) usage: UsageRequested,
     /// Whether and how the response may be stored.
     pub(super) decision: CacheDecision,
     pub(super) response: UpstreamResponse,
@@ -65,7 +65,7 @@ pub(super) struct Upstream {
 pub(super) struct CallResponse {
     received: Received,
     backend: Arc<Backend>,
-    usage: UsageAsked,
+    usage: UsageRequested,
     in_flight: InFlightCall,
 }
 

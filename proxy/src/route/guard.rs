@@ -1,4 +1,4 @@
-//! A protected route guards its look-alikes, against path confusion.
+//! A protected route guards the variants of its path, against path confusion.
 //!
 //! Backends differ in which paths they treat as equal, and some treat `/v1/chat%2Fcompletions` as
 //! `/v1/chat/completions`. Where the folded form of a path (see [`super::path::folded`]) belongs
@@ -12,7 +12,7 @@
 //!    (compared by the signature stage, and passed in as [`Requirements`]);
 //! 3. both require the same, and it has limits and the other has none.
 //!
-//! The `allow` of the route that matched applies in any case: a look-alike does not bypass it.
+//! The `allow` of the route that matched applies in any case: a path variant does not bypass it.
 
 use std::net::IpAddr;
 

@@ -14,7 +14,7 @@ pub(crate) struct EndpointUrl {
     pub(crate) text: String,
 }
 
-/// The address of an outside service: a path may follow.
+/// The address of an external service: a path may follow.
 pub(crate) struct ServiceUrl(pub(crate) SecretText);
 
 /// The address of a Redis.

@@ -5,11 +5,12 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use http::{Request, StatusCode, Version, header};
+use http::{Request, StatusCode, Version};
 
 use super::super::Stop;
-use super::super::ask_usage::UsageAsked;
+use super::super::ask_usage::UsageRequested;
 use super::super::mode::RequestKind;
+use super::super::routing::forwarded_host;
 use super::{Attempts, attend, hold};
 use crate::answer::framing::{self, ResponseFraming, Upgrade};
 use crate::answer::head;
@@ -17,7 +18,7 @@ use crate::backend::breaker::EndpointOutcome;
 use crate::backend::client::CallDeadline;
 use crate::backend::connector::UpstreamProtocol;
 use crate::backend::endpoint::InFlightCall;
-use crate::backend::failure::{BrokenConnection, Failure, UnansweredRequest};
+use crate::backend::failure::{BrokenConnection, ConnectionError, Failure, UnansweredRequest};
 use crate::backend::informational::InformationalResponses;
 use crate::backend::request_body::RequestBody;
 use crate::backend::request_head::{self, AddedHeaders, Encodings};
@@ -156,6 +157,7 @@ fn of_unanswered(
     let failure = match unanswered.failure {
         Failure::Connect(_) => AttemptFailure::Connect,
         Failure::TimedOut => AttemptFailure::Timeout,
+        Failure::Connection(ConnectionError::Malformed(_)) => AttemptFailure::Invalid,
         Failure::Connection(_) => AttemptFailure::Reset,
     };
     attempts.outgoing.return_body(unanswered.unsent);
@@ -176,7 +178,7 @@ async fn examine(
     let backend = attempts.backend;
     let mut received = match check(attempts, exchange, response).await {
         Ok(received) => received,
-        Err(refusal) => return Ok(Attempted::failed(AttemptFailure::Reset, refusal)),
+        Err(refusal) => return Ok(Attempted::failed(AttemptFailure::Invalid, refusal)),
     };
     let status = received.response.head.status.as_u16();
     let mut failure = None;
@@ -218,8 +220,8 @@ async fn check(
     mut response: UpstreamResponse,
 ) -> Result<Received, Refusal> {
     let upgrade = match attempts.call.kind {
-        RequestKind::Upgrade => Upgrade::Asked,
-        RequestKind::Plain | RequestKind::Grpc => Upgrade::NotAsked,
+        RequestKind::Upgrade => Upgrade::Requested,
+        RequestKind::Plain | RequestKind::Grpc => Upgrade::NotRequested,
     };
     let checked = framing::check(
         &exchange.method,
@@ -256,7 +258,7 @@ fn request(
     let is_read = exchange.model.operation.is_some() || exchange.content.is_some();
     let usage = attempts.outgoing.usage();
     let encodings = match is_read {
-        _ if pipeline.cache.is_some() || usage == UsageAsked::Yes => Encodings::Identity,
+        _ if pipeline.cache.is_some() || usage == UsageRequested::Yes => Encodings::Identity,
         true => Encodings::Readable,
         false => Encodings::Any,
     };
@@ -276,15 +278,14 @@ fn request(
         &pipeline.shared.trusted_proxies,
     )
     .unwrap_or_else(|| call.connection.peer_text.clone());
-    let host = head.headers.get(header::HOST);
     let added = AddedHeaders {
         request_id: exchange.id.as_str(),
         forwarded_for: &forwarded_for,
         scheme: call.connection.scheme,
-        host: host.or(exchange.authority.as_ref()),
+        host: forwarded_host(head, exchange),
         cdn_loop: exchange.cdn_loop.as_ref(),
         platform: &exchange.platform,
-        client: exchange.client_key.as_deref(),
+        client: exchange.client_name.as_deref(),
         trace: &exchange.trace,
         parent,
     };
@@ -301,8 +302,8 @@ fn protocol(kind: RequestKind) -> UpstreamProtocol {
     }
 }
 
-/// Resolves when the backend has sent an informational response. No waker is needed: in this task, the backend's
-/// connection is polled right before.
+/// Resolves when the backend has sent an informational response. No waker is needed: the same task polls the
+/// backend's connection before it polls this.
 async fn informational(arriving: Option<&InformationalResponses>) {
     poll_fn(|_| match arriving {
         Some(arriving) if !arriving.is_empty() => Poll::Ready(()),

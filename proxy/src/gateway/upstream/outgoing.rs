@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 
-use super::super::ask_usage::{self, UsageAsked};
+use super::super::ask_usage::{self, UsageRequested};
 use crate::backend::Backend;
 use crate::backend::ask_usage::may_change;
 use crate::backend::balance::stable_hash;
@@ -17,7 +17,7 @@ use crate::http::session::Session;
 /// A request for one backend after another.
 pub(super) struct OutgoingRequest {
     body: OutgoingBody,
-    usage: UsageAsked,
+    usage: UsageRequested,
     /// The path, if it is not the canonical one.
     path: Option<String>,
 }
@@ -39,7 +39,7 @@ impl OutgoingRequest {
                 },
                 Err(once) => OutgoingBody::Once(Some(once)),
             },
-            usage: UsageAsked::No,
+            usage: UsageRequested::No,
             path: None,
         }
     }
@@ -58,7 +58,7 @@ impl OutgoingRequest {
             true => map_path(models, &exchange.path),
             false => None,
         };
-        self.usage = UsageAsked::No;
+        self.usage = UsageRequested::No;
         let OutgoingBody::Replayable { original, adapted } = &mut self.body else {
             return;
         };
@@ -73,7 +73,7 @@ impl OutgoingRequest {
             *adapted = changed;
         }
         if let Some(changed) = ask_usage::ask(backend, session, exchange, adapted) {
-            self.usage = UsageAsked::Yes;
+            self.usage = UsageRequested::Yes;
             *adapted = changed;
         }
     }
@@ -89,7 +89,7 @@ impl OutgoingRequest {
     }
 
     /// Whether the usage was requested only by weir.
-    pub(super) fn usage(&self) -> UsageAsked {
+    pub(super) fn usage(&self) -> UsageRequested {
         self.usage
     }
 
@@ -143,7 +143,7 @@ pub(super) fn balancing_key(
     exchange: &Exchange,
 ) -> u64 {
     let conversation = session.header(&pipeline.config.conversation_header);
-    match (conversation, &exchange.client_key) {
+    match (conversation, &exchange.client_name) {
         (Some(conversation), _) => stable_hash(conversation.as_bytes()),
         (None, Some(client)) => stable_hash(client.as_bytes()),
         (None, None) => stable_hash(exchange.client_ip.to_canonical().to_string().as_bytes()),
