@@ -87,7 +87,12 @@ pub(super) fn pick(
             .filter(eligible)
             .max_by_key(|position| mix(key ^ candidates[*position].id)),
         (BalancingPolicy::RoundRobin | BalancingPolicy::Consistent, _) => {
-            let turn = turn.fetch_add(1, Ordering::Relaxed);
+            // A retry does not take a turn, or every request would begin with an endpoint that fails.
+            let is_retry = |candidate: &Candidate| candidate.preference == PickPreference::Tried;
+            let turn = match candidates.iter().any(is_retry) {
+                true => turn.load(Ordering::Relaxed),
+                false => turn.fetch_add(1, Ordering::Relaxed),
+            };
             let usable = (0..candidates.len()).filter(usable);
             let count = usable.clone().count();
             usable.clone().nth(turn.checked_rem(count)?)
@@ -181,10 +186,13 @@ mod tests {
         ] {
             let mut all = candidates(4);
             all[0].preference = PickPreference::Unavailable;
-            all[1].preference = PickPreference::Tried;
+            all[1].preference = PickPreference::Unavailable;
             let counts = shares(policy, &all, |number| Some(mix(number)));
             assert_eq!(counts[..2], [0, 0], "{policy:?}");
             assert!(counts[2] > 4_500 && counts[3] > 4_500, "{counts:?}");
+            all[1].preference = PickPreference::Tried;
+            let counts = shares(policy, &all, |number| Some(mix(number)));
+            assert_eq!(counts[..2], [0, 0], "{policy:?}");
             all[2].preference = PickPreference::Unavailable;
             all[3].preference = PickPreference::Unavailable;
             let counts = shares(policy, &all, |number| Some(mix(number)));
@@ -203,6 +211,23 @@ mod tests {
             clock::now(),
         );
         assert_eq!(none, None);
+    }
+
+    #[test]
+    fn a_retry_takes_no_turn() {
+        let turn = AtomicUsize::new(0);
+        let now = clock::now();
+        let mut firsts = Vec::new();
+        for _ in 0..4 {
+            let mut all = candidates(2);
+            let pick =
+                |all: &[Candidate]| pick(BalancingPolicy::RoundRobin, all, &turn, None, 0, now);
+            let first = pick(&all).expect("an endpoint");
+            all[first].preference = PickPreference::Tried;
+            assert_eq!(pick(&all), Some(1 - first));
+            firsts.push(first);
+        }
+        assert_eq!(firsts, [0, 1, 0, 1]);
     }
 
     #[test]

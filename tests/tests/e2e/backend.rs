@@ -7,9 +7,14 @@ use weir_tests::raw::Raw;
 use weir_tests::setup::{OPEN, Setup};
 use weir_tests::wait;
 
+mod balancing;
+mod breaker;
+mod failover;
 mod failures;
+mod hold;
 mod loops;
 mod memory;
+mod retry;
 mod tls;
 
 #[tokio::test]

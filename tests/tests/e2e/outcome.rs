@@ -25,7 +25,11 @@ const ROUTES: &str = "- {name: kept, path: /kept/*, backend: assistant, \
                       - {name: open, path: /*, backend: assistant}";
 
 async fn start(backend: &Backend) -> Proxy {
-    Setup::new(backend).routes(ROUTES).start().await
+    Setup::new(backend)
+        .backend_options(&["retry: {attempts: 1}"])
+        .routes(ROUTES)
+        .start()
+        .await
 }
 
 async fn client(proxy: &Proxy, version: u8) -> Client {
