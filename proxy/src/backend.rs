@@ -85,7 +85,7 @@ use breaker::{BreakerConfig, CircuitState};
 use client::CallDeadline;
 use connector::{Connect, UpstreamProtocol};
 use endpoint::{Endpoint, InFlightCall};
-use failure::{ConnectionError, Failure, UnansweredRequest};
+use failure::{BrokenConnection, ConnectionError, Failure, UnansweredRequest};
 use informational::InformationalResponses;
 use request_body::RequestBody;
 use response::UpstreamResponse;
@@ -267,7 +267,9 @@ impl Backend {
                 let refusal = self.refusal_of(&unanswered.failure);
                 attempt.fail(refusal.code);
                 attempt.end(clock::now());
-                call.report(unanswered.proves(), clock::now);
+                if unanswered.connection == BrokenConnection::Other {
+                    call.report(unanswered.proves(), clock::now);
+                }
                 Err(unanswered)
             }
         }
@@ -333,3 +335,7 @@ impl Backend {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "backend/pick_tests.rs"]
+mod tests;

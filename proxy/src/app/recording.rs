@@ -14,6 +14,7 @@ use crate::audit::Audit;
 use crate::clock::{self, Elapsed};
 use crate::config::Config;
 use crate::exchange::Recorder;
+use crate::gateway::Gateway;
 use crate::metrics::Metrics;
 use crate::record::metrics::RequestMetrics;
 use crate::record::spans::SpanRecorder;
@@ -76,7 +77,9 @@ impl RunningRecorders {
         &self,
         metrics: &Arc<Metrics>,
         reading: Arc<Mutex<SystemSample>>,
+        gateway: &Arc<Gateway>,
     ) -> SnapshotSource {
+        let gateway = gateway.clone();
         let (ship, events, metrics) = (self.ship.clone(), self.events.clone(), metrics.clone());
         Box::new(move || Snapshot {
             system: reading.lock().clone(),
@@ -89,6 +92,7 @@ impl RunningRecorders {
                 None => events.dropped(),
             },
             dependencies_down: metrics.dependencies_down(),
+            open_circuits: open_circuits(&gateway),
         })
     }
 
@@ -100,6 +104,13 @@ impl RunningRecorders {
         }
         events
     }
+}
+
+/// The backends with open circuits.
+fn open_circuits(gateway: &Gateway) -> Vec<(Arc<str>, u64)> {
+    let counts = gateway.generation().open_circuits().into_iter();
+    let open = counts.filter(|count| count.endpoints > 0);
+    open.map(|count| (count.backend, count.endpoints)).collect()
 }
 
 fn request_metrics(

@@ -62,13 +62,11 @@ impl UnansweredRequest {
         }
     }
 
-    /// What it proves of the endpoint.
+    /// What it proves of the endpoint, unless its connection was stale.
     pub(super) fn proves(&self) -> EndpointOutcome {
-        match (&self.failure, self.connection) {
-            (_, BrokenConnection::Stale)
-            | (Failure::Connection(ConnectionError::RequestBody(_)), _) => {
-                EndpointOutcome::Abandoned
-            }
+        match &self.failure {
+            // The client did not send its whole body.
+            Failure::Connection(ConnectionError::RequestBody(_)) => EndpointOutcome::Abandoned,
             _ => EndpointOutcome::Failure,
         }
     }

@@ -1,8 +1,10 @@
 //! The metrics of the gateway: requests in flight, and what is occupied at the moment of a scrape.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use parking_lot::Mutex;
 use prometheus::{IntGauge, Result};
 
 use super::Gateway;
@@ -37,6 +39,7 @@ fn expose_occupancy(
     let limit_keys = metrics.gauge(catalog::RATE_LIMIT_KEYS)?;
     let in_use = metrics.gauge(catalog::CONCURRENCY_IN_USE)?;
     let circuits = metrics.gauge(catalog::CIRCUIT_OPEN)?;
+    let known_backends: Mutex<BTreeSet<Arc<str>>> = Mutex::default();
     metrics.on_scrape(move || {
         let occupancy = read();
         set(&cache_bytes, occupancy.cache_bytes);
@@ -49,9 +52,14 @@ fn expose_occupancy(
                 }
             }
         }
-        for backend in &occupancy.backends {
-            if let Ok(series) = circuits.series(&[&backend.backend]) {
-                set(&series, backend.endpoints);
+        // A backend that a reload has removed has no open circuit.
+        let mut known = known_backends.lock();
+        known.extend(occupancy.backends.iter().map(|count| count.backend.clone()));
+        for name in known.iter() {
+            let mut counts = occupancy.backends.iter();
+            let count = counts.find(|count| count.backend == *name);
+            if let Ok(series) = circuits.series(&[name]) {
+                set(&series, count.map_or(0, |count| count.endpoints));
             }
         }
     });

@@ -20,7 +20,7 @@ use crate::backend::failure::BrokenConnection;
 use crate::backend::request_body::RequestBody;
 use crate::backend::response::UpstreamResponse;
 use crate::backend::retry::{AttemptFailure, AttemptState, NextStep, Repeatable, RetryPermit};
-use crate::backend::{Backend, NoEndpoint, OpenCircuits, TriedEndpoints, WhenAllOpen};
+use crate::backend::{Backend, OpenCircuits, TriedEndpoints, WhenAllOpen};
 use crate::cache::CacheDecision;
 use crate::clock;
 use crate::exchange::{AttemptOutcome, Exchange, UpstreamNote};
@@ -273,8 +273,11 @@ impl<'a> Attempts<'a> {
                 }
             }
         }
-        let (backend, why) = reason.unwrap_or((self.backend, NoEndpoint::None));
-        Err(backend.no_endpoint(why))
+        Err(match reason {
+            Some((backend, why)) => backend.no_endpoint(why),
+            // There is no time left for any.
+            None => self.backend.no_first_byte(),
+        })
     }
 
     fn use_backend(

@@ -14,6 +14,9 @@ use weir_tests::setup::{OPEN, Setup};
 use weir_tests::sign::{fresh_id, sign_feishu};
 use weir_tests::wait;
 
+/// Makes the response of an attempt that fails.
+type FailingResponse = fn() -> BackendResponse;
+
 const FAST: &str = "retry: {backoff: 10ms}";
 
 /// The URL of an endpoint that refuses connections.
@@ -103,7 +106,7 @@ async fn statuses_and_resets_are_retried_only_where_repeating_does_no_harm() {
         (|| ClientRequest::post("/orders", "x"), false),
         (|| ClientRequest::new("DELETE", "/orders/1"), false),
     ];
-    let failures: [(fn() -> BackendResponse, u16, &str); 2] = [
+    let failures: [(FailingResponse, u16, &str); 2] = [
         (|| BackendResponse::status(503), 503, "status_5xx"),
         (BackendResponse::reset_immediately, 502, "reset"),
     ];
