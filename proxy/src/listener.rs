@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use pingora::apps::HttpServerOptions;
 use pingora::server::ShutdownWatch;
 use tokio_rustls::TlsAcceptor;
 
@@ -47,7 +46,8 @@ pub struct Listener {
 /// What HTTP/1 and HTTP/2 connections share.
 struct Http {
     gateway: Arc<Gateway>,
-    options: HttpServerOptions,
+    /// How long a connection over HTTP/2 may have no request in flight.
+    idle_timeout: Duration,
     connections: Arc<Connections>,
     header_bytes: usize,
     /// How long a client may not read its response.
@@ -61,14 +61,12 @@ impl Listener {
         limits: &Limits,
         drain: Duration,
     ) -> Self {
-        let mut options = HttpServerOptions::default();
-        options.h2_idle_timeout = Some(limits.idle_timeout);
         Listener {
             http: Arc::new(Http {
                 gateway,
-                options,
                 connections: connections.clone(),
                 header_bytes: limits.header_bytes,
+                idle_timeout: limits.idle_timeout,
                 write_timeout: limits.idle_timeout,
             }),
             connections,

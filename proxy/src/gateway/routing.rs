@@ -2,6 +2,7 @@
 
 use std::net::Ipv6Addr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
@@ -65,6 +66,18 @@ impl Gateway {
             Guarded::By(stricter) => Ok(pipeline_for(generation, stricter, exchange)?),
             _ => Ok(pipeline),
         }
+    }
+
+    /// Records a request over HTTP/2 whose header fields are malformed. The HTTP/2 implementation has rejected it
+    /// already: with 400, or by a reset of its stream.
+    pub(crate) fn record_malformed(&self, connection: &Connection, now: Instant) {
+        let mut exchange = self.begin(connection.peer, now);
+        exchange.scheme = connection.scheme;
+        exchange.version = Version::HTTP_2;
+        parse_request_line(&mut exchange, b"", &self.generation.load());
+        exchange.status = ErrorCode::BadRequest.status().as_u16();
+        exchange.error_code = Some(ErrorCode::BadRequest);
+        exchange.finish(now);
     }
 }
 

@@ -1,14 +1,17 @@
 //! A client that speaks HTTP/2: pingora's implementation, within weir's own limits.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
-use pingora::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp as _};
 use pingora::protocols::http::ServerSession;
-use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
+use pingora::protocols::http::v2::server::{
+    H2Accept, H2Options, HttpSession, default_h2_options, handshake,
+};
+use pingora::protocols::{Digest, GetProxyDigest, GetSocketDigest, GetTimingDigest, Ssl};
 use pingora::server::ShutdownWatch;
+use tokio::sync::Notify;
 
 use super::Http;
 use crate::clock;
@@ -25,6 +28,8 @@ const LOCAL_RESETS_MAX: usize = 12;
 /// How many streams that were reset within the last second are remembered. The body of a request that was rejected
 /// early may still arrive: on a remembered stream it is ignored, on a forgotten one it is a protocol error of the client.
 const RESET_STREAMS_MAX: usize = 4096;
+/// How many malformed requests end a connection.
+const MALFORMED_MAX: usize = 32;
 /// How long an idle client has to act on the GOAWAY of a drain.
 const GOAWAY_GRACE: Duration = Duration::from_millis(500);
 
@@ -32,9 +37,36 @@ const GOAWAY_GRACE: Duration = Duration::from_millis(500);
 struct Http2 {
     http: Arc<Http>,
     connection: Connection,
-    /// Requests in flight.
-    streams: AtomicUsize,
+    streams: OpenStreams,
+    malformed: AtomicUsize,
 }
+
+/// Whether the connection continues.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Accepted {
+    /// A request, which is served in a task of its own, or was malformed.
+    Stream,
+    /// The connection is closed, or its client has sent too many malformed requests.
+    Nothing,
+}
+
+/// Whether the client has been sent a GOAWAY.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Drain {
+    NotBegun,
+    Begun,
+}
+
+/// The requests in flight.
+#[derive(Default)]
+struct OpenStreams {
+    count: AtomicUsize,
+    /// Notified when the last one has ended.
+    ended: Notify,
+}
+
+/// One request in flight.
+struct InFlight(Arc<Http2>);
 
 /// Serves one connection to its end.
 pub(super) async fn serve(
@@ -46,16 +78,91 @@ pub(super) async fn serve(
     let client = Arc::new(Http2 {
         http: http.clone(),
         connection,
-        streams: AtomicUsize::new(0),
+        streams: OpenStreams::default(),
+        malformed: AtomicUsize::new(0),
     });
     let drained = client.drained(shutdown.clone());
     tokio::select! {
-        _ = client.process_new(Box::new(stream), shutdown) => {}
+        () = client.accept_streams(stream, shutdown) => {}
         () = drained => {}
     }
 }
 
 impl Http2 {
+    /// Accepts requests until the client closes the connection or has been idle for too long. After the beginning of a
+    /// shutdown, requests that crossed the GOAWAY are still served (RFC 9113, section 6.8).
+    async fn accept_streams(self: &Arc<Self>, stream: ClientStream, shutdown: &ShutdownWatch) {
+        let digest = Arc::new(Digest {
+            ssl_digest: stream.get_ssl_digest(),
+            timing_digest: stream.get_timing_digest(),
+            proxy_digest: stream.get_proxy_digest(),
+            socket_digest: stream.get_socket_digest(),
+        });
+        let options = h2_options(self.http.header_bytes);
+        let mut connection = match handshake(Box::new(stream), Some(options)).await {
+            Ok(connection) => connection,
+            Err(error) => {
+                log::debug!("an HTTP/2 handshake failed: {error}");
+                return;
+            }
+        };
+        let mut shutdown_begun = pin!(head::shutdown_begun(shutdown.clone()));
+        let mut drain = Drain::NotBegun;
+        let mut accepted = Accepted::Stream;
+        while accepted == Accepted::Stream {
+            // Waiting for a request drives the connection; it can be cancelled.
+            accepted = tokio::select! {
+                biased;
+                () = &mut shutdown_begun, if drain == Drain::NotBegun => {
+                    connection.graceful_shutdown();
+                    drain = Drain::Begun;
+                    Accepted::Stream
+                }
+                request = HttpSession::from_h2_conn(&mut connection, digest.clone()) => {
+                    self.accept(request, shutdown)
+                }
+                () = self.idle(), if drain == Drain::NotBegun => Accepted::Nothing,
+            };
+        }
+    }
+
+    fn accept(
+        self: &Arc<Self>,
+        request: pingora::Result<Option<H2Accept>>,
+        shutdown: &ShutdownWatch,
+    ) -> Accepted {
+        match request {
+            Ok(Some(H2Accept::Session(session))) => {
+                let request = InFlight::begin(self);
+                let shutdown = shutdown.clone();
+                tokio::spawn(async move { request.serve(session, &shutdown).await });
+                Accepted::Stream
+            }
+            // pingora has responded with 400, or reset the stream.
+            Ok(Some(H2Accept::Rejected)) => {
+                let gateway = &self.http.gateway;
+                gateway.record_malformed(&self.connection, clock::now());
+                match self.malformed.fetch_add(1, Ordering::Relaxed) {
+                    earlier if earlier + 1 >= MALFORMED_MAX => Accepted::Nothing,
+                    _ => Accepted::Stream,
+                }
+            }
+            Ok(None) => Accepted::Nothing,
+            Err(error) => {
+                log::debug!("an HTTP/2 connection ended: {error}");
+                Accepted::Nothing
+            }
+        }
+    }
+
+    /// Resolves when no request has been in flight for the idle timeout.
+    async fn idle(&self) {
+        while self.streams.count.load(Ordering::Relaxed) > 0 {
+            self.streams.ended.notified().await;
+        }
+        pingora::time::sleep(self.http.idle_timeout).await;
+    }
+
     /// Resolves when the proxy drains and no request has arrived for a while: a client that ignores the GOAWAY
     /// would otherwise keep its connection forever.
     async fn drained(&self, shutdown: ShutdownWatch) {
@@ -63,7 +170,7 @@ impl Http2 {
         let mut idle_since = None;
         loop {
             pingora::time::sleep(GOAWAY_GRACE / 10).await;
-            if self.streams.load(Ordering::Relaxed) > 0 {
+            if self.streams.count.load(Ordering::Relaxed) > 0 {
                 idle_since = None;
                 continue;
             }
@@ -76,39 +183,27 @@ impl Http2 {
     }
 }
 
-/// One request in flight.
-struct InFlight<'a>(&'a AtomicUsize);
-
-impl<'a> InFlight<'a> {
-    fn on(count: &'a AtomicUsize) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        InFlight(count)
+impl InFlight {
+    fn begin(client: &Arc<Http2>) -> Self {
+        client.streams.count.fetch_add(1, Ordering::Relaxed);
+        InFlight(client.clone())
     }
-}
 
-impl Drop for InFlight<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-#[async_trait]
-impl HttpServerApp for Http2 {
-    async fn process_new_http(
-        self: &Arc<Self>,
-        mut session: ServerSession,
-        shutdown: &ShutdownWatch,
-    ) -> Option<ReusedHttpStream> {
+    async fn serve(self, session: HttpSession, shutdown: &ShutdownWatch) {
         let started = clock::now();
-        let _in_flight = InFlight::on(&self.streams);
-        session.set_write_timeout(Some(self.http.write_timeout));
+        let Http2 {
+            http, connection, ..
+        } = &*self.0;
+        let mut session = ServerSession::new_http2(session);
+        session.set_write_timeout(Some(http.write_timeout));
         let mut session = Session::of_http2(Box::new(session));
-        let served = self
-            .http
+        let served = http
             .gateway
-            .serve(&mut session, &self.connection, started, shutdown);
+            .serve(&mut session, connection, started, shutdown);
         let served = served.await;
-        let mut http2 = session.into_http2()?;
+        let Some(mut http2) = session.into_http2() else {
+            return;
+        };
         match served {
             Served::Whole | Served::Unread => {
                 // An error means that the client has disconnected; the exchange has been recorded. The unread rest
@@ -122,20 +217,24 @@ impl HttpServerApp for Http2 {
                 http2.shutdown().await;
             }
         }
-        None
     }
+}
 
-    fn h2_options(&self) -> Option<H2Options> {
-        let mut options = default_h2_options();
-        // Beyond this, h2 itself responds 431; beyond the limit the gateway does, with an event.
-        let bytes = u32::try_from(self.http.header_bytes.saturating_mul(4)).unwrap_or(u32::MAX);
-        options.max_header_list_size(bytes);
-        options.max_local_error_reset_streams(Some(LOCAL_RESETS_MAX));
-        options.max_concurrent_reset_streams(RESET_STREAMS_MAX);
-        Some(options)
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        let streams = &self.0.streams;
+        if streams.count.fetch_sub(1, Ordering::Relaxed) == 1 {
+            streams.ended.notify_one();
+        }
     }
+}
 
-    fn server_options(&self) -> Option<&HttpServerOptions> {
-        Some(&self.http.options)
-    }
+fn h2_options(header_bytes: usize) -> H2Options {
+    let mut options = default_h2_options();
+    // Beyond this, h2 itself responds 431; beyond the limit the gateway does, with an event.
+    let bytes = u32::try_from(header_bytes.saturating_mul(4)).unwrap_or(u32::MAX);
+    options.max_header_list_size(bytes);
+    options.max_local_error_reset_streams(Some(LOCAL_RESETS_MAX));
+    options.max_concurrent_reset_streams(RESET_STREAMS_MAX);
+    options
 }

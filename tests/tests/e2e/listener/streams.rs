@@ -159,3 +159,35 @@ async fn upgrades_are_checked_like_other_requests() {
     assert!(error.contains("401"), "{error}");
     backend.assert_untouched();
 }
+
+/// The HTTP/2 implementation rejects it before the gateway sees it.
+#[tokio::test]
+async fn malformed_requests_over_http2_are_recorded_and_counted() {
+    let backend = Backend::echo().await;
+    let proxy = Setup::open(&backend).start().await;
+    let mut client = Client::h2(proxy.address()).await;
+    for rejected in 1..=3 {
+        let request = ClientRequest::get("/").header("host", "user@weir.test");
+        assert_eq!(client.send(request).await.status, 400);
+        let events = proxy.events_when(rejected).await;
+        let event = &events[rejected - 1];
+        assert_eq!(event["error_code"], "bad_request", "{event}");
+        assert_eq!(event["http"]["response"]["status_code"], 400);
+        assert_eq!(event["http"]["version"], "2");
+    }
+    // The connection continues, but not for a client that sends nothing else.
+    assert_eq!(client.send(ClientRequest::get("/")).await.status, 200);
+    let mut more = 0;
+    let malformed = || ClientRequest::get("/").header("host", "user@weir.test");
+    while client.try_open(malformed()).await.is_ok() {
+        more += 1;
+        assert!(more < 100, "the connection is still open");
+    }
+    assert!(client.closed().await);
+    let metrics = proxy.metrics().await;
+    let counted = metrics.sum("weir_requests_total", &[("code", "400")]);
+    // Three above, and those that ended the connection.
+    assert_eq!(counted, 32.0);
+    proxy.events_when(33).await;
+    assert_eq!(backend.requests().len(), 1);
+}
