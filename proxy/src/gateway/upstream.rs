@@ -2,7 +2,7 @@
 //!
 //! Nothing but informational (1xx) responses has been written to the client by then, so an attempt that fails here may
 //! be followed by another one: a retry with the same backend, or a failover to its fallback. Which, is decided in
-//! `backend/retry.rs`; `attempt.rs` makes one attempt, `hold.rs` waits for the first content of a stream, and
+//! `backend/retry.rs`; `attempts.rs` picks endpoints and keeps count, `attempt.rs` makes one attempt, `hold.rs` waits for the first content of a stream, and
 //! `outgoing.rs` adapts the request to each backend.
 
 use std::sync::Arc;
@@ -12,15 +12,12 @@ use super::Stop;
 use super::ask_usage::UsageRequested;
 use super::mode::RequestKind;
 use crate::answer::framing::ResponseFraming;
-use crate::backend::balance::BalancingPolicy;
+use crate::backend::Backend;
 use crate::backend::breaker::EndpointOutcome;
-use crate::backend::client::UsableConnections;
 use crate::backend::endpoint::InFlightCall;
 use crate::backend::failure::BrokenConnection;
 use crate::backend::request_body::RequestBody;
 use crate::backend::response::UpstreamResponse;
-use crate::backend::retry::{AttemptFailure, AttemptState, NextStep, Repeatable, RetryPermit};
-use crate::backend::{Backend, OpenCircuits, TriedEndpoints, WhenAllOpen};
 use crate::cache::CacheDecision;
 use crate::clock;
 use crate::exchange::{AttemptOutcome, Exchange, UpstreamNote};
@@ -29,12 +26,12 @@ use crate::http::Connection;
 use crate::http::relay::{Relay, RelayOutcome};
 use crate::http::response_body::ResponseBody;
 use crate::http::session::Session;
-use crate::random;
 use crate::refusal::{ErrorCode, Refusal};
 use attempt::Received;
-use outgoing::OutgoingRequest;
+use attempts::{Attempts, FollowUp};
 
 mod attempt;
+mod attempts;
 mod hold;
 mod outgoing;
 
@@ -118,33 +115,6 @@ fn proves(outcome: AttemptOutcome) -> EndpointOutcome {
     }
 }
 
-/// The attempts of one request.
-struct Attempts<'a> {
-    pipeline: &'a RoutePipeline,
-    call: &'a Call<'a>,
-    /// The backend in use, and its position: 0 is the route's own, the others are fallbacks.
-    backend: &'a Arc<Backend>,
-    position: usize,
-    /// The endpoints of this backend that have been tried, and how often it has been.
-    tried: TriedEndpoints,
-    count: u32,
-    repeatable: Repeatable,
-    /// The hash of what consistent balancing goes by.
-    key: Option<u64>,
-    connections: UsableConnections,
-    /// While an attempt is a retry, or a retry is waited for.
-    permit: Option<RetryPermit<'a>>,
-    outgoing: OutgoingRequest,
-}
-
-/// What follows a failed attempt.
-enum FollowUp {
-    Attempt(InFlightCall),
-    /// Another attempt with the same backend, then.
-    AttemptAt(Instant),
-    Deliver,
-}
-
 /// Calls the backend and, where it fails, its fallbacks; attends to the client meanwhile. The response that it returns
 /// can be forwarded.
 pub(super) async fn call(
@@ -163,14 +133,14 @@ pub(super) async fn call(
         let attempt = (&mut attempts, &mut picked, started_at);
         let attempted = attempt::run(attempt, session, exchange, relay).await?;
         let Some(failure) = attempted.failure else {
-            return attempts.finish(picked, exchange, attempted.result);
+            return finish(&attempts, picked, exchange, attempted.result);
         };
         started_at = clock::now();
         if attempted.connection == BrokenConnection::Stale && attempts.replaces_connection() {
             continue;
         }
         match attempts.follow_up(failure, session, exchange, started_at) {
-            FollowUp::Deliver => return attempts.finish(picked, exchange, attempted.result),
+            FollowUp::Deliver => return finish(&attempts, picked, exchange, attempted.result),
             FollowUp::Attempt(next) => {
                 discard(attempted.result, exchange).await;
                 picked = next;
@@ -186,196 +156,26 @@ pub(super) async fn call(
     }
 }
 
-impl<'a> Attempts<'a> {
-    fn new(
-        pipeline: &'a RoutePipeline,
-        call: &'a Call<'a>,
-        session: &Session,
-        exchange: &Exchange,
-        body: RequestBody,
-    ) -> Self {
-        let outgoing = OutgoingRequest::new(body);
-        let is_consistent =
-            |backend: &Arc<Backend>| backend.config().balancing == BalancingPolicy::Consistent;
-        let key = pipeline.backends().any(is_consistent);
-        let mut attempts = Attempts {
-            pipeline,
-            call,
-            backend: &pipeline.backend,
-            position: 0,
-            tried: TriedEndpoints::new(),
-            count: 0,
-            repeatable: match call.kind == RequestKind::Plain && outgoing.is_replayable() {
-                true => outgoing::repeatable(session, exchange),
-                false => Repeatable::Unseen,
-            },
-            key: key.then(|| outgoing::balancing_key(pipeline, session, exchange)),
-            connections: UsableConnections::PooledOrNew,
-            permit: None,
-            outgoing,
-        };
-        attempts.adapt(session, exchange);
-        attempts
+/// The response or the error that the client gets.
+fn finish(
+    attempts: &Attempts<'_>,
+    mut in_flight: InFlightCall,
+    exchange: &mut Exchange,
+    result: Result<Received, Refusal>,
+) -> Result<CallResponse, Stop> {
+    let received = result?;
+    if received.response.head.status.is_server_error() {
+        exchange.error_code = Some(ErrorCode::UpstreamStatus);
+    } else if in_flight.is_probe() {
+        // Long before the end of a stream.
+        in_flight.report(EndpointOutcome::Success, clock::now);
     }
-
-    /// Adapts the request to the backend in use.
-    fn adapt(&mut self, session: &Session, exchange: &Exchange) {
-        let is_last = self.position == self.pipeline.fallbacks.len();
-        self.outgoing
-            .adapt(self.backend, session, exchange, is_last);
-    }
-
-    /// The backend at a position.
-    fn backend_at(&self, position: usize) -> Option<&'a Arc<Backend>> {
-        match position.checked_sub(1) {
-            None => Some(&self.pipeline.backend),
-            Some(fallback) => self.pipeline.fallbacks.get(fallback),
-        }
-    }
-
-    /// Until when a backend may take.
-    fn deadline(&self, backend: &Backend) -> Instant {
-        self.call.started_at + backend.config().total_timeout
-    }
-
-    /// Picks an endpoint of the backend at position `from`, or of a fallback behind it if that has none to offer. If the
-    /// circuits of all are open, one is tried where the configuration allows it.
-    fn pick(
-        &mut self,
-        from: usize,
-        session: &Session,
-        exchange: &Exchange,
-        now: Instant,
-    ) -> Result<InFlightCall, Refusal> {
-        let mut reason = None;
-        for circuits in [OpenCircuits::Avoid, OpenCircuits::Ignore] {
-            for position in from.. {
-                let Some(backend) = self.backend_at(position) else {
-                    break;
-                };
-                let may_ignore = backend.config().when_all_open == WhenAllOpen::Try;
-                if circuits == OpenCircuits::Ignore && !may_ignore || self.deadline(backend) <= now
-                {
-                    continue;
-                }
-                let tried = match position == self.position {
-                    true => &*self.tried,
-                    false => &[],
-                };
-                match backend.pick(tried, self.key, circuits, now) {
-                    Ok(picked) => {
-                        self.use_backend(position, backend, session, exchange);
-                        return Ok(picked);
-                    }
-                    Err(why) => {
-                        reason.get_or_insert((backend, why));
-                    }
-                }
-            }
-        }
-        Err(match reason {
-            Some((backend, why)) => backend.no_endpoint(why),
-            // There is no time left for any.
-            None => self.backend.no_first_byte(),
-        })
-    }
-
-    fn use_backend(
-        &mut self,
-        position: usize,
-        backend: &'a Arc<Backend>,
-        session: &Session,
-        exchange: &Exchange,
-    ) {
-        if self.position != position {
-            self.position = position;
-            self.backend = backend;
-            self.tried.clear();
-            self.count = 0;
-            self.connections = UsableConnections::PooledOrNew;
-            self.adapt(session, exchange);
-        }
-    }
-
-    /// Whether a request whose pooled connection broke is sent once over a new one. That is no retry: the endpoint has
-    /// most likely closed the connection before it saw the request.
-    fn replaces_connection(&mut self) -> bool {
-        let replaces = self.connections == UsableConnections::PooledOrNew
-            && self.call.kind == RequestKind::Plain
-            && self.outgoing.is_replayable();
-        self.connections = UsableConnections::New;
-        // It is not counted.
-        self.count -= u32::from(replaces);
-        replaces
-    }
-
-    /// What follows an attempt that failed.
-    fn follow_up(
-        &mut self,
-        failure: AttemptFailure,
-        session: &Session,
-        exchange: &Exchange,
-        now: Instant,
-    ) -> FollowUp {
-        self.permit = None;
-        if failure != AttemptFailure::Connect && !self.outgoing.is_replayable()
-            || failure == AttemptFailure::Connect && !self.outgoing.has_body()
-        {
-            return FollowUp::Deliver;
-        }
-        let state = AttemptState {
-            attempts: self.count,
-            repeatable: self.repeatable,
-            has_other_endpoint: self.backend.has_untried(&self.tried, now),
-            now,
-            deadline: self.deadline(self.backend),
-        };
-        let random = random::bits() as u32;
-        let step = self.backend.config().retry.next(failure, &state, random);
-        match step {
-            NextStep::Deliver => return FollowUp::Deliver,
-            NextStep::Failover => {}
-            NextStep::OtherEndpoint | NextStep::Wait(_) => self.permit = self.backend.begin_retry(),
-        }
-        let position = match (&self.permit, step) {
-            (Some(_), NextStep::Wait(wait)) => return FollowUp::AttemptAt(now + wait),
-            (Some(_), _) => self.position,
-            (None, _) => self.position + 1,
-        };
-        match self.pick(position, session, exchange, now) {
-            Ok(picked) => FollowUp::Attempt(picked),
-            Err(_) => FollowUp::Deliver,
-        }
-    }
-
-    /// Whether another endpoint or backend could follow an attempt.
-    fn has_alternative(&self) -> bool {
-        let has_fallback = self.position < self.pipeline.fallbacks.len();
-        let may_retry = self.count < self.backend.config().retry.attempts;
-        has_fallback || may_retry && self.backend.endpoints().len() > 1
-    }
-
-    /// The response or the error that the client gets.
-    fn finish(
-        self,
-        mut in_flight: InFlightCall,
-        exchange: &mut Exchange,
-        result: Result<Received, Refusal>,
-    ) -> Result<CallResponse, Stop> {
-        let received = result?;
-        if received.response.head.status.is_server_error() {
-            exchange.error_code = Some(ErrorCode::UpstreamStatus);
-        } else if in_flight.is_probe() {
-            // Long before the end of a stream.
-            in_flight.report(EndpointOutcome::Success, clock::now);
-        }
-        Ok(CallResponse {
-            received,
-            backend: self.backend.clone(),
-            usage: self.outgoing.usage(),
-            in_flight,
-        })
-    }
+    Ok(CallResponse {
+        received,
+        backend: attempts.backend.clone(),
+        usage: attempts.outgoing.usage(),
+        in_flight,
+    })
 }
 
 /// Ends an attempt whose response is not delivered. A connection whose response has arrived is reused; any other is
