@@ -129,7 +129,7 @@ impl App {
             metrics: metrics.clone(),
             counters,
             labels: alert_labels(config),
-            snapshots: recording.snapshots(&metrics, reading.clone()),
+            snapshots: recording.snapshots(&metrics, reading.clone(), &gateway),
             ship: recording.ship.clone(),
             environment: config.events.environment.clone(),
             instance: sockets.instance(),

@@ -33,8 +33,6 @@ pub enum Inexpressible {
         value: String,
         nearest: String,
     },
-    #[error("the signal `{0}` is not in this version yet")]
-    Planned(&'static str),
 }
 
 /// Makes the query of one rule's signal.

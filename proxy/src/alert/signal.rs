@@ -73,8 +73,6 @@ pub enum ValueSource {
     Process(fn(&Counts) -> f64),
     /// The snapshot of the evaluation; `None` while there is no reading.
     Snapshot(fn(&Snapshot) -> Option<Measurement>),
-    /// Not implemented yet; what it needs.
-    Planned(&'static str),
 }
 
 /// A value, with what it is about.
@@ -131,7 +129,6 @@ impl Signal {
             ValueSource::Requests(value) => value(window?, minimum_requests).map(Measurement::from),
             ValueSource::Process(value) => Some(value(window?.counts()).into()),
             ValueSource::Snapshot(value) => value(snapshot),
-            ValueSource::Planned(_) => None,
         }
     }
 }
@@ -184,6 +181,18 @@ mod tests {
         );
         let otlp = Some("otlp".to_owned());
         assert_eq!(of(&dependency_down::SIGNAL), Some((1.0, otlp)));
+        assert_eq!(of(&circuit_open::SIGNAL), Some((0.0, None)));
+        let open = Snapshot {
+            open_circuits: vec![("a".into(), 2), ("b".into(), 1)],
+            ..Snapshot::default()
+        };
+        let measured = circuit_open::SIGNAL
+            .measure(None, 0, &open)
+            .expect("a value");
+        assert_eq!(
+            (measured.value, measured.about),
+            (3.0, Some("a, b".to_owned()))
+        );
         assert_eq!(of(&cpu_usage::SIGNAL), Some((0.25, None)));
         assert_eq!(of(&spool_oldest::SIGNAL), None);
         assert_eq!(of(&error_rate::SIGNAL), None);

@@ -1,5 +1,6 @@
 //! What alerts evaluate besides the counters of requests: a snapshot of the system and of external services.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::system::SystemSample;
@@ -14,6 +15,8 @@ pub struct Snapshot {
     pub events_dropped: u64,
     /// External services whose last call failed, sorted by name.
     pub dependencies_down: Vec<String>,
+    /// The backends with open circuits, and of how many of their endpoints.
+    pub open_circuits: Vec<(Arc<str>, u64)>,
 }
 
 /// Takes a snapshot.

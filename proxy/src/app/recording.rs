@@ -12,6 +12,7 @@ use crate::audit::Audit;
 use crate::clock::{self, Elapsed};
 use crate::config::Config;
 use crate::exchange::Recorder;
+use crate::gateway::Gateway;
 use crate::metrics::Metrics;
 use crate::record::metrics::RequestMetrics;
 use crate::record::spans::SpanRecorder;
@@ -78,7 +79,9 @@ impl RunningRecorders {
         &self,
         metrics: &Arc<Metrics>,
         reading: Arc<Mutex<SystemSample>>,
+        gateway: &Arc<Gateway>,
     ) -> SnapshotSource {
+        let gateway = gateway.clone();
         let (ship, events, metrics) = (self.ship.clone(), self.events.clone(), metrics.clone());
         Box::new(move || Snapshot {
             system: reading.lock().clone(),
@@ -91,6 +94,7 @@ impl RunningRecorders {
                 None => events.dropped(),
             },
             dependencies_down: metrics.dependencies_down(),
+            open_circuits: open_circuits(&gateway),
         })
     }
 
@@ -102,6 +106,13 @@ impl RunningRecorders {
         }
         events
     }
+}
+
+/// The backends with open circuits.
+fn open_circuits(gateway: &Gateway) -> Vec<(Arc<str>, u64)> {
+    let counts = gateway.generation().open_circuits().into_iter();
+    let open = counts.filter(|count| count.endpoints > 0);
+    open.map(|count| (count.backend, count.endpoints)).collect()
 }
 
 /// Creates the series of all routes and backends of a configuration.

@@ -4,7 +4,8 @@ use std::io;
 
 use thiserror::Error;
 
-use super::request_body::TruncatedBody;
+use super::breaker::EndpointOutcome;
+use super::request_body::{RequestBody, TruncatedBody};
 
 /// Why there is no response.
 #[derive(Debug, Error)]
@@ -32,4 +33,41 @@ pub enum ConnectionError {
     RequestBody(TruncatedBody),
     #[error(transparent)]
     Http2(hyper::Error),
+}
+
+/// A request that got no response.
+#[derive(Debug)]
+pub struct UnansweredRequest {
+    pub failure: Failure,
+    /// The body, if nothing of the request was written.
+    pub unsent: Option<RequestBody>,
+    pub connection: BrokenConnection,
+}
+
+/// The connection of a request that got no response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BrokenConnection {
+    /// It had been idle, and ended before any byte of the response: the endpoint may have closed it before it saw the
+    /// request.
+    Stale,
+    Other,
+}
+
+impl UnansweredRequest {
+    pub(super) fn other(failure: Failure) -> Self {
+        UnansweredRequest {
+            failure,
+            unsent: None,
+            connection: BrokenConnection::Other,
+        }
+    }
+
+    /// What it proves of the endpoint, unless its connection was stale.
+    pub(super) fn proves(&self) -> EndpointOutcome {
+        match &self.failure {
+            // The client did not send its whole body.
+            Failure::Connection(ConnectionError::RequestBody(_)) => EndpointOutcome::Abandoned,
+            _ => EndpointOutcome::Failure,
+        }
+    }
 }

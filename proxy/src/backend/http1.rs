@@ -52,6 +52,8 @@ pub(super) struct Http1Connection {
     response: ResponseParser,
     method: Method,
     flow: Flow,
+    /// What has arrived of the response.
+    arrival: ResponseArrival,
     persistence: Persistence,
     timer: DeadlineTimer,
     /// When it was last returned to the pool.
@@ -65,6 +67,13 @@ enum Flow {
     Trickle,
     /// The last read filled its buffer.
     Bulk,
+}
+
+/// Whether anything of a response has arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ResponseArrival {
+    Nothing,
+    Begun,
 }
 
 impl Http1Connection {
@@ -91,6 +100,7 @@ impl Http1Connection {
             response: ResponseParser::new(),
             method: Method::GET,
             flow: Flow::Trickle,
+            arrival: ResponseArrival::Nothing,
             persistence: Persistence::Kept,
             timer: DeadlineTimer::default(),
             idle_since: clock::now(),
@@ -115,6 +125,7 @@ impl Http1Connection {
         self.request = RequestWriter::new(head, body);
         self.response.begin();
         self.flow = Flow::Trickle;
+        self.arrival = ResponseArrival::Nothing;
     }
 
     /// Sends the request, and waits for the head of the response until the deadline. Informational responses
@@ -223,8 +234,16 @@ impl Http1Connection {
         };
         Poll::Ready(match bytes {
             0 => self.response.closed().map_err(|_| ConnectionError::Closed),
-            _ => Ok(()),
+            _ => {
+                self.arrival = ResponseArrival::Begun;
+                Ok(())
+            }
         })
+    }
+
+    /// Whether anything of the response has arrived.
+    pub(super) fn has_received(&self) -> bool {
+        self.arrival == ResponseArrival::Begun
     }
 
     /// Ready at the deadline.

@@ -17,7 +17,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::Config;
 use super::connector::{Connect, UpstreamProtocol};
-use super::failure::{ConnectionError, Failure};
+use super::failure::{BrokenConnection, ConnectionError, Failure, UnansweredRequest};
 use super::pool::PoolKey;
 use super::request_body::RequestBody;
 use crate::clock;
@@ -87,14 +87,14 @@ impl Drop for StreamSlot {
 /// what connecting took, if the connection is new.
 ///
 /// # Errors
-/// See [`Failure`].
+/// See [`UnansweredRequest`].
 pub(super) async fn send(
     key: PoolKey,
     config: &Config,
     connect: &Connect,
     request: Request<RequestBody>,
     deadline: Instant,
-) -> Result<(Response<Incoming>, StreamSlot, Option<Duration>), Failure> {
+) -> Result<(Response<Incoming>, StreamSlot, Option<Duration>), UnansweredRequest> {
     let left = || deadline.saturating_duration_since(clock::now());
     let (mut connection, took) = match open_connection(key) {
         Some(connection) => (connection, None),
@@ -104,9 +104,16 @@ pub(super) async fn send(
             let timeout = config.connect_timeout.min(left());
             let opened = clock::timeout(timeout, opening).await;
             let late = || io::Error::new(io::ErrorKind::TimedOut, "connect_timeout exceeded");
-            let connection = opened
-                .unwrap_or_else(|_| Err(late()))
-                .map_err(Failure::Connect)?;
+            let connection = match opened.unwrap_or_else(|_| Err(late())) {
+                Ok(connection) => connection,
+                Err(error) => {
+                    return Err(UnansweredRequest {
+                        failure: Failure::Connect(error),
+                        unsent: Some(request.into_body()),
+                        connection: BrokenConnection::Other,
+                    });
+                }
+            };
             add(key, connection.clone());
             (
                 connection,
@@ -121,8 +128,11 @@ pub(super) async fn send(
     };
     match clock::timeout(left(), sending).await {
         Ok(Ok(response)) => Ok((response, slot, took)),
-        Ok(Err(error)) => Err(ConnectionError::Http2(error).into()),
-        Err(_) => Err(Failure::TimedOut),
+        Ok(Err(error)) => {
+            let failure = ConnectionError::Http2(error).into();
+            Err(UnansweredRequest::other(failure))
+        }
+        Err(_) => Err(UnansweredRequest::other(Failure::TimedOut)),
     }
 }
 

@@ -10,7 +10,7 @@ use http::{Request, Uri, Version};
 use super::connector::UpstreamProtocol;
 use super::loops::CDN_LOOP;
 use super::request_body::RequestBody;
-use super::{Config, Endpoint};
+use super::{Config, EndpointConfig};
 use crate::coding;
 use crate::http::hop_by_hop::{is_hop_by_hop, nominated};
 use crate::refusal::{ErrorCode, Refusal};
@@ -211,7 +211,7 @@ pub fn request(
     target: &str,
     mut headers: HeaderMap,
     added: &AddedHeaders<'_>,
-    to: (&Config, &Endpoint, UpstreamProtocol),
+    to: (&Config, &EndpointConfig, UpstreamProtocol),
     body: RequestBody,
 ) -> Result<Request<RequestBody>, Refusal> {
     let (config, endpoint, protocol) = to;
@@ -247,7 +247,7 @@ pub fn request(
 ///
 /// # Errors
 /// `bad_request` when they are not a valid URI.
-pub fn uri(config: &Config, endpoint: &Endpoint, target: &str) -> Result<Uri, Refusal> {
+pub fn uri(config: &Config, endpoint: &EndpointConfig, target: &str) -> Result<Uri, Refusal> {
     let mut parts = endpoint.uri.clone().into_parts();
     let joined = if config.path_prefix.is_empty() {
         target.parse()

@@ -1,8 +1,10 @@
 //! The metrics of the gateway: requests in flight, and what is occupied at the moment of a scrape.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use parking_lot::Mutex;
 use prometheus::{IntGauge, Result};
 
 use super::Gateway;
@@ -36,6 +38,8 @@ fn expose_occupancy(
     let buffered_bytes = metrics.gauge(catalog::BUFFERED_BYTES)?.series(&[])?;
     let limit_keys = metrics.gauge(catalog::RATE_LIMIT_KEYS)?;
     let in_use = metrics.gauge(catalog::CONCURRENCY_IN_USE)?;
+    let circuits = metrics.gauge(catalog::CIRCUIT_OPEN)?;
+    let known_backends: Mutex<BTreeSet<Arc<str>>> = Mutex::default();
     metrics.on_scrape(move || {
         let occupancy = read();
         set(&cache_bytes, occupancy.cache_bytes);
@@ -46,6 +50,16 @@ fn expose_occupancy(
                 if let (Some(value), Ok(series)) = (value, family.series(&[&route.route])) {
                     set(&series, value);
                 }
+            }
+        }
+        // A backend that a reload has removed has no open circuit.
+        let mut known = known_backends.lock();
+        known.extend(occupancy.backends.iter().map(|count| count.backend.clone()));
+        for name in known.iter() {
+            let mut counts = occupancy.backends.iter();
+            let count = counts.find(|count| count.backend == *name);
+            if let Ok(series) = circuits.series(&[name]) {
+                set(&series, count.map_or(0, |count| count.endpoints));
             }
         }
     });
@@ -74,7 +88,7 @@ fn set(gauge: &IntGauge, value: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::generation::occupancy::RouteOccupancy;
+    use crate::generation::occupancy::{OpenCircuitCount, RouteOccupancy};
     use crate::metrics::{ExpositionFormat, InUse};
 
     fn text(metrics: &Metrics) -> String {
@@ -99,6 +113,10 @@ mod tests {
                 limit_keys: Some(3),
                 in_use: Some(2),
             }],
+            backends: vec![OpenCircuitCount {
+                backend: "assistant".into(),
+                endpoints: 1,
+            }],
         };
         expose_occupancy(&metrics, occupancy).expect("gauges");
         for (series, expected) in [
@@ -107,6 +125,7 @@ mod tests {
             ("weir_buffered_bytes", "70000"),
             (r#"weir_rate_limit_keys{route="chat"}"#, "3"),
             (r#"weir_concurrency_in_use{route="chat"}"#, "2"),
+            (r#"weir_circuit_open{backend="assistant"}"#, "1"),
         ] {
             assert_eq!(value(&text(&metrics), series), Some(expected), "{series}");
         }

@@ -7,14 +7,19 @@ use weir_tests::raw::Raw;
 use weir_tests::setup::{OPEN, Setup};
 use weir_tests::wait;
 
+mod balancing;
+mod breaker;
 mod broken_responses;
 mod deadlines;
 mod departures;
+mod failover;
 mod failures;
+mod hold;
 mod hung;
 mod loops;
 mod memory;
 mod outages;
+mod retry;
 mod tls;
 mod variants;
 

@@ -18,7 +18,12 @@ const CACHED: &str = "- {name: chat, path: /v1/*, backend: assistant, \
                       cache: {answers: true, memory: 8MiB, ttl: 1h, scope: route}}";
 
 async fn start(backend: &Backend) -> Proxy {
-    Setup::new(backend).routes(CACHED).start().await
+    // A request that the test drops is not sent again.
+    Setup::new(backend)
+        .backend_options(&["retry: {attempts: 1}"])
+        .routes(CACHED)
+        .start()
+        .await
 }
 
 fn is_hit(response: &ClientResponse) -> bool {

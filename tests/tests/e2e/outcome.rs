@@ -15,7 +15,6 @@ use weir_tests::wait;
 
 mod formats;
 mod inferred_end;
-
 use super::body_modes::BodyMode;
 use formats::{CHAT, FORMATS, Format};
 
@@ -25,7 +24,8 @@ const ROUTES: &str = "- {name: kept, path: /kept/*, backend: assistant, \
                       - {name: open, path: /*, backend: assistant}";
 
 async fn start(backend: &Backend) -> Proxy {
-    Setup::new(backend).routes(ROUTES).start().await
+    let setup = Setup::new(backend).backend_options(&["retry: {attempts: 1}"]);
+    setup.routes(ROUTES).start().await
 }
 
 async fn client(proxy: &Proxy, version: u8) -> Client {

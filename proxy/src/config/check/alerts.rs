@@ -9,7 +9,7 @@ use super::refuse_duplicates;
 use crate::alert::Config;
 use crate::alert::notify::kind::NotifierConfig;
 use crate::alert::rule::Rule;
-use crate::alert::signal::{Requirement, Signal, ValueSource};
+use crate::alert::signal::{Requirement, Signal};
 use crate::alert::tier::{Thresholds, Worse};
 use crate::alert::unit::Unit;
 use crate::config::raw;
@@ -134,13 +134,6 @@ fn rule(
 ) -> Option<Arc<Rule>> {
     let signal = raw.signal.get()?;
     let name = signal.name;
-    if let ValueSource::Planned(what) = signal.source {
-        let message = format!(
-            "the signal `{name}` is not in this version yet: it needs {what}, which is not implemented"
-        );
-        diagnostics.error(raw.signal.place, message);
-        return None;
-    }
     let per = raw.per.get();
     if let Some(per) = per.filter(|per| !signal.per.contains(per)) {
         let labels: Vec<&str> = signal.per.iter().map(|per| per.label()).collect();

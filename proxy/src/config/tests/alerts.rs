@@ -9,7 +9,6 @@ fn rule(rest: &str) -> String {
 
 /// Each line: the settings of a rule => part of the expected message.
 const WRONG: &str = "
-signal: circuit_open, warning: 0, critical: 1, recovery: 0 => `circuit_open` is not in this version yet
 signal: error_rate, warning: 1, critical: 3%, recovery: 1% => `error_rate` is measured as a share such as 1%
 signal: spool_oldest, warning: 1%, critical: 1h, recovery: 1m => measured as a duration such as 500ms
 signal: events_dropped, warning: 1s, critical: 5, recovery: 0 => measured as a whole number such as 0

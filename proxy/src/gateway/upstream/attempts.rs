@@ -1,0 +1,216 @@
+//! The attempts of one request: which backend and which endpoint is next, and what follows a failure.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::super::mode::RequestKind;
+use super::Call;
+use super::outgoing::{self, OutgoingRequest};
+use crate::backend::balance::BalancingPolicy;
+use crate::backend::client::UsableConnections;
+use crate::backend::endpoint::InFlightCall;
+use crate::backend::request_body::RequestBody;
+use crate::backend::retry::{AttemptFailure, AttemptState, NextStep, Repeatable, RetryPermit};
+use crate::backend::{Backend, OpenCircuits, TriedEndpoints, WhenAllOpen};
+use crate::exchange::Exchange;
+use crate::generation::pipeline::RoutePipeline;
+use crate::http::session::Session;
+use crate::random;
+use crate::refusal::Refusal;
+
+/// The attempts of one request.
+pub(super) struct Attempts<'a> {
+    pub(super) pipeline: &'a RoutePipeline,
+    pub(super) call: &'a Call<'a>,
+    /// The backend in use, and its position: 0 is the route's own, the others are fallbacks.
+    pub(super) backend: &'a Arc<Backend>,
+    pub(super) position: usize,
+    /// The endpoints of this backend that have been tried, and how often it has been.
+    pub(super) tried: TriedEndpoints,
+    pub(super) count: u32,
+    pub(super) repeatable: Repeatable,
+    /// The hash of what consistent balancing goes by.
+    key: Option<u64>,
+    pub(super) connections: UsableConnections,
+    /// While an attempt is a retry, or a retry is waited for.
+    permit: Option<RetryPermit<'a>>,
+    pub(super) outgoing: OutgoingRequest,
+}
+
+/// What follows a failed attempt.
+pub(super) enum FollowUp {
+    Attempt(InFlightCall),
+    /// Another attempt with the same backend, then.
+    AttemptAt(Instant),
+    Deliver,
+}
+
+impl<'a> Attempts<'a> {
+    pub(super) fn new(
+        pipeline: &'a RoutePipeline,
+        call: &'a Call<'a>,
+        session: &Session,
+        exchange: &Exchange,
+        body: RequestBody,
+    ) -> Self {
+        let outgoing = OutgoingRequest::new(body);
+        let is_consistent =
+            |backend: &Arc<Backend>| backend.config().balancing == BalancingPolicy::Consistent;
+        let key = pipeline.backends().any(is_consistent);
+        let mut attempts = Attempts {
+            pipeline,
+            call,
+            backend: &pipeline.backend,
+            position: 0,
+            tried: TriedEndpoints::new(),
+            count: 0,
+            repeatable: match call.kind == RequestKind::Plain && outgoing.is_replayable() {
+                true => outgoing::repeatable(session, exchange),
+                false => Repeatable::Unseen,
+            },
+            key: key.then(|| outgoing::balancing_key(pipeline, session, exchange)),
+            connections: UsableConnections::PooledOrNew,
+            permit: None,
+            outgoing,
+        };
+        attempts.adapt(session, exchange);
+        attempts
+    }
+
+    /// Adapts the request to the backend in use.
+    fn adapt(&mut self, session: &Session, exchange: &Exchange) {
+        let is_last = self.position == self.pipeline.fallbacks.len();
+        self.outgoing
+            .adapt(self.backend, session, exchange, is_last);
+    }
+
+    /// The backend at a position.
+    fn backend_at(&self, position: usize) -> Option<&'a Arc<Backend>> {
+        match position.checked_sub(1) {
+            None => Some(&self.pipeline.backend),
+            Some(fallback) => self.pipeline.fallbacks.get(fallback),
+        }
+    }
+
+    /// Until when a backend may take.
+    pub(super) fn deadline(&self, backend: &Backend) -> Instant {
+        self.call.started_at + backend.config().total_timeout
+    }
+
+    /// Picks an endpoint of the backend at position `from`, or of a fallback behind it if that has none to offer. If the
+    /// circuits of all are open, one is tried where the configuration allows it.
+    pub(super) fn pick(
+        &mut self,
+        from: usize,
+        session: &Session,
+        exchange: &Exchange,
+        now: Instant,
+    ) -> Result<InFlightCall, Refusal> {
+        let mut reason = None;
+        for circuits in [OpenCircuits::Avoid, OpenCircuits::Ignore] {
+            for position in from.. {
+                let Some(backend) = self.backend_at(position) else {
+                    break;
+                };
+                let may_ignore = backend.config().when_all_open == WhenAllOpen::Try;
+                if circuits == OpenCircuits::Ignore && !may_ignore || self.deadline(backend) <= now
+                {
+                    continue;
+                }
+                let tried = match position == self.position {
+                    true => &*self.tried,
+                    false => &[],
+                };
+                match backend.pick(tried, self.key, circuits, now) {
+                    Ok(picked) => {
+                        self.use_backend(position, backend, session, exchange);
+                        return Ok(picked);
+                    }
+                    Err(why) => {
+                        reason.get_or_insert((backend, why));
+                    }
+                }
+            }
+        }
+        Err(match reason {
+            Some((backend, why)) => backend.no_endpoint(why),
+            // There is no time left for any.
+            None => self.backend.no_first_byte(),
+        })
+    }
+
+    fn use_backend(
+        &mut self,
+        position: usize,
+        backend: &'a Arc<Backend>,
+        session: &Session,
+        exchange: &Exchange,
+    ) {
+        if self.position != position {
+            self.position = position;
+            self.backend = backend;
+            self.tried.clear();
+            self.count = 0;
+            self.connections = UsableConnections::PooledOrNew;
+            self.adapt(session, exchange);
+        }
+    }
+
+    /// Whether a request whose pooled connection broke is sent once over a new one. That is no retry: the endpoint has
+    /// most likely closed the connection before it saw the request.
+    pub(super) fn replaces_connection(&mut self) -> bool {
+        let replaces = self.connections == UsableConnections::PooledOrNew
+            && self.call.kind == RequestKind::Plain
+            && self.outgoing.is_replayable();
+        self.connections = UsableConnections::New;
+        // It is not counted.
+        self.count -= u32::from(replaces);
+        replaces
+    }
+
+    /// What follows an attempt that failed.
+    pub(super) fn follow_up(
+        &mut self,
+        failure: AttemptFailure,
+        session: &Session,
+        exchange: &Exchange,
+        now: Instant,
+    ) -> FollowUp {
+        self.permit = None;
+        if failure != AttemptFailure::Connect && !self.outgoing.is_replayable()
+            || failure == AttemptFailure::Connect && !self.outgoing.has_body()
+        {
+            return FollowUp::Deliver;
+        }
+        let state = AttemptState {
+            attempts: self.count,
+            repeatable: self.repeatable,
+            has_other_endpoint: self.backend.has_untried(&self.tried, now),
+            now,
+            deadline: self.deadline(self.backend),
+        };
+        let random = random::bits() as u32;
+        let step = self.backend.config().retry.next(failure, &state, random);
+        match step {
+            NextStep::Deliver => return FollowUp::Deliver,
+            NextStep::Failover => {}
+            NextStep::OtherEndpoint | NextStep::Wait(_) => self.permit = self.backend.begin_retry(),
+        }
+        let position = match (&self.permit, step) {
+            (Some(_), NextStep::Wait(wait)) => return FollowUp::AttemptAt(now + wait),
+            (Some(_), _) => self.position,
+            (None, _) => self.position + 1,
+        };
+        match self.pick(position, session, exchange, now) {
+            Ok(picked) => FollowUp::Attempt(picked),
+            Err(_) => FollowUp::Deliver,
+        }
+    }
+
+    /// Whether another endpoint or backend could follow an attempt.
+    pub(super) fn has_alternative(&self) -> bool {
+        let has_fallback = self.position < self.pipeline.fallbacks.len();
+        let may_retry = self.count < self.backend.config().retry.attempts;
+        has_fallback || may_retry && self.backend.endpoints().len() > 1
+    }
+}
