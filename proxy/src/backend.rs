@@ -6,13 +6,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue, Uri};
+use http::{HeaderName, HeaderValue};
 
 /// One checked backend.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     pub name: Arc<str>,
     pub endpoints: Vec<Endpoint>,
+    /// Towards `https` endpoints; `None`: the system's roots, and no client certificate.
+    pub tls: Option<TlsSettings>,
     /// Prepended to the path of every request, such as `/v1`; may be empty.
     pub path_prefix: String,
     pub connect_timeout: Duration,
@@ -28,17 +30,11 @@ pub struct Config {
     pub ask_usage: bool,
 }
 
-/// `http://host:port` or `https://host:port`: no path, no query.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Endpoint {
-    pub uri: Uri,
-    /// The text that appears in events.
-    pub text: Arc<str>,
-}
-
+pub mod address;
 pub mod ask_usage;
 pub mod client;
 pub mod connector;
+mod dial;
 pub mod failure;
 pub(crate) mod http1;
 mod http2;
@@ -47,7 +43,9 @@ pub mod loops;
 pub mod pool;
 pub mod request_body;
 pub mod request_head;
+mod resolve;
 pub mod response;
+pub mod tls;
 pub mod wire;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -57,39 +55,45 @@ use http::Request;
 use crate::clock;
 use crate::exchange::Attempt;
 use crate::refusal::{ErrorCode, Refusal};
-use client::CallDeadline;
-use connector::{Connect, UpstreamProtocol};
+use address::Endpoint;
+use client::{CallDeadline, Destination};
+use connector::{Connector, UpstreamProtocol};
 use failure::{ConnectionError, Failure};
 use informational::InformationalResponses;
 use pool::PoolKey;
 use request_body::RequestBody;
 use response::UpstreamResponse;
+use tls::{TlsClient, TlsSettings};
 
 /// A backend with its connection pools. It is shared by `Arc`; a new generation of the configuration may keep it
 /// where its [`Config`] is equal.
 pub struct Backend {
     config: Arc<Config>,
     next: AtomicUsize,
-    /// The key of each endpoint.
-    pool_keys: Vec<PoolKey>,
-    connect: Connect,
+    /// The pool and the connector of each endpoint.
+    connections: Vec<(PoolKey, Connector)>,
 }
 
 /// The endpoint that a request is sent to.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct PickedEndpoint<'a> {
     pub endpoint: &'a Endpoint,
     pool_key: PoolKey,
+    connector: &'a Connector,
 }
 
 impl Backend {
     #[must_use]
-    pub fn new(config: Arc<Config>, connect: Connect) -> Self {
+    pub fn new(config: Arc<Config>, tls: &TlsClient) -> Self {
+        let endpoints = config.endpoints.iter();
+        let connections = endpoints.map(|endpoint| {
+            let connector = Connector::new(&endpoint.address, tls.clone());
+            (PoolKey::new(), connector)
+        });
         Backend {
-            pool_keys: config.endpoints.iter().map(|_| PoolKey::new()).collect(),
+            connections: connections.collect(),
             config,
             next: AtomicUsize::new(0),
-            connect,
         }
     }
 
@@ -106,8 +110,13 @@ impl Backend {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
         let endpoints = &self.config.endpoints;
         let index = turn.checked_rem(endpoints.len());
-        match index.and_then(|index| Some((endpoints.get(index)?, *self.pool_keys.get(index)?))) {
-            Some((endpoint, pool_key)) => Ok(PickedEndpoint { endpoint, pool_key }),
+        let at = |index| Some((endpoints.get(index)?, self.connections.get(index)?));
+        match index.and_then(at) {
+            Some((endpoint, (pool_key, connector))) => Ok(PickedEndpoint {
+                endpoint,
+                pool_key: *pool_key,
+                connector,
+            }),
             None => Err(Refusal::new(
                 ErrorCode::NoEndpoint,
                 format!("backend {} has no endpoint", self.config.name),
@@ -116,7 +125,7 @@ impl Backend {
     }
 
     /// Sends a request to an endpoint, and waits for the head of its response. The outcome is noted in `attempt`;
-    /// informational responses, over HTTP/1.1, go to `informational`. Dropping the future ends the exchange and
+    /// informational responses go to `informational`. Dropping the future ends the exchange and
     /// closes its connection.
     ///
     /// # Errors
@@ -130,9 +139,12 @@ impl Backend {
         informational: Option<&InformationalResponses>,
         attempt: &mut Attempt,
     ) -> Result<UpstreamResponse, Refusal> {
-        let to = (picked.pool_key, &*self.config);
-        let request = (request, protocol);
-        match client::send(to, &self.connect, request, call, informational).await {
+        let to = Destination {
+            pool_key: picked.pool_key,
+            connector: picked.connector,
+            config: &self.config,
+        };
+        match client::send(to, (request, protocol), call, informational).await {
             Ok(response) => {
                 attempt.connect = response.connect;
                 attempt.responded(response.head.status.as_u16(), clock::now());

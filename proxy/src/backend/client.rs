@@ -1,15 +1,18 @@
-//! One exchange with an endpoint: over HTTP/1.1 on weir's own connections (`http1.rs`), over HTTP/2 on hyper's
-//! (`http2.rs`). The task that waits for a response drives its connection.
+//! One exchange with an endpoint, over a connection of the worker's pool or a new one: HTTP/1.1 (`http1.rs`) or
+//! HTTP/2 (`http2.rs`), as the endpoint's address implies or TLS negotiates. The task that waits for a response
+//! drives its exchange.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::Request;
+use http::request::Parts;
+use tokio::sync::OwnedMutexGuard;
 
 use super::Config;
-use super::connector::{Connect, UpstreamProtocol};
+use super::connector::{Connector, Negotiated, Offer, UpstreamProtocol};
 use super::failure::{ConnectionError, Failure};
 use super::http1::Http1Connection;
-use super::http2;
+use super::http2::{Http2Connection, Http2Stream};
 use super::informational::InformationalResponses;
 use super::pool::{Pool, PoolKey};
 use super::request_body::RequestBody;
@@ -23,83 +26,200 @@ pub struct CallDeadline {
     pub deadline: Instant,
 }
 
-/// Sends a request, and waits for the head of the response. Informational responses that arrive before it over
-/// HTTP/1.1 go to `informational`.
+/// The endpoint that a request is sent to.
+#[derive(Clone, Copy)]
+pub(super) struct Destination<'a> {
+    pub(super) pool_key: PoolKey,
+    pub(super) connector: &'a Connector,
+    pub(super) config: &'a Config,
+}
+
+/// A request, and what applies to all attempts to send it.
+struct Outgoing<'a> {
+    head: Parts,
+    body: RequestBody,
+    call: CallDeadline,
+    informational: Option<&'a InformationalResponses>,
+}
+
+/// A connection that a request needs.
+struct Opening {
+    /// Since when the request waits for it.
+    started_at: Instant,
+    /// Held until other requests can share it.
+    guard: Option<OwnedMutexGuard<()>>,
+}
+
+/// Sends a request, and waits for the head of the response. Informational responses that arrive before it go to
+/// `informational`.
 ///
 /// # Errors
 /// See [`Failure`].
 pub(super) async fn send(
-    (pool_key, config): (PoolKey, &Config),
-    connect: &Connect,
+    to: Destination<'_>,
     (request, protocol): (Request<RequestBody>, UpstreamProtocol),
     call: CallDeadline,
     informational: Option<&InformationalResponses>,
 ) -> Result<UpstreamResponse, Failure> {
-    match protocol {
-        UpstreamProtocol::Http1 => {
-            over_http1(pool_key, config, connect, request, call, informational).await
-        }
-        // Boxed, so that the rare case does not enlarge the future of every exchange.
-        UpstreamProtocol::Http2 => {
-            let sent = Box::pin(http2::send(
-                pool_key,
-                config,
-                connect,
-                request,
-                call.deadline,
-            ));
-            let (response, slot, took) = sent.await?;
-            Ok(UpstreamResponse::over_http2(response, slot, pool_key, took))
-        }
+    to.connector.note_use();
+    let offer = to.connector.offer(protocol);
+    let (head, body) = request.into_parts();
+    let outgoing = Outgoing {
+        head,
+        body,
+        call,
+        informational,
+    };
+    let expects_http2 = match offer {
+        Offer::Http1 => false,
+        Offer::Http2 => true,
+        Offer::Either => Pool::expects_http2(to.pool_key),
+    };
+    // Boxed, so that the rare cases do not enlarge the future of every exchange.
+    match expects_http2 {
+        true => Box::pin(over_http2(to, outgoing, offer)).await,
+        false => over_http1(to, outgoing, offer).await,
     }
 }
 
 /// Over a pooled or a new connection. A request of which nothing was written because a pooled connection had been
 /// closed is sent over another one (RFC 9112, section 9.3.1), even if it is not idempotent.
 async fn over_http1(
-    pool_key: PoolKey,
-    config: &Config,
-    connect: &Connect,
-    request: Request<RequestBody>,
-    call: CallDeadline,
-    informational: Option<&InformationalResponses>,
+    to: Destination<'_>,
+    mut outgoing: Outgoing<'_>,
+    offer: Offer,
 ) -> Result<UpstreamResponse, Failure> {
-    let (head, mut body) = request.into_parts();
-    while let Some(mut connection) = Pool::take(pool_key, config, call.started_at) {
+    let call = outgoing.call;
+    while let Some(mut connection) = Pool::take(to.pool_key, to.config, call.started_at) {
         if !connection.is_usable().await {
             continue;
         }
-        connection.begin(&head, body);
-        match connection.response_head(call.deadline, informational).await {
+        connection.begin(&outgoing.head, outgoing.body);
+        let head = connection.response_head(call.deadline, outgoing.informational);
+        match head.await {
             Ok(head) => {
                 return Ok(UpstreamResponse::over_http1(
-                    head, connection, pool_key, None,
+                    head,
+                    connection,
+                    to.pool_key,
+                    None,
                 ));
             }
             Err(Failure::Connection(
                 error @ (ConnectionError::Closed | ConnectionError::Io(_)),
             )) => match connection.take_unsent() {
-                Some(unsent) => body = unsent,
+                Some(unsent) => outgoing.body = unsent,
                 None => return Err(error.into()),
             },
             Err(failure) => return Err(failure),
         }
     }
-    let started_at = clock::now();
-    let left = call.deadline.saturating_duration_since(started_at);
-    let timeout = config.connect_timeout.min(left);
-    let opened = Http1Connection::open(connect, &head.uri, timeout).await;
-    let mut connection = opened.map_err(Failure::Connect)?;
-    let took = clock::now().saturating_duration_since(started_at);
-    connection.begin(&head, body);
-    drop(head);
-    let head = connection
-        .response_head(call.deadline, informational)
-        .await?;
-    Ok(UpstreamResponse::over_http1(
+    let opening = Opening {
+        started_at: clock::now(),
+        guard: None,
+    };
+    Box::pin(over_new_connection(to, outgoing, offer, opening)).await
+}
+
+/// Over a stream of an open connection, or a new one. A request of which nothing was sent because the connection
+/// had been closed is sent over another one. Requests that need a connection at the same time share a new one.
+async fn over_http2(
+    to: Destination<'_>,
+    outgoing: Outgoing<'_>,
+    offer: Offer,
+) -> Result<UpstreamResponse, Failure> {
+    let mut opening = Opening {
+        started_at: clock::now(),
+        guard: None,
+    };
+    loop {
+        while let Some((sender, slot)) = Pool::take_stream(to.pool_key) {
+            let ready = Http2Connection::ready(sender, &slot);
+            match clock::timeout(left(outgoing.call.deadline), ready).await {
+                Ok(Ok(sender)) => {
+                    drop(opening);
+                    let stream = Http2Stream::begin(sender, slot, outgoing.head, outgoing.body)?;
+                    return respond(stream, outgoing.call, outgoing.informational, None).await;
+                }
+                // The next one.
+                Ok(Err(_)) => {}
+                Err(_) => return Err(Failure::TimedOut),
+            }
+        }
+        if opening.guard.is_some() {
+            return over_new_connection(to, outgoing, offer, opening).await;
+        }
+        let lock = Pool::opening(to.pool_key, to.config, opening.started_at);
+        let timeout = to.config.connect_timeout.min(left(outgoing.call.deadline));
+        let guard = clock::timeout(timeout, lock.lock_owned()).await;
+        opening.guard = Some(guard.map_err(|_| Failure::connect_timeout())?);
+    }
+}
+
+/// Over a new connection.
+async fn over_new_connection(
+    to: Destination<'_>,
+    outgoing: Outgoing<'_>,
+    offer: Offer,
+    opening: Opening,
+) -> Result<UpstreamResponse, Failure> {
+    let Outgoing {
         head,
-        connection,
-        pool_key,
-        Some(took),
-    ))
+        body,
+        call,
+        informational,
+    } = outgoing;
+    let end = opening.started_at + to.config.connect_timeout;
+    let end = call.deadline.min(end);
+    let opened = to.connector.open(offer, left(end)).await;
+    let (wire, negotiated) = opened.map_err(Failure::Connect)?;
+    let now = clock::now();
+    let took = Some(now.saturating_duration_since(opening.started_at));
+    if offer == Offer::Either {
+        Pool::note_negotiated(to.pool_key, to.config, negotiated, now);
+    }
+    match negotiated {
+        Negotiated::Http1 => {
+            let mut connection = Http1Connection::new(wire);
+            connection.begin(&head, body);
+            drop(head);
+            let head = connection.response_head(call.deadline, informational);
+            let head = head.await?;
+            Ok(UpstreamResponse::over_http1(
+                head,
+                connection,
+                to.pool_key,
+                took,
+            ))
+        }
+        Negotiated::Http2 => {
+            let begun = clock::timeout(left(end), Http2Connection::begin(wire, to.config)).await;
+            let begun = begun.map_err(|_| Failure::connect_timeout())?;
+            let connection = begun.map_err(Failure::Connect)?;
+            let slot = connection.take_slot();
+            let slot = slot.ok_or(Failure::Connection(ConnectionError::Unprocessed))?;
+            let sender = connection.sender();
+            Pool::add_http2(to.pool_key, to.config, connection, now);
+            drop(opening);
+            let ready = Http2Connection::ready(sender, &slot);
+            let sender = clock::timeout(left(call.deadline), ready).await;
+            let sender = sender.map_err(|_| Failure::TimedOut)??;
+            let stream = Http2Stream::begin(sender, slot, head, body)?;
+            respond(stream, call, informational, took).await
+        }
+    }
+}
+
+async fn respond(
+    mut stream: Box<Http2Stream>,
+    call: CallDeadline,
+    informational: Option<&InformationalResponses>,
+    took: Option<Duration>,
+) -> Result<UpstreamResponse, Failure> {
+    let head = stream.response_head(call.deadline, informational).await?;
+    Ok(UpstreamResponse::over_http2(head, stream, took))
+}
+
+fn left(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(clock::now())
 }

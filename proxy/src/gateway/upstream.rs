@@ -17,7 +17,7 @@ use super::ask_usage::UsageAsked;
 use super::mode::RequestKind;
 use crate::answer::framing::{self, ResponseFraming, Upgrade};
 use crate::answer::head;
-use crate::backend::Endpoint;
+use crate::backend::address::Endpoint;
 use crate::backend::client::CallDeadline;
 use crate::backend::connector::UpstreamProtocol;
 use crate::backend::informational::InformationalResponses;
@@ -226,14 +226,15 @@ fn request(
         parent,
     };
     let target = target(exchange, head.uri.query());
-    let to = (&**config, endpoint, protocol(call.kind));
+    let to = (&**config, endpoint);
     request_head::request(head.method.clone(), &target, headers, &added, to, body)
 }
 
 fn protocol(kind: RequestKind) -> UpstreamProtocol {
     match kind {
         RequestKind::Grpc => UpstreamProtocol::Http2,
-        RequestKind::Plain | RequestKind::Upgrade => UpstreamProtocol::Http1,
+        RequestKind::Upgrade => UpstreamProtocol::Http1,
+        RequestKind::Plain => UpstreamProtocol::Any,
     }
 }
 

@@ -5,13 +5,15 @@ use std::sync::Arc;
 
 use http::HeaderName;
 
-use super::{form_of, pairs, refuse_duplicates, refuse_form};
-use crate::backend::{Config, Endpoint};
+use super::{form_of, pairs, refuse_duplicates, refuse_form, upstream_tls};
+use crate::backend::Config;
+use crate::backend::address::{Endpoint, EndpointAddress};
 use crate::config::raw::File;
 use crate::config::raw::backend::Backend;
 use crate::settings::decode::Setting;
 use crate::settings::diagnostic::Diagnostics;
 use crate::settings::nearest::nearest;
+use crate::settings::url::{EndpointLocation, EndpointUrl};
 use crate::settings::values::Slug;
 
 /// Headers that frame a message: weir writes them for every request itself.
@@ -55,6 +57,7 @@ fn one(raw: &Backend, diagnostics: &mut Diagnostics) -> Option<Config> {
     {
         diagnostics.error(check.path.place, "a path begins with `/`");
     }
+    let tls = upstream_tls::check(raw, diagnostics);
     let pool = raw.pool.value()?;
     Some(Config {
         name: Arc::from(raw.name.value()?.0.as_str()),
@@ -63,11 +66,9 @@ fn one(raw: &Backend, diagnostics: &mut Diagnostics) -> Option<Config> {
             .value()?
             .0
             .iter()
-            .map(|at| Endpoint {
-                uri: at.value.uri.clone(),
-                text: Arc::from(at.value.text.as_str()),
-            })
+            .map(|at| endpoint(&at.value))
             .collect(),
+        tls: tls?,
         path_prefix,
         connect_timeout: raw.connect_timeout.get()?.0,
         first_byte_timeout: raw.first_byte_timeout.get()?.0,
@@ -78,6 +79,18 @@ fn one(raw: &Backend, diagnostics: &mut Diagnostics) -> Option<Config> {
         request_headers,
         ask_usage: raw.ask_usage.get()?,
     })
+}
+
+fn endpoint(url: &EndpointUrl) -> Endpoint {
+    Endpoint {
+        address: match &url.location {
+            EndpointLocation::Http(authority) => EndpointAddress::Http(authority.clone()),
+            EndpointLocation::Https(authority) => EndpointAddress::Https(authority.clone()),
+            EndpointLocation::H2c(authority) => EndpointAddress::H2c(authority.clone()),
+            EndpointLocation::Unix(path) => EndpointAddress::Unix(path.clone()),
+        },
+        text: Arc::from(url.text.as_str()),
+    }
 }
 
 /// Without a slash at its end: the path of a request begins with one.

@@ -70,7 +70,7 @@ fn values_of_the_full_example_are_loaded() {
 
     let assistant = &config.backends[0];
     assert_eq!(&*assistant.endpoints[0].text, "http://127.0.0.1:8000");
-    assert_eq!(assistant.endpoints[0].uri.port_u16(), Some(8000));
+    assert_eq!(assistant.endpoints[0].address.port(), Some(8000));
     assert_eq!(assistant.connect_timeout, Duration::from_secs(1));
     assert_eq!(assistant.first_byte_timeout, Duration::from_secs(60));
     assert_eq!(assistant.idle_timeout, Duration::from_secs(30));

@@ -1,0 +1,528 @@
+//! Exchanges with a real HTTP/2 server.
+
+use std::future::{Future, poll_fn};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::server::{Connection, SendResponse};
+use h2::{Reason, RecvStream};
+use http::{HeaderMap, Request, Response};
+use tokio::io::AsyncReadExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+
+use crate::backend::Config;
+use crate::backend::address::EndpointAddress;
+use crate::backend::client::{self, CallDeadline, Destination};
+use crate::backend::connector::{Connector, UpstreamProtocol};
+use crate::backend::failure::{ConnectionError, Failure};
+use crate::backend::informational::InformationalResponses;
+use crate::backend::pool::PoolKey;
+use crate::backend::request_body::RequestBody;
+use crate::backend::response::UpstreamResponse;
+use crate::backend::tls::TlsClients;
+use crate::clock;
+use crate::http::response_body::{Piece, ResponseBody};
+
+const LONG: Duration = Duration::from_secs(30);
+const SHORT: Duration = Duration::from_millis(100);
+
+/// An endpoint with a pool of its own.
+struct Caller {
+    pool_key: PoolKey,
+    connector: Connector,
+    config: Config,
+}
+
+impl Caller {
+    async fn of(listener: &TcpListener) -> Self {
+        let authority = listener.local_addr().expect("an address").to_string();
+        let authority = authority.parse().expect("an authority");
+        let tls = TlsClients::with_system_roots().get(None);
+        Caller {
+            pool_key: PoolKey::new(),
+            connector: Connector::new(&EndpointAddress::H2c(authority), tls),
+            config: Config {
+                name: "a".into(),
+                endpoints: Vec::new(),
+                tls: None,
+                path_prefix: String::new(),
+                connect_timeout: LONG,
+                first_byte_timeout: LONG,
+                idle_timeout: LONG,
+                total_timeout: LONG,
+                pool_idle_connections: 8,
+                pool_idle_timeout: LONG,
+                request_headers: Vec::new(),
+                ask_usage: false,
+            },
+        }
+    }
+
+    async fn send(&self, path: &str, body: RequestBody) -> Result<UpstreamResponse, Failure> {
+        self.send_within(path, body, LONG, None).await
+    }
+
+    async fn send_within(
+        &self,
+        path: &str,
+        body: RequestBody,
+        limit: Duration,
+        informational: Option<&InformationalResponses>,
+    ) -> Result<UpstreamResponse, Failure> {
+        let to = Destination {
+            pool_key: self.pool_key,
+            connector: &self.connector,
+            config: &self.config,
+        };
+        let request = Request::post(path).header("host", "a.test").body(body);
+        let call = CallDeadline {
+            started_at: clock::now(),
+            deadline: clock::now() + limit,
+        };
+        let request = (request.expect("a request"), UpstreamProtocol::Any);
+        client::send(to, request, call, informational).await
+    }
+
+    async fn get(&self, path: &str) -> Result<UpstreamResponse, Failure> {
+        self.send(path, RequestBody::whole(Bytes::new())).await
+    }
+}
+
+/// A server of which each stream is served by `serve`.
+struct Server {
+    listener: Arc<TcpListener>,
+    connections: Arc<AtomicUsize>,
+    open: Arc<AtomicUsize>,
+}
+
+type Stream = (Request<RecvStream>, SendResponse<Bytes>);
+
+impl Server {
+    async fn serving<F>(serve: impl Fn(Stream) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let serve = Arc::new(serve);
+        Server::accepting(move |mut connection| {
+            let serve = serve.clone();
+            async move {
+                while let Some(Ok(stream)) = connection.accept().await {
+                    tokio::spawn(serve(stream));
+                }
+            }
+        })
+        .await
+    }
+
+    async fn accepting<F>(
+        serve: impl Fn(Connection<TcpStream, Bytes>) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let listener = Arc::new(TcpListener::bind("127.0.0.1:0").await.expect("bound"));
+        let (connections, open) = <(Arc<AtomicUsize>, Arc<AtomicUsize>)>::default();
+        let server = Server {
+            listener: listener.clone(),
+            connections: connections.clone(),
+            open: open.clone(),
+        };
+        let serve = Arc::new(serve);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                connections.fetch_add(1, Ordering::SeqCst);
+                open.fetch_add(1, Ordering::SeqCst);
+                let (serve, open) = (serve.clone(), open.clone());
+                tokio::spawn(async move {
+                    if let Ok(connection) = h2::server::handshake(stream).await {
+                        serve(connection).await;
+                    }
+                    open.fetch_sub(1, Ordering::SeqCst);
+                });
+            }
+        });
+        server
+    }
+
+    fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
+    }
+
+    async fn has_no_connection(&self) {
+        let closed = async {
+            while self.open.load(Ordering::SeqCst) > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(LONG, closed).await.expect("closed");
+    }
+}
+
+/// Sends the request's body back, and a trailer.
+async fn echo((mut request, mut respond): Stream) {
+    let mut body = respond
+        .send_response(Response::new(()), false)
+        .expect("sent");
+    while let Some(Ok(data)) = request.body_mut().data().await {
+        let _ = request
+            .body_mut()
+            .flow_control()
+            .release_capacity(data.len());
+        body.reserve_capacity(data.len());
+        body.send_data(data, false).expect("sent");
+    }
+    let mut trailers = HeaderMap::new();
+    trailers.insert("x-path", request.uri().path().parse().expect("a value"));
+    trailers.insert(
+        "x-authority",
+        request
+            .uri()
+            .authority()
+            .expect("one")
+            .as_str()
+            .parse()
+            .expect("a value"),
+    );
+    body.send_trailers(trailers).expect("sent");
+}
+
+async fn read(response: &mut UpstreamResponse) -> Result<(Vec<u8>, HeaderMap), ConnectionError> {
+    let (mut all, mut trailers) = (Vec::new(), HeaderMap::new());
+    while let Some(piece) = response
+        .body
+        .next(clock::now() + LONG)
+        .await
+        .expect("in time")
+    {
+        match piece? {
+            Piece::Data(data) => all.extend_from_slice(&data),
+            Piece::Trailers(fields) => trailers = fields,
+        }
+    }
+    Ok((all, trailers))
+}
+
+fn whole(text: &'static str) -> RequestBody {
+    RequestBody::whole(Bytes::from_static(text.as_bytes()))
+}
+
+#[tokio::test]
+async fn concurrent_requests_share_a_connection_and_get_their_own_trailers() {
+    let server = Server::serving(echo).await;
+    let caller = Caller::of(&server.listener).await;
+    let (one, two, three) = tokio::join!(
+        caller.send("/one", whole("1")),
+        caller.send("/two", whole("2")),
+        caller.get("/three")
+    );
+    for (path, text, response) in [
+        ("/one", "1", one),
+        ("/two", "2", two),
+        ("/three", "", three),
+    ] {
+        let mut response = response.expect("a response");
+        let (body, trailers) = read(&mut response).await.expect("whole");
+        assert_eq!(body, text.as_bytes());
+        assert_eq!(trailers["x-path"], path);
+        assert_eq!(trailers["x-authority"], "a.test");
+    }
+    assert_eq!(server.connections(), 1);
+}
+
+#[tokio::test]
+async fn large_bodies_pass_in_both_directions() {
+    let server = Server::serving(echo).await;
+    let caller = Caller::of(&server.listener).await;
+    let body = Bytes::from(vec![7; 3 * 1024 * 1024]);
+    let sent = caller.send("/large", RequestBody::whole(body.clone()));
+    let mut response = sent.await.expect("a response");
+    let (echoed, _) = read(&mut response).await.expect("whole");
+    assert!(echoed == body);
+}
+
+#[tokio::test]
+async fn informational_responses_are_passed_on() {
+    let server = Server::serving(|(_request, mut respond)| async move {
+        let hints = Response::builder().status(103).header("link", "</a.css>");
+        respond
+            .send_informational(hints.body(()).expect("a head"))
+            .expect("sent");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        respond
+            .send_response(Response::new(()), true)
+            .expect("sent");
+    })
+    .await;
+    let caller = Caller::of(&server.listener).await;
+    let informational = InformationalResponses::default();
+    let sent = caller.send_within("/", whole("a"), LONG, Some(&informational));
+    let response = sent.await.expect("a response");
+    assert_eq!(response.head.status, 200);
+    let arrived = informational.take();
+    let arrived: Vec<_> = arrived.into_iter().collect();
+    assert_eq!(arrived.len(), 1);
+    assert_eq!(arrived[0].0, 103);
+    assert_eq!(arrived[0].1["link"], "</a.css>");
+}
+
+/// What a request comes to whose stream is reset for this reason.
+async fn reset_with(reason: Reason) -> Failure {
+    let server = Server::serving(move |(_request, mut respond)| async move {
+        respond.send_reset(reason);
+    })
+    .await;
+    let caller = Caller::of(&server.listener).await;
+    caller.get("/").await.err().expect("a failure")
+}
+
+#[tokio::test]
+async fn only_a_refused_stream_was_not_processed() {
+    let refused = reset_with(Reason::REFUSED_STREAM).await;
+    assert!(
+        matches!(refused, Failure::Connection(ConnectionError::Unprocessed)),
+        "{refused:?}"
+    );
+    for reason in [Reason::INTERNAL_ERROR, Reason::CANCEL] {
+        let reset = reset_with(reason).await;
+        assert!(
+            matches!(reset, Failure::Connection(ConnectionError::Http2(_))),
+            "{reset:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_request_beyond_a_goaway_was_not_processed_and_the_next_one_gets_a_new_connection() {
+    let server = Server::accepting(|mut connection| async move {
+        // The first stream is processed, and the second one is not.
+        let (_request, mut respond) = connection.accept().await.expect("one").expect("a stream");
+        let mut body = respond
+            .send_response(Response::new(()), false)
+            .expect("sent");
+        connection.graceful_shutdown();
+        let rest = async { while connection.accept().await.is_some() {} };
+        let _ = timeout(SHORT, rest).await;
+        body.send_data(Bytes::from_static(b"whole"), true)
+            .expect("sent");
+        while connection.accept().await.is_some() {}
+    })
+    .await;
+    let caller = Caller::of(&server.listener).await;
+    let mut first = caller.get("/first").await.expect("a response");
+    // The GOAWAY has arrived or arrives now: no later request may get lost.
+    for _ in 0..3 {
+        match caller.get("/next").await {
+            Ok(response) => assert_eq!(response.head.status, 200),
+            Err(Failure::Connection(ConnectionError::Unprocessed)) => {}
+            Err(failure) => panic!("{failure:?}"),
+        }
+    }
+    let (body, _) = read(&mut first).await.expect("whole");
+    assert_eq!(body, b"whole");
+    assert!(server.connections() > 1);
+}
+
+#[tokio::test]
+async fn a_connection_that_closes_is_an_error_of_its_streams_and_is_replaced() {
+    let server = Server::accepting(|mut connection| async move {
+        let (request, mut respond) = connection.accept().await.expect("one").expect("a stream");
+        if request.uri().path() == "/half" {
+            let mut body = respond
+                .send_response(Response::new(()), false)
+                .expect("sent");
+            body.send_data(Bytes::from_static(b"half"), false)
+                .expect("sent");
+            let flushed = async { while connection.accept().await.is_some() {} };
+            let _ = timeout(SHORT, flushed).await;
+        }
+    })
+    .await;
+    let caller = Caller::of(&server.listener).await;
+    let none = caller.get("/none").await.err().expect("a failure");
+    assert!(
+        matches!(
+            none,
+            Failure::Connection(ConnectionError::Closed | ConnectionError::Io(_))
+        ),
+        "{none:?}"
+    );
+    let mut half = caller.get("/half").await.expect("a head");
+    assert!(read(&mut half).await.is_err());
+    assert_eq!(server.connections(), 2);
+}
+
+#[tokio::test]
+async fn a_reset_after_the_whole_response_is_no_error() {
+    let server = Server::serving(|(_request, mut respond)| async move {
+        let response = Response::builder()
+            .status(413)
+            .header("content-length", "4");
+        let response = response.body(()).expect("a head");
+        let mut body = respond.send_response(response, false).expect("sent");
+        body.send_data(Bytes::from_static(b"full"), true)
+            .expect("sent");
+        respond.send_reset(Reason::NO_ERROR);
+    })
+    .await;
+    let caller = Caller::of(&server.listener).await;
+    let (pieces, body) = RequestBody::pass_through(None);
+    pieces.send(Some("begun".into())).await.expect("taken");
+    let mut response = caller.send("/", body).await.expect("a response");
+    assert_eq!(response.head.status, 413);
+    assert_eq!(read(&mut response).await.expect("whole").0, b"full");
+}
+
+#[tokio::test]
+async fn a_truncated_request_resets_its_stream() {
+    let (seen, mut seen_by_test) = tokio::sync::mpsc::channel(1);
+    let server = Server::serving(move |(mut request, respond)| {
+        let seen = seen.clone();
+        async move {
+            let mut end = None;
+            while let Some(data) = request.body_mut().data().await {
+                end = data.err().map(|error| error.reason());
+            }
+            let _ = seen.send(end).await;
+            drop(respond);
+        }
+    })
+    .await;
+    let caller = Caller::of(&server.listener).await;
+    let (pieces, body) = RequestBody::pass_through(Some(10));
+    pieces.send(Some("half".into())).await.expect("taken");
+    let (failed, ()) = tokio::join!(caller.send("/", body), async move { drop(pieces) });
+    assert!(matches!(
+        failed,
+        Err(Failure::Connection(ConnectionError::RequestBody(_)))
+    ),);
+    let end = timeout(LONG, seen_by_test.recv()).await.expect("in time");
+    assert_eq!(end, Some(Some(Some(Reason::CANCEL))));
+}
+
+#[tokio::test]
+async fn a_body_that_the_endpoint_does_not_read_is_sent_as_far_as_its_window() {
+    let server = Server::serving(|(request, respond)| async move {
+        tokio::time::sleep(LONG).await;
+        drop((request, respond));
+    })
+    .await;
+    let caller = Caller::of(&server.listener).await;
+    let (pieces, body) = RequestBody::pass_through(None);
+    let sending = async {
+        let mut taken = 0;
+        let piece = Bytes::from(vec![0; 16 * 1024]);
+        while let Ok(Ok(())) = timeout(SHORT, pieces.send(Some(piece.clone()))).await {
+            taken += piece.len();
+        }
+        taken
+    };
+    let waiting = caller.send_within("/", body, SHORT * 20, None);
+    let (taken, late) = tokio::join!(sending, waiting);
+    assert!(matches!(late, Err(Failure::TimedOut)));
+    // The window, the piece that waits for it, and the one in the channel.
+    assert!(taken <= 65_535 + 3 * 16 * 1024, "{taken}");
+}
+
+#[tokio::test]
+async fn a_client_that_reads_slowly_does_not_stall_other_streams() {
+    let server = Server::serving(|(_request, mut respond)| async move {
+        let mut body = respond
+            .send_response(Response::new(()), false)
+            .expect("sent");
+        for _ in 0..64 {
+            body.reserve_capacity(64 * 1024);
+            while body.capacity() < 16 * 1024 {
+                if poll_fn(|context| body.poll_capacity(context))
+                    .await
+                    .is_none()
+                {
+                    return;
+                }
+            }
+            let piece = Bytes::from(vec![0; body.capacity()]);
+            if body.send_data(piece, false).is_err() {
+                return;
+            }
+        }
+        let _ = body.send_data(Bytes::new(), true);
+    })
+    .await;
+    let caller = Caller::of(&server.listener).await;
+    let mut stalled = Vec::new();
+    for _ in 0..30 {
+        stalled.push(caller.get("/stalled").await.expect("a head"));
+    }
+    let mut response = caller.get("/read").await.expect("a head");
+    let (body, _) = timeout(LONG, read(&mut response))
+        .await
+        .expect("not stalled")
+        .expect("whole");
+    assert!(body.len() > 1024 * 1024);
+    assert_eq!(server.connections(), 1);
+}
+
+/// What accepts connections, reads nothing and sends nothing, not even SETTINGS.
+#[tokio::test]
+async fn an_endpoint_that_never_answers_leaves_no_connection_behind() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+    let caller = Caller::of(&listener).await;
+    let body = Bytes::from(vec![0; 1024 * 1024]);
+    for _ in 0..3 {
+        let begun = clock::now();
+        let body = RequestBody::whole(body.clone());
+        let late = caller.send_within("/", body, SHORT, None).await;
+        assert!(matches!(late, Err(Failure::TimedOut)));
+        assert!(begun.elapsed() < LONG);
+        // Each request has a connection of its own, since the one before it is not used any more.
+        let (mut stream, _) = timeout(LONG, listener.accept())
+            .await
+            .expect("one")
+            .expect("one");
+        let closed = async {
+            let mut scratch = vec![0; 64 * 1024];
+            while stream.read(&mut scratch).await.is_ok_and(|bytes| bytes > 0) {}
+        };
+        // Before the endpoint reads, the connection is not closed in order; it ends all the same.
+        timeout(LONG, closed).await.expect("closed");
+    }
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_closed() {
+    let server = Server::serving(echo).await;
+    let mut caller = Caller::of(&server.listener).await;
+    caller.config.pool_idle_timeout = Duration::from_millis(300);
+    for _ in 0..3 {
+        let mut response = caller.send("/", whole("a")).await.expect("a response");
+        read(&mut response).await.expect("whole");
+    }
+    assert_eq!(server.connections(), 1);
+    server.has_no_connection().await;
+    let mut response = caller.send("/", whole("a")).await.expect("a response");
+    read(&mut response).await.expect("whole");
+    assert_eq!(server.connections(), 2);
+}
+
+#[tokio::test]
+async fn no_task_is_left_after_requests_that_were_not_answered() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+    let caller = Caller::of(&listener).await;
+    let tasks = || {
+        tokio::runtime::Handle::current()
+            .metrics()
+            .num_alive_tasks()
+    };
+    // The first one starts the task that sweeps the pool.
+    for _ in 0..20 {
+        let late = caller.send_within("/", whole("a"), Duration::from_millis(5), None);
+        assert!(matches!(late.await, Err(Failure::TimedOut)));
+    }
+    let deadline = clock::now() + LONG;
+    while tasks() > 1 {
+        assert!(clock::now() < deadline, "{} tasks", tasks());
+        tokio::task::yield_now().await;
+    }
+}
