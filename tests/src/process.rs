@@ -237,6 +237,16 @@ impl Process {
         self.status_bytes("VmHWM:")
     }
 
+    /// How many file descriptors are open.
+    ///
+    /// # Panics
+    /// The child has ended.
+    #[must_use]
+    pub fn open_descriptors(&self) -> usize {
+        let descriptors = std::fs::read_dir(format!("/proc/{}/fd", self.id));
+        descriptors.expect("the child's /proc entry").count()
+    }
+
     fn status_bytes(&self, field: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.id))
             .expect("the child's /proc entry");

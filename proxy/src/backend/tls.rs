@@ -202,3 +202,43 @@ impl TlsClients {
         known.map(|(_, client)| client)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_shared(one: &TlsClient, other: &TlsClient) -> bool {
+        Arc::ptr_eq(one.any.config(), other.any.config())
+    }
+
+    #[test]
+    fn equal_settings_share_a_client_also_across_generations() {
+        let own = TlsSettings {
+            roots: Some(TrustedRoots::new(Vec::new()).expect("valid")),
+            identity: None,
+        };
+        // As it is read again from the same file.
+        let equal = TlsSettings {
+            roots: Some(TrustedRoots::new(Vec::new()).expect("valid")),
+            identity: None,
+        };
+        let first =
+            TlsClients::with_system_roots().next([None, Some(&own), Some(&equal)].into_iter());
+        assert_eq!(first.clients.len(), 2);
+        assert!(is_shared(&first.get(Some(&own)), &first.get(Some(&equal))));
+        assert!(!is_shared(&first.get(Some(&own)), &first.get(None)));
+        let next = first.next([Some(&equal)].into_iter());
+        assert_eq!(next.clients.len(), 1);
+        assert!(is_shared(&first.get(Some(&own)), &next.get(Some(&equal))));
+    }
+
+    #[test]
+    fn upgrades_offer_http1_alone() {
+        let client = TlsClients::with_system_roots().get(None);
+        assert_eq!(
+            client.any.config().alpn_protocols,
+            [&b"h2"[..], b"http/1.1"]
+        );
+        assert_eq!(client.http1.config().alpn_protocols, [b"http/1.1"]);
+    }
+}

@@ -10,6 +10,9 @@ use weir_tests::wait;
 mod failures;
 mod loops;
 mod memory;
+mod names;
+mod protocols;
+mod silence;
 mod tls;
 
 #[tokio::test]

@@ -150,7 +150,7 @@ fn keys_named_in_comments_are_read() {
 listen: [{address: "127.0.0.1:0"}, {address: "127.0.0.1:0"}]
 limits: {body_bytes: 1MiB, body_timeout: 5s}
 admin: {address: 0.0.0.0:0, token: 12345678}
-backends: [{name: a, endpoints: ["http://[::1]:8000/", "HTTP://Example.COM"], load_balancing: least_request}]
+backends: [{name: a, endpoints: ["http://[::1]:8000/", "HTTP://Example.COM", "H2C://Example.COM:81", "https://a/", "unix:/run/A.sock", "UNIX:///run/b.sock"], load_balancing: least_request}]
 routes:
   - name: own
     path: /own
@@ -170,7 +170,18 @@ routes:
 "#).config;
     assert_eq!(config.admin.token, Some("12345678".into()));
     assert_eq!(&*config.backends[0].endpoints[0].text, "http://[::1]:8000");
-    assert_eq!(&*config.backends[0].endpoints[1].text, "http://example.com");
+    let endpoints = config.backends[0].endpoints.iter().skip(1);
+    let endpoints = endpoints.map(|endpoint| (&*endpoint.text, endpoint.address.port()));
+    assert_eq!(
+        endpoints.collect::<Vec<_>>(),
+        [
+            ("http://example.com", Some(80)),
+            ("h2c://example.com:81", Some(81)),
+            ("https://a", Some(443)),
+            ("unix:/run/A.sock", None),
+            ("unix:/run/b.sock", None),
+        ]
+    );
     let own = &config.routes[0];
     assert_eq!(
         (own.body_bytes, own.body_timeout),
