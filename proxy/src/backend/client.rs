@@ -197,8 +197,8 @@ async fn over_new_connection(
             let begun = begun.map_err(|_| Failure::connect_timeout())?;
             let connection = begun.map_err(Failure::Connect)?;
             let slot = connection.take_slot();
-            let slot = slot.ok_or(Failure::Connection(ConnectionError::Unprocessed))?;
-            let sender = connection.sender();
+            let closed = Failure::Connection(ConnectionError::Unprocessed);
+            let (sender, slot) = slot.ok_or(closed)?;
             Pool::add_http2(to.pool_key, to.config, connection, now);
             drop(opening);
             let ready = Http2Connection::ready(sender, &slot);

@@ -119,7 +119,7 @@ impl Pool {
             let pool = pools.get_mut(&key)?;
             pool.http2.retain(|connection| !connection.is_retired());
             let mut connections = pool.http2.iter();
-            connections.find_map(|connection| Some((connection.sender(), connection.take_slot()?)))
+            connections.find_map(Http2Connection::take_slot)
         })
     }
 

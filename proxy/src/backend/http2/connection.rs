@@ -2,7 +2,7 @@
 
 use std::future::{pending, poll_fn};
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -28,28 +28,35 @@ const HEADER_BYTES_MAX: u32 = 64 * 1024;
 /// How long a connection without streams may take to close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// An open connection, for new streams.
+/// An open connection, for new streams. Dropping it closes the connection after the last one.
 pub(in crate::backend) struct Http2Connection {
-    sender: SendRequest<Bytes>,
     state: Arc<ConnectionState>,
 }
 
 /// What the pool, the streams and the task of a connection share.
 struct ConnectionState {
+    /// `None` once it takes no more streams.
+    opener: Mutex<Option<StreamOpener>>,
     streams: AtomicUsize,
     /// Pieces of responses that have arrived.
     heard: AtomicUsize,
-    /// It takes no more streams.
-    is_retired: AtomicBool,
     idle_since: Mutex<Instant>,
-    /// Dropped when nobody needs the connection any more.
-    _in_use: oneshot::Sender<()>,
 }
+
+/// Opens streams of a connection.
+struct StreamOpener {
+    sender: SendRequest<Bytes>,
+    in_use: InUse,
+}
+
+/// The task of a connection ends when the last one is dropped.
+type InUse = Arc<oneshot::Sender<()>>;
 
 /// One of the concurrent streams of a connection; dropping it frees the slot.
 pub(in crate::backend) struct StreamSlot {
     state: Arc<ConnectionState>,
     heard_before: usize,
+    _in_use: InUse,
 }
 
 /// How often the task checks that the endpoint is still there, while streams are open.
@@ -75,12 +82,15 @@ impl Http2Connection {
             .map_err(io::Error::other)?;
         let ping_pong = connection.ping_pong();
         let (in_use, released) = oneshot::channel();
+        let opener = StreamOpener {
+            sender,
+            in_use: Arc::new(in_use),
+        };
         let state = Arc::new(ConnectionState {
+            opener: Mutex::new(Some(opener)),
             streams: AtomicUsize::new(0),
             heard: AtomicUsize::new(0),
-            is_retired: AtomicBool::new(false),
             idle_since: Mutex::new(clock::now()),
-            _in_use: in_use,
         });
         let keep_alive = KeepAlive {
             interval: config.pool_idle_timeout,
@@ -93,21 +103,25 @@ impl Http2Connection {
                 state.retire();
             }
         });
-        Ok(Http2Connection { sender, state })
+        Ok(Http2Connection { state })
     }
 
-    /// A slot for another stream; `None` if the connection takes no more, now or ever.
-    pub(in crate::backend) fn take_slot(&self) -> Option<StreamSlot> {
-        let streams_max = STREAMS_MAX.min(self.sender.current_max_send_streams());
-        let is_full = self.state.streams.load(Ordering::Relaxed) >= streams_max;
-        if is_full || self.is_retired() {
+    /// A slot for another stream, with its sender; `None` if the connection takes no more, now or ever.
+    pub(in crate::backend) fn take_slot(&self) -> Option<(SendRequest<Bytes>, StreamSlot)> {
+        let state = &self.state;
+        let opener = state.opener.lock();
+        let opener = opener.as_ref()?;
+        let streams_max = STREAMS_MAX.min(opener.sender.current_max_send_streams());
+        if state.streams.load(Ordering::Relaxed) >= streams_max {
             return None;
         }
-        self.state.streams.fetch_add(1, Ordering::Relaxed);
-        Some(StreamSlot {
-            heard_before: self.state.heard.load(Ordering::Relaxed),
-            state: self.state.clone(),
-        })
+        state.streams.fetch_add(1, Ordering::Relaxed);
+        let slot = StreamSlot {
+            heard_before: state.heard.load(Ordering::Relaxed),
+            state: state.clone(),
+            _in_use: opener.in_use.clone(),
+        };
+        Some((opener.sender.clone(), slot))
     }
 
     /// The sender of a new stream, once the connection is ready for one.
@@ -128,13 +142,9 @@ impl Http2Connection {
         }
     }
 
-    pub(in crate::backend) fn sender(&self) -> SendRequest<Bytes> {
-        self.sender.clone()
-    }
-
     /// Whether it takes no more streams.
     pub(in crate::backend) fn is_retired(&self) -> bool {
-        self.state.is_retired.load(Ordering::Relaxed)
+        self.state.opener.lock().is_none()
     }
 
     /// Whether it has had no stream for this time.
@@ -147,7 +157,14 @@ impl Http2Connection {
 
 impl ConnectionState {
     fn retire(&self) {
-        self.is_retired.store(true, Ordering::Relaxed);
+        let opener = self.opener.lock().take();
+        drop(opener);
+    }
+}
+
+impl Drop for Http2Connection {
+    fn drop(&mut self) {
+        self.state.retire();
     }
 }
 

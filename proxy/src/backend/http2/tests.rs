@@ -27,6 +27,8 @@ use crate::clock;
 use crate::http::response_body::{Piece, ResponseBody};
 
 const LONG: Duration = Duration::from_secs(30);
+/// A connection is closed this long after its last request.
+const RELEASED_WITHIN: Duration = Duration::from_secs(5);
 const SHORT: Duration = Duration::from_millis(100);
 
 /// An endpoint with a pool of its own.
@@ -488,7 +490,7 @@ async fn an_endpoint_that_never_answers_leaves_no_connection_behind() {
             while stream.read(&mut scratch).await.is_ok_and(|bytes| bytes > 0) {}
         };
         // Before the endpoint reads, the connection is not closed in order; it ends all the same.
-        timeout(LONG, closed).await.expect("closed");
+        timeout(RELEASED_WITHIN, closed).await.expect("closed");
     }
 }
 
@@ -522,7 +524,7 @@ async fn no_task_is_left_after_requests_that_were_not_answered() {
         let late = caller.send_within("/", whole("a"), Duration::from_millis(5), None);
         assert!(matches!(late.await, Err(Failure::TimedOut)));
     }
-    let deadline = clock::now() + LONG;
+    let deadline = clock::now() + RELEASED_WITHIN;
     while tasks() > 1 {
         assert!(clock::now() < deadline, "{} tasks", tasks());
         tokio::task::yield_now().await;
