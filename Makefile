@@ -1,5 +1,5 @@
-# The words of this repository: `make help` lists them.
-# ARGS goes to the program: make run ARGS="--port-base 18080", make loadtest ARGS="--rate 100/s"
+# The commands of this repository; `make help` lists them.
+# ARGS is passed to the program: make run ARGS="--port-base 18080", make loadtest ARGS="--rate 100/s"
 
 ARGS ?=
 export LATENCY ?= 120ms
@@ -7,7 +7,7 @@ export PORT_BASE ?= 18180
 export FUZZ_SECONDS ?= 60
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-# rustup puts cargo here; a shell that has not read its profile since does not know it.
+# rustup installs cargo here; it is missing in the PATH of a shell that was started before.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 # Naming both packages makes cargo resolve one set of features, so `make loadtest` reuses what `make run` built.
@@ -30,7 +30,7 @@ install: ## put weir and weir-load where cargo puts programs, most often ~/.carg
 	@cargo install --locked --path loadtest
 	@command -v weir >/dev/null || printf '%s\n' 'put the folder that cargo named into your PATH'
 
-test: ## everything that must hold: format, lints, docs, tests, metrics, scripts
+test: ## all checks and tests: format, lints, docs, tests, metrics, scripts
 	@build/test.sh
 
 loadtest: ## the gate of CI against the demo: 50/s for 60 s; LATENCY=900ms makes it fail

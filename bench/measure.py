@@ -1,4 +1,4 @@
-"""The load: wrk for what a request costs, pace for what a subject adds to latency."""
+"""The load: wrk for the cost of a request, pace for the latency that a subject adds."""
 
 import json
 import subprocess
@@ -10,20 +10,20 @@ from subjects import Bench, CouldNotRun, Process, which
 
 HERE = Path(__file__).resolve().parent
 WARM_UP_SECONDS = 1
-# Faster than any subject answers on one processor; a run that uses up its questions is refused.
+# Faster than any subject is on one processor; a run that uses up its requests is rejected.
 REQUESTS_PER_SECOND_MAX = 120_000
 ASKED_AT_FIRST_MAX = 100
 
 
 @dataclass(frozen=True)
 class Case:
-    """One kind of traffic, and what must be seen of it for its figure to mean anything."""
+    """One kind of traffic, and what must be observed for its figure to be valid."""
 
     name: str
     config: str
     title: str
     target: float
-    # Whether weir asks the backend for each request, or (but for the first) for none.
+    # Whether weir forwards every request to the backend, or only the first.
     reaches_backend: bool
     refused: bool = False
 
@@ -47,7 +47,7 @@ class Sample:
 
     us_per_request: float
     requests_per_s: float
-    # Of one processor; below about 0.95 the subject was not what held the load back.
+    # The share of one processor; below about 0.95 the subject was not the bottleneck.
     busy: float
     idle_kib: int
     loaded_kib: int
@@ -58,7 +58,7 @@ def pool_count(seconds: int) -> int:
 
 
 def run_wrk(bench: Bench, port: int, connections: int, seconds: int, questions: Questions, use: range) -> dict:
-    """One run of wrk over the records in `use`; gives what questions.lua prints at its end."""
+    """One run of wrk over the records in `use`; returns what questions.lua prints at its end."""
     command = [
         "taskset", "-c", str(bench.load_cpu), which("wrk"),
         "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "5s", "-s", str(HERE / "questions.lua"),
@@ -74,7 +74,7 @@ def run_wrk(bench: Bench, port: int, connections: int, seconds: int, questions: 
 
 
 def sample(bench: Bench, case: Case, subject: str, questions: Questions, seconds: int, connections: int) -> Sample:
-    """Starts the subject afresh, warms it up, measures, stops it, and checks that it did the work."""
+    """Starts the subject, warms it up, measures and stops it, and checks that it did the work."""
     process: Process = getattr(bench, subject)(case.config)
     try:
         idle_kib = process.memory_kib("VmRSS")
@@ -109,25 +109,25 @@ def check_answers(result: dict, refused: bool) -> None:
     if result["socket_errors"]:
         problem = f"{result['socket_errors']} connections failed"
     elif result["wrapped"]:
-        problem = "the signed questions ran out; raise REQUESTS_PER_SECOND_MAX in bench/measure.py"
+        problem = "the signed requests ran out; raise REQUESTS_PER_SECOND_MAX in bench/measure.py"
     elif refused and result["status_errors"] != result["requests"]:
-        problem = f"{result['requests'] - result['status_errors']} wrongly signed requests were not refused"
+        problem = f"{result['requests'] - result['status_errors']} requests with an invalid signature were not rejected"
     elif not refused and result["status_errors"]:
-        problem = f"{result['status_errors']} of {result['requests']} answers were not 2xx"
+        problem = f"{result['status_errors']} of {result['requests']} responses were not 2xx"
     if problem:
         raise CouldNotRun(problem)
 
 
 def check_work(case: Case, weir: Process, answered: int, asked: int) -> None:
-    """That what was answered is also what the backend saw and what stands in the event file."""
+    """Checks that the backend and the event file have as many requests as there were responses."""
     problem = None
     if case.reaches_backend and asked < answered:
-        problem = f"{answered} answers, but the backend was asked only {asked} times"
-    # Each connection may ask the first question of the hits before there is an answer to it.
+        problem = f"{answered} responses, but the backend got only {asked} requests"
+    # Each connection may send the first request before its response is in the cache.
     elif not case.reaches_backend and asked > ASKED_AT_FIRST_MAX:
         problem = f"{asked} of {answered} requests reached the backend, none should"
     elif weir.events is not None and weir.recorded_events() < answered:
-        problem = f"{answered} answers, but only {weir.recorded_events()} events in the file"
+        problem = f"{answered} responses, but only {weir.recorded_events()} events in the file"
     if problem:
         raise CouldNotRun(problem)
 
@@ -140,7 +140,7 @@ def run_pace(bench: Bench, port: int, requests: Path, rate: int, seconds: int) -
         raise CouldNotRun(f"pace failed: {(done.stdout + done.stderr).strip()[-500:]}")
     result = json.loads(done.stdout)
     if result["not_ok"]:
-        raise CouldNotRun(f"pace: {result['not_ok']} of {result['requests']} answers were not 200")
+        raise CouldNotRun(f"pace: {result['not_ok']} of {result['requests']} responses were not 200")
     return result
 
 

@@ -1,4 +1,4 @@
-"""The questions that are asked: request templates, and records of signatures to fill them with."""
+"""The requests that are sent: templates, and records of signatures to fill them with."""
 
 import hashlib
 import hmac
@@ -27,7 +27,7 @@ class Questions:
 
 
 def question(number: str, streamed: bool) -> str:
-    """A chat question of exactly QUESTION_BYTES; `number` makes it a question of its own."""
+    """A chat request of exactly QUESTION_BYTES; `number` makes it unique."""
 
     def body(filling: str) -> str:
         return json.dumps(
@@ -78,7 +78,7 @@ def identity_of(number: int) -> str:
 
 
 class Pool:
-    """Writes the questions of the cases into a folder, and signs them all at one time."""
+    """Writes the requests of the cases into a folder, and signs them all at one time."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -94,13 +94,13 @@ class Pool:
         return Questions(self._write("plain.http", request(question(FIXED_NUMBER, False), {})), None, 0)
 
     def bad_signature(self) -> Questions:
-        """Well formed and fresh, so that nothing but the comparison of the signature can refuse it."""
+        """Well-formed and fresh, so that only the comparison of the signature rejects it."""
         body = question(FIXED_NUMBER, False)
         signed = headers(self.at, identity_of(0), sign(WRONG_SECRET, self.at, identity_of(0), body))
         return Questions(self._write("bad_signature.http", request(body, signed)), None, 0)
 
     def signed(self, name: str, count: int, streamed: bool, distinct: bool) -> Questions:
-        """`count` questions with ids of their own; the same question each time unless `distinct`."""
+        """`count` requests with unique ids; their bodies are equal unless `distinct`."""
         before, _, after = question("#" * NUMBER_WIDTH, streamed).partition("#" * NUMBER_WIDTH)
         fixed = question(FIXED_NUMBER, streamed)
         marked = before + NUMBER_MARK + after if distinct else fixed
@@ -116,7 +116,7 @@ class Pool:
         return Questions(self._write(f"{name}.http", template), path, count)
 
     def whole_requests(self, name: str, first: int, count: int) -> Path:
-        """Signed, distinct questions written out one after the other, as `pace` reads them."""
+        """Signed, distinct requests, concatenated as `pace` reads them."""
         texts = []
         for number in range(first, first + count):
             body = question(f"{number:0{NUMBER_WIDTH}d}", False)

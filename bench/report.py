@@ -1,4 +1,4 @@
-"""What was measured, as a table for people and as target/bench/report.json."""
+"""The results, as tables and as target/bench/report.json."""
 
 import datetime
 import platform
@@ -12,13 +12,13 @@ from subjects import find
 
 SUBJECTS = ["bare_pingora", "nginx", "weir"]
 AGAINST = "against"
-# Of how many rounds' mean the interval is: Student's t for 95 %, by degrees of freedom up to 30.
+# Student's t for 95 %, by degrees of freedom up to 30: the interval of a mean over rounds.
 T_95 = [12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23, 2.20, 2.18, 2.16, 2.14, 2.13,
         2.12, 2.11, 2.10, 2.09, 2.09, 2.08, 2.07, 2.07, 2.06, 2.06, 2.06, 2.05, 2.05, 2.05, 2.04]
 MIB = 1024
 IDLE_MIB_MAX = 40
 LOADED_MIB_MAX = 64
-# What configs/weir-all.yaml gives the cache of answers; it is allowed on top.
+# The size of the cache in configs/weir-all.yaml; it is allowed in addition.
 CACHE_MIB = 32
 
 
@@ -42,7 +42,7 @@ def subject_figures(samples: list[Sample]) -> dict:
 
 
 def ratios(samples: dict[str, list[Sample]], subject: str) -> dict[str, float] | None:
-    """A subject's cost over bare pingora's, pair by pair within each round."""
+    """The ratio of a subject's cost to that of bare pingora, pair by pair within each round."""
     if not samples.get(subject) or not samples.get("bare_pingora"):
         return None
     pairs = zip(samples[subject], samples["bare_pingora"], strict=True)
@@ -50,8 +50,8 @@ def ratios(samples: dict[str, list[Sample]], subject: str) -> dict[str, float] |
 
 
 def difference(samples: dict[str, list[Sample]]) -> dict[str, float] | None:
-    """How much more this build costs than the one it is held against, in costs of bare pingora: the mean of the
-    rounds, each a pair, and the interval that holds it with 95 %."""
+    """How much more this build costs than the one it is compared with, in costs of bare pingora: the mean of the
+    rounds, each a pair, and its 95 % confidence interval."""
     ours, theirs, bare = (samples.get(subject) or [] for subject in ("weir", AGAINST, "bare_pingora"))
     if len(ours) < 2 or len(theirs) != len(ours) or len(bare) != len(ours):
         return None
@@ -193,7 +193,7 @@ def latency_lines(latency: dict) -> list[str]:
 
 
 def tables(report: dict) -> list[str]:
-    """A table for each thing that was measured of the proxies."""
+    """A table for each figure of the proxies."""
     found = []
     if report["cases"]:
         found.append("\n".join(case_lines(report["cases"])))

@@ -1,4 +1,4 @@
-"""The load generators as subjects: how each is started on its one processor, and what it says it sent."""
+"""The load generators as subjects: how each is started on its processor, and what it reports as sent."""
 
 import json
 import os
@@ -13,11 +13,11 @@ from subjects import Bench, CouldNotRun, last_lines, which
 
 HERE = Path(__file__).resolve().parent
 SEED = 1
-# How many bytes a question's text has in weir-load's scenario `chat`.
+# The length of the text of a request in weir-load's scenario `chat`.
 TEXT_BYTES = 500
-# Longer than any sender needs for what is due, or it hangs.
+# Longer than any sender needs for what is due, unless it hangs.
 PATIENCE_S = 60
-# What oha calls a request that was under way at the end.
+# How oha reports a request that was in flight at the end.
 OHA_UNDER_WAY = "aborted due to deadline"
 
 
@@ -26,9 +26,9 @@ class Sent:
     """What one sender did in one run."""
 
     requests: int
-    # From its first request to its last answer.
+    # From its first request to its last response.
     seconds: float
-    # User and system time of the whole process, its start and its end included.
+    # User and system time of the whole process, including its start and end.
     cpu_s: float
 
     @property
@@ -41,19 +41,19 @@ class Sent:
 
     @property
     def busy(self) -> float:
-        """Of one processor, about; below 0.95 the sender was waiting for the backend."""
+        """The share of one processor; below about 0.95 the sender was waiting for the backend."""
         return self.cpu_s / self.seconds
 
 
 def fixed_body() -> str:
-    """weir-load's question with the number 0: the text is cut to its length, and names stand in order."""
+    """weir-load's request number 0: the text is cut to its length, and keys are sorted."""
     text = f"new {SEED} 0: what is to be said of it? " + "Tell me more. " * TEXT_BYTES
     message = {"content": text[:TEXT_BYTES], "role": "user"}
     return json.dumps({"messages": [message], "model": "demo"}, separators=(",", ":"))
 
 
 class Senders:
-    """Starts each sender afresh against the backend of `bench`, with as many connections."""
+    """Starts each sender against the backend of `bench`, with the same number of connections."""
 
     def __init__(self, bench: Bench, connections: int, oha: str | None):
         self.bench, self.connections, self.oha_program = bench, connections, oha
@@ -66,7 +66,7 @@ class Senders:
     def run(self, name: str, command: list[str], seconds: float) -> tuple[str, float]:
         """What it printed, and its processor time in seconds."""
         out, log = self.bench.run / f"{name}.out", self.bench.run / f"{name}.log"
-        # A proxy of the machine's is none of the subjects, and oha has as many threads as it may use.
+        # Proxy settings of the machine must not apply, and oha starts one thread for each processor that it may use.
         environment = {**os.environ, "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1", "TOKIO_WORKER_THREADS": "1"}
         with out.open("wb") as output, log.open("wb") as errors:
             child = subprocess.Popen(
@@ -88,7 +88,7 @@ class Senders:
         return out.read_text(errors="replace"), usage.ru_utime + usage.ru_stime
 
     def checked(self, name: str, asked_before: int, sent: Sent) -> Sent:
-        """That what a sender counts is what the backend was asked: the rest were under way at the end."""
+        """Checks that the backend got as many requests as a sender counts; the rest were in flight at the end."""
         asked = self.bench.questions_asked() - asked_before
         if sent.requests == 0:
             raise CouldNotRun(f"no request of {name} was answered")
@@ -97,13 +97,13 @@ class Senders:
         return sent
 
     def weir_load_at(self, rate: int, seconds: float, users: int | None) -> tuple[dict, float]:
-        """What weir-load's --json says of a run at this rate, and its processor time."""
+        """What weir-load reports with --json about a run at this rate, and its processor time."""
         path = self.bench.run / "weir-load.json"
         path.unlink(missing_ok=True)
         command = [
             str(self.bench.binaries / "weir-load"), "run", "--target", self.url, "--scenario", "chat",
             "--rate", f"{rate}/s", "--duration", f"{round(seconds * 1000)}ms", "--repeats", "0%",
-            # What is late when the schedule ends is sent all the same, within this.
+            # Requests that are late when the schedule ends are still sent, within this time.
             "--timeout", f"{PATIENCE_S}s", "--drain", f"{PATIENCE_S}s", "--seed", str(SEED), "--json", str(path),
         ]
         if users is not None:
@@ -115,7 +115,7 @@ class Senders:
         return report, cpu_s
 
     def weir_load(self, seconds: int, rate: int) -> Sent:
-        """Saturated: twice as much is due as it can send, so it sends for twice as long as it is due."""
+        """Saturated: twice as much is due as it can send, so it sends for twice as long."""
         before = self.bench.questions_asked()
         report, cpu_s = self.weir_load_at(rate, seconds / 2, self.connections)
         sent = Sent(report["requests"], report["requests"] / report["achieved_rps"], cpu_s)

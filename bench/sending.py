@@ -1,4 +1,4 @@
-"""What sending costs: weir-load beside a plain goose attack, wrk and oha; and how well it keeps to its schedule."""
+"""The cost of sending: weir-load, a plain goose attack, wrk and oha; and how well weir-load keeps its schedule."""
 
 import statistics
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from senders import Senders, Sent
 from subjects import Bench, CouldNotRun
 
 TITLES = {"weir_load": "weir-load", "plain_goose": "plain goose", "wrk": "wrk, one body", "oha": "oha, one body"}
-# A sender's start and end are in its figure, and must not weigh in it.
+# Long enough that a sender's start and end, which are included, do not matter.
 SECONDS_MIN = 4
 COST_MAX = 1.0
 LATE_MS_MAX = 0.5
@@ -19,7 +19,7 @@ SATURATED_BELOW = 0.9
 
 
 def saturating_rate(senders: Senders) -> int:
-    """About twice what weir-load reaches, out of short runs."""
+    """About twice the rate that weir-load reaches, from short runs."""
     rate = CALIBRATE_AT
     for _ in range(CALIBRATE_TRIES):
         report, _ = senders.weir_load_at(rate, CALIBRATE_SECONDS, senders.connections)
@@ -30,12 +30,12 @@ def saturating_rate(senders: Senders) -> int:
 
 
 def run_rounds(senders: Senders, rounds: int, seconds: int, problems: list[str]) -> tuple[dict, list[int]]:
-    """A B C D, A B C D, as the proxies are measured; and the rates that saturated weir-load."""
+    """A B C D, A B C D, like the proxies; and the rates that saturated weir-load."""
     rates = [saturating_rate(senders)]
 
     def weir_load() -> Sent:
         sent = senders.weir_load(seconds, rates[-1])
-        # So that also the next round asks for twice what it reaches, whatever the machine was doing before.
+        # The next round also demands twice what weir-load reaches, even if the machine was slow before.
         rates.append(round(2 * sent.requests_per_s))
         return sent
 
@@ -67,7 +67,7 @@ def run_rounds(senders: Senders, rounds: int, seconds: int, problems: list[str])
 
 
 def run_pacing(senders: Senders, highest: float, rounds: int, seconds: int, problems: list[str]) -> list[dict]:
-    """How late requests leave, and how well the rate is held: as many users as weir-load takes by itself."""
+    """How late requests leave, and how well the rate is held, with the number of users that weir-load chooses."""
     rates = {**{f"{rate}/s": rate for rate in FIXED_RATES},
              "a quarter of the highest": round(highest / 4), "half of the highest": round(highest / 2)}
     taken: dict[str, list[dict]] = {name: [] for name in rates}
@@ -106,7 +106,7 @@ def subject_figures(samples: list[Sent]) -> dict:
 
 
 def ratio(samples: dict[str, list[Sent]], other: str) -> dict[str, float] | None:
-    """weir-load's cost over another's, pair by pair within each round."""
+    """The ratio of weir-load's cost to another's, pair by pair within each round."""
     if not samples["weir_load"] or not samples.get(other):
         return None
     pairs = zip(samples["weir_load"], samples[other], strict=True)
@@ -114,7 +114,7 @@ def ratio(samples: dict[str, list[Sent]], other: str) -> dict[str, float] | None
 
 
 def asked_and_got(cost: dict | None, pacing: list[dict]) -> list[dict]:
-    """What is asked of weir-load's sending, and what there is; without a figure, `ok` is `None`."""
+    """The targets of weir-load's sending, and its figures; without a figure, `ok` is `None`."""
     rows = [{
         "asked": f"saturated: processor time a request <= {COST_MAX:.2f} of plain goose's",
         "got": "-" if cost is None else f"{cost['median']:.2f}",
@@ -123,25 +123,25 @@ def asked_and_got(cost: dict | None, pacing: list[dict]) -> list[dict]:
     for at in pacing:
         if "quarter" not in at["name"]:
             late_ms = at["late_p50_ms"]["median"]
-            rows.append({"asked": f"{told(at)}: leaves within {LATE_MS_MAX} ms of due, median",
+            rows.append({"asked": f"{label(at)}: leaves within {LATE_MS_MAX} ms of due, median",
                          "got": f"{late_ms:.3f} ms", "ok": late_ms <= LATE_MS_MAX})
     for at in pacing:
         if "highest" in at["name"]:
             off = at["off_rate_median"]
-            rows.append({"asked": f"{told(at)}: the rate is held within {OFF_RATE_MAX:.0%}",
+            rows.append({"asked": f"{label(at)}: the rate is held within {OFF_RATE_MAX:.0%}",
                          "got": f"{off:.2%} off", "ok": off <= OFF_RATE_MAX})
     if not pacing:
         rows.append({"asked": "the schedule is kept", "got": "-", "ok": None})
     return rows
 
 
-def told(at: dict) -> str:
+def label(at: dict) -> str:
     return at["name"] if at["name"].endswith("/s") else f"{at['name']}, {at['rate']}/s"
 
 
 def measure(bench: Bench, oha: tuple[str | None, str], rounds: int, seconds: int, connections: int,
             problems: list[str]) -> dict | None:
-    """All of it; `None` when not even a rate could be found, which `problems` then says."""
+    """All figures; `None` when no rate could be found, which is then in `problems`."""
     program, why_not = oha
     senders = Senders(bench, connections, program)
     try:

@@ -15,18 +15,18 @@ from pool import SECRET
 HERE = Path(__file__).resolve().parent
 START_TIMEOUT_S = 10.0
 STOP_TIMEOUT_S = 5.0
-# What a configuration has beside everything of weir-all.yaml, as lines behind its last.
+# What a configuration adds to weir-all.yaml, as lines at its end.
 SHIPPED = """  spool: {path: "${BENCH_SPOOL}"}
   elasticsearch: {urls: ["http://%s"]}
 """
 ADDED = {
-    # Each request's event is shipped to an index as well.
+    # The event of each request is also shipped to an index.
     "ship": SHIPPED % "${BENCH_BACKEND}",
-    # The index takes connections and never answers.
+    # The index accepts connections and never responds.
     "hung": SHIPPED % "${BENCH_HUNG}",
-    # No alert is watched for.
+    # Without alerts.
     "unwatched": "alerts: {rules: []}\n",
-    # A tenth of the requests leaves its spans at a collector.
+    # The spans of a tenth of the requests are exported to a collector.
     "traced": 'traces: {otlp: "http://${BENCH_BACKEND}", sample: 10%}\n',
 }
 
@@ -43,7 +43,7 @@ def free_port() -> int:
 
 @dataclass
 class Process:
-    """One running process, with its children as one: processor time and memory are of them all."""
+    """A running process with its children: processor time and memory are sums."""
 
     child: subprocess.Popen
     port: int
@@ -80,7 +80,7 @@ class Process:
             raise CouldNotRun(f"it ended under the load: {last_lines(self.log)}") from None
 
     def memory_kib(self, name: str) -> int:
-        """`VmRSS` (resident now) or `VmHWM` (the most that ever was)."""
+        """`VmRSS` (resident now) or `VmHWM` (its peak)."""
         total = 0
         for pid in self.pids:
             try:
@@ -117,7 +117,7 @@ def last_lines(path: Path) -> str:
 
 
 class Bench:
-    """Where the binaries are, on which processor what runs, and the backend that all subjects ask."""
+    """Where the binaries are, on which processor each runs, and the backend of all subjects."""
 
     def __init__(self, binaries: Path, run: Path, against: Path | None = None):
         processors = sorted(os.sched_getaffinity(0))
@@ -126,7 +126,7 @@ class Bench:
         self.load_cpu, self.subject_cpu = processors[0], processors[1]
         self.binaries, self.run, self.other_weir = binaries, run, against
         self.backend: Process | None = None
-        # Connections are taken by the system, and nobody ever answers.
+        # The system accepts connections, and there is never a response.
         self.hung = socket.create_server(("127.0.0.1", 0), backlog=64)
 
     def start(self, name: str, command: list[str], cpu: int, port: int, environment=None, **rest) -> Process:
@@ -157,10 +157,9 @@ class Bench:
 
     def bare_pingora(self, _config: str) -> Process:
         port = free_port()
-        # Built as cargo builds for everybody, not with weir's own compiler settings: what a user of
-        # the framework gets.
+        # Built with cargo's default settings, as by a user of the framework, instead of weir's.
         command = [str(self.binaries.parent / "stock/examples/bare_pingora"), f"127.0.0.1:{port}", self.backend_address()]
-        # On SIGTERM pingora waits five minutes for connections; there is nothing here to wait for.
+        # On SIGTERM pingora waits five minutes for connections; there are none here.
         return self.start("bare_pingora", command, self.subject_cpu, port, stop_signal=signal.SIGKILL)
 
     def nginx(self, config: str) -> Process:

@@ -1,4 +1,4 @@
-"""What the drivers need built or installed, made only where it lacks."""
+"""Builds or installs what the drivers need and is missing."""
 
 import os
 import shutil
@@ -55,10 +55,10 @@ def oha(may_build: bool) -> tuple[str | None, str]:
     if found:
         return str(found), ""
     if not may_build:
-        return None, "not installed, and --no-build says to build nothing"
+        return None, "not installed, and --no-build builds nothing"
     print(f"oha lacks: building oha {OHA_VERSION} out of crates.io into .tools/oha, some minutes, once", flush=True)
     command = ["cargo", "install", "oha", "--version", OHA_VERSION, "--locked", "--quiet", "--root", str(own)]
-    # In a folder of its own, and not in the target folder of this workspace.
+    # In a target directory of its own, not in that of this workspace.
     environment = {name: value for name, value in os.environ.items() if name != "CARGO_TARGET_DIR"}
     try:
         done = subprocess.run(command, cwd=ROOT, env=environment, check=False)

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Starts the demo, asks a little, and lets promtool judge what /metrics shows: check-metrics.sh WEIR
+# Starts the demo, sends some requests, and checks the output of /metrics with promtool: check-metrics.sh WEIR
 #
-# The demo is also told to stop: idle, it must be gone at once and exit with 0.
+# Also stops the idle demo with SIGTERM: it must end at once and exit with 0.
 set -eu
 weir=${1:?usage: build/check-metrics.sh PATH-OF-WEIR}
 directory=$(mktemp -d)
@@ -13,8 +13,8 @@ cleanup() {
 }
 trap cleanup EXIT INT TERM
 
-# Three ports in a row that nobody listens on, below those that the system hands out by itself.
-# Somebody may take one in between: then the demo ends at once, and the next base is tried.
+# Three consecutive free ports, below the range of ephemeral ports. If another process takes one in the meantime, the
+# demo ends at once, and the next base is tried.
 start_demo() {
     try=0
     while [ "$try" -lt 20 ]; do
@@ -24,7 +24,7 @@ start_demo() {
         waited=0
         while kill -0 "$demo" 2>/dev/null && [ "$waited" -lt 100 ]; do
             if curl -sf -m 2 -o "$directory/ready" "http://127.0.0.1:$((base + 1))/readyz"; then
-                # Somebody else's server could answer there, too.
+                # The response may be from another server.
                 kill -0 "$demo" 2>/dev/null && return 0
             fi
             waited=$((waited + 1))
@@ -35,22 +35,22 @@ start_demo() {
         demo=''
         try=$((try + 1))
     done
-    printf 'the demo did not come up; its last words:\n'
+    printf 'the demo did not start; its log:\n'
     cat "$directory/log"
     return 1
 }
 
-# The demo keeps its events beside where it is started.
+# The demo writes its events to the working directory.
 weir=$(cd "$(dirname "$weir")" && pwd)/$(basename "$weir")
 cd "$directory"
 start_demo
 
 proxy=http://127.0.0.1:$base
 admin=http://127.0.0.1:$((base + 1))
-# A refusal, a route that is not there, and a wrong method: counters with labels come to be.
+# A rejection, an unknown route and an invalid method create counters with labels.
 for path in /v1/chat/completions /nothing-here; do
-    curl -s -m 10 -o answer -d '{"messages":[]}' "$proxy$path"
-    curl -s -m 10 -o answer "$proxy$path"
+    curl -s -m 10 -o response -d '{"messages":[]}' "$proxy$path"
+    curl -s -m 10 -o response "$proxy$path"
 done
 curl -sf -m 10 -o scrape "$admin/metrics"
 if ! grep -q '^weir_requests_total{' scrape; then
@@ -59,14 +59,14 @@ if ! grep -q '^weir_requests_total{' scrape; then
     exit 1
 fi
 promtool check metrics <scrape
-printf 'promtool has nothing to say about %s metrics\n' "$(grep -c '^# TYPE ' scrape)"
+printf 'promtool reports no problems in %s metrics\n' "$(grep -c '^# TYPE ' scrape)"
 
 kill -TERM "$demo"
 status=0
 wait "$demo" || status=$?
 demo=''
 if [ "$status" -ne 0 ]; then
-    printf 'told to stop, the demo exited with %s:\n' "$status"
+    printf 'after SIGTERM, the demo exited with %s:\n' "$status"
     cat log
     exit 1
 fi

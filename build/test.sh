@@ -1,41 +1,44 @@
 #!/bin/sh
-# Everything that must hold, step by step, with the time of each. A step that fails does not hide
-# the ones after it. What cannot run because a tool is missing is skipped aloud and counted; where
-# CI=true it fails.
+# Runs all checks and tests, step by step, with the time of each. The steps after a failed one still run. A step
+# whose tool is missing is skipped, reported and counted; with CI=true it fails.
 set -eu
 cd "$(dirname "$0")/.."
 top=$PWD
 target=${CARGO_TARGET_DIR:-target}
-# The tests run in the folder of their crate.
+# Tests run in the directory of their crate.
 case $target in /*) ;; *) target=$top/$target ;; esac
 PATH=$PATH:$top/.tools
 export PATH
 
 passed=0 failed=0 skipped=0 failures=''
 
+# Runs a step, and counts how it ended.
 step() {
     name=$1
     shift
     printf '\n== %s\n' "$name"
     started=$(date +%s)
-    # Status 77 is a step's word for "cannot run here".
+    # A step exits with 77 when it cannot run here.
     status=0
     "$@" || status=$?
-    took=$(($(date +%s) - started))
-    if [ "$status" -eq 77 ] && [ "${CI:-}" != true ]; then
-        printf '== %s: SKIPPED after %s s\n' "$name" "$took"
+    count "$name" "$status" "$(($(date +%s) - started))"
+}
+
+count() {
+    if [ "$2" -eq 77 ] && [ "${CI:-}" != true ]; then
+        printf '== %s: SKIPPED after %s s\n' "$1" "$3"
         skipped=$((skipped + 1))
-    elif [ "$status" -eq 0 ]; then
-        printf '== %s: ok, %s s\n' "$name" "$took"
+    elif [ "$2" -eq 0 ]; then
+        printf '== %s: ok, %s s\n' "$1" "$3"
         passed=$((passed + 1))
     else
-        printf '== %s: FAILED with %s after %s s\n' "$name" "$status" "$took"
+        printf '== %s: FAILED with %s after %s s\n' "$1" "$2" "$3"
         failed=$((failed + 1))
-        failures="$failures $name"
+        failures="$failures $1"
     fi
 }
 
-# A step that needs a tool: without it the step cannot run.
+# A step that needs a tool, and is skipped without it.
 with_tool() {
     tool=$1
     shift
@@ -62,26 +65,58 @@ documentation() { RUSTDOCFLAGS='-D warnings' cargo doc --workspace --lib --examp
 
 # The whole workspace at once: one set of features, so nothing is built twice, and the binary that
 # the end-to-end tests start is built on the way.
-tests() {
+build_tests() {
     cargo test --workspace --locked --no-run
     if [ ! -x "$target/debug/weir" ]; then
         printf 'no binary at %s/debug/weir\n' "$target"
         return 1
     fi
-    WEIR_BIN="$target/debug/weir" cargo test --workspace --locked --no-fail-fast
+}
+
+# Most tests wait for processes and deadlines: with one thread a core, the cores would idle.
+tests() {
+    RUST_TEST_THREADS=${RUST_TEST_THREADS:-$(($(nproc) * 2))} WEIR_BIN="$target/debug/weir" \
+        cargo test --workspace --locked --no-fail-fast
+}
+
+# For the same reason they run beside the steps that compute. Their output is printed when they have ended.
+start_tests() {
+    tests_log=$target/tests.log
+    rm -f "$tests_log.status"
+    tests_started=$(date +%s)
+    (
+        status=0
+        tests >"$tests_log" 2>&1 || status=$?
+        printf '%s %s\n' "$status" "$(date +%s)" >"$tests_log.status"
+    ) &
+    tests_pid=$!
+    trap 'kill "$tests_pid" 2>/dev/null || true' EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
+}
+
+finish_tests() {
+    printf '\n== tests\n'
+    wait "$tests_pid" || true
+    trap - EXIT INT TERM
+    cat "$tests_log"
+    read -r status ended <"$tests_log.status" || { status=1 ended=$(date +%s); }
+    count tests "$status" "$((ended - tests_started))"
 }
 
 build/setup.sh test
 step format cargo fmt --check
+step build build_tests
+start_tests
 step lints cargo clippy --workspace --all-targets --locked -- -D warnings
 step documentation documentation
 step dependencies with_tool cargo-deny build/check-dependencies.sh
-step tests tests
+step scripts with_tool shellcheck shellcheck .ci/run build/*.sh deploy/ci/gate.sh
+step unit with_tool systemd-analyze check_unit
+finish_tests
 step metrics with_tool promtool build/check-metrics.sh "$target/debug/weir"
 step alerts with_tool promtool build/check-alerts.sh
 step ci build/check-ci.sh "$target/debug/weir-load"
-step scripts with_tool shellcheck shellcheck .ci/run build/*.sh deploy/ci/gate.sh
-step unit with_tool systemd-analyze check_unit
 
 printf '\nsteps: %s passed, %s failed, %s skipped\n' "$passed" "$failed" "$skipped"
 if [ "$failed" -gt 0 ]; then

@@ -1,5 +1,5 @@
-// The search node of the tests: `java -cp 'JARS/*' Node.java DIRECTORY PORT`. It says "ready" on its
-// standard output, and ends when its standard input does, so that it never outlives who started it.
+// The search node of the tests: `java -cp 'JARS/*' Node.java DIRECTORY PORT`. It prints "ready" on its
+// standard output, and ends when its standard input is closed, so that it never outlives its parent process.
 
 import static org.codelibs.opensearch.runner.OpenSearchRunner.newConfigs;
 
@@ -13,16 +13,16 @@ public class Node {
             settings.put("http.port", arguments[1]);
             settings.put("network.host", "127.0.0.1");
             settings.put("discovery.type", "single-node");
-            // Without the last one it says that it cannot ingest, before it looks for a pipeline.
+            // Without the last one it rejects pipelines before it looks for them.
             settings.putList("node.roles", "cluster_manager", "data", "ingest");
             settings.put("cluster.routing.allocation.disk.threshold_enabled", false);
         }).build(newConfigs().numOfNode(1).basePath(arguments[0]).clusterName("weir-tests"));
         runner.ensureYellow();
         System.out.println("ready");
         while (System.in.read() != -1) {
-            // Only its end is of interest.
+            // Only the end of the input matters.
         }
-        // Its data is the directory's owner's to remove.
+        // The owner of the directory removes its data.
         Runtime.getRuntime().halt(0);
     }
 }

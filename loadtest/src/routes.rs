@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::Method;
 use weir::config::{self, Config};
 use weir::route::PathPattern;
-use weir::signature::signer::{Distinct, Signer};
+use weir::signature::client_signer::{Distinct, Signer};
 
 /// The path of the OpenAI chat completions API.
 const CHAT_PATH: &str = "/v1/chat/completions";

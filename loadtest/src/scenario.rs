@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::Method;
 use rand::RngExt as _;
 use weir::clock;
-use weir::signature::signer::{Distinct, Signer};
+use weir::signature::client_signer::{Distinct, Signer};
 
 use crate::request::{Expectation, Outcome, RequestSpec, ResponseMode};
 use crate::routes::TargetRoute;

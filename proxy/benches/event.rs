@@ -40,7 +40,7 @@ fn exchange() -> Exchange {
         Arc::new(Nobody),
     );
     exchange.route = Some(Arc::from("chat"));
-    exchange.client_key = Some(Arc::from("web"));
+    exchange.client_name = Some(Arc::from("web"));
     exchange.method = Method::POST;
     exchange.path = "/v1/chat/completions".into();
     exchange.domain = Some("assistant.example.com".into());

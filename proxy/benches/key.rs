@@ -122,14 +122,14 @@ fn keys(criterion: &mut Criterion) {
                 (decision, reader.finish())
             });
         });
-        if let CacheDecision::LookUp(key) = cache.decide(&request, &mut IgnoreAll) {
+        if let CacheDecision::Lookup(key) = cache.decide(&request, &mut IgnoreAll) {
             let mut copy = CopyBuffer::new(200, &HeaderMap::new(), 1_000);
             copy.push([b'x'; 600]);
             if let Some(stored) = copy.finish(Duration::ZERO) {
                 cache.store(key, stored);
             }
             group.bench_function(format!("{name}_hit"), |bencher| {
-                bencher.iter(|| cache.lookup(black_box(&key), Duration::ZERO));
+                bencher.iter(|| cache.look_up(black_box(&key), Duration::ZERO));
             });
         }
     }

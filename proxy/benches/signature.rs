@@ -13,7 +13,7 @@ use futures_util::FutureExt;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use weir::config;
 use weir::exchange::SignatureOutcome;
-use weir::signature::memory::ReplayMemory;
+use weir::signature::shared_stores::SharedStores;
 use weir::signature::{Request, Verifier, sign};
 
 const AT_S: u64 = 1_700_000_000;
@@ -31,7 +31,7 @@ fn verifier(signature: &str) -> Verifier {
         Err(errors) => unreachable!("{errors}"),
     };
     let entries = &loaded.config.routes[0].signature;
-    match Verifier::new(entries, &ReplayMemory::new(entries)) {
+    match Verifier::new(entries, &SharedStores::new(entries)) {
         Some(verifier) => verifier,
         None => unreachable!("one entry makes a verifier"),
     }

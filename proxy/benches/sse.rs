@@ -1,5 +1,5 @@
-//! What reading a model's answer costs: a stream of 20 events as it comes from a socket, a JSON
-//! answer of usual size, and a question.
+//! The cost of parsing model calls: a response as a stream of 20 events, as it arrives from a socket; a JSON response of
+//! usual size; and a request.
 
 use std::hint::black_box;
 

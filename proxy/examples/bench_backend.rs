@@ -26,7 +26,7 @@ use flate2::read::GzDecoder;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-const ANSWER_BYTES: usize = 600;
+const RESPONSE_BYTES: usize = 600;
 const EVENTS: usize = 20;
 /// The runtime's timer rounds this up to a millisecond or two.
 const EVENT_PAUSE: Duration = Duration::from_millis(1);
@@ -34,7 +34,7 @@ const EVENT_PAUSE: Duration = Duration::from_millis(1);
 const REQUEST_BYTES_MAX: usize = 1 << 20;
 
 /// The responses, rendered once.
-struct Answers {
+struct Responses {
     json: Vec<u8>,
     stream_head: Vec<u8>,
     stream_events: Vec<Vec<u8>>,
@@ -113,7 +113,7 @@ fn response(content_type: &str, body: &str) -> Vec<u8> {
     .into_bytes()
 }
 
-fn json_answer() -> String {
+fn json_response() -> String {
     let start = r#"{"id":"chatcmpl-bench","object":"chat.completion","created":1750000000,"#
         .to_owned()
         + r#""model":"assistant-small","choices":[{"index":0,"message":{"role":"assistant","content":""#;
@@ -123,7 +123,7 @@ fn json_answer() -> String {
     let content: String = words
         .chars()
         .cycle()
-        .take(ANSWER_BYTES - start.len() - end.len())
+        .take(RESPONSE_BYTES - start.len() - end.len())
         .collect();
     start + &content + &end
 }
@@ -156,11 +156,11 @@ fn chunks(events: &[String]) -> Vec<Vec<u8>> {
     chunks
 }
 
-async fn answer(
+async fn respond(
     connection: &mut TcpStream,
     request: &[u8],
     body: &[u8],
-    answers: &Answers,
+    responses: &Responses,
 ) -> std::io::Result<()> {
     if request.starts_with(b"PUT ") || request.starts_with(b"GET / ") {
         // The description of a node; any response is fine for the set-up of the index.
@@ -168,7 +168,7 @@ async fn answer(
         return connection.write_all(&about).await;
     }
     if request.starts_with(b"POST /logs-") {
-        let all = response("application/json", &bulk_answer(body));
+        let all = response("application/json", &bulk_response(body));
         return connection.write_all(&all).await;
     }
     if request.starts_with(b"POST /v1/traces ") {
@@ -179,18 +179,18 @@ async fn answer(
     if request.starts_with(b"GET ") {
         let count = format!(
             "{{\"questions\":{}}}",
-            answers.questions.load(Ordering::Relaxed)
+            responses.questions.load(Ordering::Relaxed)
         );
         return connection
             .write_all(&response("application/json", &count))
             .await;
     }
-    answers.questions.fetch_add(1, Ordering::Relaxed);
+    responses.questions.fetch_add(1, Ordering::Relaxed);
     if find(body, br#""stream":true"#).is_none() {
-        return connection.write_all(&answers.json).await;
+        return connection.write_all(&responses.json).await;
     }
-    connection.write_all(&answers.stream_head).await?;
-    for event in &answers.stream_events {
+    connection.write_all(&responses.stream_head).await?;
+    for event in &responses.stream_events {
         tokio::time::sleep(EVENT_PAUSE).await;
         connection.write_all(event).await?;
     }
@@ -198,7 +198,7 @@ async fn answer(
 }
 
 /// Reports every event of a bulk request as accepted.
-fn bulk_answer(body: &[u8]) -> String {
+fn bulk_response(body: &[u8]) -> String {
     let mut lines = Vec::new();
     let read = GzDecoder::new(body).read_to_end(&mut lines);
     read.expect("weir compresses with gzip");
@@ -207,7 +207,7 @@ fn bulk_answer(body: &[u8]) -> String {
     format!(r#"{{"errors":false,"items":[{}]}}"#, items.join(","))
 }
 
-async fn serve(mut connection: TcpStream, answers: Arc<Answers>) -> std::io::Result<()> {
+async fn serve(mut connection: TcpStream, responses: Arc<Responses>) -> std::io::Result<()> {
     connection.set_nodelay(true)?;
     let mut buffer = Vec::with_capacity(16 * 1024);
     loop {
@@ -220,7 +220,13 @@ async fn serve(mut connection: TcpStream, answers: Arc<Answers>) -> std::io::Res
                 }
             }
             Parsed::Whole { body_start, end } => {
-                answer(&mut connection, &buffer, &buffer[body_start..end], &answers).await?;
+                respond(
+                    &mut connection,
+                    &buffer,
+                    &buffer[body_start..end],
+                    &responses,
+                )
+                .await?;
                 buffer.drain(..end);
             }
         }
@@ -232,8 +238,8 @@ async fn main() {
     let listen = std::env::args()
         .nth(1)
         .expect("usage: bench_backend LISTEN");
-    let answers = Arc::new(Answers {
-        json: response("application/json", &json_answer()),
+    let responses = Arc::new(Responses {
+        json: response("application/json", &json_response()),
         stream_head: b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\
             Cache-Control: no-cache\r\nTransfer-Encoding: chunked\r\n\r\n"
             .to_vec(),
@@ -247,8 +253,8 @@ async fn main() {
         let Ok((connection, _)) = listener.accept().await else {
             continue;
         };
-        let answers = Arc::clone(&answers);
-        tokio::spawn(async move { serve(connection, answers).await });
+        let responses = Arc::clone(&responses);
+        tokio::spawn(async move { serve(connection, responses).await });
     }
 }
 
@@ -275,8 +281,8 @@ mod tests {
     }
 
     #[test]
-    fn the_answers_have_the_sizes_that_the_figures_are_for() {
-        assert_eq!(json_answer().len(), ANSWER_BYTES);
+    fn the_responses_have_the_sizes_that_the_figures_are_for() {
+        assert_eq!(json_response().len(), RESPONSE_BYTES);
         let events = stream_events();
         assert_eq!(events.len(), EVENTS);
         assert!(

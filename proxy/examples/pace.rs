@@ -1,6 +1,6 @@
-//! Sends requests at a constant rate and tells their latencies, for `make bench`.
+//! Sends requests at a constant rate and prints their latencies, for `make bench`.
 //!
-//! A request's latency counts from the moment it was due, so that a slow answer also counts for those
+//! A request's latency counts from the moment it was due, so that a slow response also counts for those
 //! that had to wait behind it. Each connection is a thread with a blocking socket, because a runtime's
 //! timer is a millisecond coarse and what is measured here is tens of microseconds.
 //!
@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 const WARM_UP: Duration = Duration::from_millis(500);
 /// A sleep ends late by about the kernel's timer slack; the rest is waited for awake.
 const WAKE_EARLY: Duration = Duration::from_micros(80);
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What all connections share.
 struct Plan {
@@ -42,7 +42,7 @@ struct Plan {
     connections: u32,
 }
 
-/// Latencies in nanoseconds, and answers that were not 200.
+/// Latencies in nanoseconds, and responses whose status was not 200.
 #[derive(Default)]
 struct Outcome {
     latencies_ns: Vec<u64>,
@@ -84,8 +84,12 @@ fn wait_until(due: Instant) {
     }
 }
 
-/// Sends one request and reads its whole answer; true when the status is 200.
-fn ask(connection: &mut TcpStream, request: &[u8], buffer: &mut Vec<u8>) -> std::io::Result<bool> {
+/// Sends one request and reads its whole response; true when the status is 200.
+fn exchange(
+    connection: &mut TcpStream,
+    request: &[u8],
+    buffer: &mut Vec<u8>,
+) -> std::io::Result<bool> {
     connection.write_all(request)?;
     buffer.clear();
     let mut chunk = [0_u8; 8 * 1024];
@@ -109,7 +113,7 @@ fn run_connection(plan: &Plan, number: u32) -> Outcome {
         .set_nodelay(true)
         .expect("a socket takes TCP_NODELAY");
     connection
-        .set_read_timeout(Some(ANSWER_TIMEOUT))
+        .set_read_timeout(Some(RESPONSE_TIMEOUT))
         .expect("a socket takes a timeout");
     let mut outcome = Outcome::default();
     let mut buffer = Vec::with_capacity(8 * 1024);
@@ -117,8 +121,8 @@ fn run_connection(plan: &Plan, number: u32) -> Outcome {
         let due = plan.start + plan.interval * position;
         wait_until(due);
         let request = &plan.requests[position as usize % plan.requests.len()];
-        let ok =
-            ask(&mut connection, request, &mut buffer).expect("the subject answers every request");
+        let ok = exchange(&mut connection, request, &mut buffer)
+            .expect("the subject responds to every request");
         let latency = Instant::now().duration_since(due);
         if due < plan.start + WARM_UP {
             continue;

@@ -126,20 +126,20 @@ impl App {
             audit: recording.audit.clone(),
         };
         let admin_server = Admin::start(&config.admin, state)?;
-        let (stop, stopping) = watch::channel(false);
+        let (stop, shutdown) = watch::channel(false);
         let certificates = certificates(config)?;
         let listening = Listening {
             listener: Arc::new(listener(config, &gateway, &connections)),
             // Counted now: most descriptors that are not connections are open.
             descriptors: descriptors(config),
-            stopping: stopping.clone(),
+            shutdown: shutdown.clone(),
         };
         let runtime = Runtime::new_no_steal(workers(), "weir");
         let addresses = sockets.addresses();
         listening.serve(&runtime, sockets, &certificates);
         let certificates = named(&addresses, certificates);
         let maintained = (gateway.clone(), certificates, gauges);
-        housekeeping::start(&runtime, maintained, &metrics, stopping)?;
+        housekeeping::start(&runtime, maintained, &metrics, shutdown)?;
         let system = System::start(reading, metrics.worker("system")?)?;
         readiness.set(Readiness::Ready);
         Ok(App {
@@ -282,7 +282,7 @@ fn listener(config: &Config, gateway: &Arc<Gateway>, connections: &Arc<Connectio
 struct Listening {
     listener: Arc<Listener>,
     descriptors: Descriptors,
-    stopping: watch::Receiver<bool>,
+    shutdown: watch::Receiver<bool>,
 }
 
 impl Listening {
@@ -300,7 +300,7 @@ impl Listening {
                 certificates.clone().map(sockets::tls_acceptor),
                 self.listener.clone(),
                 self.descriptors,
-                self.stopping.clone(),
+                self.shutdown.clone(),
                 workers.clone(),
             );
             runtime.get_handle().spawn(accepting.run());

@@ -92,7 +92,7 @@ pub struct CacheKey(pub [u8; 32]);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CacheDecision {
     /// Look for a stored response, and store a new one.
-    LookUp(CacheKey),
+    Lookup(CacheKey),
     /// `no-cache`, `max-age=0` or `Pragma: no-cache`: forward the request, and store the response.
     Refresh(CacheKey),
     /// Neither: `no-store`, a request for a part, an encoded body, a body that is not a JSON object or has
@@ -225,13 +225,13 @@ impl ResponseCache {
         };
         match head.directive {
             RequestDirective::Refresh => CacheDecision::Refresh(key),
-            RequestDirective::None | RequestDirective::NoStore => CacheDecision::LookUp(key),
+            RequestDirective::None | RequestDirective::NoStore => CacheDecision::Lookup(key),
         }
     }
 
     /// The response under `key`, if it is fresh at `now` (since the Unix epoch).
     #[must_use]
-    pub fn lookup(&self, key: &CacheKey, now: Duration) -> Option<Hit> {
+    pub fn look_up(&self, key: &CacheKey, now: Duration) -> Option<Hit> {
         let response = self.memory.get(key, now)?;
         Some(Hit {
             response,

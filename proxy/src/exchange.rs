@@ -129,7 +129,7 @@ pub struct CacheNote {
 pub enum CacheOutcome {
     Hit,
     Miss,
-    /// The request must not be answered from the cache.
+    /// A stored response must not be used.
     Bypass,
 }
 
@@ -202,7 +202,7 @@ pub struct Exchange {
     /// The client's address: behind trusted proxies, the one that they report.
     pub client_ip: IpAddr,
     /// The name of the verified client.
-    pub client_key: Option<Arc<str>>,
+    pub client_name: Option<Arc<str>>,
     pub method: Method,
     pub version: Version,
     /// `http` or `https`: the scheme between client and weir.
@@ -269,7 +269,7 @@ impl Exchange {
             received_at,
             timing: Timing::start(started),
             client_ip,
-            client_key: None,
+            client_name: None,
             method: Method::GET,
             version: Version::HTTP_11,
             scheme: "http",

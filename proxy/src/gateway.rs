@@ -4,7 +4,7 @@
 //! listener -> route -> body -> signature -> limit -> cache -> backend -> answer -> record
 //! ```
 //!
-//! `Gateway::serve` takes a request through it in three steps, and each line of a step calls one stage:
+//! `Gateway::serve` takes a request through it in three steps; the comments in each step name the stages:
 //!
 //! - **admit**: route, body, signature, limit. Finds the route, reads the body, verifies the signature and
 //!   checks the limits. Each of these stages can reject the request; no backend has seen any of it yet.
@@ -22,8 +22,8 @@
 //! arrives, where no stage reads it: upgrades, gRPC, large uploads). The pipeline is the same for both.
 //!
 //! Stages never call each other: they are combined here and share the [`Exchange`]. The files of `gateway/` apply the
-//! stages to a real request: `routing.rs`, `inbound.rs` (body), `guards.rs` (signature, limit, cache),
-//! `upstream.rs` (backend), `downstream.rs` (answer). `pipeline.rs` builds the stages of each route once.
+//! stages to a real request: `routing.rs`, `inbound.rs` (body), `checks.rs` (signature, limit, cache),
+//! `upstream.rs` (backend), `downstream.rs` (answer). `generation/pipeline.rs` builds the stages of each route once.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -54,8 +54,8 @@ use crate::signature::delivery::Delivery;
 
 mod ask_usage;
 mod cache_copy;
+mod checks;
 mod downstream;
-mod guards;
 mod inbound;
 pub mod metrics;
 mod mode;
@@ -68,10 +68,10 @@ mod tests;
 mod tunnel;
 mod upstream;
 
-use guards::Lookup;
+use checks::Lookup;
 use inbound::InboundBody;
 use mode::RequestKind;
-use outcome::{finish, is_taken, is_unread};
+use outcome::{finish, is_accepted, is_unread};
 use upstream::{Call, Upstream};
 
 pub(crate) use outcome::{Served, Stop};
@@ -164,7 +164,7 @@ impl Gateway {
         session: &mut Session,
         connection: &Connection,
         started: Instant,
-        stopping: &ShutdownWatch,
+        shutdown: &ShutdownWatch,
     ) -> Served {
         let _in_flight = InUse::count(&self.in_flight);
         let mut exchange = self.begin(connection.peer, started);
@@ -181,20 +181,21 @@ impl Gateway {
         };
         let outcome = match source {
             Ok(mut source) => {
-                self.deliver(session, &mut exchange, &mut source, stopping)
+                self.deliver(session, &mut exchange, &mut source, shutdown)
                     .await
             }
             Err(stop) => {
                 claims.permit = None;
-                self.stop(session, &mut exchange, stop, stopping).await
+                self.respond_to_stop(session, &mut exchange, stop, shutdown)
+                    .await
             }
         };
 
         drop(claims.permit);
         if let Some(delivery) = claims.delivery
-            && is_taken(outcome, exchange.status)
+            && is_accepted(outcome, exchange.status)
         {
-            delivery.taken(clock::unix_now()).await;
+            delivery.accepted(clock::unix_now()).await;
         }
         let served = match session.is_detached() {
             // The outcome of the backend call is recorded in its attempt.
@@ -202,7 +203,7 @@ impl Gateway {
             false => finish(session, &mut exchange, outcome),
         };
         match served {
-            Served::Whole if is_unread(session, exchange.error_code) => Served::Refused,
+            Served::Whole if is_unread(session, exchange.error_code) => Served::Unread,
             served => served,
         }
     }
@@ -217,7 +218,7 @@ impl Gateway {
     ) -> Result<Prepared, Stop> {
         // route
         let pipeline = self.route(&self.generation.load(), session, exchange, connection)?;
-        guards::admit_address(&pipeline, session, exchange).await?;
+        checks::check_address_limits(&pipeline, session, exchange).await?;
 
         // body
         exchange.timing.enter(Stage::Body, clock::now());
@@ -226,12 +227,12 @@ impl Gateway {
 
         // signature
         exchange.timing.enter(Stage::Signature, clock::now());
-        claims.delivery = guards::verify(&pipeline, session, exchange, body.bytes()).await?;
+        claims.delivery = checks::verify(&pipeline, session, exchange, body.bytes()).await?;
 
         // limit
         exchange.timing.enter(Stage::Limit, clock::now());
-        guards::admit(&pipeline, session, exchange).await?;
-        claims.permit = guards::enter(&pipeline)?;
+        checks::check_rate_limits(&pipeline, session, exchange).await?;
+        claims.permit = checks::take_permit(&pipeline)?;
 
         Ok(Prepared {
             pipeline,
@@ -258,11 +259,11 @@ impl Gateway {
         // cache
         exchange.timing.enter(Stage::Cache, clock::now());
         let (buffered, budget) = (body.buffered(), &self.budget);
-        let read = model_request::read(&pipeline, exchange, session, buffered, budget)?;
+        let read = model_request::read_and_decide(&pipeline, exchange, session, buffered, budget)?;
         let reader = model_request::read_rest(exchange, read.reader, buffered).await?;
         let headers = &session.head().headers;
         model_request::record_text(exchange, pipeline.shared.content, headers, body.bytes());
-        let decision = match guards::look_up(&pipeline, exchange, read.decision) {
+        let decision = match checks::look_up(&pipeline, exchange, read.decision) {
             Lookup::Hit(stored, age_s) => return Ok(ResponseSource::Stored(stored, age_s)),
             Lookup::Miss(decision) => decision,
         };
@@ -306,9 +307,9 @@ impl Gateway {
         session: &mut Session,
         exchange: &mut Exchange,
         source: &mut ResponseSource,
-        stopping: &ShutdownWatch,
+        shutdown: &ShutdownWatch,
     ) -> ResponseOutcome {
-        if *stopping.borrow() {
+        if *shutdown.borrow() {
             // While the proxy is stopping, clients must not reuse their connections.
             session.close_after_response();
         }
@@ -328,12 +329,12 @@ impl Gateway {
     }
 
     /// Writes the response to a request that was stopped, if its client is still connected.
-    async fn stop(
+    async fn respond_to_stop(
         &self,
         session: &mut Session,
         exchange: &mut Exchange,
         stop: Stop,
-        stopping: &ShutdownWatch,
+        shutdown: &ShutdownWatch,
     ) -> ResponseOutcome {
         if let Stop::Refused(refusal) = &stop
             && is_unread(session, Some(refusal.code))
@@ -344,7 +345,7 @@ impl Gateway {
             return ResponseOutcome::ClientLeft;
         };
         let mut source = ResponseSource::Local(response);
-        self.deliver(session, exchange, &mut source, stopping).await
+        self.deliver(session, exchange, &mut source, shutdown).await
     }
 
     /// Lets the other requests of this worker run, if there are any: responses that are written together

@@ -21,7 +21,7 @@ use crate::config::{self, Config};
 use crate::exchange::EventSampling;
 use crate::route::Table;
 use crate::route::path::EncodedSlash;
-use crate::signature::memory::ReplayMemory;
+use crate::signature::shared_stores::SharedStores;
 use crate::trace::TraceSampling;
 
 pub mod occupancy;
@@ -42,7 +42,7 @@ pub struct Generation {
     pub(crate) shared: Arc<GenerationSettings>,
     backends: Box<[Arc<Backend>]>,
     tls: TlsClients,
-    memory: ReplayMemory,
+    replay_stores: SharedStores,
 }
 
 impl Generation {
@@ -74,15 +74,15 @@ impl Generation {
         let backends: Box<[_]> = backends.collect();
         let shared = Arc::new(GenerationSettings::new(config));
         let schemes = config.routes.iter().flat_map(|route| &route.signature);
-        let memory = match previous {
-            Some(previous) => previous.memory.next(schemes),
-            None => ReplayMemory::new(schemes),
+        let replay_stores = match previous {
+            Some(previous) => previous.replay_stores.next(schemes),
+            None => SharedStores::new(schemes),
         };
         let pipelines = config.routes.iter().map(|route| {
             let parts = Parts {
                 backend: &backends[route.backend],
                 shared: &shared,
-                memory: &memory,
+                replay_stores: &replay_stores,
                 previous: previous.and_then(|previous| previous.pipeline(&route.name)),
             };
             Arc::new(RoutePipeline::new(route, &parts))
@@ -90,14 +90,16 @@ impl Generation {
         Arc::new(Generation {
             table: table(&config.routes),
             pipelines: pipelines.collect(),
-            header_bytes: config.limits.header_bytes,
+            // The listener keeps the bound that it was started with, and HTTP/2 must not differ from it.
+            header_bytes: previous
+                .map_or(config.limits.header_bytes, |previous| previous.header_bytes),
             trace_sampling: config.trace_sampling,
             event_sampling: config.event_sampling,
             encoded_slash: config.encoded_slash,
             shared,
             backends,
             tls,
-            memory,
+            replay_stores,
         })
     }
 
@@ -116,7 +118,7 @@ impl Generation {
     /// How many entries of the replay store were evicted before they expired.
     #[must_use]
     pub fn replay_dropped(&self) -> u64 {
-        self.memory.dropped()
+        self.replay_stores.dropped()
     }
 
     /// Removes idle limit keys and expired responses; called on a timer.

@@ -1,12 +1,14 @@
 //! weir: a sidecar proxy that makes an existing AI assistant ready for production.
 //!
-//! The request pipeline, and the order of the modules below:
+//! The request pipeline:
 //!
 //! ```text
 //! listener -> route -> body -> signature -> limit -> cache -> backend -> answer -> record
 //! ```
 //!
 //! [`gateway`] shows the whole pipeline; stages write to the [`exchange`], which record reads.
+//!
+//! The modules below are grouped: start and configuration, the pipeline, the stages, everything that they use.
 
 pub mod app;
 pub mod config;

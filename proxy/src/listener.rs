@@ -85,7 +85,7 @@ impl Listener {
         peer: SocketAddr,
         tls: Option<TlsAcceptor>,
         admission: Admission,
-        stopping: ShutdownWatch,
+        shutdown: ShutdownWatch,
     ) {
         let scheme = scheme(tls.is_some());
         let Some(stream) = self.open(client, tls).await else {
@@ -95,7 +95,7 @@ impl Listener {
         let open = match admission {
             Admission::Open(open) => open,
             Admission::Refused(_refused) => {
-                return Box::pin(self.refuse(stream, &connection, &stopping)).await;
+                return Box::pin(self.refuse(stream, &connection, &shutdown)).await;
             }
             Admission::Full => return,
         };
@@ -103,10 +103,10 @@ impl Listener {
         connection.slot = Some(slot.clone());
         match stream.protocol() {
             Protocol::Http2 => {
-                self.http2(stream, Bytes::new(), connection, &stopping)
+                self.http2(stream, Bytes::new(), connection, &shutdown)
                     .await;
             }
-            Protocol::Http1 => self.http1(stream, connection, &stopping).await,
+            Protocol::Http1 => self.http1(stream, connection, &shutdown).await,
         }
         // Detached requests may still share it.
         slot.release();
@@ -137,8 +137,8 @@ impl Listener {
 
     /// Serves one HTTP/1 connection, request after request.
     async fn http1(&self, stream: ClientStream, connection: Connection, shutdown: &ShutdownWatch) {
-        let mut stopping = pin!(head::stop(shutdown.clone()));
-        let mut idle_drain = IdleDrain::new(stopping.as_mut(), self.drain, clock::now());
+        let mut shutdown_begun = pin!(head::shutdown_begun(shutdown.clone()));
+        let mut idle_drain = IdleDrain::new(shutdown_begun.as_mut(), self.drain, clock::now());
         let mut timer = DeadlineTimer::default();
         let mut http1 = Http1::new(stream, self.http.write_timeout);
         let mut expect = match connection.scheme {
@@ -196,7 +196,12 @@ impl Listener {
     }
 
     /// Rejects a connection beyond the limit.
-    async fn refuse(&self, stream: ClientStream, connection: &Connection, stop: &ShutdownWatch) {
+    async fn refuse(
+        &self,
+        stream: ClientStream,
+        connection: &Connection,
+        shutdown: &ShutdownWatch,
+    ) {
         let refusal = Refusal::new(
             ErrorCode::TooManyConnections,
             "the number of open connections has reached limits.connections",
@@ -205,7 +210,7 @@ impl Listener {
         let http1 = Http1::new(stream, self.http.write_timeout);
         let stream = self.http.refuse_unread(http1, connection, refusal).await;
         if let Some(stream) = stream {
-            linger(stream, LingerTime::Short, &self.connections, stop).await;
+            linger(stream, LingerTime::Short, &self.connections, shutdown).await;
         }
     }
 }
@@ -220,7 +225,7 @@ impl Http {
         shutdown: &ShutdownWatch,
     ) -> Option<Box<Http1>> {
         let started = clock::now();
-        if let Err(refusal) = http1.begin(end) {
+        if let Err(refusal) = http1.parse_head(end) {
             self.refuse_head(http1, connection, refusal, shutdown).await;
             return None;
         }
@@ -236,7 +241,7 @@ impl Http {
                 http1.close().await;
                 None
             }
-            Served::Whole | Served::Refused => {
+            Served::Whole | Served::Unread => {
                 let stream = http1.into_stream();
                 linger(stream, LingerTime::Full, &self.connections, shutdown).await;
                 None
@@ -251,11 +256,11 @@ impl Http {
         http1: Box<Http1>,
         connection: &Connection,
         refusal: Refusal,
-        stopping: &ShutdownWatch,
+        shutdown: &ShutdownWatch,
     ) {
         let stream = self.refuse_unread(http1, connection, refusal).await;
         if let Some(stream) = stream {
-            linger(stream, LingerTime::Full, &self.connections, stopping).await;
+            linger(stream, LingerTime::Full, &self.connections, shutdown).await;
         }
     }
 

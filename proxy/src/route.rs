@@ -5,7 +5,7 @@
 //! decides; routes with exactly the same path are distinguished by method. Only canonical paths are
 //! matched (see [`path`]), and the canonical path is sent to the backend, so that weir and the
 //! backend agree on the resource that a request names; where a backend is more lenient, a
-//! protected route guards its look-alikes (see [`guard`]).
+//! protected route guards the variants of its path (see [`guard`]).
 
 use std::net::IpAddr;
 

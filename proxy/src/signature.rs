@@ -16,6 +16,7 @@ use http::{HeaderMap, Method};
 use self::demand::Demand;
 use self::scheme::{Descriptor, Scheme};
 
+mod credentials;
 mod demand;
 pub mod error;
 mod headers;
@@ -25,7 +26,6 @@ mod rejection;
 mod scheme;
 mod schemes;
 mod secret;
-mod signing;
 
 mod bearer;
 mod feishu;
@@ -34,18 +34,18 @@ mod simple_sha256;
 
 pub mod delivery;
 pub(crate) mod entry;
-pub mod memory;
 mod replay;
+pub mod shared_stores;
 mod store;
 mod verdict;
 mod verifier;
 
-pub use scheme::PlatformAnswer;
+pub use scheme::PlatformResponse;
 pub use verdict::SignatureVerdict;
-pub use verifier::{Verified, Verifier};
+pub use verifier::{CheckedRequest, Verifier};
 
+pub mod client_signer;
 pub mod sign;
-pub mod signer;
 
 #[cfg(test)]
 mod scheme_tests;
@@ -72,7 +72,7 @@ impl Config {
         self.descriptor.name
     }
 
-    /// The largest difference of a timestamp from now.
+    /// The largest allowed difference between a timestamp and the current time.
     #[must_use]
     pub fn tolerance(&self) -> Duration {
         self.demand.tolerance

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use weir::signature::signer::{Again, Signer};
+use weir::signature::client_signer::{Again, Signer};
 
 use super::signed::{RequestError, SendOptions, build, signers};
 use crate::request::{Expectation, Outcome, RequestSpec};

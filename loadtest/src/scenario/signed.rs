@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::Method;
 use ulid::Ulid;
 use weir::clock;
-use weir::signature::signer::Signer;
+use weir::signature::client_signer::Signer;
 
 use crate::request::{Expectation, RequestSpec, ResponseMode};
 use crate::routes::TargetRoute;

@@ -90,7 +90,7 @@ fn ask(address: SocketAddr, request: &str) -> PageResponse {
         .write_all(request.as_bytes())
         .expect("a request sent");
     let mut text = String::new();
-    stream.read_to_string(&mut text).expect("an response");
+    stream.read_to_string(&mut text).expect("a response");
     let (head, body) = text.split_once("\r\n\r\n").expect("a whole head");
     PageResponse {
         status: head[9..12].parse().expect("a status"),
@@ -282,7 +282,7 @@ fn a_stop_closes_idle_connections_and_frees_the_address() {
     idle.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
         .expect("a request");
     let mut head = [0; 12];
-    idle.read_exact(&mut head).expect("an response");
+    idle.read_exact(&mut head).expect("a response");
     running.admin.stop();
     let mut rest = Vec::new();
     idle.read_to_end(&mut rest)

@@ -84,7 +84,7 @@ impl<'r> Promql<'r> {
         format!("sum by ({by}) (increase({counter}[{window}]))")
     }
 
-    /// The same, where it is at least the minimum number of requests.
+    /// By how much a counter of requests grew within the window, if that is at least the minimum number of requests.
     #[must_use]
     pub fn enough(&self, counter: &str) -> String {
         let count = format!("round({}, 1e-6)", self.increase(counter));

@@ -1,4 +1,4 @@
-//! What alerts evaluate besides the counters of requests: a snapshot of the system and of outside services.
+//! What alerts evaluate besides the counters of requests: a snapshot of the system and of external services.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ pub struct Snapshot {
     pub spool_oldest: Option<Duration>,
     /// Since the start.
     pub events_dropped: u64,
-    /// Outside services whose last call failed, sorted by name.
+    /// External services whose last call failed, sorted by name.
     pub dependencies_down: Vec<String>,
 }
 

@@ -20,8 +20,8 @@ use crate::refusal::ErrorCode;
 pub(crate) struct BodyFilter<'a> {
     /// Decodes the content coding, if anything is read.
     pub(crate) decoder: Option<Decoder>,
-    /// Boxed: it is large, and most responses are not a model's.
-    pub(crate) usage: Option<Box<ResponseReader>>,
+    /// Reads what the response states about a model call. Boxed: it is large, and most responses are not a model's.
+    pub(crate) reader: Option<Box<ResponseReader>>,
     /// The text, if it is recorded.
     pub(crate) text: Option<ResponseText>,
     /// The readers above receive the chunk that this strips; the client and the copy do not.
@@ -41,8 +41,8 @@ impl BodyFilter<'_> {
     pub(super) fn feed(&mut self, data: Bytes, exchange: &mut Exchange, now: Instant) -> Bytes {
         if let Some(decoder) = &mut self.decoder {
             decoder.feed(&data, |plain| {
-                if let Some(usage) = &mut self.usage {
-                    usage.feed(plain, now);
+                if let Some(reader) = &mut self.reader {
+                    reader.feed(plain, now);
                 }
                 if let Some(text) = &mut self.text {
                     text.feed(plain);
@@ -130,9 +130,9 @@ impl BodyFilter<'_> {
     /// How far the response has progressed in its own format. A response that is not a model's has none, although it
     /// may look like one by chance.
     fn ending(&self) -> Ending {
-        let usage = self.usage.as_ref();
-        let of_model = usage.filter(|usage| usage.operation().is_some());
-        of_model.map_or(Ending::Unknown, |usage| usage.ending())
+        let reader = self.reader.as_ref();
+        let of_model = reader.filter(|reader| reader.operation().is_some());
+        of_model.map_or(Ending::Unknown, |reader| reader.ending())
     }
 
     /// Whether a terminal event has arrived, so that the end of the framing no longer matters. A body with a
@@ -150,8 +150,8 @@ impl BodyFilter<'_> {
     }
 
     fn terminal(&self) -> Terminal {
-        let usage = self.usage.as_ref();
-        match usage.is_some_and(|usage| usage.end_is_inferred()) {
+        let reader = self.reader.as_ref();
+        match reader.is_some_and(|reader| reader.end_is_inferred()) {
             true => Terminal::Guessed,
             false => Terminal::ByName,
         }
@@ -159,9 +159,9 @@ impl BodyFilter<'_> {
 
     /// The form of the response, if it is read.
     pub(super) fn form(&self) -> ResponseLayout {
-        self.usage
+        self.reader
             .as_ref()
-            .map_or(ResponseLayout::Other, |usage| usage.layout())
+            .map_or(ResponseLayout::Other, |reader| reader.layout())
     }
 
     /// What is still expected, if the terminal event has arrived by `now`.
@@ -169,8 +169,8 @@ impl BodyFilter<'_> {
         if !self.has_ended_itself() {
             return None;
         }
-        let usage = self.usage.as_ref();
-        let awaited = match usage.is_some_and(|usage| usage.is_dispatched()) {
+        let reader = self.reader.as_ref();
+        let awaited = match reader.is_some_and(|reader| reader.is_dispatched()) {
             true => Awaited::FramingEnd,
             false => Awaited::LineEnd,
         };
@@ -181,7 +181,7 @@ impl BodyFilter<'_> {
     fn stop_reading(&mut self, reason: StopReason) {
         log::debug!("a response cannot be decoded: {reason:?}");
         self.decoder = None;
-        self.usage = None;
+        self.reader = None;
         self.text = None;
         self.remove_copy();
         self.copying = None;
@@ -212,9 +212,9 @@ impl BodyFilter<'_> {
 
     fn store_copy(&mut self, stored_at: Duration) {
         let is_successful = self
-            .usage
+            .reader
             .as_ref()
-            .is_some_and(|usage| usage.is_successful());
+            .is_some_and(|reader| reader.is_successful());
         let is_decoded = self.is_decoded();
         match &mut self.copying {
             Some(copying) if is_successful && is_decoded => copying.store(stored_at),

@@ -27,11 +27,11 @@ pub(crate) enum Reuse {
     Never,
 }
 
-/// Whether the request asked for an upgrade to another protocol.
+/// Whether the request was for an upgrade to another protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Upgrade {
-    Asked,
-    NotAsked,
+    Requested,
+    NotRequested,
 }
 
 /// Checks the head of a response; `body_bytes` is the length of its body, if known.
@@ -44,7 +44,7 @@ pub(crate) fn check(
     head: &Parts,
     body_bytes: Option<u64>,
 ) -> Result<ResponseFraming, &'static str> {
-    if head.status == StatusCode::SWITCHING_PROTOCOLS && upgrade == Upgrade::NotAsked {
+    if head.status == StatusCode::SWITCHING_PROTOCOLS && upgrade == Upgrade::NotRequested {
         return Err("it switches protocols although the request did not ask for it");
     }
     let chunked = framing::coding(&head.headers)? == Coding::Chunked;
@@ -82,7 +82,7 @@ mod tests {
             response = response.header(*name, *value);
         }
         let (head, ()) = response.body(()).expect("a head").into_parts();
-        check(method, Upgrade::NotAsked, &head, body_bytes)
+        check(method, Upgrade::NotRequested, &head, body_bytes)
             .map(|framing| (framing.length, framing.reuse))
     }
 

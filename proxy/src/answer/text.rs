@@ -24,8 +24,8 @@ pub(crate) enum ResponseText {
 pub(crate) struct StreamText(TextCollector);
 
 impl ResponseText {
-    pub(crate) fn new(kind: ResponseFormat) -> Self {
-        match kind {
+    pub(crate) fn new(format: ResponseFormat) -> Self {
+        match format {
             ResponseFormat::Json => ResponseText::Json(Vec::new()),
             ResponseFormat::Sse => ResponseText::Stream {
                 scanner: SseDataReader::new(),
@@ -96,8 +96,8 @@ impl StreamText {
 mod tests {
     use super::*;
 
-    fn read(kind: ResponseFormat, chunks: &[&str]) -> String {
-        let mut reader = ResponseText::new(kind);
+    fn read(format: ResponseFormat, chunks: &[&str]) -> String {
+        let mut reader = ResponseText::new(format);
         chunks
             .iter()
             .for_each(|chunk| reader.feed(chunk.as_bytes()));

@@ -69,7 +69,7 @@ pub(super) fn start(
     runtime: &Runtime,
     (gateway, certificates, gauges): (Arc<Gateway>, NamedCertificates, Gauges),
     metrics: &Metrics,
-    stopping: watch::Receiver<bool>,
+    shutdown: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
     watch_lag(runtime, metrics)?;
     watch_memory(runtime, gauges);
@@ -82,7 +82,7 @@ pub(super) fn start(
     });
     runtime.get_handle().spawn(async move {
         worker
-            .supervise_task(|| keeping.clone().run(stopping.clone()))
+            .supervise_task(|| keeping.clone().run(shutdown.clone()))
             .await;
     });
     Ok(())
@@ -97,12 +97,12 @@ struct Housekeeping {
 }
 
 impl Housekeeping {
-    async fn run(self: Arc<Self>, mut stopping: watch::Receiver<bool>) {
+    async fn run(self: Arc<Self>, mut shutdown: watch::Receiver<bool>) {
         let mut tick = tokio::time::interval(INTERVAL);
         loop {
             tokio::select! {
                 _ = tick.tick() => self.tidy(),
-                _ = stopping.wait_for(|stop| *stop) => return,
+                _ = shutdown.wait_for(|begun| *begun) => return,
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The parts of `Accept` and `Content-Type` that are in the key.
 //!
-//! A request in JSON is answered with JSON, or with the event stream that its body asks for: an SDK's
+//! The response to a request in JSON is JSON, or the event stream that its body requests: an SDK's
 //! `application/json`, curl's `*/*` and no `Accept` at all are equal. A client that prefers an event stream, or
 //! something else, has another key.
 

@@ -1,4 +1,4 @@
-//! Which requests may be answered from the cache, by their path.
+//! Which requests may be served from the cache, by their path.
 //!
 //! Only those whose response depends on the request alone. A call that creates or changes an object (a file, a batch, a
 //! thread, an image) is forwarded each time: it is not idempotent.
@@ -46,7 +46,7 @@ const DEFERRING: [&str; 6] = ["async", "batch", "batches", "files", "queue", "th
 /// and a deployment.
 const BEFORE_OPERATIONS: [&str; 6] = ["anthropic", "api", "azure", "claude", "codex", "openai"];
 
-/// Whether a request for this path may be answered from the cache, whatever its body is. Under a wildcard only known
+/// Whether a request for this path may be served from the cache, whatever its body is. Under a wildcard only known
 /// operations may.
 pub(super) fn is_cacheable(
     path: &str,

@@ -101,7 +101,7 @@ impl CopyBuffer {
         }
     }
 
-    /// The same, for a response whose lifetime is bounded.
+    /// Bounds the lifetime of the copied response.
     pub(super) fn within(self, time: LifetimeBounds) -> Self {
         CopyBuffer { time, ..self }
     }
@@ -148,7 +148,7 @@ impl CopyBuffer {
         })
     }
 
-    /// The same, for a copy that is complete.
+    /// The response like [`CopyBuffer::stored`], for a copy to which nothing is added any more.
     #[must_use]
     pub fn finish(mut self, stored_at: Duration) -> Option<CachedResponse> {
         self.stored(stored_at)

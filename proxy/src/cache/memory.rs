@@ -1,4 +1,4 @@
-//! Responses in memory, bounded by their bytes; the least recently used ones are evicted first.
+//! Responses in memory, bounded by their bytes; the least recently used are evicted first.
 
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;

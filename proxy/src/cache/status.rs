@@ -13,7 +13,7 @@ pub enum CacheStatus {
     Bypass,
     /// The client asked for a new response.
     Refresh,
-    /// The same, and the new response has already been stored.
+    /// The client asked for a new response, which has already been stored.
     RefreshStored,
 }
 

@@ -33,7 +33,7 @@ pub(super) struct StorageRules<'a> {
     pub(super) body_bytes_max: usize,
     /// Request headers that are in no key.
     pub(super) ignored: &'a [HeaderName],
-    /// The same, for this request only.
+    /// Request headers that are in no key because the signature stage has verified them for this request.
     pub(super) verified: &'a [HeaderName],
 }
 

@@ -75,7 +75,7 @@ impl TestRequest {
 
     fn key(&self, scope: Scope) -> CacheKey {
         match self.decision(scope) {
-            CacheDecision::LookUp(key) | CacheDecision::Refresh(key) => key,
+            CacheDecision::Lookup(key) | CacheDecision::Refresh(key) => key,
             CacheDecision::Bypass => panic!("bypassed"),
         }
     }
@@ -113,7 +113,7 @@ fn request_directives_are_followed() {
         ("content-encoding", "identity", "full"),
     ] {
         let decision = match TestRequest::with_header(name, value).decision(Scope::Client) {
-            CacheDecision::LookUp(_) => "full",
+            CacheDecision::Lookup(_) => "full",
             CacheDecision::Refresh(_) => "refresh",
             CacheDecision::Bypass => "bypass",
         };
@@ -124,7 +124,7 @@ fn request_directives_are_followed() {
         .append("cache-control", HeaderValue::from_static("max-age=5"));
     assert!(matches!(
         both.decision(Scope::Client),
-        CacheDecision::LookUp(_)
+        CacheDecision::Lookup(_)
     ));
     let fresh = TestRequest::with_header("cache-control", "no-cache").key(Scope::Client);
     assert_eq!(
@@ -169,9 +169,9 @@ fn only_posted_json_objects_are_looked_up() {
 fn a_response_is_found_until_it_is_stale() {
     let cache = cache(1 << 20, Scope::Client);
     let key = numbered(1);
-    assert!(cache.lookup(&key, NOW).is_none());
+    assert!(cache.look_up(&key, NOW).is_none());
     cache.store(key, stored(100));
-    let hit = cache.lookup(&key, NOW + 59 * SECOND).expect("a hit");
+    let hit = cache.look_up(&key, NOW + 59 * SECOND).expect("a hit");
     assert_eq!(hit.response.age_s(NOW + Duration::from_millis(59_999)), 59);
     assert_eq!(*hit.response, stored(100));
     assert_eq!(
@@ -179,9 +179,9 @@ fn a_response_is_found_until_it_is_stale() {
         0,
         "the clock was set back"
     );
-    assert!(cache.lookup(&key, NOW - SECOND).is_some());
-    assert!(cache.lookup(&key, NOW + 60 * SECOND).is_none());
-    assert!(cache.lookup(&numbered(2), NOW).is_none());
+    assert!(cache.look_up(&key, NOW - SECOND).is_some());
+    assert!(cache.look_up(&key, NOW + 60 * SECOND).is_none());
+    assert!(cache.look_up(&numbered(2), NOW).is_none());
 }
 
 /// A copy of a response with these header lines, whose head arrived at [`NOW`].
@@ -215,9 +215,9 @@ fn a_backend_bounds_the_lifetime_of_its_response() {
         assert_eq!(stored.age_s(at(0)), age, "{line:?}");
         assert_eq!(stored.age_s(at(5)), age + 5, "{line:?}");
         cache.store(numbered(1), stored);
-        assert!(cache.lookup(&numbered(1), at(last)).is_some(), "{line:?}");
+        assert!(cache.look_up(&numbered(1), at(last)).is_some(), "{line:?}");
         assert!(
-            cache.lookup(&numbered(1), at(last + 1)).is_none(),
+            cache.look_up(&numbered(1), at(last + 1)).is_none(),
             "{line:?}"
         );
         cache.remove_expired(at(last));
@@ -278,11 +278,11 @@ fn the_least_recently_used_response_is_evicted_first() {
     for number in 1..=3 {
         cache.store(numbered(number), stored(2_300));
     }
-    assert!(cache.lookup(&numbered(1), NOW).is_some());
+    assert!(cache.look_up(&numbered(1), NOW).is_some());
     assert!(cache.bytes() > 7_500);
     cache.store(numbered(4), stored(2_300));
     let known: Vec<u32> = (1..=4)
-        .filter(|number| cache.lookup(&numbered(*number), NOW).is_some())
+        .filter(|number| cache.look_up(&numbered(*number), NOW).is_some())
         .collect();
     assert_eq!(known, [1, 3, 4]);
 }
@@ -291,10 +291,10 @@ fn the_least_recently_used_response_is_evicted_first() {
 fn a_response_larger_than_the_memory_is_not_stored() {
     let cache = cache(10_000, Scope::Client);
     cache.store(numbered(1), stored(10_000));
-    assert!(cache.lookup(&numbered(1), NOW).is_none());
+    assert!(cache.look_up(&numbered(1), NOW).is_none());
     let none = self::cache(0, Scope::Client);
     none.store(numbered(1), stored(0));
-    assert!(none.lookup(&numbered(1), NOW).is_none());
+    assert!(none.look_up(&numbered(1), NOW).is_none());
 }
 
 #[test]
@@ -306,7 +306,7 @@ fn a_response_that_may_be_copied_fits_into_the_memory() {
             continue;
         };
         cache.store(numbered(1), stored);
-        assert!(cache.lookup(&numbered(1), NOW).is_some(), "{memory}");
+        assert!(cache.look_up(&numbered(1), NOW).is_some(), "{memory}");
     }
 }
 
@@ -319,7 +319,7 @@ fn the_largest_ttl_does_not_overflow() {
         ignore_headers: Vec::new(),
     });
     cache.store(numbered(1), stored(1));
-    assert!(cache.lookup(&numbered(1), NOW).is_some());
+    assert!(cache.look_up(&numbered(1), NOW).is_some());
 }
 
 #[test]
@@ -328,7 +328,7 @@ fn a_key_is_stored_once() {
     cache.store(numbered(1), stored(5_000));
     cache.store(numbered(1), stored(100));
     assert_eq!(cache.memory.counted_bytes(), (cache.bytes(), 1));
-    let hit = cache.lookup(&numbered(1), NOW).expect("a hit");
+    let hit = cache.look_up(&numbered(1), NOW).expect("a hit");
     assert_eq!(*hit.response, stored(100));
 }
 

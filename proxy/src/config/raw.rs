@@ -19,7 +19,7 @@ settings! {
     struct File {
         /// The addresses that requests are accepted on.
         listen: List<Listen, 1> [default "[{address: 0.0.0.0:8080}]"] restart,
-        /// Limits of every connection; those of bodies are the defaults of routes.
+        /// Limits of connections and requests; a route may override those of bodies.
         limits: Limits [default "{}"] reload,
         /// Rules for request paths.
         paths: Paths [default "{}"] reload,

@@ -27,7 +27,7 @@ pub struct Route {
 }
 
 impl Route {
-    /// What routes require of a request, compared for the guard of look-alike paths.
+    /// What routes require of a request, compared for the guard of path variants.
     #[must_use]
     pub fn requirements(routes: &[Arc<Route>]) -> Requirements {
         let signatures: Vec<_> = routes.iter().map(|route| &route.signature[..]).collect();

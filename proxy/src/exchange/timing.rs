@@ -74,7 +74,7 @@ impl Timing {
         self.lap(self.current, now);
     }
 
-    /// Counts the time since the last lap for `stage`. A stage may have several laps.
+    /// Attributes the time since the last lap to `stage`, which may have several laps.
     pub fn lap(&mut self, stage: Stage, now: Instant) {
         let lap = now.saturating_duration_since(self.lap_started);
         *self.spent[stage as usize].get_or_insert(Duration::ZERO) += lap;
@@ -92,9 +92,9 @@ impl Timing {
         self.spent[stage as usize]
     }
 
-    /// When the current stage began.
+    /// When the last lap ended and the current one began.
     #[must_use]
-    pub fn stage_started(&self) -> Instant {
+    pub fn lap_started(&self) -> Instant {
         self.lap_started
     }
 

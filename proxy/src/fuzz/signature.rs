@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 
 use crate::config;
 use crate::exchange::SignatureOutcome;
-use crate::signature::memory::ReplayMemory;
+use crate::signature::shared_stores::SharedStores;
 use crate::signature::{Request, SignatureVerdict, Verifier, sign};
 
 /// `SECRET` in the configuration below.
@@ -58,7 +58,7 @@ static VERIFIERS: LazyLock<Vec<(Box<str>, Verifier)>> = LazyLock::new(|| {
     };
     let routes = loaded.config.routes.iter();
     let verifiers = routes.filter_map(|route| {
-        let verifier = Verifier::new(&route.signature, &ReplayMemory::new(&route.signature))?;
+        let verifier = Verifier::new(&route.signature, &SharedStores::new(&route.signature))?;
         Some(((*route.name).into(), verifier))
     });
     verifiers.collect()

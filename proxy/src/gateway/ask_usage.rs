@@ -11,7 +11,7 @@ use crate::model::operation::Operation;
 
 /// Whether weir requested the usage, so that the chunk that reports it has to be stripped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum UsageAsked {
+pub(super) enum UsageRequested {
     Yes,
     No,
 }
@@ -33,18 +33,18 @@ pub(super) fn ask(
     session: &Session,
     exchange: &Exchange,
     body: Option<&mut Body>,
-) -> UsageAsked {
+) -> UsageRequested {
     let Some(body) = body else {
-        return UsageAsked::No;
+        return UsageRequested::No;
     };
     if !exchange.model.request_stream || !may_ask(pipeline, session, exchange) {
-        return UsageAsked::No;
+        return UsageRequested::No;
     }
     match ask_usage::with_usage_requested(&body.bytes) {
         Some(changed) => {
             body.bytes = changed;
-            UsageAsked::Yes
+            UsageRequested::Yes
         }
-        None => UsageAsked::No,
+        None => UsageRequested::No,
     }
 }

@@ -29,7 +29,7 @@ impl<'a> CacheCopy<'a> {
         received_at: Duration,
     ) -> Option<Self> {
         let cache = pipeline.cache.as_ref()?;
-        let (CacheDecision::LookUp(key) | CacheDecision::Refresh(key)) = decision else {
+        let (CacheDecision::Lookup(key) | CacheDecision::Refresh(key)) = decision else {
             return None;
         };
         let (_, verified) = pipeline.signature_headers(exchange);

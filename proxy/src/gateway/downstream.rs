@@ -5,20 +5,19 @@ use std::time::{Duration, Instant};
 
 use http::{StatusCode, header};
 
-use super::ask_usage::UsageAsked;
+use super::ask_usage::UsageRequested;
 use super::cache_copy::CacheCopy;
 use super::mode::RequestKind;
 use super::model_response::Readable;
 use super::upstream::Upstream;
 use super::{model_request, model_response, routing, tunnel};
-use crate::answer::ResponseOutcome;
 use crate::answer::ahead::{self, ClientLeft, ReadAhead};
 use crate::answer::copying::{CopyStored, Copying};
-use crate::answer::deliver as response;
 use crate::answer::filter::BodyFilter;
 use crate::answer::stored::{self, StoredResponse};
 use crate::answer::timeouts::ResponseTimeouts;
 use crate::answer::usage_stripper::{self, UsageStripper};
+use crate::answer::{ResponseOutcome, deliver};
 use crate::backend::response::UpstreamResponse;
 use crate::cache::status::CacheStatus;
 use crate::cache::{CacheDecision, CachedResponse};
@@ -48,7 +47,7 @@ pub(super) async fn deliver(
     let readable = Readable::of(exchange, head);
     let (pipeline, decision) = (&upstream.pipeline, upstream.decision);
     let copy = |_| CacheCopy::of(pipeline, exchange, decision, head, exchange.at(now));
-    let mut copy = readable.kind.and_then(copy);
+    let mut copy = readable.format.and_then(copy);
     let mut filter = filter(
         exchange,
         upstream,
@@ -93,19 +92,19 @@ fn filter<'a>(
     copy: Option<&'a mut CacheCopy<'_>>,
 ) -> BodyFilter<'a> {
     let head = &upstream.response.head;
-    let Readable { decoder, kind } = readable;
+    let Readable { decoder, format } = readable;
     let operation = exchange.model.operation;
     // A response that may be stored has to be read, whatever the request was.
     let is_read = operation.is_some() || copy.is_some();
-    let usage = kind
+    let reader = format
         .filter(|_| is_read)
-        .map(|kind| Box::new(ResponseReader::new(kind, operation)));
+        .map(|format| Box::new(ResponseReader::new(format, operation)));
     let text = decoder
         .as_ref()
         .and_then(|_| model_response::text_reader(exchange, head));
     BodyFilter {
-        decoder: decoder.filter(|_| usage.is_some() || text.is_some()),
-        usage,
+        decoder: decoder.filter(|_| reader.is_some() || text.is_some()),
+        reader,
         text,
         // A stripped chunk shortens the body.
         length: upstream.framing.length.filter(|_| stripper.is_none()),
@@ -136,16 +135,16 @@ fn timeouts(upstream: &Upstream, messages_idle: Duration, now: Instant) -> Respo
 /// Strips the usage from a stream if weir requested it and the client did not. A stream in a content
 /// coding is left unchanged: weir did not accept any.
 fn usage_stripper(upstream: &mut Upstream) -> Option<UsageStripper> {
-    if upstream.usage == UsageAsked::No {
+    if upstream.usage == UsageRequested::No {
         return None;
     }
     let head = &mut upstream.response.head;
     let headers = &mut head.headers;
     let is_plain = Decoder::of(headers).is_some_and(|decoder| decoder.is_plain());
-    let kind = headers
+    let format = headers
         .get(header::CONTENT_TYPE)
         .and_then(ResponseFormat::of);
-    let is_stream = head.status == StatusCode::OK && kind == Some(ResponseFormat::Sse);
+    let is_stream = head.status == StatusCode::OK && format == Some(ResponseFormat::Sse);
     if !is_stream || !is_plain {
         return None;
     }
@@ -165,8 +164,8 @@ async fn forward(
     let UpstreamResponse { head, body, .. } = response;
     // A chunk that may have to be stripped is not part of the copy before the end of the stream.
     if filter.copying.is_some() && filter.stripper.is_none() {
-        let kind = filter.usage.as_ref().map(|usage| usage.format());
-        let ahead = match kind {
+        let format = filter.reader.as_ref().map(|reader| reader.format());
+        let ahead = match format {
             Some(ResponseFormat::Json) if !exchange.model.request_stream => ReadAhead::ToTheEnd,
             _ => ReadAhead::Arrived,
         };
@@ -180,13 +179,13 @@ async fn forward(
             }
         }
     }
-    response::deliver(session, exchange, head, body, filter, relay).await
+    deliver::deliver(session, exchange, head, body, filter, relay).await
 }
 
 /// Replaces the `Cache-Status` of a response that has been stored.
 fn note_stored(exchange: &mut Exchange, stored: CopyStored, decision: CacheDecision) {
     let status = match (stored, decision) {
-        (CopyStored::Yes, CacheDecision::LookUp(_)) => CacheStatus::MissStored,
+        (CopyStored::Yes, CacheDecision::Lookup(_)) => CacheStatus::MissStored,
         (CopyStored::Yes, CacheDecision::Refresh(_)) => CacheStatus::RefreshStored,
         (CopyStored::No, _) | (_, CacheDecision::Bypass) => return,
     };

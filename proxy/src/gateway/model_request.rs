@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, Method};
 
-use super::guards;
+use super::checks;
 use crate::cache::CacheDecision;
 use crate::coding::Decoder;
 use crate::content::{self, Content, Mode};
@@ -30,7 +30,7 @@ pub(super) struct RequestReading {
 
 /// Reads the model call, and decides what the cache may do, in one pass over the body. This is not async, so
 /// that its local variables do not enlarge the future of the request.
-pub(super) fn read(
+pub(super) fn read_and_decide(
     pipeline: &RoutePipeline,
     exchange: &mut Exchange,
     session: &mut Session,
@@ -38,7 +38,7 @@ pub(super) fn read(
     budget: &Arc<Budget>,
 ) -> Result<RequestReading, Refusal> {
     let mut reader = reader(pipeline, exchange, session, buffered, budget);
-    let decision = guards::decide(pipeline, session, exchange, buffered, reader.as_mut());
+    let decision = checks::decide(pipeline, session, exchange, buffered, reader.as_mut());
     let reader = match (reader, buffered) {
         (Some(reader), Some(body)) => read_first(exchange, reader, body)?,
         (reader, _) => reader.map(Box::new),

@@ -22,20 +22,20 @@ pub(super) struct Readable {
     /// `None` if weir cannot decode its content coding.
     pub(super) decoder: Option<Decoder>,
     /// Its format, if it is that of a model's response.
-    pub(super) kind: Option<ResponseFormat>,
+    pub(super) format: Option<ResponseFormat>,
 }
 
 impl Readable {
     pub(super) fn of(exchange: &Exchange, head: &Parts) -> Self {
         let decoder = Decoder::of(&head.headers);
-        let kind = kind(exchange, head).filter(|_| decoder.is_some());
-        Readable { decoder, kind }
+        let format = format(exchange, head).filter(|_| decoder.is_some());
+        Readable { decoder, format }
     }
 }
 
 /// The format of a complete, successful response. Audio and transcripts have other formats, unless their
 /// content type is that of a model's response.
-fn kind(exchange: &Exchange, head: &Parts) -> Option<ResponseFormat> {
+fn format(exchange: &Exchange, head: &Parts) -> Option<ResponseFormat> {
     if !matches!(head.status.as_u16(), 200..=203) {
         return None;
     }
@@ -49,8 +49,8 @@ fn kind(exchange: &Exchange, head: &Parts) -> Option<ResponseFormat> {
 /// The reader of the response's text, if the text is recorded.
 pub(super) fn text_reader(exchange: &Exchange, head: &Parts) -> Option<ResponseText> {
     exchange.content.as_ref()?;
-    let kind = ResponseFormat::of(head.headers.get(header::CONTENT_TYPE)?)?;
-    Some(ResponseText::new(kind))
+    let format = ResponseFormat::of(head.headers.get(header::CONTENT_TYPE)?)?;
+    Some(ResponseText::new(format))
 }
 
 /// Records the text of a backend's response according to `events.content`.
@@ -63,12 +63,12 @@ pub(super) fn record_text(exchange: &mut Exchange, filter: &mut BodyFilter<'_>) 
 
 /// Records the text of a stored response according to `events.content`.
 pub(super) fn record_stored_text(exchange: &mut Exchange, stored: &CachedResponse) {
-    let kind = match exchange.model.request_stream {
+    let format = match exchange.model.request_stream {
         true => ResponseFormat::Sse,
         false => ResponseFormat::Json,
     };
     if let Some(content) = &mut exchange.content {
-        let mut text = ResponseText::new(kind);
+        let mut text = ResponseText::new(format);
         stored.pieces().for_each(|piece| text.feed(&piece));
         content.output = content.mode.keep(&text.finish());
     }
@@ -78,7 +78,7 @@ pub(super) fn record_stored_text(exchange: &mut Exchange, stored: &CachedRespons
 /// inside a 200 (`upstream_error`), or a stream without its end (`upstream_incomplete`). If the client did not
 /// read a response to its end, it is not known whether it was incomplete.
 pub(super) fn note(exchange: &mut Exchange, filter: &mut BodyFilter<'_>, outcome: ResponseOutcome) {
-    let Some(reader) = filter.usage.take() else {
+    let Some(reader) = filter.reader.take() else {
         return;
     };
     let Some(operation) = exchange.model.operation else {

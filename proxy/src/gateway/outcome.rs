@@ -7,7 +7,7 @@ use crate::clock;
 use crate::exchange::{ClientEnd, Exchange};
 use crate::http::session::Session;
 use crate::refusal::{ErrorCode, Refusal};
-use crate::signature::PlatformAnswer;
+use crate::signature::PlatformResponse;
 
 /// How the serving of a request ended, for the owner of its connection.
 pub(crate) enum Served {
@@ -15,7 +15,7 @@ pub(crate) enum Served {
     Whole,
     /// The response is complete, but the request has not been read to its end: the connection lingers, then
     /// closes.
-    Refused,
+    Unread,
     /// The client disconnected, or the response was cut short: the connection closes at once.
     Broken,
 }
@@ -24,7 +24,7 @@ pub(crate) enum Served {
 pub(crate) enum Stop {
     Refused(Refusal),
     /// A platform's own request, to which weir responds itself.
-    Platform(PlatformAnswer),
+    Platform(PlatformResponse),
     /// `OPTIONS *`, which concerns weir as a whole: the methods that it serves.
     ServerOptions(String),
     ClientLeft,
@@ -35,10 +35,10 @@ impl Stop {
     pub(super) fn into_response(self) -> Option<LocalResponse> {
         match self {
             Stop::Refused(refusal) => Some(LocalResponse::Refusal(refusal)),
-            Stop::Platform(answer) => Some(LocalResponse::Platform {
-                status: answer.status,
-                content_type: answer.content_type,
-                body: answer.body,
+            Stop::Platform(response) => Some(LocalResponse::Platform {
+                status: response.status,
+                content_type: response.content_type,
+                body: response.body,
             }),
             Stop::ServerOptions(methods) => Some(LocalResponse::Options(methods)),
             Stop::ClientLeft => None,
@@ -71,9 +71,9 @@ pub(super) fn is_unread(session: &mut Session, code: Option<ErrorCode>) -> bool 
         )
 }
 
-/// Whether a platform's delivery does not have to be repeated. Platforms read only the status of a response,
+/// Whether the backend has accepted a platform's delivery, so that it does not have to be repeated. Platforms read only the status of a response,
 /// so the content of its body does not matter; it must be complete.
-pub(super) fn is_taken(outcome: ResponseOutcome, status: u16) -> bool {
+pub(super) fn is_accepted(outcome: ResponseOutcome, status: u16) -> bool {
     let is_whole = match outcome {
         ResponseOutcome::Whole | ResponseOutcome::LeftAtEnd => true,
         ResponseOutcome::CutShort | ResponseOutcome::ClientLeft => false,

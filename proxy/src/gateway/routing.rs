@@ -60,9 +60,9 @@ impl Gateway {
         }
         exchange.path = canonical_path(head, generation.encoded_slash)?;
         let found = find(generation, exchange)?;
-        let pipeline = enter(generation, found, exchange)?;
+        let pipeline = pipeline_for(generation, found, exchange)?;
         match guard(generation, found, exchange)? {
-            Guarded::By(stricter) => Ok(enter(generation, stricter, exchange)?),
+            Guarded::By(stricter) => Ok(pipeline_for(generation, stricter, exchange)?),
             _ => Ok(pipeline),
         }
     }
@@ -91,7 +91,7 @@ fn guard(generation: &Generation, found: usize, exchange: &Exchange) -> Result<G
 }
 
 /// The pipeline of a route, if it allows the client's address.
-fn enter(
+fn pipeline_for(
     generation: &Generation,
     position: usize,
     exchange: &mut Exchange,

@@ -10,11 +10,12 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use http::{Request, StatusCode, Version, header};
+use http::{Request, StatusCode, Version};
 
 use super::Stop;
-use super::ask_usage::UsageAsked;
+use super::ask_usage::UsageRequested;
 use super::mode::RequestKind;
+use super::routing::forwarded_host;
 use crate::answer::framing::{self, ResponseFraming, Upgrade};
 use crate::answer::head;
 use crate::backend::address::Endpoint;
@@ -43,7 +44,7 @@ pub(super) struct Call<'a> {
     pub(super) connection: &'a Connection,
     pub(super) kind: RequestKind,
     pub(super) started_at: Instant,
-    pub(super) usage: UsageAsked,
+    pub(super) usage: UsageRequested,
 }
 
 /// A backend's response whose head has arrived, with everything that is needed to deliver it.
@@ -51,7 +52,7 @@ pub(super) struct Upstream {
     pub(super) pipeline: Arc<RoutePipeline>,
     pub(super) kind: RequestKind,
     pub(super) started_at: Instant,
-    pub(super) usage: UsageAsked,
+    pub(super) usage: UsageRequested,
     /// Whether and how the response may be stored.
     pub(super) decision: CacheDecision,
     pub(super) response: UpstreamResponse,
@@ -93,8 +94,8 @@ async fn check(
     mut response: UpstreamResponse,
 ) -> Result<(UpstreamResponse, ResponseFraming), Stop> {
     let upgrade = match kind {
-        RequestKind::Upgrade => Upgrade::Asked,
-        RequestKind::Plain | RequestKind::Grpc => Upgrade::NotAsked,
+        RequestKind::Upgrade => Upgrade::Requested,
+        RequestKind::Plain | RequestKind::Grpc => Upgrade::NotRequested,
     };
     let checked = framing::check(
         &exchange.method,
@@ -193,7 +194,7 @@ fn request(
     let (stripped, _) = pipeline.signature_headers(exchange);
     let is_read = exchange.model.operation.is_some() || exchange.content.is_some();
     let encodings = match is_read {
-        _ if pipeline.cache.is_some() || call.usage == UsageAsked::Yes => Encodings::Identity,
+        _ if pipeline.cache.is_some() || call.usage == UsageRequested::Yes => Encodings::Identity,
         true => Encodings::Readable,
         false => Encodings::Any,
     };
@@ -213,15 +214,14 @@ fn request(
         &pipeline.shared.trusted_proxies,
     )
     .unwrap_or_else(|| call.connection.peer_text.clone());
-    let host = head.headers.get(header::HOST);
     let added = AddedHeaders {
         request_id: exchange.id.as_str(),
         forwarded_for: &forwarded_for,
         scheme: call.connection.scheme,
-        host: host.or(exchange.authority.as_ref()),
+        host: forwarded_host(head, exchange),
         cdn_loop: exchange.cdn_loop.as_ref(),
         platform: &exchange.platform,
-        client: exchange.client_key.as_deref(),
+        client: exchange.client_name.as_deref(),
         trace: &exchange.trace,
         parent,
     };
@@ -238,8 +238,8 @@ fn protocol(kind: RequestKind) -> UpstreamProtocol {
     }
 }
 
-/// Resolves when the backend has sent an informational response. No waker is needed: in this task, the backend's
-/// connection is polled right before.
+/// Resolves when the backend has sent an informational response. No waker is needed: the same task polls the
+/// backend's connection before it polls this.
 async fn informational(arriving: Option<&InformationalResponses>) {
     poll_fn(|_| match arriving {
         Some(arriving) if !arriving.is_empty() => Poll::Ready(()),

@@ -15,7 +15,7 @@ use crate::exchange::Exchange;
 use crate::limit::RateLimits;
 use crate::limit::concurrency::Concurrency;
 use crate::signature::Verifier;
-use crate::signature::memory::ReplayMemory;
+use crate::signature::shared_stores::SharedStores;
 
 /// One route with its stages.
 pub(crate) struct RoutePipeline {
@@ -51,7 +51,7 @@ impl GenerationSettings {
 pub(super) struct Parts<'a> {
     pub(super) backend: &'a Arc<Backend>,
     pub(super) shared: &'a Arc<GenerationSettings>,
-    pub(super) memory: &'a ReplayMemory,
+    pub(super) replay_stores: &'a SharedStores,
     /// The pipeline of the route of that name in the previous generation.
     pub(super) previous: Option<&'a RoutePipeline>,
 }
@@ -76,7 +76,7 @@ impl RoutePipeline {
         let cache_owner =
             cache_owner.filter(|previous| previous.backend.config() == parts.backend.config());
         RoutePipeline {
-            verifier: Verifier::new(&route.signature, parts.memory),
+            verifier: Verifier::new(&route.signature, parts.replay_stores),
             limits: match limits {
                 Some(previous) => previous.limits.clone(),
                 None => Arc::new(RateLimits::new(&route.rate_limits)),

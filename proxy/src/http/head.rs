@@ -60,7 +60,7 @@ pub(crate) enum Expect {
 /// When an idle connection is closed during a drain.
 pub(crate) struct IdleDrain<'a, F> {
     /// Resolves when the drain begins.
-    stopping: Pin<&'a mut F>,
+    shutdown_begun: Pin<&'a mut F>,
     /// When the connection is closed, once the drain has begun.
     over: Option<Instant>,
     last_use: LastUse,
@@ -91,9 +91,9 @@ impl LastUse {
 impl<'a, F: Future<Output = ()>> IdleDrain<'a, F> {
     /// A connection that was opened now. Half of the time that a drain may take is reserved for requests that
     /// arrive at the last moment.
-    pub(crate) fn new(stopping: Pin<&'a mut F>, drain: Duration, now: Instant) -> Self {
+    pub(crate) fn new(shutdown_begun: Pin<&'a mut F>, drain: Duration, now: Instant) -> Self {
         IdleDrain {
-            stopping,
+            shutdown_begun,
             over: None,
             last_use: LastUse::Opened(now),
             one_more: ONE_MORE.min(drain / 2),
@@ -107,7 +107,7 @@ impl<'a, F: Future<Output = ()>> IdleDrain<'a, F> {
 
     /// When the connection is closed; `None` while the proxy runs.
     fn poll_over(&mut self, context: &mut Context<'_>) -> Option<Instant> {
-        if self.over.is_none() && self.stopping.as_mut().poll(context).is_ready() {
+        if self.over.is_none() && self.shutdown_begun.as_mut().poll(context).is_ready() {
             self.over = Some(self.last_use.kept_until(clock::now(), self.one_more));
         }
         self.over
@@ -225,8 +225,8 @@ pub(crate) fn poll_read(
 }
 
 /// Resolves when the proxy begins to stop.
-pub(crate) async fn stop(mut stopping: ShutdownWatch) {
-    if stopping.wait_for(|stop| *stop).await.is_err() {
+pub(crate) async fn shutdown_begun(mut shutdown: ShutdownWatch) {
+    if shutdown.wait_for(|begun| *begun).await.is_err() {
         // The sender is dropped when the process ends; the deadline of the read still applies.
         std::future::pending::<()>().await;
     }

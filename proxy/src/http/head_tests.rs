@@ -19,8 +19,12 @@ async fn read_pieces(
     keep_open: bool,
 ) -> (HeadOutcome, BytesMut) {
     let (client, server) = tokio::io::duplex(64);
-    let mut stopping = std::pin::pin!(std::future::pending());
-    let mut idle_drain = IdleDrain::new(stopping.as_mut(), Duration::from_secs(30), clock::now());
+    let mut shutdown_begun = std::pin::pin!(std::future::pending());
+    let mut idle_drain = IdleDrain::new(
+        shutdown_begun.as_mut(),
+        Duration::from_secs(30),
+        clock::now(),
+    );
     let sender = tokio::spawn(async move {
         let mut client = client;
         for piece in pieces {
@@ -80,8 +84,8 @@ async fn empty_lines_do_not_keep_a_connection_open() {
             }
         }
     });
-    let mut stopping = std::pin::pin!(std::future::pending());
-    let mut idle_drain = IdleDrain::new(stopping.as_mut(), Duration::ZERO, clock::now());
+    let mut shutdown_begun = std::pin::pin!(std::future::pending());
+    let mut idle_drain = IdleDrain::new(shutdown_begun.as_mut(), Duration::ZERO, clock::now());
     let (mut bytes, mut timer) = (BytesMut::new(), DeadlineTimer::default());
     let limits = limits();
     let reading = read(

@@ -107,11 +107,11 @@ impl Http1 {
         (&mut self.stream, &mut self.arrived)
     }
 
-    /// Begins the request whose head ends at offset `end` of the bytes that have arrived.
+    /// Parses the head of the next request, which ends at offset `end` of the bytes that have arrived.
     ///
     /// # Errors
     /// See [`request::parse`]. The connection must not be reused then.
-    pub(crate) fn begin(&mut self, end: usize) -> Result<(), Refusal> {
+    pub(crate) fn parse_head(&mut self, end: usize) -> Result<(), Refusal> {
         self.keep_alive = KeepAlive::Close;
         self.head_state = response::HeadState::Unwritten;
         self.body_state = BodyState::Done;
@@ -244,7 +244,7 @@ impl Http1 {
     }
 
     /// Resolves when the client disconnects. Bytes that it sends meanwhile belong to the next request.
-    pub(crate) async fn left(&mut self) {
+    pub(crate) async fn client_left(&mut self) {
         while self.arrived.len() < PIPELINED_BYTES_MAX {
             let (stream, arrived) = (&mut self.stream, &mut self.arrived);
             let read = poll_fn(|context| head::poll_read(stream, arrived, context)).await;

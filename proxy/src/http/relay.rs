@@ -1,5 +1,5 @@
-//! The client's side of a pass-through request: relays the rest of its body, and detects when the client
-//! disconnects.
+//! The client while its request is in progress: relays the rest of a pass-through body, and detects that the client
+//! disconnects (of buffered requests, too).
 //!
 //! A pass-through body has no total deadline: it may be as long as its route allows. It must keep a
 //! minimum rate, though, and must not stall (slow-body attacks, "slow POST"). Time in which the backend
@@ -198,7 +198,7 @@ impl Relay {
     async fn watch(&self, session: &mut Session) -> RelayOutcome {
         match self.trailing {
             TrailingBytes::Pipelined => {
-                session.left().await;
+                session.client_left().await;
                 RelayOutcome::ClientLeft
             }
             TrailingBytes::Forbidden => match session.left_or_sent().await {

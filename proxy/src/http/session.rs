@@ -192,11 +192,11 @@ impl Session {
         }
     }
 
-    /// Resolves when the client disconnects, unless the request is detached then. Only for a request whose body has
-    /// been read.
-    pub(crate) async fn left(&mut self) {
+    /// Resolves when the client has disconnected. A request that may continue without its client is detached instead,
+    /// and this never resolves. Only for a request whose body has been read.
+    pub(crate) async fn client_left(&mut self) {
         match &mut self.client {
-            Client::Http1(http1) => http1.left().await,
+            Client::Http1(http1) => http1.client_left().await,
             Client::Http2(http2) => {
                 let _ = http2.read_body_or_idle(true).await;
             }
@@ -213,7 +213,7 @@ impl Session {
         match &mut self.client {
             Client::Http1(http1) => http1.left_or_sent().await,
             Client::Http2(_) | Client::Detached(_) => {
-                self.left().await;
+                self.client_left().await;
                 AfterRequest::Left
             }
         }

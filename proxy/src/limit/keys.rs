@@ -45,7 +45,7 @@ struct Inner {
 struct KeyShard {
     /// For each key, when its quota is restored, in nanoseconds of the limiter's clock.
     restored_at_ns: HashMap<u64, u64, BuildHasherDefault<Unhashed>>,
-    /// The same for keys in shared slots; allocated with the first of them.
+    /// For keys in shared slots, when their quota is restored; allocated with the first of them.
     shared_ns: Option<Box<[u64]>>,
     /// Keys in shared slots since idle keys were last forgotten.
     overflowed: usize,

@@ -37,7 +37,7 @@ pub(crate) struct Accepting {
     pub(crate) listener: Arc<Listener>,
     pub(crate) connections: Arc<Connections>,
     pub(crate) descriptors: Descriptors,
-    pub(crate) stopping: ShutdownWatch,
+    pub(crate) shutdown: ShutdownWatch,
     /// The runtimes of the workers, used in turn.
     workers: Arc<[Handle]>,
     next_worker: AtomicUsize,
@@ -50,7 +50,7 @@ impl Accepting {
         tls: Option<TlsAcceptor>,
         listener: Arc<Listener>,
         descriptors: Descriptors,
-        stopping: ShutdownWatch,
+        shutdown: ShutdownWatch,
         workers: Arc<[Handle]>,
     ) -> Self {
         Accepting {
@@ -59,7 +59,7 @@ impl Accepting {
             connections: listener.connections.clone(),
             listener,
             descriptors,
-            stopping,
+            shutdown,
             workers,
             next_worker: AtomicUsize::new(0),
             log_throttle: Mutex::new(LogThrottle::every(LOG_EVERY)),
@@ -72,10 +72,10 @@ impl Accepting {
             Ok(listener) => listener,
             Err(error) => return log::error!("cannot accept connections: {error}"),
         };
-        let stopping = head::stop(self.stopping.clone());
+        let shutdown_begun = head::shutdown_begun(self.shutdown.clone());
         tokio::select! {
             () = self.accept(&listener) => {}
-            () = stopping => self.drain_queue(&listener).await,
+            () = shutdown_begun => self.drain_queue(&listener).await,
         }
     }
 
@@ -146,14 +146,14 @@ impl Accepting {
             return;
         };
         let listener = self.listener.clone();
-        let (tls, stopping) = (self.tls.clone(), self.stopping.clone());
+        let (tls, shutdown) = (self.tls.clone(), self.shutdown.clone());
         let turn = self.next_worker.fetch_add(1, Ordering::Relaxed);
         let Some(worker) = self.workers.get(turn % self.workers.len().max(1)) else {
             return;
         };
         worker.spawn(async move {
             listener
-                .connection(client, peer, tls, admission, stopping)
+                .connection(client, peer, tls, admission, shutdown)
                 .await;
         });
     }

@@ -41,16 +41,16 @@ pub(super) async fn serve(
     http: &Arc<Http>,
     connection: Connection,
     stream: ClientStream,
-    stopping: &ShutdownWatch,
+    shutdown: &ShutdownWatch,
 ) {
     let client = Arc::new(Http2 {
         http: http.clone(),
         connection,
         streams: AtomicUsize::new(0),
     });
-    let drained = client.drained(stopping.clone());
+    let drained = client.drained(shutdown.clone());
     tokio::select! {
-        _ = client.process_new(Box::new(stream), stopping) => {}
+        _ = client.process_new(Box::new(stream), shutdown) => {}
         () = drained => {}
     }
 }
@@ -58,8 +58,8 @@ pub(super) async fn serve(
 impl Http2 {
     /// Resolves when the proxy drains and no request has arrived for a while: a client that ignores the GOAWAY
     /// would otherwise keep its connection forever.
-    async fn drained(&self, stopping: ShutdownWatch) {
-        head::stop(stopping).await;
+    async fn drained(&self, shutdown: ShutdownWatch) {
+        head::shutdown_begun(shutdown).await;
         let mut idle_since = None;
         loop {
             pingora::time::sleep(GOAWAY_GRACE / 10).await;
@@ -110,7 +110,7 @@ impl HttpServerApp for Http2 {
         let served = served.await;
         let mut http2 = session.into_http2()?;
         match served {
-            Served::Whole | Served::Refused => {
+            Served::Whole | Served::Unread => {
                 // An error means that the client has disconnected; the exchange has been recorded. The unread rest
                 // of a body is abandoned with RST_STREAM(NO_ERROR) (RFC 9113, section 8.1).
                 let _ = http2.finish().await;

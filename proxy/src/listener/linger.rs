@@ -80,7 +80,7 @@ pub(super) async fn linger(
     mut stream: ClientStream,
     time: LingerTime,
     connections: &Arc<Connections>,
-    stopping: &ShutdownWatch,
+    shutdown: &ShutdownWatch,
 ) {
     let ending = async {
         stream.flush().await?;
@@ -98,17 +98,17 @@ pub(super) async fn linger(
         None => SHORT,
     };
     // The contents of TLS records no longer matter.
-    read_on(stream.into_socket(), total, stopping.clone()).await;
+    read_on(stream.into_socket(), total, shutdown.clone()).await;
 }
 
-async fn read_on(mut socket: TcpStream, total: Duration, stopping: ShutdownWatch) {
+async fn read_on(mut socket: TcpStream, total: Duration, shutdown: ShutdownWatch) {
     let mut linger = LingerTimer::new(clock::now(), total);
     let mut timer = clock::DeadlineTimer::default();
-    let mut stop = std::pin::pin!(head::stop(stopping));
-    let mut is_stopping = false;
+    let mut shutdown_begun = std::pin::pin!(head::shutdown_begun(shutdown));
+    let mut has_begun = false;
     poll_fn(|context| {
-        if !is_stopping && stop.as_mut().poll(context).is_ready() {
-            is_stopping = true;
+        if !has_begun && shutdown_begun.as_mut().poll(context).is_ready() {
+            has_begun = true;
             linger.shorten(clock::now());
         }
         loop {

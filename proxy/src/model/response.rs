@@ -49,7 +49,7 @@ impl ResponseFormat {
             .or_else(|| ResponseFormat::by_name(content_type))
     }
 
-    /// The same, but only for types that denote JSON or events.
+    /// The format by its content type, only for types that denote JSON or events.
     #[must_use]
     pub fn by_name(content_type: &HeaderValue) -> Option<ResponseFormat> {
         const JSON: [&str; 10] = [

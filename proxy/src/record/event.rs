@@ -64,8 +64,8 @@ impl Format {
             }
             event.object("client", |client| {
                 client.address("ip", exchange.client_ip.to_canonical());
-                if let Some(key) = &exchange.client_key {
-                    client.text("key", key, NAME_BYTES_MAX);
+                if let Some(name) = &exchange.client_name {
+                    client.text("key", name, NAME_BYTES_MAX);
                 }
             });
             event.object("http", |http| http_fields(http, exchange));

@@ -170,7 +170,7 @@ fn hostile_texts_are_escaped_and_truncated() {
     let mut exchange = filled();
     exchange.path = format!("/{hostile}{}", "é".repeat(5000)).into();
     exchange.domain = Some(hostile.repeat(100).into());
-    exchange.client_key = Some(Arc::from(hostile));
+    exchange.client_name = Some(Arc::from(hostile));
     exchange.platform = Arc::from(hostile);
     exchange.route = Some(Arc::from(hostile));
     exchange.user_agent =

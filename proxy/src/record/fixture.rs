@@ -54,7 +54,7 @@ pub(crate) fn filled() -> Exchange {
     exchange.received_at = Duration::from_micros(1_795_336_200_123_456);
     exchange.platform = Arc::from("feishu");
     exchange.route = Some(Arc::from("feishu"));
-    exchange.client_key = Some(Arc::from("tenant-17"));
+    exchange.client_name = Some(Arc::from("tenant-17"));
     exchange.method = Method::POST;
     exchange.version = Version::HTTP_11;
     exchange.path = "/hooks/feishu".into();

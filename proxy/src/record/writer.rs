@@ -83,6 +83,13 @@ struct UnsettledLines {
     unreported: usize,
 }
 
+/// What the writer's thread does.
+struct WriterLoop {
+    settlement: Arc<Settlement>,
+    sink: Box<dyn LineSink>,
+    unsettled: UnsettledLines,
+}
+
 impl Writer {
     /// Starts the thread of a sink.
     ///
@@ -90,7 +97,7 @@ impl Writer {
     /// When the thread cannot be started.
     pub(crate) fn start(
         worker: Worker,
-        mut sink: Box<dyn LineSink>,
+        sink: Box<dyn LineSink>,
         accounting: Option<Arc<dyn Accounting>>,
     ) -> io::Result<Self> {
         let pending = PendingLines {
@@ -104,16 +111,19 @@ impl Writer {
             recent: Mutex::new(VecDeque::with_capacity(RECENT_MAX)),
             accounting,
         });
-        let theirs = settlement.clone();
+        let mut writer_loop = WriterLoop {
+            settlement: settlement.clone(),
+            sink,
+            unsettled: UnsettledLines::new(),
+        };
         let thread = WorkerThread::spawn(worker, pending, move |worker, shared| {
-            let mut unsettled = UnsettledLines::new();
             // Lines taken before a panic are written again.
             let run = || {
-                theirs.run(worker, shared, &mut *sink, &mut unsettled);
+                writer_loop.run(worker, shared);
                 Ok::<(), Infallible>(())
             };
             worker.supervise(run, |wait| shared.pause(wait));
-            theirs.end(shared, &mut *sink, &unsettled);
+            writer_loop.end(shared);
         })?;
         Ok(Writer { thread, settlement })
     }
@@ -172,20 +182,15 @@ impl Writer {
     }
 }
 
-impl Settlement {
-    fn run(
-        &self,
-        worker: &Worker,
-        shared: &SharedState<PendingLines>,
-        sink: &mut dyn LineSink,
-        unsettled: &mut UnsettledLines,
-    ) {
+impl WriterLoop {
+    fn run(&mut self, worker: &Worker, shared: &SharedState<PendingLines>) {
+        let (sink, unsettled) = (&mut self.sink, &mut self.unsettled);
         loop {
             let turn = next_turn(shared, &mut unsettled.batch);
             if !unsettled.batch.is_empty() {
                 let lines = unsettled.batch.lines();
                 if unsettled.attempts == 0 {
-                    self.remember(lines);
+                    self.settlement.remember(lines);
                 }
                 unsettled.attempts += 1;
                 let written = if unsettled.attempts > ATTEMPTS_MAX {
@@ -198,7 +203,7 @@ impl Settlement {
                     sink.write(lines, clock::unix_now())
                 };
                 let lost = lines.count().saturating_sub(written.lines);
-                self.settle(written.lines, lost);
+                self.settlement.settle(written.lines, lost);
                 if let Some(error) = written.error {
                     unsettled.report_lost(lost, &error);
                 }
@@ -215,24 +220,21 @@ impl Settlement {
 
     /// Runs when the thread ends. Lines that it could not write because it panicked at the stop are counted as
     /// dropped.
-    fn end(
-        &self,
-        shared: &SharedState<PendingLines>,
-        sink: &mut dyn LineSink,
-        unsettled: &UnsettledLines,
-    ) {
+    fn end(&mut self, shared: &SharedState<PendingLines>) {
         let mut inner = shared.lock();
         inner.state = State::Ended;
         let pending = &mut inner.work;
-        let taken = unsettled.batch.lines().count();
-        let lost = taken.saturating_sub(sink.abandon()) + pending.batch.lines().count();
+        let taken = self.unsettled.batch.lines().count();
+        let lost = taken.saturating_sub(self.sink.abandon()) + pending.batch.lines().count();
         pending.batch.clear();
         pending.flushes_done = pending.flushes_requested;
         drop(inner);
-        self.settle(0, lost);
+        self.settlement.settle(0, lost);
         shared.notify();
     }
+}
 
+impl Settlement {
     fn remember(&self, lines: BatchLines<'_>) {
         let mut recent = self.recent.lock();
         for line in lines.last(RECENT_MAX) {

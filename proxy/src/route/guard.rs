@@ -1,4 +1,4 @@
-//! A protected route guards its look-alikes, against path confusion.
+//! A protected route guards the variants of its path, against path confusion.
 //!
 //! Backends differ in which paths they treat as equal, and some treat `/v1/chat%2Fcompletions` as
 //! `/v1/chat/completions`. Where the folded form of a path (see [`super::path::folded`]) belongs
@@ -12,7 +12,7 @@
 //!    (compared by the signature stage, and passed in as [`Requirements`]);
 //! 3. both require the same, and it has limits and the other has none.
 //!
-//! The `allow` of the route that matched applies in any case: a look-alike does not bypass it.
+//! The `allow` of the route that matched applies in any case: a path variant does not bypass it.
 
 use std::net::IpAddr;
 
@@ -120,8 +120,14 @@ impl Table {
     #[must_use]
     pub fn guard(&self, method: &Method, path: &str, found: usize, address: IpAddr) -> Guarded {
         let is_outdone = self.strictness.outdone.get(found).copied();
-        if !is_outdone.unwrap_or_default() || !folded::may_differ(path) {
+        if !is_outdone.unwrap_or_default() {
             return Guarded::Not;
+        }
+        if !folded::may_differ(path) {
+            return match self.is_only_variant(path, found) {
+                true => self.guard_form(method, path, found, address),
+                false => Guarded::Not,
+            };
         }
         let (first, second) = folded::forms(path);
         [Some(first), second]
@@ -166,6 +172,15 @@ impl Table {
             }
         }
         Guarded::Not
+    }
+
+    /// Whether a path that is its own folded form is a variant of a pattern that does not match it: `/admin` is one
+    /// of `/admin/*` and of `/Admin`. A route that names the path exactly decides by itself.
+    fn is_only_variant(&self, path: &str, found: usize) -> bool {
+        let is_variant =
+            |group: &PatternGroup| group.folded.matches_form(path) && !group.pattern.matches(path);
+        let is_named = |own: &PatternGroup| matches!(own.pattern, PathPattern::Exact(_));
+        self.groups.iter().any(is_variant) && !self.group_of(found).is_some_and(is_named)
     }
 
     fn group_of(&self, position: usize) -> Option<&PatternGroup> {

@@ -112,7 +112,27 @@ fn the_first_route_of_the_folded_form_decides() {
             "/admin signed",
         ),
         // A stricter pattern that is not its own folded form guards all the same.
-        (&["/Admin/ signed", REST], "GET", "/admin", "="),
+        (&["/Admin/ signed", REST], "GET", "/admin", "/Admin/ signed"),
+        (
+            &["/admin/* signed", REST],
+            "GET",
+            "/admin",
+            "/admin/* signed",
+        ),
+        // Unless a route names the path.
+        (
+            &["/admin/* signed", "/admin open", REST],
+            "GET",
+            "/admin",
+            "=",
+        ),
+        (
+            &["/admin open", "/admin/* signed", REST],
+            "GET",
+            "/admin",
+            "=",
+        ),
+        (&["/admin/* signed", REST], "GET", "/administrator", "="),
         (&["/Admin/ signed", REST], "GET", "/ADMIN", "/Admin/ signed"),
         (
             &["/admin/* signed", REST],

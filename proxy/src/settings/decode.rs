@@ -73,7 +73,7 @@ pub(crate) trait FromScalar: Sized {
 pub(crate) enum Invalid {
     /// It is not what was expected.
     Unexpected,
-    /// The same, with the known word that is nearest.
+    /// It is none of the known words; the nearest of them.
     Near(&'static str),
     /// Another reason, as a sentence.
     Because(String),
@@ -277,7 +277,7 @@ impl<'n> Block<'n> {
         })
     }
 
-    /// The same, of a type that is known only by how it is read. An empty text is no value of it.
+    /// The value of one key, read by `decode`. An empty text is no value.
     pub(crate) fn setting_by<T>(
         &self,
         key: &'static str,

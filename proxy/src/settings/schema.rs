@@ -100,7 +100,7 @@ impl Mapping<'_> {
         self.key_by(key, about, kind, |_| value);
     }
 
-    /// The same, with what describes the value.
+    /// Adds a key whose value `describe` describes, unless there is one of this name.
     pub(crate) fn key_by(
         &mut self,
         key: &'static str,

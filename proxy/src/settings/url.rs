@@ -27,7 +27,7 @@ pub(crate) enum EndpointLocation {
     Unix(PathBuf),
 }
 
-/// The address of an outside service: a path may follow.
+/// The address of an external service: a path may follow.
 pub(crate) struct ServiceUrl(pub(crate) SecretText);
 
 /// The address of a Redis.

@@ -15,6 +15,9 @@ use http::{HeaderMap, HeaderName};
 use secrecy::SecretString;
 
 use super::Request;
+use super::credentials::{
+    Again, Credential, Credentials, Distinct, SignedHeaders, ToSign, visible,
+};
 use super::demand::{ClientKeys, Coverage};
 use super::error::{SchemeError, SignError};
 use super::headers;
@@ -24,7 +27,6 @@ use super::scheme::{
     Accepted, Built, Context, Descriptor, RawScheme, Scheme, SchemeEntry, SchemeSettings, SignedBy,
 };
 use super::secret::{HashedSecret, non_empty};
-use super::signing::{Again, Credential, Credentials, Distinct, SignedHeaders, ToSign, visible};
 use crate::settings::declare::settings;
 use crate::settings::diagnostic::Diagnostics;
 use crate::settings::lists::{List, Placed};

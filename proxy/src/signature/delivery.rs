@@ -37,7 +37,7 @@ impl Deliveries {
         key: ReplayKey,
         now: Duration,
         window_s: u64,
-        answer_within: Duration,
+        respond_within: Duration,
     ) -> Claim {
         let mut in_progress = self.in_progress.lock();
         if let Some(fate) = in_progress.get(&key) {
@@ -45,12 +45,12 @@ impl Deliveries {
                 deliveries: self.clone(),
                 key,
                 window_s,
-                answer_within,
+                respond_within,
                 fate: fate.clone(),
             });
         }
         if self.seen.contains(&key, now, window_s) {
-            return Claim::Taken;
+            return Claim::Accepted;
         }
         let (fate, watched) = watch::channel(None);
         in_progress.insert(key, watched);
@@ -62,7 +62,7 @@ impl Deliveries {
     }
 
     /// The backend accepted it, at `now`: from here on it counts as seen.
-    fn taken(&self, key: ReplayKey, now: Duration) {
+    fn accepted(&self, key: ReplayKey, now: Duration) {
         let mut in_progress = self.in_progress.lock();
         in_progress.remove(&key);
         self.seen.insert(key, now);
@@ -78,7 +78,7 @@ impl Deliveries {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     /// The backend accepted it; it counts as seen.
-    Taken,
+    Accepted,
     /// It failed and may be redelivered.
     Failed,
 }
@@ -93,7 +93,7 @@ pub enum Claim {
     /// Another request with it is still in progress.
     InProgress(Repeat),
     /// It was accepted before.
-    Taken,
+    Accepted,
 }
 
 /// A delivery whose first request is in progress. Dropping it means that it failed.
@@ -112,15 +112,15 @@ pub struct Repeat {
     /// The replay window of the scheme, in seconds.
     window_s: u64,
     /// The time after its arrival within which the platform needs a response.
-    answer_within: Duration,
+    respond_within: Duration,
     fate: Watched,
 }
 
 impl Delivery {
     /// The backend accepted it, at `now` since the Unix epoch. It is stored as seen before waiting redeliveries are woken.
-    pub async fn taken(self, now: Duration) {
-        self.deliveries.taken(self.key, now);
-        self.fate.send_replace(Some(Fate::Taken));
+    pub async fn accepted(self, now: Duration) {
+        self.deliveries.accepted(self.key, now);
+        self.fate.send_replace(Some(Fate::Accepted));
     }
 }
 
@@ -136,8 +136,8 @@ impl Drop for Delivery {
 impl Repeat {
     /// The time after its arrival within which it needs a response, whatever the outcome.
     #[must_use]
-    pub fn answer_within(&self) -> Duration {
-        self.answer_within
+    pub fn respond_within(&self) -> Duration {
+        self.respond_within
     }
 
     /// Waits for the outcome of the delivery. It may be cancelled at any time.
@@ -149,7 +149,7 @@ impl Repeat {
     /// Claims it again, at `now` since the Unix epoch: of all that wait for a failed one, one is the first.
     pub async fn again(self, now: Duration) -> Claim {
         self.deliveries
-            .claim(self.key, now, self.window_s, self.answer_within)
+            .claim(self.key, now, self.window_s, self.respond_within)
     }
 }
 

@@ -10,7 +10,7 @@ use super::secret::HashedSecret;
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Demand {
     pub(crate) scheme: &'static str,
-    /// The largest difference of a timestamp from now.
+    /// The largest allowed difference between a timestamp and the current time.
     pub(crate) tolerance: Duration,
     /// How long an id or signature is stored; zero: not at all.
     pub(crate) replay: Duration,

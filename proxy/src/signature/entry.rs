@@ -19,7 +19,7 @@ settings! {
     struct Common {
         /// The signature scheme.
         scheme: SchemeName [required] reload,
-        /// The largest difference of a timestamp from now; 300s by default, 8h with feishu.
+        /// The largest allowed difference between a timestamp and the current time; 300s by default, 8h with feishu.
         tolerance: TimeSpan [optional] reload,
         /// How long a replayed id or signature is rejected; 10m by default, 8h with feishu; 0s: off.
         replay: TimeSpan<0> [optional] reload,

@@ -19,16 +19,18 @@ use subtle::ConstantTimeEq;
 
 use self::envelope::{Envelope, Handshake};
 use super::Request;
+use super::credentials::{
+    Again, Credential, Credentials, Distinct, SignedHeaders, ToSign, visible,
+};
 use super::error::SignError;
 use super::headers::{self, Decoded, SignatureEncoding};
 use super::rejection::SignatureRejection;
 use super::replay::ReplayKey;
 use super::scheme::{
-    Accepted, Context, Descriptor, Identity, Message, PlatformAnswer, Redelivery, Scheme,
+    Accepted, Context, Descriptor, Identity, Message, PlatformResponse, Redelivery, Scheme,
     SchemeSettings, SignedBy, Windows,
 };
 use super::secret::HashedSecret;
-use super::signing::{Again, Credential, Credentials, Distinct, SignedHeaders, ToSign, visible};
 
 mod envelope;
 mod settings;
@@ -49,8 +51,8 @@ pub(super) static SCHEME: Descriptor = Descriptor {
     challenge: NAME,
     invalid_title: None,
     redelivery: Some(Redelivery {
-        answer_within: ANSWER_WITHIN,
-        acknowledgement: || answer(br#"{"msg":"success"}"#.to_vec()),
+        respond_within: RESPOND_WITHIN,
+        acknowledgement: || response(br#"{"msg":"success"}"#.to_vec()),
         message,
     }),
     sign,
@@ -69,7 +71,7 @@ const UNSIGNED_BODY_BYTES_MAX: usize = 8 * 1024;
 
 /// Feishu gives a delivery up after 3 s, connecting included, and then redelivers it after 15 s, 5 min, 1 h
 /// and 6 h (open.feishu.cn/document/server-docs/event-subscription-guide). Half a second is left for the network.
-const ANSWER_WITHIN: Duration = Duration::from_millis(2_500);
+const RESPOND_WITHIN: Duration = Duration::from_millis(2_500);
 
 /// Feishu's timestamps have ten digits, until the year 2286.
 const TIMESTAMP_DIGITS: usize = 10;
@@ -186,17 +188,17 @@ impl Feishu {
         }
         let token = self.token.as_ref()?;
         let outer = Envelope::read(body)?;
-        let answered = |content: &Envelope<'_>, key| {
+        let accepted_if_ours = |content: &Envelope<'_>, key| {
             let handshake = content.handshake()?;
             let is_ours = token.matches(handshake.token?);
             is_ours.then(|| accept(&handshake, key))
         };
         let Some(encrypt) = outer.encrypt.get() else {
-            return answered(&outer, None);
+            return accepted_if_ours(&outer, None);
         };
         self.keys.iter().find_map(|key| {
             let plaintext = envelope::decrypt(encrypt, &key.decryption)?;
-            answered(&Envelope::read(&plaintext)?, Some(key.position))
+            accepted_if_ours(&Envelope::read(&plaintext)?, Some(key.position))
         })
     }
 
@@ -356,12 +358,12 @@ fn accept(handshake: &Handshake<'_>, key: Option<usize>) -> Accepted {
     let body = serde_json::json!({ "challenge": handshake.challenge });
     Accepted::Handshake {
         key,
-        answer: answer(body.to_string().into_bytes()),
+        response: response(body.to_string().into_bytes()),
     }
 }
 
-fn answer(body: Vec<u8>) -> PlatformAnswer {
-    PlatformAnswer {
+fn response(body: Vec<u8>) -> PlatformResponse {
+    PlatformResponse {
         status: 200,
         content_type: JSON,
         body,

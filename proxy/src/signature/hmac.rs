@@ -16,6 +16,9 @@ use self::mac::{Algorithm, KeyedHmac, Tag};
 use self::settings::Settings;
 use self::template::{Part, Template, Values};
 use super::Request;
+use super::credentials::{
+    Again, Credential, Credentials, Distinct, SignedHeaders, ToSign, visible,
+};
 use super::error::SignError;
 use super::headers::{self, Decoded, SignatureEncoding};
 use super::rejection::SignatureRejection;
@@ -23,7 +26,6 @@ use super::replay::ReplayKey;
 use super::scheme::{
     Accepted, Context, Descriptor, Identity, Scheme, SchemeSettings, SignedBy, Windows,
 };
-use super::signing::{Again, Credential, Credentials, Distinct, SignedHeaders, ToSign, visible};
 
 mod mac;
 mod settings;
@@ -55,7 +57,8 @@ const SIGNED: &str = "{timestamp}.{id}.{body}";
 struct Hmac {
     callers: Vec<Caller>,
     form: SignedForm,
-    /// Does the work for a client that is not known.
+    /// A key that no client has. An unknown client is checked with it, so that the response time does not reveal which
+    /// clients exist.
     decoy: KeyedHmac,
     template: Template,
     key_header: HeaderName,
@@ -145,7 +148,7 @@ impl Hmac {
         })
     }
 
-    /// Tries all keys of all clients that it could be, and at least one.
+    /// Tries all keys of the clients that the request may come from, and the decoy if there are none.
     fn matching(&self, name: Option<&[u8]>, presented: &Presented<'_>) -> Option<MatchedKey<'_>> {
         let mut matched: Option<MatchedKey<'_>> = None;
         let mut tried = false;

@@ -13,13 +13,13 @@ use hashbrown::HashTable;
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
-/// With more entries for each scheme that shares a memory, the oldest are dropped and counted.
+/// With more entries for each scheme that shares a store, the oldest are dropped and counted.
 const ENTRIES_MAX: usize = 200_000;
 
 const SHARDS: usize = 16;
 
 /// How many expired entries one call removes: more than it adds, so that the store shrinks, and few, so that no request
-/// pays for a long idle period.
+/// is delayed after a long idle period.
 const CLEARED_AT_ONCE: usize = 4;
 
 /// Identifies a request. The same in every replica, since it depends only on the request.

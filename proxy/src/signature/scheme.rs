@@ -10,12 +10,12 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName};
 
 use super::Request;
+use super::credentials::{Credentials, SignedHeaders, ToSign};
 use super::demand::{ClientKeys, Coverage};
 use super::error::{SchemeError, SignError};
 use super::rejection::SignatureRejection;
 use super::replay::{Namespace, ReplayKey};
 use super::secret::HashedSecret;
-use super::signing::{Credentials, SignedHeaders, ToSign};
 use crate::settings::changes::Comparison;
 use crate::settings::declare::Settings;
 use crate::settings::decode::Block;
@@ -64,9 +64,9 @@ impl Windows {
 #[derive(Clone, Copy)]
 pub(crate) struct Redelivery {
     /// A delivery needs a response within this time of its arrival.
-    pub(crate) answer_within: Duration,
+    pub(crate) respond_within: Duration,
     /// The success response that the platform expects, for a delivery that was accepted before.
-    pub(crate) acknowledgement: fn() -> PlatformAnswer,
+    pub(crate) acknowledgement: fn() -> PlatformResponse,
     /// The body in which the platform delivers a text; for the load tester.
     pub(crate) message: fn(&Message<'_>) -> Vec<u8>,
 }
@@ -235,7 +235,7 @@ pub(crate) enum Accepted {
     },
     Handshake {
         key: Option<usize>,
-        answer: PlatformAnswer,
+        response: PlatformResponse,
     },
 }
 
@@ -250,7 +250,7 @@ pub(crate) enum Identity {
 
 /// A response that a platform expects from weir itself.
 #[derive(Debug)]
-pub struct PlatformAnswer {
+pub struct PlatformResponse {
     pub status: u16,
     pub content_type: &'static str,
     pub body: Vec<u8>,

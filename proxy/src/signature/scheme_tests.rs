@@ -95,7 +95,7 @@ fn row(
             Valid => {
                 assert_eq!(verdict.client.as_deref(), Some("web"), "{case}: {name}");
                 assert_eq!(verdict.key, Some(0), "{case}: {name}");
-                assert!(verdict.answer.is_none());
+                assert!(verdict.response.is_none());
             }
             _ => {
                 let by = (&verdict.client, verdict.key);

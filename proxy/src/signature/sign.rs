@@ -3,9 +3,9 @@
 //! Each scheme signs and verifies in one file; the tests compare both with fixed vectors and with values of other
 //! implementations, so that an error in both cannot go unnoticed.
 
+use super::credentials::{SignedHeaders, ToSign};
 use super::error::SignError;
 use super::schemes;
-use super::signing::{SignedHeaders, ToSign};
 
 /// The names of the schemes that this version signs and verifies.
 pub fn schemes() -> impl Iterator<Item = &'static str> {

@@ -16,6 +16,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::Request;
+use super::credentials::{Again, Credential, Credentials, Distinct, SignedHeaders, ToSign};
 use super::demand::Coverage;
 use super::error::{SchemeError, SignError};
 use super::headers::{self, Decoded, SignatureEncoding};
@@ -27,7 +28,6 @@ use super::scheme::{
     SignedBy, Windows,
 };
 use super::secret::non_empty;
-use super::signing::{Again, Credential, Credentials, Distinct, SignedHeaders, ToSign};
 use crate::settings::declare::settings;
 use crate::settings::diagnostic::Diagnostics;
 use crate::settings::lists::List;

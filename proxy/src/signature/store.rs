@@ -37,7 +37,8 @@ impl InProcess {
         })
     }
 
-    /// The same store for another configuration, and with what `others` have seen. Deliveries in progress are kept.
+    /// This store, adapted to another configuration and extended by what `others` have seen. Deliveries in progress are
+    /// kept.
     pub(super) fn following(
         self: &Arc<Self>,
         others: &[Arc<InProcess>],
@@ -73,18 +74,18 @@ impl ReplayStore {
         }
     }
 
-    /// The same for the delivery of a platform, which needs a response within `answer_within` even while another request
-    /// with it is in progress.
+    /// Checks and inserts the delivery of a platform, which needs a response within `respond_within` even while another
+    /// request with it is in progress.
     pub(super) async fn claim(
         &self,
         key: ReplayKey,
         now: Duration,
-        answer_within: Duration,
+        respond_within: Duration,
     ) -> Claim {
         match &self.backing {
             Backing::InProcess(shared) => {
                 let deliveries = &shared.deliveries;
-                deliveries.claim(key, now, self.window_s, answer_within)
+                deliveries.claim(key, now, self.window_s, respond_within)
             }
         }
     }

@@ -7,7 +7,7 @@ use futures_util::FutureExt;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::entry::Signature;
-use super::memory::ReplayMemory;
+use super::shared_stores::SharedStores;
 use super::{Config, Request, SignatureVerdict, Verifier, sign};
 use crate::settings::decode::Decode;
 use crate::settings::diagnostic::{ConfigError, Diagnostics};
@@ -31,10 +31,10 @@ pub(super) fn try_entry(yaml: &str, route: &str) -> Result<Config, ConfigError> 
     }
 }
 
-/// The check of a route with these entries, and a memory of its own.
+/// The check of a route with these entries, and a replay store of its own.
 #[track_caller]
 pub(super) fn verifier(entries: &[Config]) -> Verifier {
-    Verifier::new(entries, &ReplayMemory::new(entries)).expect("an entry")
+    Verifier::new(entries, &SharedStores::new(entries)).expect("an entry")
 }
 
 /// Verifies and remembers, as the gateway does; in this process nothing waits.

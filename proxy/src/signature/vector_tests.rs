@@ -84,17 +84,17 @@ fn every_vector_of_a_built_scheme_has_its_verdict() {
             "{shown}"
         );
         if let Some(expected) = vector.expected.get("response_json") {
-            let answer = verdict.answer.as_ref().expect("an answer");
-            let body: serde_json::Value = serde_json::from_slice(&answer.body).expect("JSON");
-            assert_eq!((answer.status, &body), (200, expected), "{}", vector.id);
-            assert_eq!(answer.content_type, "application/json; charset=utf-8");
+            let response = verdict.response.as_ref().expect("a response");
+            let body: serde_json::Value = serde_json::from_slice(&response.body).expect("JSON");
+            assert_eq!((response.status, &body), (200, expected), "{}", vector.id);
+            assert_eq!(response.content_type, "application/json; charset=utf-8");
         }
         if vector.expected.get("dedupe_id").is_some() {
             let again = vector.check(&verifier);
             assert_eq!(again.outcome, Duplicate, "{}", vector.id);
-            let answer = again.answer.expect("the platform's normal 2xx");
+            let response = again.response.expect("the platform's normal 2xx");
             assert_eq!(
-                (answer.status, answer.body.as_slice()),
+                (response.status, response.body.as_slice()),
                 (200, &b"{\"msg\":\"success\"}"[..])
             );
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::delivery::{Delivery, Repeat};
 use super::rejection::SignatureRejection;
-use super::scheme::{Descriptor, PlatformAnswer, SignedBy};
+use super::scheme::{Descriptor, PlatformResponse, SignedBy};
 use crate::exchange::SignatureOutcome;
 
 /// The verdict on a request.
@@ -17,14 +17,15 @@ pub struct SignatureVerdict {
     /// Which of the client's secrets matched.
     pub key: Option<usize>,
     /// With `Handshake` and `Duplicate`: the response that the platform expects.
-    pub answer: Option<PlatformAnswer>,
+    pub response: Option<PlatformResponse>,
     /// The detail of a rejection: names headers and windows, never secrets.
     pub detail: String,
     /// The title of a rejection, where the title of its code does not fit.
     pub title: Option<&'static str>,
-    /// With `Valid` of a platform that redelivers: if dropped without an outcome, it counts as failed.
+    /// With `Valid`, of a platform that redelivers: the delivery, which counts as failed if this is dropped before the
+    /// backend has accepted it.
     pub delivery: Option<Delivery>,
-    /// With `Duplicate` of a delivery that another request has in progress: `answer` applies once that has
+    /// With `Duplicate` of a delivery that another request has in progress: `response` applies once that has
     /// succeeded.
     pub repeat: Option<Repeat>,
 }
@@ -36,7 +37,7 @@ impl SignatureVerdict {
             outcome,
             client: None,
             key: None,
-            answer: None,
+            response: None,
             detail: String::new(),
             title: None,
             delivery: None,
@@ -65,10 +66,10 @@ impl SignatureVerdict {
     }
 
     /// Of a redelivery.
-    pub(super) fn duplicate(self, answer: PlatformAnswer, repeat: Option<Repeat>) -> Self {
+    pub(super) fn duplicate(self, response: PlatformResponse, repeat: Option<Repeat>) -> Self {
         SignatureVerdict {
             outcome: SignatureOutcome::Duplicate,
-            answer: Some(answer),
+            response: Some(response),
             repeat,
             ..self
         }

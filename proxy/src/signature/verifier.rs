@@ -6,10 +6,10 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 
 use super::delivery::Claim;
-use super::memory::ReplayMemory;
 use super::rejection::SignatureRejection;
 use super::replay::{Namespace, Seen};
 use super::scheme::{Accepted, Context, Descriptor, Identity, Scheme, SignedBy};
+use super::shared_stores::SharedStores;
 use super::store::ReplayStore;
 use super::verdict::SignatureVerdict;
 use super::{Config, Request};
@@ -17,7 +17,7 @@ use crate::exchange::SignatureOutcome;
 
 /// The check of one route.
 pub struct Verifier {
-    schemes: Vec<Verifying>,
+    schemes: Vec<RouteScheme>,
     /// The detail for an unsigned request.
     missing_detail: String,
     challenge: HeaderValue,
@@ -26,7 +26,7 @@ pub struct Verifier {
 }
 
 /// One scheme of the route.
-struct Verifying {
+struct RouteScheme {
     descriptor: &'static Descriptor,
     scheme: Arc<dyn Scheme>,
     /// `None`: no replay protection.
@@ -34,9 +34,9 @@ struct Verifying {
     namespaces: Box<[Namespace]>,
 }
 
-/// A request that has been verified, before replay protection.
+/// A request whose signature has been checked, valid or not, before replay protection.
 #[must_use = "replay protection comes after it"]
-pub struct Verified<'v>(VerificationStep<'v>);
+pub struct CheckedRequest<'v>(VerificationStep<'v>);
 
 enum VerificationStep<'v> {
     Decided(SignatureVerdict),
@@ -44,24 +44,24 @@ enum VerificationStep<'v> {
         by: SignedBy,
         identity: Identity,
         store: &'v ReplayStore,
-        scheme: &'v Verifying,
+        scheme: &'v RouteScheme,
     },
 }
 
 impl Verifier {
-    /// A verifier whose replay store is part of `memory`, which all routes share. `None` when the route requires no signature.
+    /// A verifier whose replay store is one of `stores`, which all routes share. `None` when the route requires no signature.
     #[must_use]
-    pub fn new(schemes: &[Config], memory: &ReplayMemory) -> Option<Self> {
+    pub fn new(schemes: &[Config], stores: &SharedStores) -> Option<Self> {
         if schemes.is_empty() {
             return None;
         }
-        let schemes: Vec<Verifying> = schemes
+        let schemes: Vec<RouteScheme> = schemes
             .iter()
-            .map(|config| Verifying {
+            .map(|config| RouteScheme {
                 descriptor: config.descriptor,
                 scheme: config.scheme.clone(),
-                store: memory.store(&config.demand),
-                namespaces: memory.namespaces(&config.demand),
+                store: stores.of(&config.demand),
+                namespaces: stores.namespaces(&config.demand),
             })
             .collect();
         let required: Vec<String> = schemes
@@ -107,7 +107,7 @@ impl Verifier {
     }
 
     /// Verifies one request at `now` (since the Unix epoch). Nothing is stored yet.
-    pub fn verify(&self, request: &Request<'_>, now: Duration) -> Verified<'_> {
+    pub fn verify(&self, request: &Request<'_>, now: Duration) -> CheckedRequest<'_> {
         for one in &self.schemes {
             if one.scheme.is_addressed(request.headers) {
                 return one.settle(one.scheme.verify(request, &one.context(now)));
@@ -120,22 +120,22 @@ impl Verifier {
         }
         let first = self.schemes.first();
         let first = first.map_or("none", |first| first.descriptor.name);
-        Verified(VerificationStep::Decided(SignatureVerdict {
+        CheckedRequest(VerificationStep::Decided(SignatureVerdict {
             detail: self.missing_detail.clone(),
             ..SignatureVerdict::new(first, SignatureOutcome::Missing)
         }))
     }
 }
 
-impl Verifying {
+impl RouteScheme {
     fn context(&self, now: Duration) -> Context<'_> {
         let namespaces = self.store.as_ref().map(|_| &*self.namespaces);
         Context { now, namespaces }
     }
 
-    fn settle(&self, result: Result<Accepted, SignatureRejection>) -> Verified<'_> {
+    fn settle(&self, result: Result<Accepted, SignatureRejection>) -> CheckedRequest<'_> {
         let scheme = self.descriptor;
-        Verified(match (result, &self.store) {
+        CheckedRequest(match (result, &self.store) {
             (
                 Ok(Accepted::Valid {
                     by,
@@ -151,10 +151,10 @@ impl Verifying {
             (Ok(Accepted::Valid { by, .. }), _) => {
                 VerificationStep::Decided(SignatureVerdict::valid(scheme, by))
             }
-            (Ok(Accepted::Handshake { key, answer }), _) => {
+            (Ok(Accepted::Handshake { key, response }), _) => {
                 VerificationStep::Decided(SignatureVerdict {
                     key,
-                    answer: Some(answer),
+                    response: Some(response),
                     ..SignatureVerdict::new(scheme.name, SignatureOutcome::Handshake)
                 })
             }
@@ -165,7 +165,7 @@ impl Verifying {
     }
 }
 
-impl Verified<'_> {
+impl CheckedRequest<'_> {
     /// Replay protection: stores what identifies the valid request. Of two equal requests at the same time one is valid.
     pub async fn check_and_insert(self, now: Duration) -> SignatureVerdict {
         let (by, identity, store, one) = match self.0 {
@@ -180,7 +180,7 @@ impl Verified<'_> {
         let valid = SignatureVerdict::valid(one.descriptor, by);
         match (identity, one.descriptor.redelivery) {
             (Identity::Delivery(key), Some(redelivery)) => {
-                let repeat = match store.claim(key, now, redelivery.answer_within).await {
+                let repeat = match store.claim(key, now, redelivery.respond_within).await {
                     Claim::First(delivery) => {
                         return SignatureVerdict {
                             delivery: Some(delivery),
@@ -188,7 +188,7 @@ impl Verified<'_> {
                         };
                     }
                     Claim::InProgress(repeat) => Some(repeat),
-                    Claim::Taken => None,
+                    Claim::Accepted => None,
                 };
                 valid.duplicate((redelivery.acknowledgement)(), repeat)
             }
@@ -212,7 +212,7 @@ impl std::fmt::Debug for Verifier {
     }
 }
 
-fn challenge(schemes: &[Verifying]) -> HeaderValue {
+fn challenge(schemes: &[RouteScheme]) -> HeaderValue {
     let names: Vec<_> = schemes.iter().map(|one| one.descriptor.challenge).collect();
     // Tokens and commas: the fallback is never used.
     HeaderValue::from_str(&names.join(", ")).unwrap_or(HeaderValue::from_static("Bearer"))
@@ -222,7 +222,7 @@ fn challenge(schemes: &[Verifying]) -> HeaderValue {
 struct ByScheme(Vec<(&'static str, Vec<HeaderName>)>);
 
 impl ByScheme {
-    fn of(schemes: &[Verifying], names: impl Fn(&dyn Scheme) -> &[HeaderName]) -> Self {
+    fn of(schemes: &[RouteScheme], names: impl Fn(&dyn Scheme) -> &[HeaderName]) -> Self {
         let mut all: Vec<(&'static str, Vec<HeaderName>)> = Vec::new();
         for one in schemes {
             let names = names(one.scheme.as_ref());

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName};
 
-use super::memory::ReplayMemory;
+use super::shared_stores::SharedStores;
 use super::testing::{entry, request, signed, try_entry, verifier};
 use super::*;
 use crate::exchange::SignatureOutcome::{Handshake, Invalid, Missing, Replayed, Valid};
@@ -42,7 +42,7 @@ fn check(verifier: &Verifier, signatures: &[(&str, &str)], body: &[u8]) -> Signa
 
 #[test]
 fn a_route_without_schemes_has_no_verifier() {
-    assert!(Verifier::new(&[], &ReplayMemory::new([])).is_none());
+    assert!(Verifier::new(&[], &SharedStores::new([])).is_none());
 }
 
 #[test]
@@ -112,10 +112,10 @@ fn a_request_is_valid_once_across_all_routes_with_its_secret() {
             "{scheme: hmac, clients: [{name: web, secrets: [s3cret]}], replay: 0s}",
         )],
     ];
-    let memory = ReplayMemory::new(routes.as_flattened());
+    let stores = SharedStores::new(routes.as_flattened());
     let verifiers = routes
         .each_ref()
-        .map(|schemes| Verifier::new(schemes, &memory).expect("an entry"));
+        .map(|schemes| Verifier::new(schemes, &stores).expect("an entry"));
     let outcome = |verifier: &Verifier| check(verifier, &sends, BODY).outcome;
     assert_eq!(outcome(&verifiers[0]), Valid);
     assert_eq!(
@@ -131,7 +131,7 @@ fn a_request_is_valid_once_across_all_routes_with_its_secret() {
         check(&verifiers[1], &[("hmac", "other")], BODY).outcome,
         Valid
     );
-    assert_eq!(memory.dropped(), 0);
+    assert_eq!(stores.dropped(), 0);
 }
 
 #[test]
@@ -143,8 +143,8 @@ fn replay_protection_outlives_a_change_of_the_configuration_that_keeps_a_secret(
         ))
     };
     let first = [hmac("s3cret", "")];
-    let memory = ReplayMemory::new(&first);
-    let before = Verifier::new(&first, &memory).expect("an entry");
+    let stores = SharedStores::new(&first);
+    let before = Verifier::new(&first, &stores).expect("an entry");
     assert_eq!(check(&before, &sends, BODY).outcome, Valid);
     for (secrets, more, expected) in [
         ("s3cret", "", Replayed),
@@ -155,8 +155,8 @@ fn replay_protection_outlives_a_change_of_the_configuration_that_keeps_a_secret(
         ("other", "", Invalid),
     ] {
         let next = [hmac(secrets, more)];
-        let memory = memory.next(&next);
-        let verifier = Verifier::new(&next, &memory).expect("an entry");
+        let stores = stores.next(&next);
+        let verifier = Verifier::new(&next, &stores).expect("an entry");
         let outcome = check(&verifier, &sends, BODY).outcome;
         assert_eq!(outcome, expected, "{secrets} {more}");
     }

@@ -122,7 +122,7 @@ struct BotResponse {
     status_code: Option<i64>,
 }
 
-/// The outcome of a request that Feishu answered with 2xx.
+/// The outcome of a request whose response is a 2xx.
 pub(super) fn outcome(response: &[u8]) -> Result<(), NotifyFailure> {
     let Ok(response) = serde_json::from_slice::<BotResponse>(response) else {
         return Err(NotifyFailure::Permanent(

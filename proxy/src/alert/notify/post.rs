@@ -1,4 +1,4 @@
-//! Posts JSON to an outside service.
+//! Posts JSON to an external service.
 
 use std::fmt;
 use std::sync::OnceLock;

@@ -1,4 +1,4 @@
-//! `dependency_down`: how many outside services failed when weir called them last.
+//! `dependency_down`: how many external services failed when weir called them last.
 
 use super::{Measurement, Signal, ValueSource};
 use crate::alert::page::page;

@@ -1,6 +1,6 @@
 //! Open routes that lead to the backend of a protected one.
 //!
-//! A protected route guards its look-alikes (see [`crate::route::guard`]), but no folding covers every backend. Where
+//! A protected route guards the variants of its path (see [`crate::route::guard`]), but no folding covers every backend. Where
 //! an open route matches all paths around a protected one and leads to the same backend, a path that only the backend
 //! treats as the protected one is forwarded without a signature.
 

@@ -39,8 +39,8 @@ settings! {
         health_check: HealthCheck [default "{}"] reload,
         /// Headers that are set on requests to the backend; never logged.
         request_headers: NamedValues<HeaderName, HeaderText> [optional] reload,
-        /// A stream of chat completions whose client did not request usage is sent with a request for it, and the chunk that
-        /// reports it is removed from what the client gets.
+        /// Requests the usage of chat streams whose client did not request it, and removes the chunk that reports it from the
+        /// response.
         ask_usage: bool [default "false"] reload,
         /// Prefix of the path of every request.
         path_prefix: PlainText [optional] reload,

@@ -26,7 +26,7 @@ settings! {
         platform: Slug [optional] reload,
         /// Source networks; left out: every address.
         allow: List<Network, 1> [guard] reload,
-        /// One, or a list: the first whose headers are present decides. Left out: no signature is required.
+        /// One scheme or a list; the first whose headers are present is used. Left out: no signature is required.
         signature: OneOrMany<Signature> [guard] reload,
         /// Rate limits; all of them apply.
         rate_limits: List<RateLimit> [optional] reload,

@@ -99,7 +99,7 @@ fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<String> {
     log.lines
 }
 
-/// The same; also byte by byte, and split at every byte.
+/// Reads a text at once, byte by byte, and split at every byte.
 fn read_split_anywhere(text: &[u8]) -> Vec<String> {
     let whole = read([text]);
     let shown = String::from_utf8_lossy(text).into_owned();

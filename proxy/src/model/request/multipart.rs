@@ -94,9 +94,9 @@ impl MultipartForm {
         // The partial match was content.
         let matched = std::mem::take(&mut self.matched) + same;
         if matched > 0 {
-            let lookalike = std::mem::take(&mut self.delimiter);
-            self.take(&lookalike[..matched], parsed);
-            self.delimiter = lookalike;
+            let delimiter = std::mem::take(&mut self.delimiter);
+            self.take(&delimiter[..matched], parsed);
+            self.delimiter = delimiter;
             return &piece[same..];
         }
         let end = memchr(b'\n', piece).unwrap_or(piece.len());

@@ -135,7 +135,7 @@ pub(super) fn member(of: ResponsePosition, name: &[u8]) -> ResponsePosition {
     found.unwrap_or(ResponsePosition::Ignored)
 }
 
-/// The same, for objects with few relevant members.
+/// The position of the member `name` in an object with few relevant members.
 fn of_few(of: ResponsePosition, name: &[u8]) -> Option<ResponsePosition> {
     Some(match (of, name) {
         (ResponsePosition::ToolCalls | ResponsePosition::ToolCall, b"function" | b"custom") => {

@@ -15,11 +15,11 @@ pub(super) enum TokenField {
     Total,
     /// Of the prompt: read from the cache.
     Cached,
-    /// The same, reported besides [`TokenField::Input`].
+    /// Of the prompt, but not included in [`TokenField::Input`]: read from the cache.
     CacheRead,
     /// Of the prompt: written to the cache.
     CacheWrite,
-    /// The same, reported besides [`TokenField::Input`].
+    /// Of the prompt, but not included in [`TokenField::Input`]: written to the cache.
     CacheCreation,
     Reasoning,
     /// Gemini's reasoning, not included in [`TokenField::Output`].

@@ -52,8 +52,8 @@ pub(super) fn own(all: &mut Attributes<'_, '_>, exchange: &Exchange) {
     if let Some(route) = &exchange.route {
         all.text("weir.route", route, NAME_BYTES_MAX);
     }
-    if let Some(key) = &exchange.client_key {
-        all.text("weir.client.key", key, NAME_BYTES_MAX);
+    if let Some(name) = &exchange.client_name {
+        all.text("weir.client.key", name, NAME_BYTES_MAX);
     }
     if let Some(signature) = &exchange.signature {
         all.add(

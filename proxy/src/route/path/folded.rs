@@ -1,9 +1,9 @@
 //! The folded form of a path: how the most lenient backend could read it.
 //!
 //! Frameworks decode once more, cut at an encoded `?`, drop `;` parameters, ignore a trailing slash,
-//! white space at the end and the case of letters, each in its own way. The folded form removes all of
-//! that: decoded to a fixed point, `\` as `/`, slashes merged, dots resolved, cut at `?` and `#`,
-//! `;...` dropped in each segment, trailing slashes, dots and white space removed, letters folded. It
+//! dots and white space at the end of a segment and the case of letters, each in its own way. The folded form
+//! removes all of that: decoded to a fixed point, `\` as `/`, slashes merged, dots resolved, cut at `?` and `#`,
+//! `;...`, trailing dots and white space dropped in each segment, letters folded. It
 //! only selects a stricter route ([`crate::route::Table::guard`]) and is never sent to a backend.
 
 /// Whether the folded form can differ from this canonical path: one scan, so that an ordinary path costs no more.
@@ -11,9 +11,15 @@
 pub fn may_differ(canonical: &str) -> bool {
     let bytes = canonical.as_bytes();
     let ends = bytes.len() > 1 && matches!(bytes.last(), Some(b'/' | b'.'));
-    ends || bytes
-        .iter()
-        .any(|byte| matches!(byte, b'%' | b';' | b'A'..=b'Z'))
+    let mut previous = b'/';
+    ends || bytes.iter().any(|byte| {
+        let before = std::mem::replace(&mut previous, *byte);
+        match byte {
+            b'%' | b';' | b'A'..=b'Z' => true,
+            b'/' => before == b'.',
+            _ => false,
+        }
+    })
 }
 
 /// The folded form of a canonical path. Where an encoded `?` or `#` is followed by dot segments, a
@@ -88,7 +94,9 @@ fn without_parameters(segment: &str) -> &str {
 /// What is left of a path without a query.
 fn folded(decoded: &str) -> String {
     let mut path = String::with_capacity(decoded.len());
+    let is_ignored = |last: char| last == '.' || is_white_space(last);
     let names = resolved(decoded).into_iter().map(without_parameters);
+    let names = names.map(|name| name.trim_end_matches(is_ignored));
     for name in names.filter(|name| !name.is_empty()) {
         path.push('/');
         for letter in name.chars() {
@@ -99,8 +107,6 @@ fn folded(decoded: &str) -> String {
             }
         }
     }
-    let kept = path.trim_end_matches(|last| matches!(last, '/' | '.') || is_white_space(last));
-    path.truncate(kept.len());
     if path.is_empty() {
         path.push('/');
     }
@@ -140,6 +146,9 @@ mod tests {
             "/v1/chat/completions%C2%A0",
             "/v1/chat/completions%EF%BB%BF",
             "/v1/chat/completions.%20/",
+            "/v1./chat/completions",
+            "/v1/chat%20/completions",
+            "/v1.%C2%A0/chat.../completions",
             "/V1/Chat/COMPLETIONS",
             "/v1/chat/completion%C5%BF",
             "/v1/chat/completions;x=1",

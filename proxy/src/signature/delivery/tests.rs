@@ -55,20 +55,20 @@ async fn a_redelivery_gets_the_outcome_of_the_first_request() {
     let delivery = first(claim(&store, 1));
     let mut waiting: Vec<_> = (0..3).map(|_| repeat(claim(&store, 1))).collect();
     for repeat in &mut waiting {
-        assert_eq!(repeat.answer_within(), WITHIN);
+        assert_eq!(repeat.respond_within(), WITHIN);
         assert_eq!(fate(repeat).await, None);
     }
     // Another one is not held up.
-    first(claim(&store, 2)).taken(NOW).await;
-    delivery.taken(NOW).await;
+    first(claim(&store, 2)).accepted(NOW).await;
+    delivery.accepted(NOW).await;
     for mut repeat in waiting {
-        assert_eq!(fate(&mut repeat).await, Some(Fate::Taken));
-        assert!(matches!(repeat.again(NOW).await, Claim::Taken));
+        assert_eq!(fate(&mut repeat).await, Some(Fate::Accepted));
+        assert!(matches!(repeat.again(NOW).await, Claim::Accepted));
     }
-    assert!(matches!(claim(&store, 1), Claim::Taken));
+    assert!(matches!(claim(&store, 1), Claim::Accepted));
     assert!(matches!(
         store.claim(key(1), NOW + WINDOW, WINDOW_S, WITHIN),
-        Claim::Taken
+        Claim::Accepted
     ));
     let later = store.claim(
         key(1),
@@ -76,7 +76,7 @@ async fn a_redelivery_gets_the_outcome_of_the_first_request() {
         WINDOW_S,
         WITHIN,
     );
-    first(later).taken(NOW).await;
+    first(later).accepted(NOW).await;
 }
 
 #[tokio::test]
@@ -86,23 +86,23 @@ async fn one_waiting_redelivery_at_a_time_follows_a_failed_request() {
     let mut waiting: Vec<_> = (0..4).map(|_| repeat(claim(&store, 1))).collect();
     while !waiting.is_empty() {
         drop(delivery);
-        let mut taken_over = None;
+        let mut retried = None;
         let mut still_waiting = Vec::new();
         for mut repeat in waiting {
             assert_eq!(fate(&mut repeat).await, Some(Fate::Failed));
             match repeat.again(NOW).await {
-                Claim::First(delivery) => assert!(taken_over.replace(delivery).is_none()),
+                Claim::First(delivery) => assert!(retried.replace(delivery).is_none()),
                 Claim::InProgress(repeat) => still_waiting.push(repeat),
-                Claim::Taken => panic!("it was not accepted"),
+                Claim::Accepted => panic!("it was not accepted"),
             }
         }
-        delivery = taken_over.expect("one is the first");
+        delivery = retried.expect("one is the first");
         waiting = still_waiting;
     }
     drop(delivery);
     // Nothing waits: it is redelivered.
-    first(claim(&store, 1)).taken(NOW).await;
-    assert!(matches!(claim(&store, 1), Claim::Taken));
+    first(claim(&store, 1)).accepted(NOW).await;
+    assert!(matches!(claim(&store, 1), Claim::Accepted));
 }
 
 #[tokio::test]
@@ -130,7 +130,7 @@ async fn a_panic_of_the_first_request_is_a_failure() {
     });
     assert!(panicked.await.is_err());
     assert_eq!(fate(&mut waits).await, Some(Fate::Failed));
-    first(waits.again(NOW).await).taken(NOW).await;
+    first(waits.again(NOW).await).accepted(NOW).await;
 }
 
 /// However long the call takes, and whatever the memory forgets meanwhile.
@@ -140,16 +140,16 @@ async fn a_delivery_in_progress_outlives_its_window_and_a_full_memory() {
     let delivery = first(store.claim(key(0), NOW, WINDOW_S, WITHIN));
     for number in 1..=255 {
         first(store.claim(key(number), NOW, WINDOW_S, WITHIN))
-            .taken(NOW)
+            .accepted(NOW)
             .await;
     }
     let later = NOW + 2 * WINDOW;
     let mut waits = repeat(store.claim(key(0), later, WINDOW_S, WITHIN));
-    delivery.taken(later).await;
-    assert_eq!(fate(&mut waits).await, Some(Fate::Taken));
+    delivery.accepted(later).await;
+    assert_eq!(fate(&mut waits).await, Some(Fate::Accepted));
     assert!(matches!(
         store.claim(key(0), later, WINDOW_S, WITHIN),
-        Claim::Taken
+        Claim::Accepted
     ));
 }
 
@@ -171,15 +171,15 @@ async fn of_many_concurrent_redeliveries_one_at_a_time_is_forwarded_until_one_is
                         at_once.fetch_sub(1, Ordering::SeqCst);
                         // Every try but the tenth fails.
                         if tries.fetch_add(1, Ordering::SeqCst) == 9 {
-                            delivery.taken(NOW).await;
+                            delivery.accepted(NOW).await;
                         }
                         return;
                     }
                     Claim::InProgress(mut repeat) => match repeat.decided().await {
-                        Fate::Taken => return,
+                        Fate::Accepted => return,
                         Fate::Failed => claim = repeat.again(NOW).await,
                     },
-                    Claim::Taken => return,
+                    Claim::Accepted => return,
                 }
             }
         })

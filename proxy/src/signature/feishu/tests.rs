@@ -57,8 +57,8 @@ fn signed(
     let headers = headers(timestamp, nonce, KEY, body.as_bytes());
     let verdict = check(verifier, &headers, body.as_bytes(), now_s);
     if let Some(delivery) = verdict.delivery {
-        let taken = delivery.taken(Duration::from_secs(now_s)).now_or_never();
-        taken.expect("nothing waits in this process");
+        let accepted = delivery.accepted(Duration::from_secs(now_s)).now_or_never();
+        accepted.expect("nothing waits in this process");
     }
     verdict.outcome
 }
@@ -112,9 +112,9 @@ fn a_redelivered_event_is_a_duplicate_even_with_a_new_signature() {
         let verdict = check(&verifier, &headers, body.as_bytes(), AT_S + 21_600);
         assert_eq!(verdict.outcome, SignatureOutcome::Duplicate);
         assert_eq!(verdict.client.as_deref(), Some("feishu"));
-        let answer = verdict.answer.expect("the platform's normal 2xx");
-        assert_eq!((answer.status, answer.content_type), (200, JSON));
-        assert_eq!(answer.body, br#"{"msg":"success"}"#);
+        let response = verdict.response.expect("the platform's normal 2xx");
+        assert_eq!((response.status, response.content_type), (200, JSON));
+        assert_eq!(response.body, br#"{"msg":"success"}"#);
     }
     let first_version = r#"{"uuid":"u-1","token":"t","type":"event_callback"}"#;
     let later = AT_S + HOURS_8 + 1;
@@ -135,7 +135,7 @@ fn a_failed_delivery_may_be_redelivered() {
     assert_eq!(verdict.outcome, SignatureOutcome::Duplicate);
     let repeat = verdict.repeat.expect("the first is in hand");
     // Feishu gives up after 3 s.
-    assert!(repeat.answer_within() < Duration::from_secs(3));
+    assert!(repeat.respond_within() < Duration::from_secs(3));
     drop(delivery);
     assert_eq!(signed(&verifier, "1700000000", "n1", EVENT, AT_S), Valid);
     assert_eq!(
@@ -222,10 +222,10 @@ fn the_address_check_is_answered_encrypted_plain_signed_and_unsigned() {
         let verifier = feishu(&[KEY, "previous"], Some(TOKEN));
         let verdict = unsigned(&verifier, &body);
         assert_eq!(verdict.outcome, SignatureOutcome::Handshake, "{body}");
-        let answer = verdict.answer.expect("an answer");
-        assert_eq!((answer.status, answer.content_type), (200, JSON));
+        let response = verdict.response.expect("a response");
+        assert_eq!((response.status, response.content_type), (200, JSON));
         assert_eq!(
-            answer.body,
+            response.body,
             "{\"challenge\":\"a\\\"b\\\\\u{e9}\"}".as_bytes()
         );
     }
@@ -265,7 +265,7 @@ fn an_unsigned_request_gets_only_its_challenge() {
     ] {
         let verdict = unsigned(&verifier, &body);
         assert_eq!(verdict.outcome, Missing, "{body}");
-        assert!(verdict.answer.is_none());
+        assert!(verdict.response.is_none());
         details.push(verdict.detail);
     }
     details.dedup();

@@ -27,7 +27,7 @@ use crate::signature::Request;
 use crate::signature::delivery::{Claim, Delivery, Fate, Repeat};
 
 /// Checks the limits by address, before any of the body is read.
-pub(super) async fn admit_address(
+pub(super) async fn check_address_limits(
     pipeline: &RoutePipeline,
     session: &mut Session,
     exchange: &mut Exchange,
@@ -35,19 +35,19 @@ pub(super) async fn admit_address(
     if !pipeline.limits.any_by_address() {
         return Ok(());
     }
-    let deadline = exchange.timing.stage_started() + limit::WAIT_MAX;
+    let deadline = exchange.timing.lap_started() + limit::WAIT_MAX;
     let subject = subject(session, exchange);
     let decision = pipeline.limits.admit_address(&subject, deadline).await;
     apply_limit(pipeline, exchange, decision)
 }
 
 /// Checks all other limits.
-pub(super) async fn admit(
+pub(super) async fn check_rate_limits(
     pipeline: &RoutePipeline,
     session: &mut Session,
     exchange: &mut Exchange,
 ) -> Result<(), Refusal> {
-    let deadline = exchange.timing.stage_started() + limit::WAIT_MAX;
+    let deadline = exchange.timing.lap_started() + limit::WAIT_MAX;
     let subject = subject(session, exchange);
     let decision = pipeline.limits.admit(&subject, deadline).await;
     apply_limit(pipeline, exchange, decision)
@@ -56,7 +56,7 @@ pub(super) async fn admit(
 fn subject<'a>(session: &'a Session, exchange: &'a Exchange) -> Subject<'a> {
     Subject {
         address: exchange.client_ip,
-        client: exchange.client_key.as_deref(),
+        client: exchange.client_name.as_deref(),
         platform: &exchange.platform,
         headers: &session.head().headers,
     }
@@ -103,7 +103,7 @@ fn apply_limit(
 }
 
 /// Acquires a permit of the route's concurrency limit.
-pub(super) fn enter(pipeline: &RoutePipeline) -> Result<Option<Permit>, Refusal> {
+pub(super) fn take_permit(pipeline: &RoutePipeline) -> Result<Option<Permit>, Refusal> {
     let Some(concurrency) = &pipeline.concurrency else {
         return Ok(None);
     };
@@ -116,7 +116,8 @@ pub(super) fn enter(pipeline: &RoutePipeline) -> Result<Option<Permit>, Refusal>
     }
 }
 
-/// Verifies the signature over the raw bytes. If the platform repeats deliveries until they are acknowledged,
+/// Verifies the signature over the raw bytes, then checks and records what identifies the request. A repeated
+/// delivery waits here for the outcome of the first. If the platform repeats deliveries until they are acknowledged,
 /// the delivery is returned: this request then decides its outcome.
 pub(super) async fn verify(
     pipeline: &RoutePipeline,
@@ -128,7 +129,7 @@ pub(super) async fn verify(
         return Ok(None);
     };
     let head = session.head();
-    let verified = verifier.verify(
+    let checked = verifier.verify(
         &Request {
             method: &head.method,
             path: &exchange.path,
@@ -138,26 +139,26 @@ pub(super) async fn verify(
         },
         exchange.received_at,
     );
-    let verdict = verified.check_and_insert(exchange.received_at).await;
+    let verdict = checked.check_and_insert(exchange.received_at).await;
     let note = |outcome| SignatureNote {
         scheme: verdict.scheme,
         outcome,
         key: verdict.key,
     };
     exchange.signature = Some(note(verdict.outcome));
-    exchange.client_key = verdict.client;
+    exchange.client_name = verdict.client;
     let code = match verdict.outcome {
         SignatureOutcome::Valid => return Ok(verdict.delivery),
         SignatureOutcome::Handshake | SignatureOutcome::Duplicate => {
             if let Some(repeat) = verdict.repeat {
-                let taken_over = Box::pin(outcome_of_first(session, exchange, repeat)).await?;
-                if let Some(delivery) = taken_over {
+                let retried = Box::pin(outcome_of_first(session, exchange, repeat)).await?;
+                if let Some(delivery) = retried {
                     exchange.signature = Some(note(SignatureOutcome::Valid));
                     return Ok(Some(delivery));
                 }
             }
-            return Err(match verdict.answer {
-                Some(answer) => Stop::Platform(answer),
+            return Err(match verdict.response {
+                Some(response) => Stop::Platform(response),
                 None => Refusal::new(
                     ErrorCode::Internal,
                     "the response to the platform is missing",
@@ -184,7 +185,7 @@ async fn outcome_of_first(
     exchange: &mut Exchange,
     mut repeat: Repeat,
 ) -> Result<Option<Delivery>, Stop> {
-    let within = repeat.answer_within();
+    let within = repeat.respond_within();
     let until = exchange.timing.started() + within;
     // This is time of the backend.
     exchange.timing.enter(Stage::Backend, clock::now());
@@ -192,16 +193,16 @@ async fn outcome_of_first(
         let fate = tokio::select! {
             biased;
             fate = repeat.decided() => fate,
-            () = session.left() => return Err(Stop::ClientLeft),
+            () = session.client_left() => return Err(Stop::ClientLeft),
             () = tokio::time::sleep_until(until.into()) => return Err(pending(within).into()),
         };
-        if fate == Fate::Taken {
+        if fate == Fate::Accepted {
             break None;
         }
         match repeat.again(clock::unix_now()).await {
             Claim::First(delivery) => break Some(delivery),
             Claim::InProgress(next) => repeat = next,
-            Claim::Taken => break None,
+            Claim::Accepted => break None,
         }
     };
     exchange.timing.enter(Stage::Signature, clock::now());
@@ -234,11 +235,11 @@ pub(super) fn decide(
     let (cache, body) = (pipeline.cache.as_ref()?, body?);
     let head = session.head();
     let address = exchange
-        .client_key
+        .client_name
         .is_none()
         .then(|| exchange.client_ip.to_string());
     let client = exchange
-        .client_key
+        .client_name
         .as_deref()
         .or(address.as_deref())
         .unwrap_or_default();
@@ -277,12 +278,12 @@ pub(super) fn look_up(
     };
     let now = exchange.received_at;
     let hit = match &decision {
-        CacheDecision::LookUp(key) => cache.lookup(key, now),
+        CacheDecision::Lookup(key) => cache.look_up(key, now),
         CacheDecision::Refresh(_) | CacheDecision::Bypass => None,
     };
     let (outcome, status) = match (&hit, &decision) {
         (Some(_), _) => (CacheOutcome::Hit, CacheStatus::Hit),
-        (None, CacheDecision::LookUp(_)) => (CacheOutcome::Miss, CacheStatus::Miss),
+        (None, CacheDecision::Lookup(_)) => (CacheOutcome::Miss, CacheStatus::Miss),
         (None, CacheDecision::Refresh(_)) => (CacheOutcome::Bypass, CacheStatus::Refresh),
         (None, CacheDecision::Bypass) => (CacheOutcome::Bypass, CacheStatus::Bypass),
     };

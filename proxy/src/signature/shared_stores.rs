@@ -1,7 +1,7 @@
-//! Replay protection across routes: one memory for all schemes, on all routes, that share secrets.
+//! Which routes share a replay store: one store for all schemes, on all routes, that share secrets.
 //!
 //! A signature seldom covers the path, so a request that was signed for one route is valid on every other route with
-//! its secret. With a memory per route it could be replayed once on each.
+//! its secret. With a store per route it could be replayed once on each.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -15,12 +15,12 @@ use super::replay::{Namespace, SeenRequests};
 use super::secret::HashedSecret;
 use super::store::{InProcess, ReplayStore};
 
-/// The memory of all routes of a configuration.
-pub struct ReplayMemory {
+/// The replay stores of all routes of a configuration.
+pub struct SharedStores {
     shared: Vec<Arc<InProcess>>,
     /// How many ids the stores of earlier generations dropped that are not in use any more.
     dropped_before: u64,
-    /// By secret, the position of the memory.
+    /// By secret, the position of the store.
     positions: HashMap<SecretFingerprint, usize>,
     /// By secret, the namespace of its ids.
     namespaces: HashMap<SecretFingerprint, Namespace>,
@@ -29,23 +29,23 @@ pub struct ReplayMemory {
 /// Identifies a secret of a scheme.
 type SecretFingerprint = [u8; 32];
 
-impl ReplayMemory {
+impl SharedStores {
     /// For all schemes of all routes.
     #[must_use]
     pub fn new<'c>(configs: impl IntoIterator<Item = &'c Config>) -> Self {
-        ReplayMemory::build(configs, None)
+        SharedStores::build(configs, None)
     }
 
     /// For the schemes of the configuration that follows this one. What was seen stays seen for every scheme
     /// that keeps one of its secrets.
     #[must_use]
     pub fn next<'c>(&self, configs: impl IntoIterator<Item = &'c Config>) -> Self {
-        ReplayMemory::build(configs, Some(self))
+        SharedStores::build(configs, Some(self))
     }
 
     fn build<'c>(
         configs: impl IntoIterator<Item = &'c Config>,
-        previous: Option<&ReplayMemory>,
+        previous: Option<&SharedStores>,
     ) -> Self {
         let demands: Vec<&Demand> = configs.into_iter().map(|config| &config.demand).collect();
         let clients: Vec<Vec<Vec<SecretFingerprint>>> =
@@ -73,8 +73,8 @@ impl ReplayMemory {
                 None => InProcess::new(SeenRequests::new(window, members)),
             });
         }
-        let dropped_before = previous.map_or(0, ReplayMemory::dropped);
-        ReplayMemory {
+        let dropped_before = previous.map_or(0, SharedStores::dropped);
+        SharedStores {
             dropped_before: dropped_before.saturating_sub(dropped_by(&shared)),
             positions,
             namespaces: namespaces(&clients.concat(), previous),
@@ -95,7 +95,7 @@ impl ReplayMemory {
     }
 
     /// The store of the scheme of `demand`; `None` without replay protection.
-    pub(super) fn store(&self, demand: &Demand) -> Option<ReplayStore> {
+    pub(super) fn of(&self, demand: &Demand) -> Option<ReplayStore> {
         let first = secrets(demand).into_iter().flatten().next()?;
         let shared = self.shared.get(*self.positions.get(&first)?)?;
         ReplayStore::in_process(shared, demand.replay)
@@ -112,19 +112,19 @@ impl ReplayMemory {
         secrets(demand).into_iter().map(of_client).collect()
     }
 
-    /// How many ids were evicted before they expired because a memory was full.
+    /// How many ids were evicted before they expired because a store was full.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.dropped_before + dropped_by(&self.shared)
     }
 }
 
-impl std::fmt::Debug for ReplayMemory {
+impl std::fmt::Debug for SharedStores {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let memories = self.shared.len();
+        let stores = self.shared.len();
         formatter
-            .debug_struct("ReplayMemory")
-            .field("memories", &memories)
+            .debug_struct("SharedStores")
+            .field("stores", &stores)
             .finish_non_exhaustive()
     }
 }
@@ -157,7 +157,7 @@ fn secret(scheme: &str, key: &HashedSecret) -> SecretFingerprint {
 /// one of its secrets keeps its namespace.
 fn namespaces(
     clients: &[Vec<SecretFingerprint>],
-    previous: Option<&ReplayMemory>,
+    previous: Option<&SharedStores>,
 ) -> HashMap<SecretFingerprint, Namespace> {
     let of_secret = |secret: &SecretFingerprint| {
         let mut namespace = Namespace::default();
@@ -221,12 +221,12 @@ mod tests {
         let dropped = full.dropped();
         assert!(dropped > 0);
         let store = InProcess::new(full);
-        let memory = ReplayMemory {
+        let stores = SharedStores {
             shared: vec![store.clone(), store],
-            ..ReplayMemory::new([])
+            ..SharedStores::new([])
         };
-        assert_eq!(memory.dropped(), dropped, "one store, counted once");
-        assert_eq!(memory.next([]).next([]).dropped(), dropped);
+        assert_eq!(stores.dropped(), dropped, "one store, counted once");
+        assert_eq!(stores.next([]).next([]).dropped(), dropped);
     }
 
     #[test]

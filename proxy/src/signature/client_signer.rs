@@ -1,4 +1,4 @@
-//! Simulates a client of a configured scheme: its credentials, from the configuration of a route, and the properties of
+//! Signs as a client of a configured scheme: its credentials, from the configuration of a route, and the properties of
 //! its scheme. The load tester sends requests with it.
 //!
 //! The tests below verify the properties that a scheme states.
@@ -8,11 +8,11 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::Config;
+use super::credentials::{Credential, Credentials, SignedHeaders, ToSign};
 use super::error::SignError;
 use super::scheme::{Descriptor, Message};
-use super::signing::{Credential, Credentials, SignedHeaders, ToSign};
 
-pub use super::signing::{Again, Distinct};
+pub use super::credentials::{Again, Distinct};
 
 /// One way to be authenticated.
 #[derive(Clone)]
@@ -89,7 +89,7 @@ impl Signer {
         Some((redelivery.message)(&Message { text, id, token }))
     }
 
-    /// The same client with an invalid credential.
+    /// This client with an invalid credential.
     #[must_use]
     pub fn forger(&self) -> Self {
         let forged =
@@ -155,7 +155,7 @@ mod tests {
         let now = Duration::from_secs(NOW_S);
         let verdict = testing::check(verifier, &request(&sent.headers, &sent.body), now);
         if let Some(delivery) = verdict.delivery {
-            delivery.taken(now).await;
+            delivery.accepted(now).await;
         }
         verdict.outcome
     }
