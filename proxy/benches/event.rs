@@ -69,7 +69,12 @@ fn exchange() -> Exchange {
     let started = exchange.timing.started();
     let mut upstream = UpstreamNote::begin(Arc::from("assistant"));
     let endpoint = Arc::from("http://127.0.0.1:8000");
-    let attempt = upstream.begin_attempt(Attempt::begin(endpoint, &exchange.trace, started));
+    let attempt = upstream.begin_attempt(Attempt::begin(
+        "assistant".into(),
+        endpoint,
+        &exchange.trace,
+        started,
+    ));
     attempt.responded(200, started + Duration::from_micros(602_400));
     attempt.succeed(started + Duration::from_micros(602_500));
     exchange.upstream = Some(upstream);

@@ -11,7 +11,11 @@ use std::time::Duration;
 use criterion::{Criterion, criterion_group, criterion_main};
 use futures_util::FutureExt;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
-use weir::backend::{self, request_head::HeaderFilter};
+use weir::backend::balance::BalancingPolicy;
+use weir::backend::breaker::BreakerConfig;
+use weir::backend::request_head::HeaderFilter;
+use weir::backend::retry::RetryConfig;
+use weir::backend::{self, WhenAllOpen};
 use weir::cache::copy::CopyBuffer;
 use weir::cache::{CacheDecision, CacheRequest, Config, PathMatch, ResponseCache, Scope};
 use weir::limit::{self, By, RateLimits, Subject};
@@ -58,6 +62,7 @@ fn backend() -> backend::Config {
     backend::Config {
         name: Arc::from("assistant"),
         endpoints: Vec::new(),
+        tls: None,
         path_prefix: String::new(),
         connect_timeout: Duration::from_secs(1),
         first_byte_timeout: Duration::from_secs(1),
@@ -67,6 +72,12 @@ fn backend() -> backend::Config {
         pool_idle_timeout: Duration::from_secs(1),
         request_headers: Vec::new(),
         ask_usage: false,
+        balancing: BalancingPolicy::RoundRobin,
+        retry: RetryConfig::default(),
+        breaker: BreakerConfig::default(),
+        when_all_open: WhenAllOpen::Try,
+        fallback: None,
+        model_map: Vec::new(),
     }
 }
 

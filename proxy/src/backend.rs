@@ -1,18 +1,21 @@
-//! The backend stage: picks an endpoint, and exchanges request and response with it over a connection pool.
+//! The backend stage: picks an endpoint (`balance.rs`), and exchanges request and response with it over a connection
+//! pool. A circuit breaker for each endpoint (`breaker.rs`) stops using those that fail.
 //!
-//! A response ([`response::UpstreamResponse`]) depends on no other stage. Endpoints are used in turn (round robin);
-//! retries, failover and the circuit breaker are not implemented yet.
+//! A response ([`response::UpstreamResponse`]) depends on no other stage. Which failed attempts are followed by another
+//! one is decided in `retry.rs`; the gateway makes the attempts.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::AtomicUsize;
+use std::time::{Duration, Instant};
 
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, Request};
+use smallvec::SmallVec;
 
 /// One checked backend.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     pub name: Arc<str>,
-    pub endpoints: Vec<Endpoint>,
+    pub endpoints: Vec<EndpointConfig>,
     /// Towards `https` endpoints; `None`: the system's roots, and no client certificate.
     pub tls: Option<TlsSettings>,
     /// Prepended to the path of every request, such as `/v1`; may be empty.
@@ -21,6 +24,7 @@ pub struct Config {
     pub first_byte_timeout: Duration,
     /// Between two pieces of a response.
     pub idle_timeout: Duration,
+    /// Of a request with all of its attempts.
     pub total_timeout: Duration,
     pub pool_idle_connections: usize,
     pub pool_idle_timeout: Duration,
@@ -28,72 +32,106 @@ pub struct Config {
     pub request_headers: Vec<(HeaderName, HeaderValue)>,
     /// Whether the usage of streams is requested when the client did not request it.
     pub ask_usage: bool,
+    pub balancing: BalancingPolicy,
+    pub retry: RetryConfig,
+    pub breaker: BreakerConfig,
+    pub when_all_open: WhenAllOpen,
+    /// The name of the backend that is used when this one fails.
+    pub fallback: Option<Arc<str>>,
+    /// The names that models have at this backend, by the name in the request.
+    pub model_map: Vec<(Box<str>, Box<str>)>,
+}
+
+/// What happens while the circuit of every endpoint is open and there is no fallback.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenAllOpen {
+    /// One attempt may succeed, a rejection cannot.
+    Try,
+    Fail,
 }
 
 pub mod address;
 pub mod ask_usage;
+pub mod balance;
+pub mod breaker;
 pub mod client;
 pub mod connector;
 mod dial;
+pub mod endpoint;
 pub mod failure;
 pub(crate) mod http1;
 mod http2;
 pub mod informational;
+mod json_member;
 pub mod loops;
+pub mod model_map;
 pub mod pool;
 pub mod request_body;
 pub mod request_head;
 mod resolve;
 pub mod response;
+pub mod retry;
 pub mod tls;
 pub mod wire;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-use http::Request;
-
 use crate::clock;
 use crate::exchange::Attempt;
+use crate::random;
 use crate::refusal::{ErrorCode, Refusal};
-use address::Endpoint;
+use address::EndpointConfig;
+use balance::{BalancingPolicy, PickPreference};
+use breaker::{BreakerConfig, CircuitState};
 use client::{CallDeadline, Destination};
-use connector::{Connector, UpstreamProtocol};
-use failure::{ConnectionError, Failure};
+use connector::UpstreamProtocol;
+use endpoint::{Endpoint, InFlightCall};
+use failure::{ConnectionError, Failure, UnansweredRequest};
 use informational::InformationalResponses;
-use pool::PoolKey;
 use request_body::RequestBody;
 use response::UpstreamResponse;
+use retry::{RetryBudget, RetryConfig, RetryPermit};
 use tls::{TlsClient, TlsSettings};
 
 /// A backend with its connection pools. It is shared by `Arc`; a new generation of the configuration may keep it
 /// where its [`Config`] is equal.
 pub struct Backend {
     config: Arc<Config>,
-    next: AtomicUsize,
-    /// The pool and the connector of each endpoint.
-    connections: Vec<(PoolKey, Connector)>,
+    endpoints: Box<[Arc<Endpoint>]>,
+    turn: AtomicUsize,
+    retries: RetryBudget,
 }
 
-/// The endpoint that a request is sent to.
-#[derive(Clone, Copy)]
-pub struct PickedEndpoint<'a> {
-    pub endpoint: &'a Endpoint,
-    pool_key: PoolKey,
-    connector: &'a Connector,
+/// The positions of the endpoints that a request has been sent to.
+pub type TriedEndpoints = SmallVec<[usize; 4]>;
+
+/// Why no endpoint can be picked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoEndpoint {
+    /// The backend has none.
+    None,
+    /// The circuit of each of them is open.
+    AllOpen,
+}
+
+/// Whether endpoints with an open circuit may be picked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenCircuits {
+    Avoid,
+    Ignore,
 }
 
 impl Backend {
     #[must_use]
     pub fn new(config: Arc<Config>, tls: &TlsClient) -> Self {
-        let endpoints = config.endpoints.iter();
-        let connections = endpoints.map(|endpoint| {
-            let connector = Connector::new(&endpoint.address, tls.clone());
-            (PoolKey::new(), connector)
-        });
+        let now = clock::now();
+        let endpoints = config
+            .endpoints
+            .iter()
+            .map(|endpoint| Arc::new(Endpoint::new(endpoint.clone(), &config, tls, now)));
         Backend {
-            connections: connections.collect(),
+            endpoints: endpoints.collect(),
             config,
-            next: AtomicUsize::new(0),
+            turn: AtomicUsize::new(0),
+            retries: RetryBudget::default(),
         }
     }
 
@@ -102,59 +140,136 @@ impl Backend {
         &self.config
     }
 
-    /// The next endpoint, in turn.
+    #[must_use]
+    pub fn endpoints(&self) -> &[Arc<Endpoint>] {
+        &self.endpoints
+    }
+
+    /// Picks the endpoint for a request, preferably one that it has not been sent to. `key` is the hash of what
+    /// consistent balancing goes by.
     ///
     /// # Errors
-    /// `no_endpoint` when the backend has none.
-    pub fn pick(&self) -> Result<PickedEndpoint<'_>, Refusal> {
-        let turn = self.next.fetch_add(1, Ordering::Relaxed);
-        let endpoints = &self.config.endpoints;
-        let index = turn.checked_rem(endpoints.len());
-        let at = |index| Some((endpoints.get(index)?, self.connections.get(index)?));
-        match index.and_then(at) {
-            Some((endpoint, (pool_key, connector))) => Ok(PickedEndpoint {
-                endpoint,
-                pool_key: *pool_key,
-                connector,
-            }),
-            None => Err(Refusal::new(
-                ErrorCode::NoEndpoint,
-                format!("backend {} has no endpoint", self.config.name),
-            )),
+    /// There is none, or each has an open circuit.
+    pub fn pick(
+        &self,
+        tried: &[usize],
+        key: Option<u64>,
+        circuits: OpenCircuits,
+        now: Instant,
+    ) -> Result<InFlightCall, NoEndpoint> {
+        let position = match &*self.endpoints {
+            [] => return Err(NoEndpoint::None),
+            [only] if circuits == OpenCircuits::Ignore || only.is_unrestricted() => 0,
+            _ => self.choose(tried, key, circuits, now)?,
+        };
+        match self.endpoints.get(position) {
+            Some(endpoint) => Ok(endpoint.begin(position, now)),
+            None => Err(NoEndpoint::None),
         }
     }
 
-    /// Sends a request to an endpoint, and waits for the head of its response. The outcome is noted in `attempt`;
-    /// informational responses go to `informational`. Dropping the future ends the exchange and
-    /// closes its connection.
+    fn choose(
+        &self,
+        tried: &[usize],
+        key: Option<u64>,
+        circuits: OpenCircuits,
+        now: Instant,
+    ) -> Result<usize, NoEndpoint> {
+        let out = match circuits {
+            OpenCircuits::Avoid => self.out_of_rotation(now)?,
+            OpenCircuits::Ignore => SmallVec::new(),
+        };
+        let candidates = self.endpoints.iter().enumerate();
+        let candidates = candidates.map(|(position, endpoint)| {
+            let preference = match tried.contains(&position) {
+                _ if out.contains(&position) => PickPreference::Unavailable,
+                true => PickPreference::Tried,
+                false => PickPreference::Untried,
+            };
+            endpoint.candidate(preference, now)
+        });
+        let candidates: SmallVec<[_; 8]> = candidates.collect();
+        let random = random::bits() as u64;
+        let policy = self.config.balancing;
+        balance::pick(policy, &candidates, &self.turn, key, random, now).ok_or(NoEndpoint::AllOpen)
+    }
+
+    /// The endpoints that get no requests because their circuit is open: at most half of them, those whose circuit opened
+    /// first. The others stay, so that those that work are not overloaded.
+    fn out_of_rotation(&self, now: Instant) -> Result<SmallVec<[usize; 4]>, NoEndpoint> {
+        let endpoints = self.endpoints.iter().enumerate();
+        let mut open: SmallVec<[(Instant, usize); 4]> = endpoints
+            .filter_map(|(position, endpoint)| Some((endpoint.rejects_until(now)?, position)))
+            .collect();
+        if open.len() == self.endpoints.len() {
+            return Err(NoEndpoint::AllOpen);
+        }
+        open.sort_unstable();
+        open.truncate(self.endpoints.len() / 2);
+        Ok(open.into_iter().map(|(_, position)| position).collect())
+    }
+
+    /// Whether an available endpoint has not been tried.
+    #[must_use]
+    pub fn has_untried(&self, tried: &[usize], now: Instant) -> bool {
+        if self.endpoints.len() == 1 && !tried.is_empty() {
+            return false;
+        }
+        let Ok(out) = self.out_of_rotation(now) else {
+            return false;
+        };
+        let mut positions = 0..self.endpoints.len();
+        positions.any(|position| !tried.contains(&position) && !out.contains(&position))
+    }
+
+    /// A retry within the retry budget.
+    #[must_use]
+    pub fn begin_retry(&self) -> Option<RetryPermit<'_>> {
+        let live = self.endpoints.iter().map(|endpoint| endpoint.live()).sum();
+        self.retries.take(live, self.config.retry.budget)
+    }
+
+    /// How many endpoints have an open circuit, half-open ones included.
+    #[must_use]
+    pub fn open_circuits(&self, now: Instant) -> usize {
+        let circuits = self.endpoints.iter().map(|endpoint| endpoint.circuit(now));
+        circuits
+            .filter(|circuit| *circuit != CircuitState::Closed)
+            .count()
+    }
+
+    /// Sends a request to an endpoint, and waits for the head of its response. The outcome is noted in `attempt`, and
+    /// a failure is reported to the circuit breaker; informational responses go to `informational`.
+    /// Dropping the future ends the exchange and closes its connection.
     ///
     /// # Errors
-    /// `upstream_connect`, `upstream_timeout` or `upstream_reset`.
+    /// There was no response.
     pub async fn send(
         &self,
-        picked: PickedEndpoint<'_>,
+        call: &mut InFlightCall,
         request: Request<RequestBody>,
         protocol: UpstreamProtocol,
-        call: CallDeadline,
+        deadline: CallDeadline,
         informational: Option<&InformationalResponses>,
         attempt: &mut Attempt,
-    ) -> Result<UpstreamResponse, Refusal> {
+    ) -> Result<UpstreamResponse, UnansweredRequest> {
         let to = Destination {
-            pool_key: picked.pool_key,
-            connector: picked.connector,
+            pool_key: call.endpoint().pool_key(),
+            connector: call.endpoint().connector(),
             config: &self.config,
         };
-        match client::send(to, (request, protocol), call, informational).await {
+        match client::send(to, (request, protocol), deadline, informational).await {
             Ok(response) => {
                 attempt.connect = response.connect;
                 attempt.responded(response.head.status.as_u16(), clock::now());
                 Ok(response)
             }
-            Err(failure) => {
-                let refusal = self.refusal_of(&failure);
+            Err(unanswered) => {
+                let refusal = self.refusal_of(&unanswered.failure);
                 attempt.fail(refusal.code);
                 attempt.end(clock::now());
-                Err(refusal)
+                call.report(unanswered.proves(), clock::now);
+                Err(unanswered)
             }
         }
     }
@@ -184,7 +299,25 @@ impl Backend {
         Refusal::new(ErrorCode::UpstreamReset, detail)
     }
 
-    fn refusal_of(&self, failure: &Failure) -> Refusal {
+    /// The refusal where no endpoint can be picked.
+    #[must_use]
+    pub fn no_endpoint(&self, why: NoEndpoint) -> Refusal {
+        let name = &self.config.name;
+        match why {
+            NoEndpoint::None => Refusal::new(
+                ErrorCode::NoEndpoint,
+                format!("backend {name} has no endpoint"),
+            ),
+            NoEndpoint::AllOpen => {
+                let detail = format!("the circuit of every endpoint of backend {name} is open");
+                Refusal::new(ErrorCode::CircuitOpen, detail)
+            }
+        }
+    }
+
+    /// The refusal for a request that got no response.
+    #[must_use]
+    pub fn refusal_of(&self, failure: &Failure) -> Refusal {
         let name = &self.config.name;
         log::debug!("backend {name}: {failure:?}");
         match failure {

@@ -22,7 +22,15 @@ const CAPACITY_BYTES_MAX: usize = 1 << 20;
 pub struct Body {
     pub bytes: Bytes,
     pub client_wait: Duration,
-    _booking: Booking,
+    booking: Booking,
+}
+
+impl Body {
+    /// The bytes, and their reservation in the budget, which must be held as long as they are.
+    #[must_use]
+    pub fn into_parts(self) -> (Bytes, Booking) {
+        (self.bytes, self.booking)
+    }
 }
 
 /// Why a body could not be read.
@@ -66,7 +74,7 @@ pub(crate) async fn read(
         return Ok(Body {
             bytes: Bytes::new(),
             client_wait: Duration::ZERO,
-            _booking: booking,
+            booking,
         });
     }
     check_announced(session, bytes_max)?;
@@ -85,7 +93,7 @@ pub(crate) async fn read(
             client_wait: waits_since.map_or(Duration::ZERO, |since| {
                 clock::now().saturating_duration_since(since)
             }),
-            _booking: booking,
+            booking,
         }),
         Ok(Err(failure)) => Err(failure),
         Err(_) => {

@@ -336,10 +336,10 @@ impl Exchange {
         }
     }
 
-    /// Begins an attempt with this backend.
-    pub fn begin_attempt(&mut self, backend: &Arc<str>, attempt: Attempt) -> &mut Attempt {
+    /// Begins an attempt.
+    pub fn begin_attempt(&mut self, attempt: Attempt) -> &mut Attempt {
         self.upstream
-            .get_or_insert_with(|| UpstreamNote::begin(backend.clone()))
+            .get_or_insert_with(|| UpstreamNote::begin(attempt.backend.clone()))
             .begin_attempt(attempt)
     }
 

@@ -69,7 +69,7 @@ mod tunnel;
 mod upstream;
 
 use checks::Lookup;
-use inbound::InboundBody;
+use inbound::{ForwardedBody, InboundBody};
 use mode::RequestKind;
 use outcome::{finish, is_accepted, is_unread};
 use upstream::{Call, Upstream};
@@ -253,7 +253,7 @@ impl Gateway {
         let Prepared {
             pipeline,
             kind,
-            mut body,
+            body,
         } = prepared;
 
         // cache
@@ -272,33 +272,27 @@ impl Gateway {
         self.yield_to_batch_writes().await;
         let started_at = clock::now();
         exchange.timing.enter(Stage::Backend, started_at);
-        let usage = ask_usage::ask(&pipeline, session, exchange, body.buffered_mut());
         let call = Call {
             connection,
             kind,
             started_at,
-            usage,
         };
         let idle = pipeline.shared.upgrade_idle_timeout;
         let forwarded = inbound::forward(&pipeline, kind, body, reader, session, idle);
-        let (body, mut relay) = forwarded.await?;
+        let ForwardedBody {
+            body,
+            mut relay,
+            booking,
+        } = forwarded.await?;
         let body = inbound::outlive_client(delivery, body, session, connection);
         let calling = upstream::call(&pipeline, session, exchange, &call, body, &mut relay);
         // Boxed: it is the largest part of the future, and the response may take hours.
         let called = Box::pin(calling).await;
+        drop(booking);
         model_request::note_relayed(exchange, &relay);
-        let (response, framing) = called?;
+        let upstream = Upstream::new(pipeline, &call, decision, called?, relay);
         self.yield_to_batch_writes().await;
-        Ok(ResponseSource::Upstream(Upstream {
-            pipeline,
-            kind,
-            started_at,
-            usage,
-            decision,
-            response,
-            framing,
-            relay,
-        }))
+        Ok(ResponseSource::Upstream(upstream))
     }
 
     /// Step three: writes the response, whatever its source.
@@ -319,7 +313,9 @@ impl Gateway {
                 let now = clock::now();
                 exchange.timing.enter(Stage::Answer, now);
                 let idle = upstream.pipeline.shared.upgrade_idle_timeout;
-                downstream::deliver(session, exchange, upstream, idle, now).await
+                let outcome = downstream::deliver(session, exchange, upstream, idle, now).await;
+                upstream.report(exchange);
+                outcome
             }
             ResponseSource::Stored(stored, age_s) => {
                 downstream::deliver_stored(session, exchange, stored, *age_s).await

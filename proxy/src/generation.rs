@@ -27,7 +27,7 @@ use crate::trace::TraceSampling;
 pub mod occupancy;
 pub(crate) mod pipeline;
 
-use occupancy::Occupancy;
+use occupancy::{Occupancy, OpenCircuitCount};
 use pipeline::{GenerationSettings, Parts, RoutePipeline};
 
 /// What a checked configuration builds.
@@ -81,6 +81,7 @@ impl Generation {
         let pipelines = config.routes.iter().map(|route| {
             let parts = Parts {
                 backend: &backends[route.backend],
+                fallbacks: fallbacks(&backends, route.backend),
                 shared: &shared,
                 replay_stores: &replay_stores,
                 previous: previous.and_then(|previous| previous.pipeline(&route.name)),
@@ -132,6 +133,18 @@ impl Generation {
         }
     }
 
+    /// The endpoints with an open circuit, by backend.
+    #[must_use]
+    pub fn open_circuits(&self) -> Vec<OpenCircuitCount> {
+        let now = clock::now();
+        let backends = self.backends.iter();
+        let counts = backends.map(|backend| OpenCircuitCount {
+            backend: backend.config().name.clone(),
+            endpoints: backend.open_circuits(now) as u64,
+        });
+        counts.collect()
+    }
+
     /// What the pipelines occupy now.
     #[must_use]
     pub fn occupancy(&self) -> Occupancy {
@@ -142,6 +155,7 @@ impl Generation {
         Occupancy {
             cache_bytes: caches.map(ResponseCache::bytes).sum(),
             routes: pipelines.map(|pipeline| pipeline.occupancy()).collect(),
+            backends: self.open_circuits(),
             ..Occupancy::default()
         }
     }
@@ -154,6 +168,20 @@ impl std::fmt::Debug for Generation {
             .field("routes", &self.pipelines.len())
             .finish_non_exhaustive()
     }
+}
+
+/// The fallback of a backend, the fallback of that, and so on.
+fn fallbacks(backends: &[Arc<Backend>], of: usize) -> Box<[Arc<Backend>]> {
+    let fallback = |backend: &Arc<Backend>| {
+        let name = backend.config().fallback.as_ref()?;
+        let mut backends = backends.iter();
+        backends.find(|other| other.config().name == *name).cloned()
+    };
+    let first = backends.get(of).and_then(fallback);
+    // A checked configuration has no loop; this bound holds for any.
+    std::iter::successors(first, fallback)
+        .take(backends.len())
+        .collect()
 }
 
 fn table(routes: &[Arc<config::Route>]) -> Table {

@@ -305,6 +305,7 @@ fn a_summary_has_paths_as_configured() {
         rate_limits: Vec::new(),
         concurrency: None,
         cache: None,
+        conversation_header: http::HeaderName::from_static("x-conversation-id"),
         body_bytes: 0,
         body_timeout: Duration::ZERO,
     };

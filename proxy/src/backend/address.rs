@@ -7,7 +7,7 @@ use http::uri::Authority;
 
 /// One instance of a backend.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Endpoint {
+pub struct EndpointConfig {
     pub address: EndpointAddress,
     /// The text that appears in events: `http://HOST:PORT`, or `unix:/PATH`.
     pub text: Arc<str>,

@@ -10,7 +10,7 @@ use tokio::sync::OwnedMutexGuard;
 
 use super::Config;
 use super::connector::{Connector, Negotiated, Offer, UpstreamProtocol};
-use super::failure::{ConnectionError, Failure};
+use super::failure::{BrokenConnection, ConnectionError, Failure, UnansweredRequest};
 use super::http1::Http1Connection;
 use super::http2::{Http2Connection, Http2Stream};
 use super::informational::InformationalResponses;
@@ -19,11 +19,20 @@ use super::request_body::RequestBody;
 use super::response::UpstreamResponse;
 use crate::clock;
 
-/// When a call began, and until when its response may arrive.
+/// When a call began, until when its response may arrive, and over which connections.
 #[derive(Clone, Copy, Debug)]
 pub struct CallDeadline {
     pub started_at: Instant,
     pub deadline: Instant,
+    pub connections: UsableConnections,
+}
+
+/// The connections that a call may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UsableConnections {
+    PooledOrNew,
+    /// A new one: a pooled one has just failed.
+    New,
 }
 
 /// The endpoint that a request is sent to.
@@ -54,13 +63,13 @@ struct Opening {
 /// `informational`.
 ///
 /// # Errors
-/// See [`Failure`].
+/// See [`UnansweredRequest`].
 pub(super) async fn send(
     to: Destination<'_>,
     (request, protocol): (Request<RequestBody>, UpstreamProtocol),
     call: CallDeadline,
     informational: Option<&InformationalResponses>,
-) -> Result<UpstreamResponse, Failure> {
+) -> Result<UpstreamResponse, UnansweredRequest> {
     to.connector.note_use();
     let offer = to.connector.offer(protocol);
     let (head, body) = request.into_parts();
@@ -88,9 +97,11 @@ async fn over_http1(
     to: Destination<'_>,
     mut outgoing: Outgoing<'_>,
     offer: Offer,
-) -> Result<UpstreamResponse, Failure> {
+) -> Result<UpstreamResponse, UnansweredRequest> {
     let call = outgoing.call;
-    while let Some(mut connection) = Pool::take(to.pool_key, to.config, call.started_at) {
+    while call.connections == UsableConnections::PooledOrNew
+        && let Some(mut connection) = Pool::take(to.pool_key, to.config, call.started_at)
+    {
         if !connection.is_usable().await {
             continue;
         }
@@ -109,9 +120,15 @@ async fn over_http1(
                 error @ (ConnectionError::Closed | ConnectionError::Io(_)),
             )) => match connection.take_unsent() {
                 Some(unsent) => outgoing.body = unsent,
-                None => return Err(error.into()),
+                None => {
+                    let broken = match connection.has_received() {
+                        true => BrokenConnection::Other,
+                        false => BrokenConnection::Stale,
+                    };
+                    return Err(UnansweredRequest::over(broken, error.into()));
+                }
             },
-            Err(failure) => return Err(failure),
+            Err(failure) => return Err(UnansweredRequest::other(failure)),
         }
     }
     let opening = Opening {
@@ -127,32 +144,38 @@ async fn over_http2(
     to: Destination<'_>,
     outgoing: Outgoing<'_>,
     offer: Offer,
-) -> Result<UpstreamResponse, Failure> {
+) -> Result<UpstreamResponse, UnansweredRequest> {
     let mut opening = Opening {
         started_at: clock::now(),
         guard: None,
     };
     loop {
-        while let Some((sender, slot)) = Pool::take_stream(to.pool_key) {
+        while outgoing.call.connections == UsableConnections::PooledOrNew
+            && let Some((sender, slot)) = Pool::take_stream(to.pool_key)
+        {
             let ready = Http2Connection::ready(sender, &slot);
             match clock::timeout(left(outgoing.call.deadline), ready).await {
                 Ok(Ok(sender)) => {
                     drop(opening);
-                    let stream = Http2Stream::begin(sender, slot, outgoing.head, outgoing.body)?;
+                    let stream = Http2Stream::begin(sender, slot, outgoing.head, outgoing.body);
+                    let stream = stream.map_err(UnansweredRequest::other)?;
                     return respond(stream, outgoing.call, outgoing.informational, None).await;
                 }
                 // The next one.
                 Ok(Err(_)) => {}
-                Err(_) => return Err(Failure::TimedOut),
+                Err(_) => return Err(UnansweredRequest::other(Failure::TimedOut)),
             }
         }
-        if opening.guard.is_some() {
+        if opening.guard.is_some() || outgoing.call.connections == UsableConnections::New {
             return over_new_connection(to, outgoing, offer, opening).await;
         }
         let lock = Pool::opening(to.pool_key, to.config, opening.started_at);
         let timeout = to.config.connect_timeout.min(left(outgoing.call.deadline));
         let guard = clock::timeout(timeout, lock.lock_owned()).await;
-        opening.guard = Some(guard.map_err(|_| Failure::connect_timeout())?);
+        match guard {
+            Ok(guard) => opening.guard = Some(guard),
+            Err(_) => return Err(outgoing.unsent(Failure::connect_timeout())),
+        }
     }
 }
 
@@ -162,17 +185,13 @@ async fn over_new_connection(
     outgoing: Outgoing<'_>,
     offer: Offer,
     opening: Opening,
-) -> Result<UpstreamResponse, Failure> {
-    let Outgoing {
-        head,
-        body,
-        call,
-        informational,
-    } = outgoing;
+) -> Result<UpstreamResponse, UnansweredRequest> {
     let end = opening.started_at + to.config.connect_timeout;
-    let end = call.deadline.min(end);
-    let opened = to.connector.open(offer, left(end)).await;
-    let (wire, negotiated) = opened.map_err(Failure::Connect)?;
+    let end = outgoing.call.deadline.min(end);
+    let (wire, negotiated) = match to.connector.open(offer, left(end)).await {
+        Ok(opened) => opened,
+        Err(error) => return Err(outgoing.unsent(Failure::Connect(error))),
+    };
     let now = clock::now();
     let took = Some(now.saturating_duration_since(opening.started_at));
     if offer == Offer::Either {
@@ -180,34 +199,47 @@ async fn over_new_connection(
     }
     match negotiated {
         Negotiated::Http1 => {
-            let mut connection = Http1Connection::new(wire);
-            connection.begin(&head, body);
-            drop(head);
-            let head = connection.response_head(call.deadline, informational);
-            let head = head.await?;
-            Ok(UpstreamResponse::over_http1(
-                head,
-                connection,
-                to.pool_key,
-                took,
-            ))
+            let connection = Http1Connection::new(wire);
+            over_new_http1(to.pool_key, connection, outgoing, took).await
         }
         Negotiated::Http2 => {
             let begun = clock::timeout(left(end), Http2Connection::begin(wire, to.config)).await;
-            let begun = begun.map_err(|_| Failure::connect_timeout())?;
-            let connection = begun.map_err(Failure::Connect)?;
-            let slot = connection.take_slot();
-            let closed = Failure::Connection(ConnectionError::Unprocessed);
-            let (sender, slot) = slot.ok_or(closed)?;
+            let connection = match begun {
+                Ok(Ok(connection)) => connection,
+                Ok(Err(error)) => return Err(outgoing.unsent(Failure::Connect(error))),
+                Err(_) => return Err(outgoing.unsent(Failure::connect_timeout())),
+            };
+            let Some((sender, slot)) = connection.take_slot() else {
+                return Err(outgoing.unsent(ConnectionError::Unprocessed.into()));
+            };
             Pool::add_http2(to.pool_key, to.config, connection, now);
             drop(opening);
             let ready = Http2Connection::ready(sender, &slot);
-            let sender = clock::timeout(left(call.deadline), ready).await;
-            let sender = sender.map_err(|_| Failure::TimedOut)??;
-            let stream = Http2Stream::begin(sender, slot, head, body)?;
-            respond(stream, call, informational, took).await
+            let sender = match clock::timeout(left(outgoing.call.deadline), ready).await {
+                Ok(Ok(sender)) => sender,
+                Ok(Err(error)) => return Err(outgoing.unsent(error.into())),
+                Err(_) => return Err(outgoing.unsent(Failure::TimedOut)),
+            };
+            let stream = Http2Stream::begin(sender, slot, outgoing.head, outgoing.body);
+            let stream = stream.map_err(UnansweredRequest::other)?;
+            respond(stream, outgoing.call, outgoing.informational, took).await
         }
     }
+}
+
+async fn over_new_http1(
+    pool_key: PoolKey,
+    mut connection: Box<Http1Connection>,
+    outgoing: Outgoing<'_>,
+    took: Option<Duration>,
+) -> Result<UpstreamResponse, UnansweredRequest> {
+    connection.begin(&outgoing.head, outgoing.body);
+    drop(outgoing.head);
+    let head = connection.response_head(outgoing.call.deadline, outgoing.informational);
+    let head = head.await.map_err(UnansweredRequest::other)?;
+    Ok(UpstreamResponse::over_http1(
+        head, connection, pool_key, took,
+    ))
 }
 
 async fn respond(
@@ -215,9 +247,35 @@ async fn respond(
     call: CallDeadline,
     informational: Option<&InformationalResponses>,
     took: Option<Duration>,
-) -> Result<UpstreamResponse, Failure> {
-    let head = stream.response_head(call.deadline, informational).await?;
-    Ok(UpstreamResponse::over_http2(head, stream, took))
+) -> Result<UpstreamResponse, UnansweredRequest> {
+    match stream.response_head(call.deadline, informational).await {
+        Ok(head) => Ok(UpstreamResponse::over_http2(head, stream, took)),
+        Err(failure) => {
+            // Another request may have kept a connection open that the endpoint is about to close.
+            let was_closed = matches!(
+                failure,
+                Failure::Connection(ConnectionError::Closed | ConnectionError::Io(_))
+            );
+            let was_unprocessed =
+                matches!(failure, Failure::Connection(ConnectionError::Unprocessed));
+            let broken = match was_unprocessed || was_closed && took.is_none() {
+                true => BrokenConnection::Stale,
+                false => BrokenConnection::Other,
+            };
+            Err(UnansweredRequest::over(broken, failure))
+        }
+    }
+}
+
+impl Outgoing<'_> {
+    /// Nothing of the request has been sent.
+    fn unsent(self, failure: Failure) -> UnansweredRequest {
+        UnansweredRequest {
+            failure,
+            unsent: Some(self.body),
+            connection: BrokenConnection::Other,
+        }
+    }
 }
 
 fn left(deadline: Instant) -> Duration {

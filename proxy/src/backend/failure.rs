@@ -5,7 +5,8 @@ use std::io;
 use h2::Reason;
 use thiserror::Error;
 
-use super::request_body::TruncatedBody;
+use super::breaker::EndpointOutcome;
+use super::request_body::{RequestBody, TruncatedBody};
 
 /// Why there is no response.
 #[derive(Debug, Error)]
@@ -65,6 +66,52 @@ impl ConnectionError {
                     _ => ConnectionError::Io(error),
                 }),
             false => ConnectionError::Http2(error),
+        }
+    }
+}
+
+/// A request that got no response.
+#[derive(Debug)]
+pub struct UnansweredRequest {
+    pub failure: Failure,
+    /// The body, if nothing of the request was written.
+    pub unsent: Option<RequestBody>,
+    pub connection: BrokenConnection,
+}
+
+/// The connection of a request that got no response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BrokenConnection {
+    /// It had been idle, and ended before any byte of the response: the endpoint may have closed it before it saw the
+    /// request.
+    Stale,
+    Other,
+}
+
+impl UnansweredRequest {
+    pub(super) fn other(failure: impl Into<Failure>) -> Self {
+        UnansweredRequest {
+            failure: failure.into(),
+            unsent: None,
+            connection: BrokenConnection::Other,
+        }
+    }
+
+    pub(super) fn over(connection: BrokenConnection, failure: Failure) -> Self {
+        UnansweredRequest {
+            connection,
+            ..UnansweredRequest::other(failure)
+        }
+    }
+
+    /// What it proves of the endpoint.
+    pub(super) fn proves(&self) -> EndpointOutcome {
+        match (&self.failure, self.connection) {
+            (_, BrokenConnection::Stale)
+            | (Failure::Connection(ConnectionError::RequestBody(_)), _) => {
+                EndpointOutcome::Abandoned
+            }
+            _ => EndpointOutcome::Failure,
         }
     }
 }

@@ -51,6 +51,8 @@ pub(super) struct Http1Connection {
     response: ResponseParser,
     method: Method,
     flow: Flow,
+    /// What has arrived of the response.
+    arrival: ResponseArrival,
     persistence: Persistence,
     timer: DeadlineTimer,
     /// When it was last returned to the pool.
@@ -66,6 +68,13 @@ enum Flow {
     Bulk,
 }
 
+/// Whether anything of a response has arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ResponseArrival {
+    Nothing,
+    Begun,
+}
+
 impl Http1Connection {
     /// A connection that has just been opened.
     pub(super) fn new(wire: Wire) -> Box<Self> {
@@ -75,6 +84,7 @@ impl Http1Connection {
             response: ResponseParser::new(),
             method: Method::GET,
             flow: Flow::Trickle,
+            arrival: ResponseArrival::Nothing,
             persistence: Persistence::Kept,
             timer: DeadlineTimer::default(),
             idle_since: clock::now(),
@@ -99,6 +109,7 @@ impl Http1Connection {
         self.request = RequestWriter::new(head, body);
         self.response.begin();
         self.flow = Flow::Trickle;
+        self.arrival = ResponseArrival::Nothing;
     }
 
     /// Sends the request, and waits for the head of the response until the deadline. Informational responses
@@ -207,8 +218,16 @@ impl Http1Connection {
         };
         Poll::Ready(match bytes {
             0 => self.response.closed().map_err(|_| ConnectionError::Closed),
-            _ => Ok(()),
+            _ => {
+                self.arrival = ResponseArrival::Begun;
+                Ok(())
+            }
         })
+    }
+
+    /// Whether anything of the response has arrived.
+    pub(super) fn has_received(&self) -> bool {
+        self.arrival == ResponseArrival::Begun
     }
 
     /// Ready at the deadline.

@@ -56,6 +56,17 @@ impl RequestBody {
         })
     }
 
+    /// The bytes of a complete body without a notification, so that it can be sent again.
+    ///
+    /// # Errors
+    /// It can be sent only once.
+    pub fn into_replayable(self) -> Result<Bytes, Self> {
+        match self {
+            RequestBody::Whole(WholeBody { bytes, sent: None }) => Ok(bytes.unwrap_or_default()),
+            once => Err(once),
+        }
+    }
+
     /// The same body, with a notification when the endpoint has been sent all of the request over HTTP/1. A
     /// pass-through body sends none: the sender of its pieces knows.
     #[must_use]

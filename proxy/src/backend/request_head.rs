@@ -9,7 +9,7 @@ use http::uri::{Parts, Scheme};
 use http::{Request, Uri};
 
 use super::Config;
-use super::address::{Endpoint, EndpointAddress};
+use super::address::{EndpointAddress, EndpointConfig};
 use super::loops::CDN_LOOP;
 use super::request_body::RequestBody;
 use crate::coding;
@@ -212,7 +212,7 @@ pub fn request(
     target: &str,
     mut headers: HeaderMap,
     added: &AddedHeaders<'_>,
-    (config, endpoint): (&Config, &Endpoint),
+    (config, endpoint): (&Config, &EndpointConfig),
     body: RequestBody,
 ) -> Result<Request<RequestBody>, Refusal> {
     let uri = uri(config, endpoint, target)?;
@@ -228,7 +228,7 @@ pub fn request(
 }
 
 /// Host and port of the endpoint. A Unix socket has none: its endpoint gets the client's.
-fn host(endpoint: &Endpoint, of_client: Option<&HeaderValue>) -> HeaderValue {
+fn host(endpoint: &EndpointConfig, of_client: Option<&HeaderValue>) -> HeaderValue {
     let authority = endpoint.address.authority();
     let host = authority.and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
     let localhost = || HeaderValue::from_static("localhost");
@@ -239,7 +239,7 @@ fn host(endpoint: &Endpoint, of_client: Option<&HeaderValue>) -> HeaderValue {
 ///
 /// # Errors
 /// `bad_request` when they are not a valid URI.
-pub fn uri(config: &Config, endpoint: &Endpoint, target: &str) -> Result<Uri, Refusal> {
+pub fn uri(config: &Config, endpoint: &EndpointConfig, target: &str) -> Result<Uri, Refusal> {
     let joined = if config.path_prefix.is_empty() {
         target.parse()
     } else {

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderName;
+
 use crate::route::guard::Requirements;
 use crate::{cache, limit, route, signature};
 
@@ -22,6 +24,8 @@ pub struct Route {
     /// Requests at once.
     pub concurrency: Option<usize>,
     pub cache: Option<cache::Config>,
+    /// The request header that names the conversation.
+    pub conversation_header: HeaderName,
     pub body_bytes: u64,
     pub body_timeout: Duration,
 }

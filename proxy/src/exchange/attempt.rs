@@ -15,6 +15,7 @@ use crate::trace::{self, Recording, TraceContext};
 /// What the backend stage did.
 #[derive(Clone, Debug)]
 pub struct UpstreamNote {
+    /// The backend of the last attempt, or the one that had no endpoint to offer.
     pub backend: Arc<str>,
     /// Most requests need one.
     attempts: SmallVec<[Attempt; 1]>,
@@ -24,6 +25,7 @@ pub struct UpstreamNote {
 /// was written is replaced within the attempt.
 #[derive(Clone, Debug)]
 pub struct Attempt {
+    pub backend: Arc<str>,
     pub endpoint: Arc<str>,
     /// The id of its span; `None` where none is recorded.
     pub span_id: Option<[u8; 8]>,
@@ -117,6 +119,9 @@ impl UpstreamNote {
         if let Some(earlier) = self.attempts.last_mut() {
             earlier.ended.get_or_insert(attempt.started);
         }
+        if self.backend != attempt.backend {
+            self.backend = attempt.backend.clone();
+        }
         self.attempts.push(attempt);
         let last = self.attempts.len() - 1;
         &mut self.attempts[last]
@@ -143,9 +148,15 @@ impl UpstreamNote {
 impl Attempt {
     /// An attempt for a request with this trace, begun at `now`.
     #[must_use]
-    pub fn begin(endpoint: Arc<str>, trace: &TraceContext, now: Instant) -> Self {
+    pub fn begin(
+        backend: Arc<str>,
+        endpoint: Arc<str>,
+        trace: &TraceContext,
+        now: Instant,
+    ) -> Self {
         let traced = trace.recording != Recording::Off;
         Attempt {
+            backend,
             endpoint,
             span_id: traced.then(|| trace::new_span_id(&mut random::fill)),
             started: now,
@@ -211,6 +222,7 @@ mod tests {
 
     fn attempt() -> Attempt {
         Attempt::begin(
+            "a".into(),
             "http://a.test".into(),
             &TraceContext::default(),
             clock::now(),
@@ -279,5 +291,11 @@ mod tests {
         note.begin_attempt(second);
         assert_eq!(note.attempts()[0].ended, Some(started));
         assert_eq!(note.last().and_then(|attempt| attempt.ended), None);
+        assert_eq!(&*note.backend, "a");
+        note.begin_attempt(Attempt {
+            backend: "b".into(),
+            ..attempt()
+        });
+        assert_eq!(&*note.backend, "b", "the last one responds");
     }
 }

@@ -117,7 +117,7 @@ fn filter<'a>(
 
 /// How long to wait for the rest of the response.
 fn timeouts(upstream: &Upstream, messages_idle: Duration, now: Instant) -> ResponseTimeouts {
-    let config = upstream.pipeline.backend.config();
+    let config = upstream.backend.config();
     let (idle, total) = match upstream.kind {
         RequestKind::Grpc => (messages_idle, None),
         RequestKind::Plain | RequestKind::Upgrade => {

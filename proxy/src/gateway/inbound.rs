@@ -7,14 +7,16 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::mode::{BodyMode, RequestKind};
+use super::model_request::operation;
 use super::{Stop, ask_usage};
+use crate::backend::Backend;
 use crate::backend::request_body::RequestBody;
 use crate::body::{self, Body};
 use crate::clock;
 use crate::exchange::Exchange;
 use crate::generation::pipeline::RoutePipeline;
 use crate::http::Connection;
-use crate::http::budget::Budget;
+use crate::http::budget::{Booking, Budget};
 use crate::http::budgeted_reader::BudgetedReader;
 use crate::http::relay::{Pacing, Relay, RelayLimits, TrailingBytes};
 use crate::http::session::Session;
@@ -40,13 +42,15 @@ impl InboundBody {
     pub(super) fn bytes(&self) -> &[u8] {
         self.buffered().unwrap_or_default()
     }
+}
 
-    pub(super) fn buffered_mut(&mut self) -> Option<&mut Body> {
-        match self {
-            InboundBody::Buffered(body) => Some(body),
-            InboundBody::PassThrough => None,
-        }
-    }
+/// A body on its way to a backend.
+pub(super) struct ForwardedBody {
+    pub(super) body: RequestBody,
+    /// Attends to the client meanwhile.
+    pub(super) relay: Relay,
+    /// Of a buffered body, which may be sent more than once.
+    pub(super) booking: Option<Booking>,
 }
 
 /// Reads the whole body, unless it is passed through.
@@ -58,7 +62,11 @@ pub(super) async fn read(
     budget: &Arc<Budget>,
 ) -> Result<InboundBody, Stop> {
     let route = &pipeline.config;
-    let may_change = kind == RequestKind::Plain && ask_usage::may_ask(pipeline, session, exchange);
+    let changes = |backend: &Backend| {
+        ask_usage::may_ask(backend, session, exchange) || may_map(backend, exchange)
+    };
+    let may_change =
+        kind == RequestKind::Plain && pipeline.backends().any(|backend| changes(backend));
     if pipeline.body_mode(kind, session) == BodyMode::PassThrough && !may_change {
         body::check_announced(session, route.body_bytes)?;
         session.check_arrived_body()?;
@@ -77,6 +85,11 @@ pub(super) async fn read(
     Ok(InboundBody::Buffered(body))
 }
 
+/// Whether a backend may know the model of the request by another name.
+fn may_map(backend: &Backend, exchange: &Exchange) -> bool {
+    !backend.config().model_map.is_empty() && operation(exchange).is_some()
+}
+
 /// The body for the backend, and the relay that attends to the client meanwhile. `reader` reads a
 /// pass-through body. gRPC messages may be `messages_idle` apart.
 pub(super) async fn forward(
@@ -86,25 +99,36 @@ pub(super) async fn forward(
     reader: Option<Box<BudgetedReader>>,
     session: &mut Session,
     messages_idle: Duration,
-) -> Result<(RequestBody, Relay), Stop> {
+) -> Result<ForwardedBody, Stop> {
     let trailing = match kind {
         RequestKind::Upgrade => TrailingBytes::Forbidden,
         RequestKind::Plain | RequestKind::Grpc => TrailingBytes::Pipelined,
     };
     let now = clock::now();
-    let bytes = match body {
-        InboundBody::Buffered(body) => body.bytes,
-        InboundBody::PassThrough if session.is_body_empty() => Bytes::new(),
+    let (bytes, booking) = match body {
+        InboundBody::Buffered(body) => {
+            let (bytes, booking) = body.into_parts();
+            (bytes, Some(booking))
+        }
+        InboundBody::PassThrough if session.is_body_empty() => (Bytes::new(), None),
         InboundBody::PassThrough => {
             if session.expects_continue() && session.write_continue().await.is_err() {
                 return Err(Stop::ClientLeft);
             }
             let (pieces, body) = RequestBody::pass_through(session.announced_bytes());
             let bounds = bounds(pipeline, kind, messages_idle);
-            return Ok((body, Relay::open(pieces, bounds, trailing, reader, now)));
+            return Ok(ForwardedBody {
+                body,
+                relay: Relay::open(pieces, bounds, trailing, reader, now),
+                booking: None,
+            });
         }
     };
-    Ok((RequestBody::whole(bytes), Relay::whole(trailing, now)))
+    Ok(ForwardedBody {
+        body: RequestBody::whole(bytes),
+        relay: Relay::whole(trailing, now),
+        booking,
+    })
 }
 
 /// Lets a platform's delivery outlive its client: once the whole request has been sent to the backend, it is

@@ -36,6 +36,7 @@ fn expose_occupancy(
     let buffered_bytes = metrics.gauge(catalog::BUFFERED_BYTES)?.series(&[])?;
     let limit_keys = metrics.gauge(catalog::RATE_LIMIT_KEYS)?;
     let in_use = metrics.gauge(catalog::CONCURRENCY_IN_USE)?;
+    let circuits = metrics.gauge(catalog::CIRCUIT_OPEN)?;
     metrics.on_scrape(move || {
         let occupancy = read();
         set(&cache_bytes, occupancy.cache_bytes);
@@ -46,6 +47,11 @@ fn expose_occupancy(
                 if let (Some(value), Ok(series)) = (value, family.series(&[&route.route])) {
                     set(&series, value);
                 }
+            }
+        }
+        for backend in &occupancy.backends {
+            if let Ok(series) = circuits.series(&[&backend.backend]) {
+                set(&series, backend.endpoints);
             }
         }
     });
@@ -74,7 +80,7 @@ fn set(gauge: &IntGauge, value: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::generation::occupancy::RouteOccupancy;
+    use crate::generation::occupancy::{OpenCircuitCount, RouteOccupancy};
     use crate::metrics::{ExpositionFormat, InUse};
 
     fn text(metrics: &Metrics) -> String {
@@ -99,6 +105,10 @@ mod tests {
                 limit_keys: Some(3),
                 in_use: Some(2),
             }],
+            backends: vec![OpenCircuitCount {
+                backend: "assistant".into(),
+                endpoints: 1,
+            }],
         };
         expose_occupancy(&metrics, occupancy).expect("gauges");
         for (series, expected) in [
@@ -107,6 +117,7 @@ mod tests {
             ("weir_buffered_bytes", "70000"),
             (r#"weir_rate_limit_keys{route="chat"}"#, "3"),
             (r#"weir_concurrency_in_use{route="chat"}"#, "2"),
+            (r#"weir_circuit_open{backend="assistant"}"#, "1"),
         ] {
             assert_eq!(value(&text(&metrics), series), Some(expected), "{series}");
         }

@@ -1,55 +1,55 @@
-//! The backend stage of the gateway: calls a backend until the head of a response has arrived that can be
-//! forwarded.
+//! The backend stage of the gateway: calls backends until the head of a response has arrived that can be forwarded.
 //!
-//! Nothing but informational (1xx) responses has been written to the client by then, so an attempt that
-//! fails here may be followed by another one.
+//! Nothing but informational (1xx) responses has been written to the client by then, so an attempt that fails here may
+//! be followed by another one: a retry with the same backend, or a failover to its fallback. Which, is decided in
+//! `backend/retry.rs`; `attempt.rs` makes one attempt, `hold.rs` waits for the first content of a stream, and
+//! `outgoing.rs` adapts the request to each backend.
 
-use std::future::poll_fn;
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
-use std::time::{Duration, Instant};
-
-use http::{Request, StatusCode, Version};
+use std::time::Instant;
 
 use super::Stop;
 use super::ask_usage::UsageRequested;
 use super::mode::RequestKind;
-use super::routing::forwarded_host;
-use crate::answer::framing::{self, ResponseFraming, Upgrade};
-use crate::answer::head;
-use crate::backend::address::Endpoint;
-use crate::backend::client::CallDeadline;
-use crate::backend::connector::UpstreamProtocol;
-use crate::backend::informational::InformationalResponses;
+use crate::answer::framing::ResponseFraming;
+use crate::backend::balance::BalancingPolicy;
+use crate::backend::breaker::EndpointOutcome;
+use crate::backend::client::UsableConnections;
+use crate::backend::endpoint::InFlightCall;
+use crate::backend::failure::BrokenConnection;
 use crate::backend::request_body::RequestBody;
-use crate::backend::request_head::{self, AddedHeaders, Encodings};
 use crate::backend::response::UpstreamResponse;
+use crate::backend::retry::{AttemptFailure, AttemptState, NextStep, Repeatable, RetryPermit};
+use crate::backend::{Backend, NoEndpoint, OpenCircuits, TriedEndpoints, WhenAllOpen};
 use crate::cache::CacheDecision;
 use crate::clock;
-use crate::exchange::{Attempt, Exchange, UpstreamNote};
+use crate::exchange::{AttemptOutcome, Exchange, UpstreamNote};
 use crate::generation::pipeline::RoutePipeline;
 use crate::http::Connection;
 use crate::http::relay::{Relay, RelayOutcome};
 use crate::http::response_body::ResponseBody;
 use crate::http::session::Session;
+use crate::random;
 use crate::refusal::{ErrorCode, Refusal};
-use crate::route::address;
+use attempt::Received;
+use outgoing::OutgoingRequest;
 
-/// A deadline that never comes.
-const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
+mod attempt;
+mod hold;
+mod outgoing;
 
 /// A call to a backend, apart from the head and the body of its request.
 pub(super) struct Call<'a> {
     pub(super) connection: &'a Connection,
     pub(super) kind: RequestKind,
     pub(super) started_at: Instant,
-    pub(super) usage: UsageRequested,
 }
 
 /// A backend's response whose head has arrived, with everything that is needed to deliver it.
 pub(super) struct Upstream {
     pub(super) pipeline: Arc<RoutePipeline>,
+    /// The backend that responded: the route's, or a fallback.
+    pub(super) backend: Arc<Backend>,
     pub(super) kind: RequestKind,
     pub(super) started_at: Instant,
     pub(super) usage: UsageRequested,
@@ -58,9 +58,95 @@ pub(super) struct Upstream {
     pub(super) response: UpstreamResponse,
     pub(super) framing: ResponseFraming,
     pub(super) relay: Relay,
+    in_flight: InFlightCall,
 }
 
-/// Calls the backend, and attends to the client meanwhile. The response that it returns can be forwarded.
+/// The response to a call.
+pub(super) struct CallResponse {
+    received: Received,
+    backend: Arc<Backend>,
+    usage: UsageRequested,
+    in_flight: InFlightCall,
+}
+
+impl Upstream {
+    pub(super) fn new(
+        pipeline: Arc<RoutePipeline>,
+        call: &Call<'_>,
+        decision: CacheDecision,
+        response: CallResponse,
+        relay: Relay,
+    ) -> Self {
+        // Another backend may respond differently: its response is not stored for this one.
+        let decision = match Arc::ptr_eq(&response.backend, &pipeline.backend) {
+            true => decision,
+            false => CacheDecision::Bypass,
+        };
+        Upstream {
+            pipeline,
+            backend: response.backend,
+            kind: call.kind,
+            started_at: call.started_at,
+            usage: response.usage,
+            decision,
+            response: response.received.response,
+            framing: response.received.framing,
+            relay,
+            in_flight: response.in_flight,
+        }
+    }
+
+    /// Reports the outcome of the attempt to the circuit breaker of its endpoint, once its response has been delivered.
+    pub(super) fn report(&mut self, exchange: &mut Exchange) {
+        if let Some(attempt) = exchange.attempt() {
+            self.in_flight.report(proves(attempt.outcome()), clock::now);
+        }
+    }
+}
+
+/// What the outcome of an attempt proves of the endpoint.
+fn proves(outcome: AttemptOutcome) -> EndpointOutcome {
+    match outcome {
+        AttemptOutcome::Ok => EndpointOutcome::Success,
+        AttemptOutcome::Abandoned => EndpointOutcome::Abandoned,
+        AttemptOutcome::ConnectError
+        | AttemptOutcome::Timeout
+        | AttemptOutcome::Reset
+        | AttemptOutcome::Status5xx
+        | AttemptOutcome::Error
+        | AttemptOutcome::Incomplete => EndpointOutcome::Failure,
+    }
+}
+
+/// The attempts of one request.
+struct Attempts<'a> {
+    pipeline: &'a RoutePipeline,
+    call: &'a Call<'a>,
+    /// The backend in use, and its position: 0 is the route's own, the others are fallbacks.
+    backend: &'a Arc<Backend>,
+    position: usize,
+    /// The endpoints of this backend that have been tried, and how often it has been.
+    tried: TriedEndpoints,
+    count: u32,
+    repeatable: Repeatable,
+    /// The hash of what consistent balancing goes by.
+    key: Option<u64>,
+    connections: UsableConnections,
+    /// While an attempt is a retry, or a retry is waited for.
+    permit: Option<RetryPermit<'a>>,
+    outgoing: OutgoingRequest,
+}
+
+/// What follows a failed attempt.
+enum FollowUp {
+    Attempt(InFlightCall),
+    /// Another attempt with the same backend, then.
+    AttemptAt(Instant),
+    Deliver,
+}
+
+/// Calls the backend and, where it fails, its fallbacks; attends to the client meanwhile. The response that it returns
+/// can be forwarded.
 pub(super) async fn call(
     pipeline: &RoutePipeline,
     session: &mut Session,
@@ -68,215 +154,262 @@ pub(super) async fn call(
     call: &Call<'_>,
     body: RequestBody,
     relay: &mut Relay,
-) -> Result<(UpstreamResponse, ResponseFraming), Stop> {
+) -> Result<CallResponse, Stop> {
     exchange.upstream = Some(UpstreamNote::begin(pipeline.backend.config().name.clone()));
-    let result = match attempt(pipeline, session, exchange, call, body, relay).await {
-        Ok(response) => check(pipeline, exchange, call.kind, response).await,
-        Err(stop) => Err(stop),
-    };
-    if let (Err(Stop::Refused(refusal)), Some(attempt)) = (&result, exchange.attempt()) {
-        attempt.fail(refusal.code);
-        attempt.end(clock::now());
-    }
-    if let Ok((response, _)) = &result
-        && response.head.status.is_server_error()
-    {
-        exchange.error_code = Some(ErrorCode::UpstreamStatus);
-    }
-    result
-}
-
-/// The response with its framing, if it can be forwarded.
-async fn check(
-    pipeline: &RoutePipeline,
-    exchange: &Exchange,
-    kind: RequestKind,
-    mut response: UpstreamResponse,
-) -> Result<(UpstreamResponse, ResponseFraming), Stop> {
-    let upgrade = match kind {
-        RequestKind::Upgrade => Upgrade::Requested,
-        RequestKind::Plain | RequestKind::Grpc => Upgrade::NotRequested,
-    };
-    let checked = framing::check(
-        &exchange.method,
-        upgrade,
-        &response.head,
-        response.body.length(),
-    );
-    let framing = checked.map_err(|flaw| pipeline.backend.unusable(flaw))?;
-    if framing.reuse == framing::Reuse::Never {
-        response.body.close_connection_at_end();
-    }
-    if response.head.status != StatusCode::SWITCHING_PROTOCOLS
-        && let Err(error) = response.body.check_first().await
-    {
-        log::debug!("backend {}: {error}", pipeline.backend.config().name);
-        return Err(pipeline
-            .backend
-            .unusable("its body does not match its head")
-            .into());
-    }
-    Ok((response, framing))
-}
-
-/// One attempt with one endpoint, noted in the exchange whatever its outcome.
-async fn attempt(
-    pipeline: &RoutePipeline,
-    session: &mut Session,
-    exchange: &mut Exchange,
-    call: &Call<'_>,
-    body: RequestBody,
-    relay: &mut Relay,
-) -> Result<UpstreamResponse, Stop> {
-    let picked = pipeline.backend.pick()?;
-    let endpoint = picked.endpoint.text.clone();
-    let attempt = Attempt::begin(endpoint, &exchange.trace, call.started_at);
-    let parent = attempt.span_id.unwrap_or(exchange.trace.span_id);
-    let request = request(
-        pipeline,
-        session,
-        exchange,
-        call,
-        picked.endpoint,
-        parent,
-        body,
-    )?;
-    let version = exchange.version;
-    let attempt = exchange.begin_attempt(&pipeline.backend.config().name, attempt);
-    let arriving = InformationalResponses::default();
-    // HTTP/1.0 has no informational responses, and pingora's HTTP/2 cannot write them.
-    let arriving = (version == Version::HTTP_11).then_some(&arriving);
-    let protocol = protocol(call.kind);
-    let backend = &pipeline.backend;
-    let first_byte = backend.first_byte_timeout();
-    let deadline = CallDeadline {
-        started_at: call.started_at,
-        // While the body is being sent, its own limits apply.
-        deadline: call.started_at
-            + match relay.is_unfinished() || call.kind == RequestKind::Grpc {
-                true => FAR,
-                false => first_byte,
-            },
-    };
-    let mut response = pin!(backend.send(picked, request, protocol, deadline, arriving, attempt));
+    let mut attempts = Attempts::new(pipeline, call, session, exchange, body);
+    let mut started_at = call.started_at;
+    let mut picked = attempts.pick(0, session, exchange, started_at)?;
     loop {
-        let sent_at = relay.sent_at().filter(|_| call.kind != RequestKind::Grpc);
-        let late = until(sent_at.map(|sent_at| sent_at + first_byte));
-        tokio::select! {
-            biased;
-            response = &mut response => {
-                // Informational responses that arrived in the same packet are written first.
-                write_informational(session, arriving).await?;
-                return Ok(response?);
+        let attempt = (&mut attempts, &mut picked, started_at);
+        let attempted = attempt::run(attempt, session, exchange, relay).await?;
+        let Some(failure) = attempted.failure else {
+            return attempts.finish(picked, exchange, attempted.result);
+        };
+        started_at = clock::now();
+        if attempted.connection == BrokenConnection::Stale && attempts.replaces_connection() {
+            continue;
+        }
+        match attempts.follow_up(failure, session, exchange, started_at) {
+            FollowUp::Deliver => return attempts.finish(picked, exchange, attempted.result),
+            FollowUp::Attempt(next) => {
+                discard(attempted.result, exchange).await;
+                picked = next;
             }
-            attended = relay.attend(session) => match attended {
-                RelayOutcome::BodySent => {}
-                RelayOutcome::ClientLeft => return Err(Stop::ClientLeft),
-                RelayOutcome::Refused(refusal) => return Err(refusal.into()),
-            },
-            () = informational(arriving) => write_informational(session, arriving).await?,
-            () = late => return Err(backend.no_first_byte().into()),
+            FollowUp::AttemptAt(at) => {
+                discard(attempted.result, exchange).await;
+                drop(picked);
+                wait(at, session, relay).await?;
+                started_at = clock::now();
+                picked = attempts.pick(attempts.position, session, exchange, started_at)?;
+            }
         }
     }
 }
 
-/// The request to this endpoint.
-fn request(
-    pipeline: &RoutePipeline,
-    session: &Session,
-    exchange: &Exchange,
-    call: &Call<'_>,
-    endpoint: &Endpoint,
-    parent: [u8; 8],
-    body: RequestBody,
-) -> Result<Request<RequestBody>, Refusal> {
-    let head = session.head();
-    let (stripped, _) = pipeline.signature_headers(exchange);
-    let is_read = exchange.model.operation.is_some() || exchange.content.is_some();
-    let encodings = match is_read {
-        _ if pipeline.cache.is_some() || call.usage == UsageRequested::Yes => Encodings::Identity,
-        true => Encodings::Readable,
-        false => Encodings::Any,
+impl<'a> Attempts<'a> {
+    fn new(
+        pipeline: &'a RoutePipeline,
+        call: &'a Call<'a>,
+        session: &Session,
+        exchange: &Exchange,
+        body: RequestBody,
+    ) -> Self {
+        let outgoing = OutgoingRequest::new(body);
+        let is_consistent =
+            |backend: &Arc<Backend>| backend.config().balancing == BalancingPolicy::Consistent;
+        let key = pipeline.backends().any(is_consistent);
+        let mut attempts = Attempts {
+            pipeline,
+            call,
+            backend: &pipeline.backend,
+            position: 0,
+            tried: TriedEndpoints::new(),
+            count: 0,
+            repeatable: match call.kind == RequestKind::Plain && outgoing.is_replayable() {
+                true => outgoing::repeatable(session, exchange),
+                false => Repeatable::Unseen,
+            },
+            key: key.then(|| outgoing::balancing_key(pipeline, session, exchange)),
+            connections: UsableConnections::PooledOrNew,
+            permit: None,
+            outgoing,
+        };
+        attempts.adapt(session, exchange);
+        attempts
+    }
+
+    /// Adapts the request to the backend in use.
+    fn adapt(&mut self, session: &Session, exchange: &Exchange) {
+        let is_last = self.position == self.pipeline.fallbacks.len();
+        self.outgoing
+            .adapt(self.backend, session, exchange, is_last);
+    }
+
+    /// The backend at a position.
+    fn backend_at(&self, position: usize) -> Option<&'a Arc<Backend>> {
+        match position.checked_sub(1) {
+            None => Some(&self.pipeline.backend),
+            Some(fallback) => self.pipeline.fallbacks.get(fallback),
+        }
+    }
+
+    /// Until when a backend may take.
+    fn deadline(&self, backend: &Backend) -> Instant {
+        self.call.started_at + backend.config().total_timeout
+    }
+
+    /// Picks an endpoint of the backend at position `from`, or of a fallback behind it if that has none to offer. If the
+    /// circuits of all are open, one is tried where the configuration allows it.
+    fn pick(
+        &mut self,
+        from: usize,
+        session: &Session,
+        exchange: &Exchange,
+        now: Instant,
+    ) -> Result<InFlightCall, Refusal> {
+        let mut reason = None;
+        for circuits in [OpenCircuits::Avoid, OpenCircuits::Ignore] {
+            for position in from.. {
+                let Some(backend) = self.backend_at(position) else {
+                    break;
+                };
+                let may_ignore = backend.config().when_all_open == WhenAllOpen::Try;
+                if circuits == OpenCircuits::Ignore && !may_ignore || self.deadline(backend) <= now
+                {
+                    continue;
+                }
+                let tried = match position == self.position {
+                    true => &*self.tried,
+                    false => &[],
+                };
+                match backend.pick(tried, self.key, circuits, now) {
+                    Ok(picked) => {
+                        self.use_backend(position, backend, session, exchange);
+                        return Ok(picked);
+                    }
+                    Err(why) => {
+                        reason.get_or_insert((backend, why));
+                    }
+                }
+            }
+        }
+        let (backend, why) = reason.unwrap_or((self.backend, NoEndpoint::None));
+        Err(backend.no_endpoint(why))
+    }
+
+    fn use_backend(
+        &mut self,
+        position: usize,
+        backend: &'a Arc<Backend>,
+        session: &Session,
+        exchange: &Exchange,
+    ) {
+        if self.position != position {
+            self.position = position;
+            self.backend = backend;
+            self.tried.clear();
+            self.count = 0;
+            self.connections = UsableConnections::PooledOrNew;
+            self.adapt(session, exchange);
+        }
+    }
+
+    /// Whether a request whose pooled connection broke is sent once over a new one. That is no retry: the endpoint has
+    /// most likely closed the connection before it saw the request.
+    fn replaces_connection(&mut self) -> bool {
+        let replaces = self.connections == UsableConnections::PooledOrNew
+            && self.call.kind == RequestKind::Plain
+            && self.outgoing.is_replayable();
+        self.connections = UsableConnections::New;
+        // It is not counted.
+        self.count -= u32::from(replaces);
+        replaces
+    }
+
+    /// What follows an attempt that failed.
+    fn follow_up(
+        &mut self,
+        failure: AttemptFailure,
+        session: &Session,
+        exchange: &Exchange,
+        now: Instant,
+    ) -> FollowUp {
+        self.permit = None;
+        if failure != AttemptFailure::Connect && !self.outgoing.is_replayable()
+            || failure == AttemptFailure::Connect && !self.outgoing.has_body()
+        {
+            return FollowUp::Deliver;
+        }
+        let state = AttemptState {
+            attempts: self.count,
+            repeatable: self.repeatable,
+            has_other_endpoint: self.backend.has_untried(&self.tried, now),
+            now,
+            deadline: self.deadline(self.backend),
+        };
+        let random = random::bits() as u32;
+        let step = self.backend.config().retry.next(failure, &state, random);
+        match step {
+            NextStep::Deliver => return FollowUp::Deliver,
+            NextStep::Failover => {}
+            NextStep::OtherEndpoint | NextStep::Wait(_) => self.permit = self.backend.begin_retry(),
+        }
+        let position = match (&self.permit, step) {
+            (Some(_), NextStep::Wait(wait)) => return FollowUp::AttemptAt(now + wait),
+            (Some(_), _) => self.position,
+            (None, _) => self.position + 1,
+        };
+        match self.pick(position, session, exchange, now) {
+            Ok(picked) => FollowUp::Attempt(picked),
+            Err(_) => FollowUp::Deliver,
+        }
+    }
+
+    /// Whether another endpoint or backend could follow an attempt.
+    fn has_alternative(&self) -> bool {
+        let has_fallback = self.position < self.pipeline.fallbacks.len();
+        let may_retry = self.count < self.backend.config().retry.attempts;
+        has_fallback || may_retry && self.backend.endpoints().len() > 1
+    }
+
+    /// The response or the error that the client gets.
+    fn finish(
+        self,
+        mut in_flight: InFlightCall,
+        exchange: &mut Exchange,
+        result: Result<Received, Refusal>,
+    ) -> Result<CallResponse, Stop> {
+        let received = result?;
+        if received.response.head.status.is_server_error() {
+            exchange.error_code = Some(ErrorCode::UpstreamStatus);
+        } else if in_flight.is_probe() {
+            // Long before the end of a stream.
+            in_flight.report(EndpointOutcome::Success, clock::now);
+        }
+        Ok(CallResponse {
+            received,
+            backend: self.backend.clone(),
+            usage: self.outgoing.usage(),
+            in_flight,
+        })
+    }
+}
+
+/// Ends an attempt whose response is not delivered. A connection whose response has arrived is reused; any other is
+/// closed, since the rest of the response may take any time.
+async fn discard(result: Result<Received, Refusal>, exchange: &mut Exchange) {
+    const PIECES_MAX: usize = 16;
+    let Ok(mut received) = result else {
+        return;
     };
-    let config = pipeline.backend.config();
-    let mut headers = request_head::forwarded_headers(&head.headers, stripped, encodings, config);
-    if session.is_http2() {
-        request_head::join_cookies(&mut headers);
+    let now = clock::now();
+    if let Some(attempt) = exchange.attempt() {
+        attempt.succeed(now);
     }
-    if call.kind == RequestKind::Upgrade
-        && let Some(protocol) = session.upgrade()
-    {
-        request_head::request_upgrade(&mut headers, protocol.clone());
-    }
-    let forwarded_for = address::forwarded_for(
-        call.connection.peer,
-        &head.headers,
-        &pipeline.shared.trusted_proxies,
-    )
-    .unwrap_or_else(|| call.connection.peer_text.clone());
-    let added = AddedHeaders {
-        request_id: exchange.id.as_str(),
-        forwarded_for: &forwarded_for,
-        scheme: call.connection.scheme,
-        host: forwarded_host(head, exchange),
-        cdn_loop: exchange.cdn_loop.as_ref(),
-        platform: &exchange.platform,
-        client: exchange.client_name.as_deref(),
-        trace: &exchange.trace,
-        parent,
-    };
-    let target = target(exchange, head.uri.query());
-    let to = (&**config, endpoint);
-    request_head::request(head.method.clone(), &target, headers, &added, to, body)
-}
-
-fn protocol(kind: RequestKind) -> UpstreamProtocol {
-    match kind {
-        RequestKind::Grpc => UpstreamProtocol::Http2,
-        RequestKind::Upgrade => UpstreamProtocol::Http1,
-        RequestKind::Plain => UpstreamProtocol::Any,
+    let body = &mut received.response.body;
+    for _ in 0..PIECES_MAX {
+        if body.is_at_end(now) || !matches!(body.arrived().await, Some(Some(Ok(_)))) {
+            return;
+        }
     }
 }
 
-/// Resolves when the backend has sent an informational response. No waker is needed: the same task polls the
-/// backend's connection before it polls this.
-async fn informational(arriving: Option<&InformationalResponses>) {
-    poll_fn(|_| match arriving {
-        Some(arriving) if !arriving.is_empty() => Poll::Ready(()),
-        _ => Poll::Pending,
-    })
-    .await;
-}
-
-/// Forwards the informational responses that have arrived.
-async fn write_informational(
-    session: &mut Session,
-    arriving: Option<&InformationalResponses>,
-) -> Result<(), Stop> {
-    let arrived = arriving.map(InformationalResponses::take);
-    for (status, fields) in arrived.into_iter().flatten() {
-        let head = head::of_informational(status, &fields);
-        let written = session.write_informational(&head).await;
-        written.map_err(|_| Stop::ClientLeft)?;
-    }
-    Ok(())
-}
-
-/// Resolves at the deadline, if there is one.
-async fn until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
-        None => std::future::pending().await,
+/// Waits, and attends to the client meanwhile.
+async fn wait(until: Instant, session: &mut Session, relay: &mut Relay) -> Result<(), Stop> {
+    loop {
+        tokio::select! {
+            biased;
+            () = tokio::time::sleep_until(until.into()) => return Ok(()),
+            attended = relay.attend(session) => attend(attended)?,
+        }
     }
 }
 
-/// The canonical path, so that weir and the backend cannot disagree on it, and the query as it was received.
-fn target(exchange: &Exchange, query: Option<&str>) -> String {
-    let mut target = String::with_capacity(exchange.path.len() + 1 + query.map_or(0, str::len));
-    target.push_str(&exchange.path);
-    if let Some(query) = query {
-        target.push('?');
-        target.push_str(query);
+/// Stops the call if its client has left, or its request must be rejected.
+fn attend(attended: RelayOutcome) -> Result<(), Stop> {
+    match attended {
+        RelayOutcome::BodySent => Ok(()),
+        RelayOutcome::ClientLeft => Err(Stop::ClientLeft),
+        RelayOutcome::Refused(refusal) => Err(refusal.into()),
     }
-    target
 }

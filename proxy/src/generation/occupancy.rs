@@ -10,6 +10,14 @@ pub struct Occupancy {
     /// Of bodies that are buffered or being read, with what is reserved for them.
     pub buffered_bytes: u64,
     pub routes: Vec<RouteOccupancy>,
+    pub backends: Vec<OpenCircuitCount>,
+}
+
+/// How many endpoints of a backend have an open circuit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenCircuitCount {
+    pub backend: Arc<str>,
+    pub endpoints: u64,
 }
 
 /// What one route occupies.

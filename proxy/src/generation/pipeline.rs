@@ -25,6 +25,8 @@ pub(crate) struct RoutePipeline {
     pub(crate) concurrency: Option<Arc<Concurrency>>,
     pub(crate) cache: Option<Arc<ResponseCache>>,
     pub(crate) backend: Arc<Backend>,
+    /// The backends that are used when it fails, in their order.
+    pub(crate) fallbacks: Box<[Arc<Backend>]>,
     pub(crate) shared: Arc<GenerationSettings>,
 }
 
@@ -50,6 +52,7 @@ impl GenerationSettings {
 /// What a pipeline is built from, beside its own route.
 pub(super) struct Parts<'a> {
     pub(super) backend: &'a Arc<Backend>,
+    pub(super) fallbacks: Box<[Arc<Backend>]>,
     pub(super) shared: &'a Arc<GenerationSettings>,
     pub(super) replay_stores: &'a SharedStores,
     /// The pipeline of the route of that name in the previous generation.
@@ -93,9 +96,15 @@ impl RoutePipeline {
                     .map(|cache| Arc::new(ResponseCache::new(cache))),
             },
             backend: parts.backend.clone(),
+            fallbacks: parts.fallbacks.clone(),
             shared: parts.shared.clone(),
             config: route.clone(),
         }
+    }
+
+    /// The backends of the route: its own, then the fallbacks.
+    pub(crate) fn backends(&self) -> impl Iterator<Item = &Arc<Backend>> {
+        std::iter::once(&self.backend).chain(&self.fallbacks)
     }
 
     pub(super) fn occupancy(&self) -> RouteOccupancy {

@@ -124,6 +124,11 @@ pub const UPSTREAM_ATTEMPTS: Definition = define(
     &["backend", "outcome"],
     "Attempts to get a response from a backend, by outcome; abandoned attempts were not ended by the backend.",
 );
+pub const CIRCUIT_OPEN: Definition = define(
+    "weir_circuit_open",
+    &["backend"],
+    "Endpoints of a backend whose circuit is open or half-open.",
+);
 pub const UPSTREAM_DURATION: Definition = define(
     "weir_upstream_duration_seconds",
     &["backend"],
@@ -299,7 +304,7 @@ pub const PROCESS_START_TIME: Definition = define(
 pub const PROCESS_THREADS: Definition = define("process_threads", &[], "Threads of the process.");
 
 /// Every metric that this version exposes.
-pub const ALL: [Definition; 57] = [
+pub const ALL: [Definition; 58] = [
     REQUESTS,
     REQUEST_DURATION,
     OVERHEAD,
@@ -320,6 +325,7 @@ pub const ALL: [Definition; 57] = [
     CACHE_LOOKUPS,
     CACHE_BYTES,
     UPSTREAM_ATTEMPTS,
+    CIRCUIT_OPEN,
     UPSTREAM_DURATION,
     MODEL_CALLS,
     TOKENS,

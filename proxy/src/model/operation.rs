@@ -221,17 +221,17 @@ fn of_method(method: &str, before: &str, path: &str) -> Option<Operation> {
 
 /// What a path specifies besides the operation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct PathFields<'a> {
+pub(crate) struct PathFields<'a> {
     /// The model before the colon, which takes precedence over the body.
-    pub(super) model: Option<&'a str>,
+    pub(crate) model: Option<&'a str>,
     /// The deployment, used where the body names no model.
-    pub(super) deployment: Option<&'a str>,
+    pub(crate) deployment: Option<&'a str>,
     /// Whether the path requests a stream.
-    pub(super) stream: bool,
+    pub(crate) stream: bool,
 }
 
 impl PathFields<'_> {
-    pub(super) fn of(path: &str) -> PathFields<'_> {
+    pub(crate) fn of(path: &str) -> PathFields<'_> {
         let path = path.trim_end_matches('/');
         let method = split_method(split_last(path).1);
         let streams = ["streamGenerateContent", "streamRawPredict"];

@@ -21,6 +21,7 @@ use success::SuccessCheck;
 mod facts;
 mod kinds;
 mod position;
+pub mod start;
 mod success;
 mod text;
 mod usage_report;

@@ -220,12 +220,34 @@ fn upstream_fields(object: &mut ObjectWriter<'_>, upstream: &UpstreamNote) {
         object.text("endpoint", &attempt.endpoint, DOMAIN_BYTES_MAX);
     }
     object.integer("attempts", upstream.attempts().len() as u64);
+    if upstream.attempts().len() > 1 {
+        object.raw_with("tried", |out| tried(upstream, out));
+    }
     if let Some(connect) = last.and_then(|attempt| attempt.connect) {
         object.millis("connect_ms", connect);
     }
     if let Some(first_byte) = last.and_then(|attempt| attempt.first_byte) {
         object.millis("first_byte_ms", first_byte);
     }
+}
+
+/// Each attempt in its order, with what it came to.
+fn tried(upstream: &UpstreamNote, out: &mut Vec<u8>) {
+    out.push(b'[');
+    for (position, attempt) in upstream.attempts().iter().enumerate() {
+        if position > 0 {
+            out.push(b',');
+        }
+        ObjectWriter::write(out, |object| {
+            object.text("backend", &attempt.backend, NAME_BYTES_MAX);
+            object.text("endpoint", &attempt.endpoint, DOMAIN_BYTES_MAX);
+            object.word("outcome", attempt.outcome().as_str());
+            if let Some(status) = attempt.status {
+                object.integer("status_code", status.into());
+            }
+        });
+    }
+    out.push(b']');
 }
 
 fn timing_fields(object: &mut ObjectWriter<'_>, timing: &Timing) {

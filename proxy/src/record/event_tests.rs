@@ -52,9 +52,30 @@ fn kind(leaf: &Value) -> &'static str {
     }
 }
 
+/// Takes what the contract does not list: the attempts, where there were several.
+fn take_tried(event: &mut Value) -> Value {
+    let upstream = event["weir"]["upstream"].as_object_mut();
+    upstream
+        .expect("an object")
+        .remove("tried")
+        .expect("two attempts")
+}
+
+#[test]
+fn several_attempts_are_listed_with_their_outcomes() {
+    let mut event = event(&filled(), Duration::ZERO);
+    let endpoint = "http://127.0.0.1:8000";
+    let expected = json!([
+        {"backend": "assistant", "endpoint": endpoint, "outcome": "reset"},
+        {"backend": "assistant", "endpoint": endpoint, "outcome": "timeout", "status_code": 200},
+    ]);
+    assert_eq!(take_tried(&mut event), expected);
+}
+
 #[test]
 fn a_complete_event_has_the_keys_and_types_of_the_contract() {
-    let event = event(&filled(), Duration::from_nanos(1_204_338_000));
+    let mut event = event(&filled(), Duration::from_nanos(1_204_338_000));
+    take_tried(&mut event);
     let (mut ours, mut theirs) = (BTreeSet::new(), BTreeSet::new());
     keys(&event, "", &mut ours);
     keys(&contract(), "", &mut theirs);
@@ -64,6 +85,7 @@ fn a_complete_event_has_the_keys_and_types_of_the_contract() {
 #[test]
 fn a_complete_event_equals_the_contract() {
     let mut event = event(&filled(), Duration::from_nanos(1_204_338_000));
+    take_tried(&mut event);
     let mut contract = contract();
     // The overhead is computed, and the fixture has its own laps.
     event["weir"]["timing"] = json!(null);

@@ -38,9 +38,10 @@ fn upstream(exchange: &Exchange) -> UpstreamNote {
     let trace = &exchange.trace;
     let endpoint: Arc<str> = Arc::from("http://127.0.0.1:8000");
     let mut note = UpstreamNote::begin(Arc::from("assistant"));
-    note.begin_attempt(Attempt::begin(endpoint.clone(), trace, started))
-        .fail(ErrorCode::UpstreamReset);
-    let second = note.begin_attempt(Attempt::begin(endpoint, trace, started));
+    let attempt = || Attempt::begin(note.backend.clone(), endpoint.clone(), trace, started);
+    let (first, second) = (attempt(), attempt());
+    note.begin_attempt(first).fail(ErrorCode::UpstreamReset);
+    let second = note.begin_attempt(second);
     second.connect = Some(Duration::from_micros(210));
     second.responded(200, started + Duration::from_micros(602_400));
     second.fail(ErrorCode::UpstreamTimeout);

@@ -182,7 +182,7 @@ fn client(
             AttributeValue::Integer(position as u64),
         );
     }
-    all.text("weir.backend", &upstream.backend, NAME_BYTES_MAX);
+    all.text("weir.backend", &attempt.backend, NAME_BYTES_MAX);
     endpoint(&mut all, attempt, exchange);
     if position + 1 == upstream.attempts().len() {
         model(&mut all, exchange);

@@ -44,7 +44,7 @@ fn recorded() -> Exchange {
     let attempt = |byte, millis| {
         let at = started + Duration::from_millis(millis);
         let endpoint = "http://127.0.0.1:8000".into();
-        let mut attempt = Attempt::begin(endpoint, &exchange.trace, at);
+        let mut attempt = Attempt::begin("assistant".into(), endpoint, &exchange.trace, at);
         attempt.span_id = Some([byte; 8]);
         attempt
     };
@@ -209,7 +209,12 @@ fn a_client_span_has_the_outcome_of_its_attempt() {
     let (asked, head, end) = (at(101), at(150), at(200));
     let mut ended = |status: Option<u16>, note: fn(&mut Attempt, Instant)| {
         exchange.status = status.unwrap_or(499);
-        let mut attempt = Attempt::begin("http://a.test".into(), &exchange.trace, asked);
+        let mut attempt = Attempt::begin(
+            "assistant".into(),
+            "http://a.test".into(),
+            &exchange.trace,
+            asked,
+        );
         if let Some(status) = status {
             attempt.responded(status, head);
         }

@@ -6,10 +6,15 @@ use std::sync::Arc;
 use http::HeaderName;
 
 use super::{form_of, pairs, refuse_duplicates, refuse_form, upstream_tls};
-use crate::backend::Config;
-use crate::backend::address::{Endpoint, EndpointAddress};
+use crate::backend::address::{EndpointAddress, EndpointConfig};
+use crate::backend::balance::BalancingPolicy;
+use crate::backend::breaker::BreakerConfig;
+use crate::backend::retry::{RetryConfig, RetryOn};
+use crate::backend::{Config, WhenAllOpen};
 use crate::config::raw::File;
-use crate::config::raw::backend::Backend;
+use crate::config::raw::backend::{
+    Backend, LoadBalancing, Retry, RetryCause, WhenAllOpen as RawWhenAllOpen,
+};
 use crate::settings::decode::Setting;
 use crate::settings::diagnostic::Diagnostics;
 use crate::settings::nearest::nearest;
@@ -78,11 +83,24 @@ fn one(raw: &Backend, diagnostics: &mut Diagnostics) -> Option<Config> {
         pool_idle_timeout: pool.idle_timeout.get()?.0,
         request_headers,
         ask_usage: raw.ask_usage.get()?,
+        balancing: match raw.load_balancing.get()? {
+            LoadBalancing::RoundRobin => BalancingPolicy::RoundRobin,
+            LoadBalancing::LeastRequest => BalancingPolicy::LeastRequest,
+            LoadBalancing::Consistent => BalancingPolicy::Consistent,
+        },
+        retry: retry(raw.retry.value()?)?,
+        breaker: breaker(raw, diagnostics)?,
+        when_all_open: match raw.circuit_breaker.value()?.when_all_open.get()? {
+            RawWhenAllOpen::Try => WhenAllOpen::Try,
+            RawWhenAllOpen::Fail => WhenAllOpen::Fail,
+        },
+        fallback: raw.fallback.value().map(|name| Arc::from(name.0.as_str())),
+        model_map: model_map(raw, diagnostics),
     })
 }
 
-fn endpoint(url: &EndpointUrl) -> Endpoint {
-    Endpoint {
+fn endpoint(url: &EndpointUrl) -> EndpointConfig {
+    EndpointConfig {
         address: match &url.location {
             EndpointLocation::Http(authority) => EndpointAddress::Http(authority.clone()),
             EndpointLocation::Https(authority) => EndpointAddress::Https(authority.clone()),
@@ -91,6 +109,56 @@ fn endpoint(url: &EndpointUrl) -> Endpoint {
         },
         text: Arc::from(url.text.as_str()),
     }
+}
+
+fn retry(raw: &Retry) -> Option<RetryConfig> {
+    let mut on = RetryOn::default();
+    for cause in &raw.when.value()?.0 {
+        match cause.value {
+            RetryCause::Connect => on.connect = true,
+            RetryCause::ResetBeforeResponse => on.reset_before_response = true,
+            RetryCause::Status(status) => on.statuses.push(status),
+        }
+    }
+    Some(RetryConfig {
+        attempts: raw.attempts.get()?.0,
+        backoff: raw.backoff.get()?.0,
+        on,
+        budget: raw.budget.get()?.0,
+        retry_after_max: raw.retry_after_max.get()?.0,
+        hold: raw.hold.get()?.0,
+    })
+}
+
+fn breaker(raw: &Backend, diagnostics: &mut Diagnostics) -> Option<BreakerConfig> {
+    let raw = raw.circuit_breaker.value()?;
+    let failure_ratio = raw.failure_ratio.get()?.0;
+    if failure_ratio <= 0.0 {
+        let message =
+            "with 0% a single failure among any number of requests opens it; use 1% or more";
+        diagnostics.error(raw.failure_ratio.place, message);
+    }
+    Some(BreakerConfig {
+        failure_ratio,
+        minimum_requests: raw.minimum_requests.get()?.0,
+        window: raw.window.get()?.0,
+        open_for: raw.open_for.get()?.0,
+    })
+}
+
+fn model_map(raw: &Backend, diagnostics: &mut Diagnostics) -> Vec<(Box<str>, Box<str>)> {
+    let Some(models) = raw.model_map.value() else {
+        return Vec::new();
+    };
+    let names = models
+        .0
+        .iter()
+        .map(|(name, _)| (name.value.0.as_str(), name.place));
+    refuse_duplicates("model", names, diagnostics);
+    let pairs = models.0.iter();
+    pairs
+        .map(|(from, to)| (from.value.0.as_str().into(), to.value.0.as_str().into()))
+        .collect()
 }
 
 /// Without a slash at its end: the path of a request begins with one.

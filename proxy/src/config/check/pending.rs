@@ -2,7 +2,7 @@
 //! feature that is switched off causes none.
 
 use crate::config::raw::File;
-use crate::config::raw::backend::{Backend, LoadBalancing};
+use crate::config::raw::backend::Backend;
 use crate::config::raw::route::Route;
 use crate::settings::decode::Setting;
 use crate::settings::diagnostic::Diagnostics;
@@ -45,16 +45,7 @@ impl PendingFeatures<'_> {
     }
 
     fn backend(&mut self, backend: &Backend) {
-        let in_turn = "endpoints are used in turn";
-        self.key_if(
-            &backend.load_balancing,
-            |way| way != LoadBalancing::RoundRobin,
-            in_turn,
-        );
-        self.key(&backend.retry, "each request is tried once");
-        self.key(&backend.circuit_breaker, "failing endpoints are still used");
         self.key(&backend.health_check, "every endpoint counts as healthy");
-        self.key(&backend.fallback, "no other backend is tried");
     }
 
     fn route(&mut self, route: &Route) {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::Method;
+use http::{HeaderName, Method};
 
 use super::{
     PathForm, backend, cache, exposed, form_of, reach, refuse_duplicates, refuse_form, signature,
@@ -21,6 +21,9 @@ use crate::{limit, signature as stage};
 
 /// The route of events where no route matched.
 const RESERVED_NAME: &str = "none";
+
+/// The default of `conversation.header`.
+const CONVERSATION_HEADER: HeaderName = HeaderName::from_static("x-conversation-id");
 
 pub(super) fn check(file: &File, diagnostics: &mut Diagnostics) -> Option<Vec<Arc<Route>>> {
     let routes: Vec<&RawRoute> = file.routes.value()?.0.iter().map(|at| &at.value).collect();
@@ -97,6 +100,11 @@ fn one(
             .get()
             .and_then(|count| usize::try_from(count.0).ok()),
         cache,
+        conversation_header: raw
+            .conversation
+            .value()
+            .and_then(|conversation| conversation.header.value().cloned())
+            .unwrap_or(CONVERSATION_HEADER),
         body_bytes: raw.body_bytes.get().or(limits.body_bytes.get())?.0,
         body_timeout: raw.body_timeout.get().or(limits.body_timeout.get())?.0,
     })

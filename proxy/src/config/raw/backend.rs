@@ -7,7 +7,9 @@ use crate::settings::declare::{choice, settings};
 use crate::settings::decode::{FromScalar, Invalid};
 use crate::settings::lists::{List, NamedValues};
 use crate::settings::url::EndpointUrl;
-use crate::settings::values::{Count, HeaderText, Percentage, PlainText, Slug, TimeSpan};
+use crate::settings::values::{
+    Count, HeaderText, Percentage, PlainText, Slug, TimeSpan, plain_text,
+};
 
 settings! {
     /// A service that requests are forwarded to.
@@ -44,8 +46,10 @@ settings! {
         ask_usage: bool [default "false"] reload,
         /// Prefix of the path of every request.
         path_prefix: PlainText [optional] reload,
-        /// The backend that is used when this one has no available endpoint.
+        /// The backend that is used when this one has no available endpoint, or its retries are used up.
         fallback: Slug [optional] reload,
+        /// The names that models have at this backend: the name in the request is replaced.
+        model_map: NamedValues<ModelName, ModelName> [optional] reload,
     }
 }
 
@@ -82,6 +86,10 @@ settings! {
         when: List<RetryCause> [default "[connect, reset_before_response, '502', '503', '504']"] reload,
         /// Share of the backend's requests in flight; beyond it nothing is retried.
         budget: Percentage [default "20%"] reload,
+        /// A longer Retry-After is not waited for.
+        retry_after_max: TimeSpan<0> [default "10s"] reload,
+        /// How long start-up events of a stream are held, so that an error before any content can be retried.
+        hold: TimeSpan<0> [default "1s"] reload,
     }
 }
 
@@ -96,6 +104,8 @@ settings! {
         window: TimeSpan [default "10s"] reload,
         /// How long the breaker stays open.
         open_for: TimeSpan [default "15s"] reload,
+        /// What happens while every endpoint is open and there is no fallback: try sends the request, fail rejects it.
+        when_all_open: WhenAllOpen [default "try"] reload,
     }
 }
 
@@ -124,30 +134,68 @@ choice! {
     }
 }
 
-/// `connect`, `reset_before_response`, or a status of 500 or more.
-pub(crate) struct RetryCause;
+choice! {
+    /// What happens while the circuit of every endpoint is open.
+    enum WhenAllOpen {
+        Try = "try",
+        Fail = "fail",
+    }
+}
+
+/// The name of a model in a request.
+pub(crate) struct ModelName(pub(crate) String);
+
+impl FromScalar for ModelName {
+    fn expected() -> String {
+        "the name of a model".to_owned()
+    }
+
+    fn read(text: &str) -> Result<Self, Invalid> {
+        const LENGTH_MAX: usize = 256;
+        let name = plain_text(text)?;
+        if name.is_empty() || name.len() > LENGTH_MAX || name.contains(['"', '\\', '?', '#']) {
+            return Err(Invalid::Unexpected);
+        }
+        Ok(ModelName(name))
+    }
+
+    fn schema() -> Value {
+        json!({"type": "string", "pattern": r#"^[^"\\?#]{1,256}$"#})
+    }
+}
+
+/// A failure that is retried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RetryCause {
+    Connect,
+    ResetBeforeResponse,
+    /// 429, or 500 and more.
+    Status(u16),
+}
 
 impl FromScalar for RetryCause {
     fn expected() -> String {
-        "`connect`, `reset_before_response` or a status from 500 to 599".to_owned()
+        "`connect`, `reset_before_response`, 429 or a status from 500 to 599".to_owned()
     }
 
     fn read(text: &str) -> Result<Self, Invalid> {
         const WORDS: &[&str] = &["connect", "reset_before_response"];
-        let is_status = text.len() == 3
-            && text
-                .parse()
-                .is_ok_and(|status: u16| (500..600).contains(&status));
-        if is_status || WORDS.contains(&text) {
-            return Ok(RetryCause);
+        match text {
+            "connect" => return Ok(RetryCause::Connect),
+            "reset_before_response" => return Ok(RetryCause::ResetBeforeResponse),
+            _ => {}
         }
-        Err(match crate::settings::nearest::nearest(text, WORDS) {
-            Some(near) => Invalid::Near(near),
-            None => Invalid::Unexpected,
-        })
+        let status = text.parse().ok().filter(|_| text.len() == 3);
+        match status {
+            Some(status @ (429 | 500..600)) => Ok(RetryCause::Status(status)),
+            _ => Err(match crate::settings::nearest::nearest(text, WORDS) {
+                Some(near) => Invalid::Near(near),
+                None => Invalid::Unexpected,
+            }),
+        }
     }
 
     fn schema() -> Value {
-        json!({"type": ["string", "integer"], "pattern": "^(connect|reset_before_response|5[0-9]{2})$"})
+        json!({"type": ["string", "integer"], "pattern": "^(connect|reset_before_response|429|5[0-9]{2})$"})
     }
 }

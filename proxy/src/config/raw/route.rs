@@ -90,6 +90,8 @@ settings! {
         rounds: Count<0> [default "5"] reload,
         /// How long a conversation is stored without a new turn.
         idle: TimeSpan [default "30m"] reload,
+        /// The request header that names the conversation; consistent load balancing uses it too.
+        header: HeaderName [default "x-conversation-id"] reload,
     }
 }
 

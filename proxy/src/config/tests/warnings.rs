@@ -26,10 +26,7 @@ fn the_contract_warns_of_each_key_that_is_not_built_yet() {
         .collect();
     let expected = [
         "redis",
-        "backends[0].retry",
-        "backends[0].circuit_breaker",
         "backends[0].health_check",
-        "backends[0].fallback",
         "routes[0].rate_limits[1].shared",
         "routes[0].rate_limits[2].tokens",
         "routes[0].cache.coalesce",

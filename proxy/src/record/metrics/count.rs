@@ -82,12 +82,27 @@ impl RequestMetrics {
                         subject.record(exchange, duration);
                     }
                     for attempt in upstream.attempts() {
-                        series.count_attempt(attempt.outcome());
+                        if attempt.backend == upstream.backend {
+                            series.count_attempt(attempt.outcome());
+                        }
                     }
                     if let Some(spent) = exchange.timing.spent(Stage::Backend) {
                         series.duration.observe(spent.as_secs_f64(), exemplar);
                     }
                 },
+            );
+            self.count_failed_over(upstream);
+        }
+    }
+
+    /// Counts the attempts with backends other than the one that responded.
+    fn count_failed_over(&self, upstream: &UpstreamNote) {
+        let attempts = upstream.attempts().iter();
+        for attempt in attempts.filter(|attempt| attempt.backend != upstream.backend) {
+            self.backends.with_or_add(
+                &attempt.backend,
+                || self.backend_series(&attempt.backend),
+                |series| series.count_attempt(attempt.outcome()),
             );
         }
     }

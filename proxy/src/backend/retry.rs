@@ -1,0 +1,254 @@
+//! Retries: which attempts are followed by another one, where and when; the retry budget.
+//!
+//! A request may be repeated if repeating it does no harm (RFC 9110, section 9.2.2): its method is safe, it is a model
+//! call, which creates nothing, or the client sent an `Idempotency-Key`. Any other request is repeated only if the
+//! endpoint cannot have seen it.
+//!
+//! Pure: the clock and random bits are passed in.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use http::{HeaderMap, header};
+use serde_json::Value;
+
+use crate::backoff;
+
+/// When a backend's requests are retried.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RetryConfig {
+    /// In all, with the first.
+    pub attempts: u32,
+    /// Before an endpoint is asked again; it doubles with every attempt.
+    pub backoff: Duration,
+    pub on: RetryOn,
+    /// The share of the live requests that may be retries at the same time.
+    pub budget: f64,
+    /// A longer `Retry-After` is not waited for.
+    pub retry_after_max: Duration,
+    /// How long start-up events of a stream are held.
+    pub hold: Duration,
+}
+
+impl Default for RetryConfig {
+    fn default() -> Self {
+        RetryConfig {
+            attempts: 3,
+            backoff: Duration::from_secs(1),
+            on: RetryOn {
+                connect: true,
+                reset_before_response: true,
+                statuses: vec![502, 503, 504],
+            },
+            budget: 0.2,
+            retry_after_max: Duration::from_secs(10),
+            hold: Duration::from_secs(1),
+        }
+    }
+}
+
+/// What is retried.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RetryOn {
+    pub connect: bool,
+    pub reset_before_response: bool,
+    pub statuses: Vec<u16>,
+}
+
+/// Whether a request may reach a backend more than once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repeatable {
+    Yes,
+    /// Only if no endpoint can have seen it.
+    Unseen,
+}
+
+/// Why an attempt did not succeed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AttemptFailure {
+    /// No connection could be opened: the endpoint has not seen the request.
+    Connect,
+    /// The connection was lost before the head of a response arrived.
+    Reset,
+    /// The response is not valid HTTP.
+    Invalid,
+    /// There was no response in time.
+    Timeout,
+    Status {
+        status: u16,
+        retry_after: Option<Duration>,
+        quota: Quota,
+    },
+    /// The first content of a stream is an error.
+    ErrorInStream,
+}
+
+/// What a 429 says of the account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quota {
+    Left,
+    /// There is no money left: waiting does not help.
+    Exhausted,
+}
+
+/// What follows a failed attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NextStep {
+    /// Another attempt with an endpoint that has not been tried yet, at once.
+    OtherEndpoint,
+    /// Another attempt after a wait.
+    Wait(Duration),
+    /// The fallback of the backend, if it has one.
+    Failover,
+    /// The response, or the error, is the client's.
+    Deliver,
+}
+
+/// The state of a request's attempts with one backend.
+#[derive(Clone, Copy, Debug)]
+pub struct AttemptState {
+    pub attempts: u32,
+    pub repeatable: Repeatable,
+    /// Whether an available endpoint has not been tried yet.
+    pub has_other_endpoint: bool,
+    pub now: Instant,
+    /// When the request has to be over.
+    pub deadline: Instant,
+}
+
+impl RetryConfig {
+    /// What follows an attempt that failed, apart from the budget. `random` are random bits.
+    #[must_use]
+    pub fn next(&self, failure: AttemptFailure, state: &AttemptState, random: u32) -> NextStep {
+        if state.repeatable == Repeatable::Unseen && failure != AttemptFailure::Connect {
+            return NextStep::Deliver;
+        }
+        match failure {
+            AttemptFailure::Status { status, .. } if !self.on.statuses.contains(&status) => {
+                return NextStep::Deliver;
+            }
+            _ if !self.is_retried(failure) || state.attempts >= self.attempts => {
+                return NextStep::Failover;
+            }
+            _ if state.has_other_endpoint => return NextStep::OtherEndpoint,
+            _ => {}
+        }
+        let backoff = self.wait(state.attempts, random);
+        let wait = match failure {
+            AttemptFailure::Status {
+                retry_after: Some(asked),
+                ..
+            } if asked > self.retry_after_max => return NextStep::Failover,
+            AttemptFailure::Status {
+                retry_after: Some(asked),
+                ..
+            } => asked.max(backoff),
+            _ => backoff,
+        };
+        match state.now + wait < state.deadline {
+            true => NextStep::Wait(wait),
+            false => NextStep::Failover,
+        }
+    }
+
+    /// Whether a failure may be retried with the same backend.
+    fn is_retried(&self, failure: AttemptFailure) -> bool {
+        match failure {
+            AttemptFailure::Connect => self.on.connect,
+            AttemptFailure::Reset => self.on.reset_before_response,
+            AttemptFailure::Timeout | AttemptFailure::Invalid => false,
+            AttemptFailure::ErrorInStream => true,
+            AttemptFailure::Status { quota, .. } => quota == Quota::Left,
+        }
+    }
+
+    /// `backoff * 2^(n-1)` after the nth attempt, a random time between half of it and all of it.
+    fn wait(&self, attempts: u32, random: u32) -> Duration {
+        let whole = backoff::exponential(self.backoff, Duration::MAX, attempts);
+        let half = whole / 2;
+        half + backoff::jitter(half, random)
+    }
+}
+
+/// The wait that a response requests (`Retry-After`, RFC 9110, section 10.2.3), in seconds or as a date. `unix_now` is the
+/// time since the Unix epoch.
+#[must_use]
+pub fn retry_after(headers: &HeaderMap, unix_now: Duration) -> Option<Duration> {
+    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        // More seconds than a number holds are too many in any case.
+        return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)));
+    }
+    let at = httpdate::parse_http_date(text).ok()?;
+    let at = at
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    Some(at.saturating_sub(unix_now))
+}
+
+/// Reads from the body of a 429 whether there is any money left: providers name the reason in the code, the type or
+/// the message of the error.
+#[must_use]
+pub fn quota(body: &[u8]) -> Quota {
+    const WORDS: [&str; 3] = ["insufficient_quota", "budget", "billing"];
+    let Ok(body) = serde_json::from_slice::<Value>(body) else {
+        return Quota::Left;
+    };
+    // Some wrap the error in an array.
+    let body = body.get(0).unwrap_or(&body);
+    let error = body.get("error").unwrap_or(body);
+    let texts = [
+        Some(error),
+        error.get("code"),
+        error.get("type"),
+        error.get("message"),
+    ];
+    let mut texts = texts.into_iter().flatten().filter_map(Value::as_str);
+    let is_named = texts.any(|text| {
+        let text = text.to_ascii_lowercase();
+        WORDS.iter().any(|word| text.contains(word))
+    });
+    match is_named {
+        true => Quota::Exhausted,
+        false => Quota::Left,
+    }
+}
+
+/// Retries that a backend may always have at the same time: a quiet backend would otherwise have none.
+const RETRIES_MIN: usize = 3;
+
+/// Bounds the retries of a backend to a share of its live requests, so that retries cannot multiply the load of a
+/// backend that fails (a retry storm).
+#[derive(Debug, Default)]
+pub struct RetryBudget {
+    retries: AtomicUsize,
+}
+
+/// One retry that is waiting or in progress.
+#[derive(Debug)]
+pub struct RetryPermit<'a>(&'a RetryBudget);
+
+impl RetryBudget {
+    /// Takes one retry, unless those in progress are `share` of the `live` requests already.
+    #[must_use]
+    pub fn take(&self, live: usize, share: f64) -> Option<RetryPermit<'_>> {
+        // Rounded down; a count of requests is exact in a float.
+        let max = ((live as f64 * share) as usize).max(RETRIES_MIN);
+        let taken = self
+            .retries
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |retries| {
+                (retries < max).then_some(retries + 1)
+            });
+        taken.is_ok().then(|| RetryPermit(self))
+    }
+}
+
+impl Drop for RetryPermit<'_> {
+    fn drop(&mut self) {
+        self.0.retries.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+#[path = "retry_tests.rs"]
+mod tests;

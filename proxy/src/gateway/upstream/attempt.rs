@@ -1,0 +1,336 @@
+//! One attempt with one endpoint, noted in the exchange whatever its outcome.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use http::{Request, StatusCode, Version};
+
+use super::super::Stop;
+use super::super::ask_usage::UsageRequested;
+use super::super::mode::RequestKind;
+use super::super::routing::forwarded_host;
+use super::{Attempts, attend, hold};
+use crate::answer::framing::{self, ResponseFraming, Upgrade};
+use crate::answer::head;
+use crate::backend::breaker::EndpointOutcome;
+use crate::backend::client::CallDeadline;
+use crate::backend::connector::UpstreamProtocol;
+use crate::backend::endpoint::InFlightCall;
+use crate::backend::failure::{BrokenConnection, ConnectionError, Failure, UnansweredRequest};
+use crate::backend::informational::InformationalResponses;
+use crate::backend::request_body::RequestBody;
+use crate::backend::request_head::{self, AddedHeaders, Encodings};
+use crate::backend::response::UpstreamResponse;
+use crate::backend::retry::{AttemptFailure, Quota, Repeatable, retry_after};
+use crate::clock;
+use crate::exchange::{Attempt, Exchange};
+use crate::http::relay::Relay;
+use crate::http::response_body::ResponseBody;
+use crate::http::session::Session;
+use crate::refusal::{ErrorCode, Refusal};
+use crate::route::address;
+
+/// A deadline that never comes.
+const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// A response that can be forwarded.
+pub(super) struct Received {
+    pub(super) response: UpstreamResponse,
+    pub(super) framing: ResponseFraming,
+}
+
+/// How an attempt ended.
+pub(super) struct Attempted {
+    /// `None` if it succeeded, as far as can be known now.
+    pub(super) failure: Option<AttemptFailure>,
+    pub(super) connection: BrokenConnection,
+    /// What the client gets if no other attempt follows.
+    pub(super) result: Result<Received, Refusal>,
+}
+
+impl Attempted {
+    fn failed(failure: AttemptFailure, refusal: Refusal) -> Self {
+        Attempted {
+            failure: Some(failure),
+            connection: BrokenConnection::Other,
+            result: Err(refusal),
+        }
+    }
+}
+
+/// Makes one attempt, and attends to the client meanwhile.
+///
+/// # Errors
+/// The client left, or its request must be rejected.
+pub(super) async fn run(
+    (attempts, picked, started_at): (&mut Attempts<'_>, &mut InFlightCall, Instant),
+    session: &mut Session,
+    exchange: &mut Exchange,
+    relay: &mut Relay,
+) -> Result<Attempted, Stop> {
+    attempts.count += 1;
+    if !attempts.tried.contains(&picked.position()) {
+        attempts.tried.push(picked.position());
+    }
+    let sent = send((attempts, picked, started_at), session, exchange, relay);
+    let attempted = match sent.await? {
+        Ok(response) => examine(attempts, session, exchange, relay, response).await?,
+        Err(attempted) => attempted,
+    };
+    if let (Err(refusal), Some(attempt)) = (&attempted.result, exchange.attempt()) {
+        attempt.fail(refusal.code);
+        attempt.end(clock::now());
+    }
+    let is_server_error = |received: &Received| received.response.head.status.is_server_error();
+    let is_error = match (&attempted.result, attempted.failure) {
+        (Ok(received), None | Some(AttemptFailure::Status { .. })) => is_server_error(received),
+        _ => true,
+    };
+    if is_error && attempted.connection == BrokenConnection::Other {
+        picked.report(EndpointOutcome::Failure, clock::now);
+    }
+    Ok(attempted)
+}
+
+/// Sends the request, and waits for the head of the response.
+async fn send(
+    (attempts, picked, started_at): (&mut Attempts<'_>, &mut InFlightCall, Instant),
+    session: &mut Session,
+    exchange: &mut Exchange,
+    relay: &mut Relay,
+) -> Result<Result<UpstreamResponse, Attempted>, Stop> {
+    let (backend, call) = (attempts.backend, attempts.call);
+    let name = backend.config().name.clone();
+    let endpoint = picked.endpoint().config().text.clone();
+    let attempt = Attempt::begin(name, endpoint, &exchange.trace, started_at);
+    let parent = attempt.span_id.unwrap_or(exchange.trace.span_id);
+    let request = request(attempts, picked, session, exchange, parent)?;
+    let version = exchange.version;
+    let attempt = exchange.begin_attempt(attempt);
+    let arriving = InformationalResponses::default();
+    // HTTP/1.0 has no informational responses, and pingora's HTTP/2 cannot write them.
+    let arriving = (version == Version::HTTP_11).then_some(&arriving);
+    let total = attempts.deadline(backend);
+    let first_byte = backend.config().first_byte_timeout;
+    let deadline = CallDeadline {
+        started_at,
+        // While the body is being sent, its own limits apply.
+        deadline: match relay.is_unfinished() || call.kind == RequestKind::Grpc {
+            true => started_at + FAR,
+            false => total.min(started_at + first_byte),
+        },
+        connections: attempts.connections,
+    };
+    let first_byte = first_byte.min(backend.config().total_timeout);
+    let protocol = protocol(call.kind);
+    let mut response = pin!(backend.send(picked, request, protocol, deadline, arriving, attempt));
+    loop {
+        let sent_at = relay.sent_at().filter(|_| call.kind != RequestKind::Grpc);
+        let late = until(sent_at.map(|sent_at| sent_at + first_byte));
+        tokio::select! {
+            biased;
+            response = &mut response => {
+                // Informational responses that arrived in the same packet are written first.
+                write_informational(session, arriving).await?;
+                return Ok(response.map_err(|unanswered| {
+                    let refusal = backend.refusal_of(&unanswered.failure);
+                    of_unanswered(attempts, unanswered, refusal)
+                }));
+            }
+            attended = relay.attend(session) => attend(attended)?,
+            () = informational(arriving) => write_informational(session, arriving).await?,
+            () = late => {
+                let refusal = backend.no_first_byte();
+                return Ok(Err(Attempted::failed(AttemptFailure::Timeout, refusal)));
+            }
+        }
+    }
+}
+
+fn of_unanswered(
+    attempts: &mut Attempts<'_>,
+    unanswered: UnansweredRequest,
+    refusal: Refusal,
+) -> Attempted {
+    let failure = match unanswered.failure {
+        Failure::Connect(_) => AttemptFailure::Connect,
+        Failure::TimedOut => AttemptFailure::Timeout,
+        Failure::Connection(ConnectionError::Malformed(_)) => AttemptFailure::Invalid,
+        Failure::Connection(_) => AttemptFailure::Reset,
+    };
+    attempts.outgoing.return_body(unanswered.unsent);
+    Attempted {
+        connection: unanswered.connection,
+        ..Attempted::failed(failure, refusal)
+    }
+}
+
+/// Whether the response can be forwarded, and whether it is a failure that may be followed by another attempt.
+async fn examine(
+    attempts: &mut Attempts<'_>,
+    session: &mut Session,
+    exchange: &mut Exchange,
+    relay: &mut Relay,
+    response: UpstreamResponse,
+) -> Result<Attempted, Stop> {
+    let backend = attempts.backend;
+    let mut received = match check(attempts, exchange, response).await {
+        Ok(received) => received,
+        Err(refusal) => return Ok(Attempted::failed(AttemptFailure::Invalid, refusal)),
+    };
+    let status = received.response.head.status.as_u16();
+    let mut failure = None;
+    if attempts.repeatable == Repeatable::Yes {
+        let is_listed = backend.config().retry.on.statuses.contains(&status);
+        let response = &mut received.response;
+        if is_listed {
+            let retry_after = retry_after(&response.head.headers, clock::unix_now());
+            let quota = match status {
+                429 => hold::quota(session, relay, response).await?,
+                _ => Quota::Left,
+            };
+            failure = Some(AttemptFailure::Status {
+                status,
+                retry_after,
+                quota,
+            });
+        } else if attempts.has_alternative() && hold::is_held(exchange, &response.head) {
+            let hold = backend.config().retry.hold;
+            failure = hold::until_content(session, exchange, relay, response, hold).await?;
+        }
+    }
+    if failure == Some(AttemptFailure::ErrorInStream)
+        && let Some(attempt) = exchange.attempt()
+    {
+        attempt.fail(ErrorCode::UpstreamError);
+    }
+    Ok(Attempted {
+        failure,
+        connection: BrokenConnection::Other,
+        result: Ok(received),
+    })
+}
+
+/// The response with its framing, if it can be forwarded.
+async fn check(
+    attempts: &Attempts<'_>,
+    exchange: &Exchange,
+    mut response: UpstreamResponse,
+) -> Result<Received, Refusal> {
+    let upgrade = match attempts.call.kind {
+        RequestKind::Upgrade => Upgrade::Requested,
+        RequestKind::Plain | RequestKind::Grpc => Upgrade::NotRequested,
+    };
+    let checked = framing::check(
+        &exchange.method,
+        upgrade,
+        &response.head,
+        response.body.length(),
+    );
+    let framing = checked.map_err(|flaw| attempts.backend.unusable(flaw))?;
+    if framing.reuse == framing::Reuse::Never {
+        response.body.close_connection_at_end();
+    }
+    if response.head.status != StatusCode::SWITCHING_PROTOCOLS
+        && let Err(error) = response.body.check_first().await
+    {
+        log::debug!("backend {}: {error}", attempts.backend.config().name);
+        return Err(attempts
+            .backend
+            .unusable("its body does not match its head"));
+    }
+    Ok(Received { response, framing })
+}
+
+/// The request to this endpoint.
+fn request(
+    attempts: &mut Attempts<'_>,
+    picked: &InFlightCall,
+    session: &Session,
+    exchange: &Exchange,
+    parent: [u8; 8],
+) -> Result<Request<RequestBody>, Refusal> {
+    let (pipeline, call) = (attempts.pipeline, attempts.call);
+    let head = session.head();
+    let (stripped, _) = pipeline.signature_headers(exchange);
+    let is_read = exchange.model.operation.is_some() || exchange.content.is_some();
+    let usage = attempts.outgoing.usage();
+    let encodings = match is_read {
+        _ if pipeline.cache.is_some() || usage == UsageRequested::Yes => Encodings::Identity,
+        true => Encodings::Readable,
+        false => Encodings::Any,
+    };
+    let config = attempts.backend.config();
+    let mut headers = request_head::forwarded_headers(&head.headers, stripped, encodings, config);
+    if session.is_http2() {
+        request_head::join_cookies(&mut headers);
+    }
+    if call.kind == RequestKind::Upgrade
+        && let Some(protocol) = session.upgrade()
+    {
+        request_head::request_upgrade(&mut headers, protocol.clone());
+    }
+    let forwarded_for = address::forwarded_for(
+        call.connection.peer,
+        &head.headers,
+        &pipeline.shared.trusted_proxies,
+    )
+    .unwrap_or_else(|| call.connection.peer_text.clone());
+    let added = AddedHeaders {
+        request_id: exchange.id.as_str(),
+        forwarded_for: &forwarded_for,
+        scheme: call.connection.scheme,
+        host: forwarded_host(head, exchange),
+        cdn_loop: exchange.cdn_loop.as_ref(),
+        platform: &exchange.platform,
+        client: exchange.client_name.as_deref(),
+        trace: &exchange.trace,
+        parent,
+    };
+    let target = attempts.outgoing.target(exchange, head.uri.query());
+    let to = (&**config, picked.endpoint().config());
+    let body = attempts.outgoing.take_body();
+    request_head::request(head.method.clone(), &target, headers, &added, to, body)
+}
+
+fn protocol(kind: RequestKind) -> UpstreamProtocol {
+    match kind {
+        RequestKind::Grpc => UpstreamProtocol::Http2,
+        RequestKind::Upgrade => UpstreamProtocol::Http1,
+        RequestKind::Plain => UpstreamProtocol::Any,
+    }
+}
+
+/// Resolves when the backend has sent an informational response. No waker is needed: the same task polls the
+/// backend's connection before it polls this.
+async fn informational(arriving: Option<&InformationalResponses>) {
+    poll_fn(|_| match arriving {
+        Some(arriving) if !arriving.is_empty() => Poll::Ready(()),
+        _ => Poll::Pending,
+    })
+    .await;
+}
+
+/// Forwards the informational responses that have arrived.
+async fn write_informational(
+    session: &mut Session,
+    arriving: Option<&InformationalResponses>,
+) -> Result<(), Stop> {
+    let arrived = arriving.map(InformationalResponses::take);
+    for (status, fields) in arrived.into_iter().flatten() {
+        let head = head::of_informational(status, &fields);
+        let written = session.write_informational(&head).await;
+        written.map_err(|_| Stop::ClientLeft)?;
+    }
+    Ok(())
+}
+
+/// Resolves at the deadline, if there is one.
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,170 @@
+//! Reads the beginning of a response that may not be delivered, and puts it back: the start-up events of a stream until
+//! its first content, and the body of a 429.
+//!
+//! An error that is the first content of a stream with status 200 can so be retried or failed over like an error status.
+//! Content is never delayed.
+
+use std::time::{Duration, Instant};
+
+use http::StatusCode;
+use http::header;
+use http::response::Parts;
+
+use super::super::Stop;
+use super::attend;
+use crate::backend::failure::ConnectionError;
+use crate::backend::response::{UpstreamBody, UpstreamResponse};
+use crate::backend::retry::{self, AttemptFailure, Quota};
+use crate::clock;
+use crate::coding::Decoder;
+use crate::exchange::Exchange;
+use crate::http::relay::Relay;
+use crate::http::response_body::{NextPiece, Piece, PiecesAhead, ResponseBody};
+use crate::http::session::Session;
+use crate::model::response::ResponseFormat;
+use crate::model::response::start::{StartReader, StreamStart};
+
+/// How much of the body of a 429 is read, and for how long.
+const QUOTA_BYTES_MAX: usize = 64 * 1024;
+const QUOTA_WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// Whether the start of a response is held: it is the stream of a model call, in a coding that weir can decode.
+pub(super) fn is_held(exchange: &Exchange, head: &Parts) -> bool {
+    let format = head
+        .headers
+        .get(header::CONTENT_TYPE)
+        .and_then(ResponseFormat::of);
+    head.status == StatusCode::OK
+        && format == Some(ResponseFormat::Sse)
+        && exchange.model.operation.is_some()
+        && Decoder::of(&head.headers).is_some()
+}
+
+/// Reads the start of a stream until its first content, for at most `hold`. Returns the failure if it is an error, or the
+/// stream breaks before.
+///
+/// # Errors
+/// The client left, or its request must be rejected.
+pub(super) async fn until_content(
+    session: &mut Session,
+    exchange: &Exchange,
+    relay: &mut Relay,
+    response: &mut UpstreamResponse,
+    hold: Duration,
+) -> Result<Option<AttemptFailure>, Stop> {
+    let Some(mut decoder) = Decoder::of(&response.head.headers) else {
+        return Ok(None);
+    };
+    let mut start = StartReader::new(exchange.model.operation);
+    let until = clock::now() + hold;
+    let end = read(session, relay, &mut response.body, until, |data| {
+        let now = clock::now();
+        decoder.feed(data, |plain| start.feed(plain, now));
+        match start.found() {
+            StreamStart::Pending => Reading::Continues,
+            StreamStart::Begun | StreamStart::Failed => Reading::Done,
+        }
+    });
+    Ok(match (end.await?, start.found()) {
+        (_, StreamStart::Failed) | (ReadEnd::Broken, StreamStart::Pending) => {
+            Some(AttemptFailure::ErrorInStream)
+        }
+        _ => None,
+    })
+}
+
+/// Reads from the body of a 429 whether there is any money left.
+///
+/// # Errors
+/// The client left, or its request must be rejected.
+pub(super) async fn quota(
+    session: &mut Session,
+    relay: &mut Relay,
+    response: &mut UpstreamResponse,
+) -> Result<Quota, Stop> {
+    let Some(mut decoder) = Decoder::of(&response.head.headers) else {
+        return Ok(Quota::Left);
+    };
+    decoder.limit(QUOTA_BYTES_MAX as u64);
+    let mut text = Vec::new();
+    let mut bytes = 0;
+    let until = clock::now() + QUOTA_WAIT_MAX;
+    let end = read(session, relay, &mut response.body, until, |data| {
+        bytes += data.len();
+        decoder.feed(data, |plain| text.extend_from_slice(plain));
+        match bytes < QUOTA_BYTES_MAX {
+            true => Reading::Continues,
+            false => Reading::Done,
+        }
+    });
+    end.await?;
+    Ok(retry::quota(&text))
+}
+
+/// Whether more of a body is read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    Continues,
+    Done,
+}
+
+/// How reading ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum ReadEnd {
+    /// Enough has been read, or all, or time is up.
+    Read,
+    /// The backend's connection broke.
+    Broken,
+}
+
+/// Reads from a body until `take` has enough, attends to the client meanwhile, and puts everything back.
+async fn read(
+    session: &mut Session,
+    relay: &mut Relay,
+    body: &mut UpstreamBody,
+    until: Instant,
+    mut take: impl FnMut(&[u8]) -> Reading,
+) -> Result<ReadEnd, Stop> {
+    let mut pieces = PiecesAhead::new();
+    let mut end = ReadEnd::Read;
+    while !body.is_at_end(clock::now()) {
+        let Some(piece) = next(session, relay, body, until).await? else {
+            break;
+        };
+        let reading = match &piece {
+            Some(Ok(Piece::Data(data))) => take(data),
+            Some(Ok(Piece::Trailers(_))) => Reading::Continues,
+            Some(Err(_)) => {
+                end = ReadEnd::Broken;
+                Reading::Done
+            }
+            None => Reading::Done,
+        };
+        pieces.push(piece);
+        if reading == Reading::Done {
+            break;
+        }
+    }
+    pieces.reverse();
+    body.put_back(pieces);
+    Ok(end)
+}
+
+/// The next piece; `None` if it has not arrived in time.
+async fn next(
+    session: &mut Session,
+    relay: &mut Relay,
+    body: &mut UpstreamBody,
+    until: Instant,
+) -> Result<Option<NextPiece<ConnectionError>>, Stop> {
+    if let Some(piece) = body.arrived().await {
+        return Ok(Some(piece));
+    }
+    loop {
+        tokio::select! {
+            biased;
+            piece = body.next(until) => return Ok(piece.ok()),
+            attended = relay.attend(session) => attend(attended)?,
+        }
+    }
+}

@@ -1,0 +1,117 @@
+use super::*;
+use crate::clock;
+
+const ROLE: &str = r#"data: {"id":"1","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"role":"assistant","content":"","refusal":null},"logprobs":null,"finish_reason":null}]}"#;
+
+fn read(operation: Operation, stream: &str) -> StreamStart {
+    let mut whole = StartReader::new(Some(operation));
+    whole.feed(stream.as_bytes(), clock::now());
+    let mut bytewise = StartReader::new(Some(operation));
+    for byte in stream.as_bytes() {
+        bytewise.feed(&[*byte], clock::now());
+    }
+    assert_eq!(whole.found(), bytewise.found(), "{stream}");
+    whole.found()
+}
+
+#[test]
+fn start_up_events_of_every_format_are_pending() {
+    let azure = r#"data: {"object":"chat.completion.chunk","choices":[],"prompt_filter_results":[{"prompt_index":0}]}"#;
+    let created = "event: response.created\ndata: {\"type\":\"response.created\",\"response\":{\"object\":\"response\",\"status\":\"in_progress\",\"error\":null,\"output\":[]}}";
+    let progress = "event: response.in_progress\r\ndata: {\"type\":\"response.in_progress\"}\r";
+    let anthropic = "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"role\":\"assistant\",\"content\":[]}}";
+    for (operation, events) in [
+        (Operation::Chat, vec![ROLE, azure]),
+        (Operation::Responses, vec![created, progress]),
+        (
+            Operation::Messages,
+            vec![anthropic, "event: ping\ndata: {\"type\": \"ping\"}"],
+        ),
+        (
+            Operation::CohereChat,
+            vec![
+                "event: message-start\ndata: {\"type\":\"message-start\"}",
+                "data: {\"event_type\":\"stream-start\"}",
+            ],
+        ),
+    ] {
+        let stream: String = events.iter().map(|event| format!("{event}\n\n")).collect();
+        assert_eq!(read(operation, &stream), StreamStart::Pending, "{stream}");
+        let failed = format!(
+            "{stream}event: error\ndata: {{\"type\":\"error\",\"error\":{{\"message\":\"x\"}}}}\n\n"
+        );
+        assert_eq!(read(operation, &failed), StreamStart::Failed, "{failed}");
+    }
+    assert_eq!(
+        read(Operation::Chat, "\u{feff}id: 1\nretry: 5\n\n\n"),
+        StreamStart::Pending
+    );
+}
+
+#[test]
+fn content_comments_and_unknown_events_end_the_start() {
+    for stream in [
+        "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"}}]}\n\n",
+        "data: {\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0,\"function\":{\"name\":\"f\"}}]}}]}\n\n",
+        "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n",
+        "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"a\"}]}}]}\n\n",
+        "event: content_block_start\ndata: {\"type\":\"content_block_start\"}\n\n",
+        "data: [DONE]\n\n",
+        "data: {\"unknown\":1}\n\n",
+        "event: unknown\n\n",
+        ": OPENROUTER PROCESSING\n\n",
+        ": a comment that has not",
+        "{\"choices\":[]}\n",
+    ] {
+        assert_eq!(
+            read(Operation::Chat, stream),
+            StreamStart::Begun,
+            "{stream}"
+        );
+    }
+}
+
+#[test]
+fn errors_of_every_format_are_found() {
+    for (operation, stream) in [
+        (
+            Operation::Chat,
+            "data: {\"error\":{\"message\":\"overloaded\"}}\n\n",
+        ),
+        (
+            Operation::Responses,
+            "data: {\"type\":\"response.failed\",\"response\":{\"object\":\"response\",\"status\":\"failed\"}}\n\n",
+        ),
+        (
+            Operation::GenerateContent,
+            "data: {\"error\":{\"code\":503}}\n\n",
+        ),
+        (
+            Operation::Chat,
+            "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"error\"}]}\n\n",
+        ),
+        (
+            Operation::Chat,
+            "data: {\"choices\":[],\"base_resp\":{\"status_code\":1002}}\n\n",
+        ),
+    ] {
+        assert_eq!(read(operation, stream), StreamStart::Failed, "{stream}");
+    }
+    // Content came first.
+    let stream = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"}}]}\n\ndata: {\"error\":{\"message\":\"x\"}}\n\n";
+    assert_eq!(read(Operation::Chat, stream), StreamStart::Begun);
+}
+
+#[test]
+fn a_start_is_bounded() {
+    let event = format!("{ROLE}\n\n");
+    let events = |count| read(Operation::Chat, &event.repeat(count));
+    assert_eq!(events(EVENTS_MAX - 1), StreamStart::Pending);
+    assert_eq!(events(EVENTS_MAX), StreamStart::Begun);
+    let mut reader = StartReader::new(Some(Operation::Chat));
+    reader.feed(
+        format!("data: {}", "a".repeat(BYTES_MAX)).as_bytes(),
+        clock::now(),
+    );
+    assert_eq!(reader.found(), StreamStart::Begun);
+}
