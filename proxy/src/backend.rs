@@ -81,7 +81,7 @@ use crate::refusal::{ErrorCode, Refusal};
 use address::EndpointConfig;
 use balance::{BalancingPolicy, PickPreference};
 use breaker::{BreakerConfig, CircuitState};
-use client::{CallDeadline, Destination};
+use client::{CallDeadline, CallTarget};
 use connector::UpstreamProtocol;
 use endpoint::{Endpoint, InFlightCall};
 use failure::{ConnectionError, Failure, UnansweredRequest};
@@ -253,7 +253,7 @@ impl Backend {
         informational: Option<&InformationalResponses>,
         attempt: &mut Attempt,
     ) -> Result<UpstreamResponse, UnansweredRequest> {
-        let to = Destination {
+        let to = CallTarget {
             pool_key: call.endpoint().pool_key(),
             connector: call.endpoint().connector(),
             config: &self.config,

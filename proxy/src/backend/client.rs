@@ -37,7 +37,7 @@ pub enum UsableConnections {
 
 /// The endpoint that a request is sent to.
 #[derive(Clone, Copy)]
-pub(super) struct Destination<'a> {
+pub(super) struct CallTarget<'a> {
     pub(super) pool_key: PoolKey,
     pub(super) connector: &'a Connector,
     pub(super) config: &'a Config,
@@ -65,7 +65,7 @@ struct Opening {
 /// # Errors
 /// See [`UnansweredRequest`].
 pub(super) async fn send(
-    to: Destination<'_>,
+    to: CallTarget<'_>,
     (request, protocol): (Request<RequestBody>, UpstreamProtocol),
     call: CallDeadline,
     informational: Option<&InformationalResponses>,
@@ -94,7 +94,7 @@ pub(super) async fn send(
 /// Over a pooled or a new connection. A request of which nothing was written because a pooled connection had been
 /// closed is sent over another one (RFC 9112, section 9.3.1), even if it is not idempotent.
 async fn over_http1(
-    to: Destination<'_>,
+    to: CallTarget<'_>,
     mut outgoing: Outgoing<'_>,
     offer: Offer,
 ) -> Result<UpstreamResponse, UnansweredRequest> {
@@ -141,7 +141,7 @@ async fn over_http1(
 /// Over a stream of an open connection, or a new one. A request of which nothing was sent because the connection
 /// had been closed is sent over another one. Requests that need a connection at the same time share a new one.
 async fn over_http2(
-    to: Destination<'_>,
+    to: CallTarget<'_>,
     outgoing: Outgoing<'_>,
     offer: Offer,
 ) -> Result<UpstreamResponse, UnansweredRequest> {
@@ -181,7 +181,7 @@ async fn over_http2(
 
 /// Over a new connection.
 async fn over_new_connection(
-    to: Destination<'_>,
+    to: CallTarget<'_>,
     outgoing: Outgoing<'_>,
     offer: Offer,
     opening: Opening,
