@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
-use http::{HeaderName, HeaderValue, Request, Uri};
+use http::{HeaderName, HeaderValue, Request};
 use smallvec::SmallVec;
 
 /// One checked backend.
@@ -16,6 +16,8 @@ use smallvec::SmallVec;
 pub struct Config {
     pub name: Arc<str>,
     pub endpoints: Vec<EndpointConfig>,
+    /// Towards `https` endpoints; `None`: the system's roots, and no client certificate.
+    pub tls: Option<TlsSettings>,
     /// Prepended to the path of every request, such as `/v1`; may be empty.
     pub path_prefix: String,
     pub connect_timeout: Duration,
@@ -40,14 +42,6 @@ pub struct Config {
     pub model_map: Vec<(Box<str>, Box<str>)>,
 }
 
-/// `http://host:port` or `https://host:port`: no path, no query.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EndpointConfig {
-    pub uri: Uri,
-    /// The text that appears in events.
-    pub text: Arc<str>,
-}
-
 /// What happens while the circuit of every endpoint is open and there is no fallback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WhenAllOpen {
@@ -56,11 +50,13 @@ pub enum WhenAllOpen {
     Fail,
 }
 
+pub mod address;
 pub mod ask_usage;
 pub mod balance;
 pub mod breaker;
 pub mod client;
 pub mod connector;
+mod dial;
 pub mod endpoint;
 pub mod failure;
 pub(crate) mod http1;
@@ -72,8 +68,10 @@ pub mod model_map;
 pub mod pool;
 pub mod request_body;
 pub mod request_head;
+mod resolve;
 pub mod response;
 pub mod retry;
+pub mod tls;
 pub mod wire;
 
 use crate::clock;
@@ -81,16 +79,18 @@ use crate::exchange::Attempt;
 use crate::random;
 use crate::refusal::{ErrorCode, Refusal};
 use crate::units;
+use address::EndpointConfig;
 use balance::{BalancingPolicy, PickPreference};
 use breaker::{BreakerConfig, CircuitState};
-use client::CallDeadline;
-use connector::{Connect, UpstreamProtocol};
+use client::{CallDeadline, CallTarget};
+use connector::UpstreamProtocol;
 use endpoint::{Endpoint, InFlightCall};
 use failure::{BrokenConnection, ConnectionError, Failure, UnansweredRequest};
 use informational::InformationalResponses;
 use request_body::RequestBody;
 use response::UpstreamResponse;
 use retry::{RetryBudget, RetryConfig, RetryPermit};
+use tls::{TlsClient, TlsSettings};
 
 /// A backend with its connection pools. It is shared by `Arc`; a new generation of the configuration may keep it
 /// where its [`Config`] is equal.
@@ -99,7 +99,6 @@ pub struct Backend {
     endpoints: Box<[Arc<Endpoint>]>,
     turn: AtomicUsize,
     retries: RetryBudget,
-    connect: Connect,
 }
 
 /// The positions of the endpoints that a request has been sent to.
@@ -123,18 +122,17 @@ pub enum OpenCircuits {
 
 impl Backend {
     #[must_use]
-    pub fn new(config: Arc<Config>, connect: Connect) -> Self {
+    pub fn new(config: Arc<Config>, tls: &TlsClient) -> Self {
         let now = clock::now();
-        let endpoints = config.endpoints.iter().map(|endpoint| {
-            let name = config.name.clone();
-            Arc::new(Endpoint::new(endpoint.clone(), name, config.breaker, now))
-        });
+        let endpoints = config
+            .endpoints
+            .iter()
+            .map(|endpoint| Arc::new(Endpoint::new(endpoint.clone(), &config, tls, now)));
         Backend {
             endpoints: endpoints.collect(),
             config,
             turn: AtomicUsize::new(0),
             retries: RetryBudget::default(),
-            connect,
         }
     }
 
@@ -242,7 +240,7 @@ impl Backend {
     }
 
     /// Sends a request to an endpoint, and waits for the head of its response. The outcome is noted in `attempt`, and
-    /// a failure is reported to the circuit breaker; informational responses, over HTTP/1.1, go to `informational`.
+    /// a failure is reported to the circuit breaker; informational responses go to `informational`.
     /// Dropping the future ends the exchange and closes its connection.
     ///
     /// # Errors
@@ -256,9 +254,12 @@ impl Backend {
         informational: Option<&InformationalResponses>,
         attempt: &mut Attempt,
     ) -> Result<UpstreamResponse, UnansweredRequest> {
-        let to = (call.endpoint().pool_key(), &*self.config);
-        let request = (request, protocol);
-        match client::send(to, &self.connect, request, deadline, informational).await {
+        let to = CallTarget {
+            pool_key: call.endpoint().pool_key(),
+            connector: call.endpoint().connector(),
+            config: &self.config,
+        };
+        match client::send(to, (request, protocol), deadline, informational).await {
             Ok(response) => {
                 attempt.connect = response.connect;
                 attempt.responded(response.head.status.as_u16(), clock::now());

@@ -14,7 +14,7 @@
 use std::sync::Arc;
 
 use crate::backend::Backend;
-use crate::backend::connector::Connect;
+use crate::backend::tls::TlsClients;
 use crate::cache::ResponseCache;
 use crate::clock;
 use crate::config::{self, Config};
@@ -41,7 +41,7 @@ pub struct Generation {
     pub(crate) encoded_slash: EncodedSlash,
     pub(crate) shared: Arc<GenerationSettings>,
     backends: Box<[Arc<Backend>]>,
-    connect: Connect,
+    tls: TlsClients,
     replay_stores: SharedStores,
 }
 
@@ -49,21 +49,26 @@ impl Generation {
     /// The first generation of a process.
     #[must_use]
     pub fn first(config: &Config) -> Arc<Self> {
-        Generation::build(config, Connect::with_system_roots(), None)
+        Generation::build(config, &TlsClients::with_system_roots(), None)
     }
 
     /// The generation that follows this one.
     #[must_use]
     pub fn next(&self, config: &Config) -> Arc<Self> {
-        Generation::build(config, self.connect.clone(), Some(self))
+        Generation::build(config, &self.tls, Some(self))
     }
 
-    fn build(config: &Config, connect: Connect, previous: Option<&Generation>) -> Arc<Self> {
+    fn build(config: &Config, tls: &TlsClients, previous: Option<&Generation>) -> Arc<Self> {
+        let settings = config.backends.iter().map(|backend| backend.tls.as_ref());
+        let tls = tls.next(settings);
         let backends = config.backends.iter().map(|backend| {
             let known = previous.and_then(|previous| previous.backend(&backend.name));
             match known.filter(|known| known.config() == backend) {
                 Some(known) => known.clone(),
-                None => Arc::new(Backend::new(backend.clone(), connect.clone())),
+                None => {
+                    let tls = tls.get(backend.tls.as_ref());
+                    Arc::new(Backend::new(backend.clone(), &tls))
+                }
             }
         });
         let backends: Box<[_]> = backends.collect();
@@ -94,7 +99,7 @@ impl Generation {
             encoded_slash: config.encoded_slash,
             shared,
             backends,
-            connect,
+            tls,
             replay_stores,
         })
     }

@@ -16,13 +16,18 @@ use tokio::task::JoinHandle;
 
 use crate::wait;
 
+mod http2;
 mod pending;
 mod response;
 mod tls;
+mod unix;
 mod wire;
 
+pub use http2::Http2Backend;
 pub use pending::PendingRequest;
 pub use response::{BackendResponse, chat_event};
+pub use tls::TlsTargets;
+pub use unix::UnixSocket;
 pub use wire::{Framing, ReceivedRequest};
 
 use wire::Reader;

@@ -8,12 +8,13 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
-use super::EndpointConfig;
+use super::Config;
+use super::address::EndpointConfig;
 use super::balance::{Candidate, PickPreference, SLOW_START, stable_hash};
-use super::breaker::{
-    Breaker, BreakerConfig, CircuitAdmission, CircuitChange, CircuitState, EndpointOutcome,
-};
+use super::breaker::{Breaker, CircuitAdmission, CircuitChange, CircuitState, EndpointOutcome};
+use super::connector::Connector;
 use super::pool::PoolKey;
+use super::tls::TlsClient;
 
 /// One endpoint.
 #[derive(Debug)]
@@ -22,6 +23,7 @@ pub struct Endpoint {
     /// The name of its backend, for the log.
     backend: Arc<str>,
     pool_key: PoolKey,
+    connector: Connector,
     /// A hash of its address that is equal in every replica.
     id: u64,
     live: AtomicUsize,
@@ -56,19 +58,20 @@ enum Report {
 impl Endpoint {
     pub(super) fn new(
         config: EndpointConfig,
-        backend: Arc<str>,
-        breaker: BreakerConfig,
+        backend: &Config,
+        tls: &TlsClient,
         now: Instant,
     ) -> Self {
         Endpoint {
             id: stable_hash(config.text.as_bytes()),
+            connector: Connector::new(&config.address, tls.clone()),
             config,
-            backend,
+            backend: backend.name.clone(),
             pool_key: PoolKey::new(),
             live: AtomicUsize::new(0),
             is_restricted: AtomicBool::new(false),
             health: Mutex::new(Health {
-                breaker: Breaker::new(breaker, now),
+                breaker: Breaker::new(backend.breaker, now),
                 recovered_at: None,
             }),
         }
@@ -87,6 +90,10 @@ impl Endpoint {
 
     pub(super) fn pool_key(&self) -> PoolKey {
         self.pool_key
+    }
+
+    pub(super) fn connector(&self) -> &Connector {
+        &self.connector
     }
 
     /// Whether it takes its whole share of requests.

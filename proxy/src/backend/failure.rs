@@ -2,6 +2,7 @@
 
 use std::io;
 
+use h2::Reason;
 use thiserror::Error;
 
 use super::breaker::EndpointOutcome;
@@ -18,11 +19,23 @@ pub enum Failure {
     TimedOut,
 }
 
+impl Failure {
+    /// No connection was open in time.
+    pub(super) fn connect_timeout() -> Self {
+        let message = "connect_timeout exceeded";
+        Failure::Connect(io::Error::new(io::ErrorKind::TimedOut, message))
+    }
+}
+
 /// What went wrong on an open connection.
 #[derive(Debug, Error)]
 pub enum ConnectionError {
     #[error("the connection was closed before the response was complete")]
     Closed,
+    /// The endpoint states that it has not processed the request: it may be sent again, whatever its method (RFC 9113,
+    /// section 8.7).
+    #[error("the connection was closed before the request was processed")]
+    Unprocessed,
     #[error(transparent)]
     Io(io::Error),
     /// What the backend sent is not HTTP.
@@ -32,7 +45,29 @@ pub enum ConnectionError {
     #[error(transparent)]
     RequestBody(TruncatedBody),
     #[error(transparent)]
-    Http2(hyper::Error),
+    Http2(h2::Error),
+}
+
+impl ConnectionError {
+    /// What an error of a stream states about its request: the endpoint refused the stream, or closed the connection
+    /// (GOAWAY) and lists the stream as not processed.
+    pub(super) fn of_http2(error: h2::Error) -> Self {
+        let is_refused = error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM);
+        if error.is_remote() && (is_refused || error.is_go_away()) {
+            return ConnectionError::Unprocessed;
+        }
+        match error.is_io() {
+            true => error
+                .into_io()
+                .map_or(ConnectionError::Closed, |error| match error.kind() {
+                    io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof => {
+                        ConnectionError::Closed
+                    }
+                    _ => ConnectionError::Io(error),
+                }),
+            false => ConnectionError::Http2(error),
+        }
+    }
 }
 
 /// A request that got no response.
@@ -54,11 +89,18 @@ pub enum BrokenConnection {
 }
 
 impl UnansweredRequest {
-    pub(super) fn other(failure: Failure) -> Self {
+    pub(super) fn other(failure: impl Into<Failure>) -> Self {
         UnansweredRequest {
-            failure,
+            failure: failure.into(),
             unsent: None,
             connection: BrokenConnection::Other,
+        }
+    }
+
+    pub(super) fn over(connection: BrokenConnection, failure: Failure) -> Self {
+        UnansweredRequest {
+            connection,
+            ..UnansweredRequest::other(failure)
         }
     }
 

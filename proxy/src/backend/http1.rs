@@ -11,16 +11,15 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
-use http::{Method, Uri};
+use http::Method;
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
 use self::request_writer::RequestWriter;
 use self::response_head::Persistence;
 use self::response_parser::{Parsed, ResponseParser, is_informational};
-use super::connector::{Connect, UpstreamProtocol};
 use super::failure::{ConnectionError, Failure};
 use super::informational::InformationalResponses;
 use super::request_body::RequestBody;
@@ -77,23 +76,8 @@ enum ResponseArrival {
 }
 
 impl Http1Connection {
-    /// Opens a connection to the host of `uri`.
-    ///
-    /// # Errors
-    /// See [`Connect::open`]; or it took longer than `timeout`.
-    pub(super) async fn open(
-        connect: &Connect,
-        uri: &Uri,
-        timeout: Duration,
-    ) -> io::Result<Box<Self>> {
-        let opening = connect.open(uri, UpstreamProtocol::Http1);
-        let stream = pingora::time::timeout(timeout, opening)
-            .await
-            .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "connect_timeout exceeded"))??;
-        Ok(Http1Connection::new(Wire::from(stream)))
-    }
-
-    fn new(wire: Wire) -> Box<Self> {
+    /// A connection that has just been opened.
+    pub(super) fn new(wire: Wire) -> Box<Self> {
         Box::new(Http1Connection {
             wire,
             request: RequestWriter::nothing(),

@@ -5,12 +5,13 @@
 //! weir sets are replaced, whatever the client sent under their names.
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::{Request, Uri, Version};
+use http::uri::{Parts, Scheme};
+use http::{Request, Uri};
 
-use super::connector::UpstreamProtocol;
+use super::Config;
+use super::address::{EndpointAddress, EndpointConfig};
 use super::loops::CDN_LOOP;
 use super::request_body::RequestBody;
-use super::{Config, EndpointConfig};
 use crate::coding;
 use crate::http::hop_by_hop::{is_hop_by_hop, nominated};
 use crate::refusal::{ErrorCode, Refusal};
@@ -202,7 +203,7 @@ pub enum Encodings {
     Identity,
 }
 
-/// The request to an endpoint.
+/// The request to an endpoint, as HTTP/1.1 has it.
 ///
 /// # Errors
 /// `bad_request` when path and query are not a valid URI.
@@ -211,36 +212,27 @@ pub fn request(
     target: &str,
     mut headers: HeaderMap,
     added: &AddedHeaders<'_>,
-    to: (&Config, &EndpointConfig, UpstreamProtocol),
+    (config, endpoint): (&Config, &EndpointConfig),
     body: RequestBody,
 ) -> Result<Request<RequestBody>, Refusal> {
-    let (config, endpoint, protocol) = to;
     let uri = uri(config, endpoint, target)?;
     write(&mut headers, added, config);
-    match protocol {
-        UpstreamProtocol::Http1 if !headers.contains_key(header::HOST) => {
-            let authority = endpoint.uri.authority();
-            let host = authority.map(|authority| HeaderValue::from_str(authority.as_str()));
-            if let Some(Ok(host)) = host {
-                headers.insert(header::HOST, host);
-            }
-        }
-        UpstreamProtocol::Http1 => {}
-        // The host is in `:authority`, and gRPC servers require that trailers are accepted.
-        UpstreamProtocol::Http2 => {
-            headers.remove(header::HOST);
-            headers.insert(header::TE, HeaderValue::from_static("trailers"));
-        }
+    if !headers.contains_key(header::HOST) {
+        headers.insert(header::HOST, host(endpoint, added.host));
     }
     let mut request = Request::new(body);
     *request.method_mut() = method;
     *request.uri_mut() = uri;
-    *request.version_mut() = match protocol {
-        UpstreamProtocol::Http1 => Version::HTTP_11,
-        UpstreamProtocol::Http2 => Version::HTTP_2,
-    };
     *request.headers_mut() = headers;
     Ok(request)
+}
+
+/// Host and port of the endpoint. A Unix socket has none: its endpoint gets the client's.
+fn host(endpoint: &EndpointConfig, of_client: Option<&HeaderValue>) -> HeaderValue {
+    let authority = endpoint.address.authority();
+    let host = authority.and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
+    let localhost = || HeaderValue::from_static("localhost");
+    host.unwrap_or_else(|| of_client.cloned().unwrap_or_else(localhost))
 }
 
 /// The endpoint's address, the backend's path prefix, and the request's path and query.
@@ -248,12 +240,19 @@ pub fn request(
 /// # Errors
 /// `bad_request` when they are not a valid URI.
 pub fn uri(config: &Config, endpoint: &EndpointConfig, target: &str) -> Result<Uri, Refusal> {
-    let mut parts = endpoint.uri.clone().into_parts();
     let joined = if config.path_prefix.is_empty() {
         target.parse()
     } else {
         format!("{}{target}", config.path_prefix).parse()
     };
+    let mut parts = Parts::default();
+    if let Some(authority) = endpoint.address.authority() {
+        parts.authority = Some(authority.clone());
+        parts.scheme = Some(match endpoint.address {
+            EndpointAddress::Https(_) => Scheme::HTTPS,
+            _ => Scheme::HTTP,
+        });
+    }
     parts.path_and_query =
         Some(joined.map_err(|_| Refusal::new(ErrorCode::BadRequest, "the path is not a URI"))?);
     Uri::from_parts(parts).map_err(|_| Refusal::new(ErrorCode::BadRequest, "the path is not a URI"))

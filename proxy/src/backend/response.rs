@@ -2,21 +2,18 @@
 //! (`http2.rs`). It knows no other stage.
 
 use std::future::poll_fn;
-use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::StatusCode;
-use http_body::Body as _;
-use hyper::body::{Frame, Incoming};
 
 use super::failure::ConnectionError;
 use super::http1::Http1Connection;
-use super::http2::StreamSlot;
+use super::http2::Http2Stream;
 use super::pool::{Pool, PoolKey};
 use super::wire::Wire;
-use crate::clock::{self, DeadlineTimer, Elapsed};
+use crate::clock::{self, Elapsed};
 use crate::http::response_body::{NextPiece, Piece, PiecesAhead, ResponseBody};
 
 /// A response whose head has arrived.
@@ -34,7 +31,8 @@ pub struct UpstreamBody {
     ahead: PiecesAhead<ConnectionError>,
     /// As the head announces it.
     length: Option<u64>,
-    pool_key: PoolKey,
+    /// Where the connection returns to, if it is one of HTTP/1.1.
+    pool_key: Option<PoolKey>,
 }
 
 /// Where the rest of a body comes from.
@@ -42,11 +40,7 @@ enum BodySource {
     /// A connection of its own.
     Http1(Box<Http1Connection>),
     /// A stream of a connection with other streams.
-    Http2 {
-        incoming: Incoming,
-        _slot: StreamSlot,
-        timer: DeadlineTimer,
-    },
+    Http2(Box<Http2Stream>),
     Nothing,
 }
 
@@ -68,7 +62,7 @@ impl UpstreamResponse {
             length: connection.length(),
             source: BodySource::Http1(connection),
             ahead: PiecesAhead::new(),
-            pool_key,
+            pool_key: Some(pool_key),
         };
         UpstreamResponse {
             head,
@@ -78,21 +72,15 @@ impl UpstreamResponse {
     }
 
     pub(super) fn over_http2(
-        response: http::Response<Incoming>,
-        slot: StreamSlot,
-        pool_key: PoolKey,
+        head: http::response::Parts,
+        stream: Box<Http2Stream>,
         connect: Option<Duration>,
     ) -> Self {
-        let (head, incoming) = response.into_parts();
         let body = UpstreamBody {
-            length: incoming.size_hint().exact(),
-            source: BodySource::Http2 {
-                incoming,
-                _slot: slot,
-                timer: DeadlineTimer::default(),
-            },
+            length: stream.length(),
+            source: BodySource::Http2(stream),
             ahead: PiecesAhead::new(),
-            pool_key,
+            pool_key: None,
         };
         UpstreamResponse {
             head,
@@ -118,7 +106,7 @@ impl UpstreamBody {
     fn is_complete(&self) -> bool {
         match &self.source {
             BodySource::Http1(connection) => connection.is_at_end(),
-            BodySource::Http2 { incoming, .. } => incoming.is_end_stream(),
+            BodySource::Http2(stream) => stream.is_at_end(),
             BodySource::Nothing => true,
         }
     }
@@ -155,10 +143,7 @@ impl UpstreamBody {
         }
         let piece = match &mut self.source {
             BodySource::Http1(connection) => ready!(connection.poll_piece(context)),
-            BodySource::Http2 { incoming, .. } => {
-                let frame = ready!(Pin::new(incoming).poll_frame(context));
-                frame.map(|frame| frame.map(Piece::from).map_err(ConnectionError::Http2))
-            }
+            BodySource::Http2(stream) => ready!(stream.poll_piece(context)),
             BodySource::Nothing => None,
         };
         if piece.is_none() {
@@ -169,10 +154,11 @@ impl UpstreamBody {
 
     fn give_back(&mut self, now: Instant) {
         if let BodySource::Http1(mut connection) = self.take_source()
+            && let Some(pool_key) = self.pool_key
             && connection.is_reusable()
         {
             connection.become_idle(now);
-            Pool::give_back(self.pool_key, connection);
+            Pool::give_back(pool_key, connection);
         }
     }
 
@@ -212,7 +198,7 @@ impl ResponseBody for UpstreamBody {
             Poll::Pending => {
                 let late = match &mut self.source {
                     BodySource::Http1(connection) => connection.poll_end(deadline, context),
-                    BodySource::Http2 { timer, .. } => timer.poll_end(deadline, context),
+                    BodySource::Http2(stream) => stream.poll_end(deadline, context),
                     BodySource::Nothing => Poll::Pending,
                 };
                 late.map(|()| Err(Elapsed))
@@ -223,15 +209,5 @@ impl ResponseBody for UpstreamBody {
 
     fn put_back(&mut self, pieces: PiecesAhead<ConnectionError>) {
         self.ahead.extend(pieces);
-    }
-}
-
-impl From<Frame<Bytes>> for Piece {
-    fn from(frame: Frame<Bytes>) -> Self {
-        match frame.into_data() {
-            Ok(data) => Piece::Data(data),
-            // A frame is either.
-            Err(frame) => Piece::Trailers(frame.into_trailers().unwrap_or_default()),
-        }
     }
 }

@@ -1,30 +1,30 @@
-//! The bytes of a connection to an endpoint: TCP, or TLS over TCP.
+//! The bytes of a connection to an endpoint: TCP, TLS over TCP, or a Unix socket.
 
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use hyper_rustls::MaybeHttpsStream;
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::client::TlsStream;
 
-use super::connector::UpstreamStream;
-
-/// TCP, or TLS over it.
+/// An open connection.
 pub enum Wire {
     Plain(TcpStream),
+    Unix(UnixStream),
     /// Boxed: the state of TLS is a hundred times as large.
-    Tls(Box<TokioIo<UpstreamStream>>),
+    Tls(Box<TlsStream<TcpStream>>),
 }
 
-impl From<UpstreamStream> for Wire {
-    fn from(stream: UpstreamStream) -> Self {
-        match stream {
-            MaybeHttpsStream::Http(stream) => Wire::Plain(stream.into_inner()),
-            stream @ MaybeHttpsStream::Https(_) => Wire::Tls(Box::new(TokioIo::new(stream))),
+/// Calls a method of the stream, whatever it is.
+macro_rules! of_stream {
+    ($wire:expr, $method:ident $(, $argument:expr)*) => {
+        match $wire.get_mut() {
+            Wire::Plain(stream) => Pin::new(stream).$method($($argument),*),
+            Wire::Unix(stream) => Pin::new(stream).$method($($argument),*),
+            Wire::Tls(stream) => Pin::new(stream).$method($($argument),*),
         }
-    }
+    };
 }
 
 impl AsyncRead for Wire {
@@ -33,10 +33,7 @@ impl AsyncRead for Wire {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Wire::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
-            Wire::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
-        }
+        of_stream!(self, poll_read, context, buffer)
     }
 }
 
@@ -46,10 +43,7 @@ impl AsyncWrite for Wire {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Wire::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
-            Wire::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
-        }
+        of_stream!(self, poll_write, context, bytes)
     }
 
     fn poll_write_vectored(
@@ -57,10 +51,7 @@ impl AsyncWrite for Wire {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Wire::Plain(stream) => Pin::new(stream).poll_write_vectored(context, slices),
-            Wire::Tls(stream) => Pin::new(stream).poll_write_vectored(context, slices),
-        }
+        of_stream!(self, poll_write_vectored, context, slices)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -68,16 +59,10 @@ impl AsyncWrite for Wire {
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Wire::Plain(stream) => Pin::new(stream).poll_flush(context),
-            Wire::Tls(stream) => Pin::new(stream).poll_flush(context),
-        }
+        of_stream!(self, poll_flush, context)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Wire::Plain(stream) => Pin::new(stream).poll_shutdown(context),
-            Wire::Tls(stream) => Pin::new(stream).poll_shutdown(context),
-        }
+        of_stream!(self, poll_shutdown, context)
     }
 }

@@ -23,12 +23,14 @@ mod backend;
 mod cache;
 mod exposed;
 mod listen;
+mod pem;
 mod pending;
 mod reach;
 mod route;
 mod ship;
 mod signature;
 mod traces;
+mod upstream_tls;
 
 /// The whole file. `None` when it is invalid.
 pub(super) fn check(file: &raw::File, diagnostics: &mut Diagnostics) -> Option<Config> {

@@ -1,17 +1,30 @@
 //! Addresses of other services.
 
+use std::path::PathBuf;
+
 use http::Uri;
+use http::uri::Authority;
 use serde_json::{Value, json};
 
 use super::decode::{FromScalar, Invalid};
 use super::quote::names_a_source;
 use super::secret::SecretText;
 
-/// `http://host:port` or `https://host:port`, and nothing after it.
+/// Where an endpoint listens.
 #[derive(Clone, Debug)]
 pub(crate) struct EndpointUrl {
-    pub(crate) uri: Uri,
+    pub(crate) location: EndpointLocation,
+    /// As it is shown.
     pub(crate) text: String,
+}
+
+/// `http://HOST:PORT`, `https://HOST:PORT` or `h2c://HOST:PORT` and nothing after it, or `unix:/PATH`.
+#[derive(Clone, Debug)]
+pub(crate) enum EndpointLocation {
+    Http(Authority),
+    Https(Authority),
+    H2c(Authority),
+    Unix(PathBuf),
 }
 
 /// The address of an external service: a path may follow.
@@ -35,7 +48,10 @@ impl FromScalar for EndpointUrl {
     }
 
     fn read(text: &str) -> Result<Self, Invalid> {
-        let (scheme, rest) = scheme_and_rest(text, &["http", "https"])?;
+        if let Some(path) = strip_unix_scheme(text) {
+            return unix_socket(path);
+        }
+        let (scheme, rest) = scheme_and_rest(text, &["http", "https", "h2c"])?;
         let (authority, after) = split_authority(rest);
         check_authority(authority, "; set `request_headers` instead")?;
         match after {
@@ -52,14 +68,49 @@ impl FromScalar for EndpointUrl {
                 ));
             }
         }
-        let text = format!("{scheme}://{}", authority.to_ascii_lowercase());
-        let uri = text.parse().map_err(|_| Invalid::Unexpected)?;
-        Ok(EndpointUrl { uri, text })
+        let authority = authority.to_ascii_lowercase();
+        let text = format!("{scheme}://{authority}");
+        let authority = authority.parse().map_err(|_| Invalid::Unexpected)?;
+        let location = match scheme.as_str() {
+            "https" => EndpointLocation::Https(authority),
+            "h2c" => EndpointLocation::H2c(authority),
+            _ => EndpointLocation::Http(authority),
+        };
+        Ok(EndpointUrl { location, text })
     }
 
     fn schema() -> Value {
-        json!({"type": "string", "pattern": "^https?://[^/?#@]+/?$"})
+        json!({"type": "string", "pattern": "^((https?|h2c)://[^/?#@]+/?|unix:/.+)$"})
     }
+}
+
+/// What follows `unix:`, if the text begins with it.
+fn strip_unix_scheme(text: &str) -> Option<&str> {
+    let (scheme, path) = text.split_once(':')?;
+    scheme.eq_ignore_ascii_case("unix").then_some(path)
+}
+
+fn unix_socket(path: &str) -> Result<EndpointUrl, Invalid> {
+    // As a URI, an absolute path may follow an empty authority.
+    let path = match path.strip_prefix("//") {
+        Some(absolute) if absolute.starts_with('/') => absolute,
+        Some(_) => "",
+        None => path,
+    };
+    if !path.starts_with('/') || path.ends_with('/') {
+        return Err(Invalid::Because(
+            "the path of a Unix socket is absolute, as in unix:/run/assistant.sock".to_owned(),
+        ));
+    }
+    if path.len() > SOCKET_PATH_BYTES_MAX {
+        return Err(Invalid::Because(format!(
+            "the path of a Unix socket has at most {SOCKET_PATH_BYTES_MAX} bytes"
+        )));
+    }
+    Ok(EndpointUrl {
+        location: EndpointLocation::Unix(PathBuf::from(path)),
+        text: format!("unix:{path}"),
+    })
 }
 
 impl FromScalar for ServiceUrl {
@@ -161,6 +212,9 @@ fn is_bare(written: &str, may_follow: MayFollow) -> bool {
     if text.contains(['@', '?', '#', '\\', '%']) {
         return false;
     }
+    if may_follow == MayFollow::AnyPath && text.starts_with("unix:/") {
+        return true;
+    }
     let Some((scheme, rest)) = text.split_once("://") else {
         let is_local = text
             .strip_prefix("localhost:")
@@ -186,6 +240,9 @@ fn is_bare(written: &str, may_follow: MayFollow) -> bool {
             MayFollow::AnyPath => true,
         }
 }
+
+/// The size of `sun_path` on Linux, without its NUL.
+const SOCKET_PATH_BYTES_MAX: usize = 107;
 
 const NO_HOST: &str = "the address names no host";
 
@@ -223,7 +280,7 @@ fn check_authority(authority: &str, instead: &str) -> Result<(), Invalid> {
             "an address must not contain a user and password{instead}"
         )));
     }
-    let parsed: http::uri::Authority = match authority.parse() {
+    let parsed: Authority = match authority.parse() {
         Ok(parsed) => parsed,
         Err(_) if authority.is_empty() => return Err(Invalid::Because(NO_HOST.to_owned())),
         Err(_) => return Err(Invalid::Unexpected),

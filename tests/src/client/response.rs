@@ -102,6 +102,28 @@ impl StreamingResponse {
         Ok(received)
     }
 
+    /// The rest of the body, and its trailers.
+    ///
+    /// # Panics
+    /// It ends early.
+    pub async fn with_trailers(mut self) -> (Vec<u8>, HeaderMap) {
+        let (mut data, mut trailers) = (Vec::new(), HeaderMap::new());
+        let frames = within("the end of a response", PATIENCE, async {
+            let mut frames = Vec::new();
+            while let Some(frame) = self.incoming.frame().await {
+                frames.push(frame.expect("a complete response"));
+            }
+            frames
+        });
+        for frame in frames.await {
+            match frame.into_data() {
+                Ok(piece) => data.extend_from_slice(&piece),
+                Err(frame) => trailers = frame.into_trailers().unwrap_or_default(),
+            }
+        }
+        (data, trailers)
+    }
+
     /// The complete response.
     ///
     /// # Panics

@@ -18,8 +18,11 @@ mod hold;
 mod hung;
 mod loops;
 mod memory;
+mod names;
 mod outages;
+mod protocols;
 mod retry;
+mod silence;
 mod tls;
 mod variants;
 

@@ -1,8 +1,11 @@
 //! Exchanges over real sockets, with an endpoint whose responses are scripted.
 
+use std::time::Duration;
+
 use http::{Request, StatusCode};
 use http_body::Body as _;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;

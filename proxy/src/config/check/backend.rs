@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use http::HeaderName;
 
-use super::{form_of, pairs, refuse_duplicates, refuse_form};
+use super::{form_of, pairs, refuse_duplicates, refuse_form, upstream_tls};
+use crate::backend::address::{EndpointAddress, EndpointConfig};
 use crate::backend::balance::BalancingPolicy;
 use crate::backend::breaker::BreakerConfig;
 use crate::backend::retry::{RetryConfig, RetryOn};
-use crate::backend::{Config, EndpointConfig, WhenAllOpen};
+use crate::backend::{Config, WhenAllOpen};
 use crate::config::raw::File;
 use crate::config::raw::backend::{
     Backend, LoadBalancing, Retry, RetryCause, WhenAllOpen as RawWhenAllOpen,
@@ -17,6 +18,7 @@ use crate::config::raw::backend::{
 use crate::settings::decode::Setting;
 use crate::settings::diagnostic::Diagnostics;
 use crate::settings::nearest::nearest;
+use crate::settings::url::{EndpointLocation, EndpointUrl};
 use crate::settings::values::Slug;
 
 /// Headers that frame a message: weir writes them for every request itself.
@@ -60,6 +62,7 @@ fn one(raw: &Backend, diagnostics: &mut Diagnostics) -> Option<Config> {
     {
         diagnostics.error(check.path.place, "a path must begin with /");
     }
+    let tls = upstream_tls::check(raw, diagnostics);
     let pool = raw.pool.value()?;
     Some(Config {
         name: Arc::from(raw.name.value()?.0.as_str()),
@@ -68,11 +71,9 @@ fn one(raw: &Backend, diagnostics: &mut Diagnostics) -> Option<Config> {
             .value()?
             .0
             .iter()
-            .map(|at| EndpointConfig {
-                uri: at.value.uri.clone(),
-                text: Arc::from(at.value.text.as_str()),
-            })
+            .map(|at| endpoint(&at.value))
             .collect(),
+        tls: tls?,
         path_prefix,
         connect_timeout: raw.connect_timeout.get()?.0,
         first_byte_timeout: raw.first_byte_timeout.get()?.0,
@@ -96,6 +97,18 @@ fn one(raw: &Backend, diagnostics: &mut Diagnostics) -> Option<Config> {
         fallback: raw.fallback.value().map(|name| Arc::from(name.0.as_str())),
         model_map: model_map(raw, diagnostics),
     })
+}
+
+fn endpoint(url: &EndpointUrl) -> EndpointConfig {
+    EndpointConfig {
+        address: match &url.location {
+            EndpointLocation::Http(authority) => EndpointAddress::Http(authority.clone()),
+            EndpointLocation::Https(authority) => EndpointAddress::Https(authority.clone()),
+            EndpointLocation::H2c(authority) => EndpointAddress::H2c(authority.clone()),
+            EndpointLocation::Unix(path) => EndpointAddress::Unix(path.clone()),
+        },
+        text: Arc::from(url.text.as_str()),
+    }
 }
 
 fn retry(raw: &Retry) -> Option<RetryConfig> {

@@ -16,8 +16,11 @@ settings! {
     struct Backend {
         /// Its name in routes.
         name: Slug [required] reload,
-        /// Scheme, host and port of each of its instances.
+        /// The address of each of its instances: `http://HOST:PORT`, `https://HOST:PORT`, `h2c://HOST:PORT` (HTTP/2 by prior
+        /// knowledge), or `unix:/PATH`.
         endpoints: List<EndpointUrl, 1> [required] reload,
+        /// TLS towards `https` endpoints. Left out: the system's roots, and no client certificate.
+        tls: UpstreamTls [guard] reload,
         /// How an endpoint is chosen; consistent: by conversation, else by client.
         load_balancing: LoadBalancing [default "round_robin"] reload,
         /// Timeout for a connection to be established.
@@ -47,6 +50,18 @@ settings! {
         fallback: Slug [optional] reload,
         /// The names that models have at this backend: the name in the request is replaced.
         model_map: NamedValues<ModelName, ModelName> [optional] reload,
+    }
+}
+
+settings! {
+    /// PEM files, read with the configuration.
+    struct UpstreamTls {
+        /// The certificate authorities that are trusted instead of the system's.
+        ca_file: PlainText [optional] reload,
+        /// The certificate that is presented to endpoints that require one (mTLS), with its chain.
+        certificate: PlainText [optional] reload,
+        /// Its private key.
+        key: PlainText [optional] reload,
     }
 }
 

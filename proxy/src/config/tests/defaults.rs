@@ -70,7 +70,7 @@ fn values_of_the_full_example_are_loaded() {
 
     let assistant = &config.backends[0];
     assert_eq!(&*assistant.endpoints[0].text, "http://127.0.0.1:8000");
-    assert_eq!(assistant.endpoints[0].uri.port_u16(), Some(8000));
+    assert_eq!(assistant.endpoints[0].address.port(), Some(8000));
     assert_eq!(assistant.connect_timeout, Duration::from_secs(1));
     assert_eq!(assistant.first_byte_timeout, Duration::from_secs(60));
     assert_eq!(assistant.idle_timeout, Duration::from_secs(30));
@@ -144,6 +144,25 @@ fn routes_of_the_full_example_are_loaded() {
 }
 
 /// Every key that the example only names in comments.
+#[test]
+fn the_address_of_an_endpoint_is_read_in_any_spelling() {
+    let text = "backends: [{name: a, endpoints: ['HTTP://A.Test', 'H2C://[::1]:81', 'https://a/', 'unix:/run/A.sock', 'UNIX:///run/b.sock']}]\n\
+                routes: [{name: r, path: /, backend: a}]\n";
+    let config = valid(text).config;
+    let endpoints = config.backends[0].endpoints.iter();
+    let endpoints = endpoints.map(|endpoint| (&*endpoint.text, endpoint.address.port()));
+    assert_eq!(
+        endpoints.collect::<Vec<_>>(),
+        [
+            ("http://a.test", Some(80)),
+            ("h2c://[::1]:81", Some(81)),
+            ("https://a", Some(443)),
+            ("unix:/run/A.sock", None),
+            ("unix:/run/b.sock", None),
+        ]
+    );
+}
+
 #[test]
 fn keys_named_in_comments_are_read() {
     let config = valid(r#"

@@ -112,6 +112,19 @@ endpoints: ['http://a:99999'] => 4:17 port
 endpoints: ['http://a/v1'] => 4:17 no path & `path_prefix`
 endpoints: ['http://a?b'] => 4:17 no path, query or fragment
 endpoints: ['http://u:p@a'] => 4:17 must not contain a user and password; set `request_headers` instead
+endpoints: ['h2c://a/v1'] => 4:17 no path & `path_prefix`
+endpoints: ['unix:run/a.sock'] => 4:17 absolute & unix:/run/assistant.sock
+endpoints: ['unix://run/a.sock'] => 4:17 absolute
+endpoints: ['unix:'] => 4:17 absolute
+endpoints: ['unix:/'] => 4:17 absolute
+endpoints: ['unix:/%LONG%'] => 4:17 at most 107 bytes
+tls: {} => 4:10 is for https endpoints
+tls: {certificate: /a.pem} => 4:24 needs its `key`
+tls: {key: /a.pem} => 4:16 needs its `certificate`
+tls: {ca_file: /nowhere/ca.pem} => 4:20 cannot be read & No such file
+tls: {ca_file: /} => 4:20 cannot be read & not a file
+tls: {ca_file: Cargo.toml} => 4:20 no certificate in PEM
+tls: {ca_files: a} => 4:11 did you mean `ca_file`?
 path_prefix: v1 => 4:18 a path must begin with /
 load_balancing: least_requests => 4:21 did you mean `least_request`?
 retry: {attempts: 0} => 4:23 a whole number from 1
@@ -130,11 +143,14 @@ fallback: nobody => 4:15 no backend has this name & there are: a, b
 fallback: a => 4:15 form a loop
 fallback: ${UNSET} => 4:15 `UNSET` is not set
 "#;
-    for (extra, line, column, parts) in table(cases) {
+    let cases = cases.replace("%LONG%", &"a".repeat(107));
+    for (extra, line, column, parts) in table(&cases) {
         let endpoints = if extra.starts_with("endpoints") {
             ""
-        } else {
+        } else if extra.starts_with("tls: {}") {
             "    endpoints: ['http://a']\n"
+        } else {
+            "    endpoints: ['https://a']\n"
         };
         let text = format!(
             "routes: [{{name: all, path: '/*', backend: a}}]\nbackends:\n  - name: a\n    {extra}\n{endpoints}  - {{name: b, endpoints: ['http://b']}}\n"

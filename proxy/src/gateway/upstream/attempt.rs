@@ -291,7 +291,7 @@ fn request(
         parent,
     };
     let target = attempts.outgoing.target(exchange, head.uri.query());
-    let to = (&**config, picked.endpoint().config(), protocol(call.kind));
+    let to = (&**config, picked.endpoint().config());
     let body = attempts.outgoing.take_body();
     request_head::request(head.method.clone(), &target, headers, &added, to, body)
 }
@@ -299,7 +299,8 @@ fn request(
 fn protocol(kind: RequestKind) -> UpstreamProtocol {
     match kind {
         RequestKind::Grpc => UpstreamProtocol::Http2,
-        RequestKind::Plain | RequestKind::Upgrade => UpstreamProtocol::Http1,
+        RequestKind::Upgrade => UpstreamProtocol::Http1,
+        RequestKind::Plain => UpstreamProtocol::Any,
     }
 }
 

@@ -105,18 +105,25 @@ const fn timing_key(stage: Stage) -> &'static str {
     }
 }
 
-/// The endpoint of an attempt: `server.address`, `server.port`, and the full URL without its query.
+/// The endpoint of an attempt: `server.address`, `server.port`, and the full URL without its query. The address of a
+/// Unix socket is its path, and its URLs have the host `localhost`.
 pub(super) fn endpoint(all: &mut Attributes<'_, '_>, attempt: &Attempt, exchange: &Exchange) {
+    // `scheme://host:port` or `unix:/path`, as the configuration was checked.
     let endpoint = &attempt.endpoint;
     let path = cut(&exchange.path, PATH_BYTES_MAX);
-    all.add(
-        "url.full",
-        AttributeValue::Text(&format!("{endpoint}{path}")),
-    );
-    // `scheme://host:port`, as the configuration was checked.
+    let mut add_url = |scheme: &str, authority: &str| {
+        let url = format!("{scheme}://{authority}{path}");
+        all.add("url.full", AttributeValue::Text(&url));
+    };
     let Some((scheme, authority)) = endpoint.split_once("://") else {
+        if let Some(socket) = endpoint.strip_prefix("unix:") {
+            add_url("http", "localhost");
+            all.add("server.address", AttributeValue::Text(socket));
+        }
         return;
     };
+    let scheme = if scheme == "https" { "https" } else { "http" };
+    add_url(scheme, authority);
     let (host, port) = match authority.rsplit_once(':') {
         Some((host, port)) if !port.ends_with(']') => (host, port.parse().ok()),
         _ => (authority, None),
