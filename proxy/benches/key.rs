@@ -58,6 +58,7 @@ fn backend() -> backend::Config {
     backend::Config {
         name: Arc::from("assistant"),
         endpoints: Vec::new(),
+        tls: None,
         path_prefix: String::new(),
         connect_timeout: Duration::from_secs(1),
         first_byte_timeout: Duration::from_secs(1),

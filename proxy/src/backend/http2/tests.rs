@@ -1,6 +1,7 @@
 //! Exchanges with a real HTTP/2 server.
 
 use std::future::{Future, poll_fn};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -24,12 +25,25 @@ use crate::backend::request_body::RequestBody;
 use crate::backend::response::UpstreamResponse;
 use crate::backend::tls::TlsClients;
 use crate::clock;
+use crate::config;
 use crate::http::response_body::{Piece, ResponseBody};
 
 const LONG: Duration = Duration::from_secs(30);
 /// A connection is closed this long after its last request.
 const RELEASED_WITHIN: Duration = Duration::from_secs(5);
 const SHORT: Duration = Duration::from_millis(100);
+
+const CONFIG: &str = "
+backends:
+  - {name: a, endpoints: ['h2c://a.test'], connect_timeout: 30s, first_byte_timeout: 30s, pool: {idle_timeout: 30s}}
+routes: [{name: all, path: /*, backend: a}]
+";
+
+fn backend_config() -> Config {
+    let loaded = config::parse(CONFIG, Path::new("weir.yaml"), &|_| None);
+    let loaded = loaded.unwrap_or_else(|error| panic!("{error}"));
+    Config::clone(&loaded.config.backends[0])
+}
 
 /// An endpoint with a pool of its own.
 struct Caller {
@@ -46,20 +60,7 @@ impl Caller {
         Caller {
             pool_key: PoolKey::new(),
             connector: Connector::new(&EndpointAddress::H2c(authority), tls),
-            config: Config {
-                name: "a".into(),
-                endpoints: Vec::new(),
-                tls: None,
-                path_prefix: String::new(),
-                connect_timeout: LONG,
-                first_byte_timeout: LONG,
-                idle_timeout: LONG,
-                total_timeout: LONG,
-                pool_idle_connections: 8,
-                pool_idle_timeout: LONG,
-                request_headers: Vec::new(),
-                ask_usage: false,
-            },
+            config: backend_config(),
         }
     }
 
