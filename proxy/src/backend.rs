@@ -56,7 +56,7 @@ use crate::clock;
 use crate::exchange::Attempt;
 use crate::refusal::{ErrorCode, Refusal};
 use address::Endpoint;
-use client::{CallDeadline, Destination};
+use client::{CallDeadline, CallTarget};
 use connector::{Connector, UpstreamProtocol};
 use failure::{ConnectionError, Failure};
 use informational::InformationalResponses;
@@ -139,7 +139,7 @@ impl Backend {
         informational: Option<&InformationalResponses>,
         attempt: &mut Attempt,
     ) -> Result<UpstreamResponse, Refusal> {
-        let to = Destination {
+        let to = CallTarget {
             pool_key: picked.pool_key,
             connector: picked.connector,
             config: &self.config,

@@ -28,7 +28,7 @@ pub struct CallDeadline {
 
 /// The endpoint that a request is sent to.
 #[derive(Clone, Copy)]
-pub(super) struct Destination<'a> {
+pub(super) struct CallTarget<'a> {
     pub(super) pool_key: PoolKey,
     pub(super) connector: &'a Connector,
     pub(super) config: &'a Config,
@@ -56,7 +56,7 @@ struct Opening {
 /// # Errors
 /// See [`Failure`].
 pub(super) async fn send(
-    to: Destination<'_>,
+    to: CallTarget<'_>,
     (request, protocol): (Request<RequestBody>, UpstreamProtocol),
     call: CallDeadline,
     informational: Option<&InformationalResponses>,
@@ -85,7 +85,7 @@ pub(super) async fn send(
 /// Over a pooled or a new connection. A request of which nothing was written because a pooled connection had been
 /// closed is sent over another one (RFC 9112, section 9.3.1), even if it is not idempotent.
 async fn over_http1(
-    to: Destination<'_>,
+    to: CallTarget<'_>,
     mut outgoing: Outgoing<'_>,
     offer: Offer,
 ) -> Result<UpstreamResponse, Failure> {
@@ -124,7 +124,7 @@ async fn over_http1(
 /// Over a stream of an open connection, or a new one. A request of which nothing was sent because the connection
 /// had been closed is sent over another one. Requests that need a connection at the same time share a new one.
 async fn over_http2(
-    to: Destination<'_>,
+    to: CallTarget<'_>,
     outgoing: Outgoing<'_>,
     offer: Offer,
 ) -> Result<UpstreamResponse, Failure> {
@@ -158,7 +158,7 @@ async fn over_http2(
 
 /// Over a new connection.
 async fn over_new_connection(
-    to: Destination<'_>,
+    to: CallTarget<'_>,
     outgoing: Outgoing<'_>,
     offer: Offer,
     opening: Opening,

@@ -29,7 +29,7 @@ const FAILURE_KEPT: Duration = Duration::from_secs(1);
 const LOGGED_EVERY: Duration = Duration::from_secs(3600);
 
 /// Looks the addresses of a name and a port up.
-pub(super) type Lookup = Box<dyn Fn(&str, u16) -> LookupFuture + Send + Sync>;
+pub(super) type LookupFn = Box<dyn Fn(&str, u16) -> LookupFuture + Send + Sync>;
 type LookupFuture = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>;
 
 /// The addresses of a host.
@@ -43,7 +43,7 @@ pub(super) enum Addresses {
 pub(super) struct Name {
     host: String,
     port: u16,
-    lookup: Lookup,
+    lookup: LookupFn,
     latest: watch::Sender<LookupResult>,
     /// The address that the next connection begins with.
     turn: AtomicUsize,
@@ -110,7 +110,7 @@ fn system_lookup(host: &str, port: u16) -> LookupFuture {
 }
 
 impl Name {
-    pub(super) fn new(host: &str, port: u16, lookup: Lookup) -> Arc<Self> {
+    pub(super) fn new(host: &str, port: u16, lookup: LookupFn) -> Arc<Self> {
         Arc::new(Name {
             host: host.to_owned(),
             port,

@@ -46,22 +46,22 @@ struct ConnectionState {
 /// Opens streams of a connection.
 struct StreamOpener {
     sender: SendRequest<Bytes>,
-    in_use: InUse,
+    in_use: ConnectionLease,
 }
 
 /// The task of a connection ends when the last one is dropped.
-type InUse = Arc<oneshot::Sender<()>>;
+type ConnectionLease = Arc<oneshot::Sender<()>>;
 
 /// One of the concurrent streams of a connection; dropping it frees the slot.
 pub(in crate::backend) struct StreamSlot {
     state: Arc<ConnectionState>,
     heard_before: usize,
-    _in_use: InUse,
+    _in_use: ConnectionLease,
 }
 
 /// How often the task checks that the endpoint is still there, while streams are open.
 #[derive(Clone, Copy)]
-struct KeepAlive {
+struct PingSchedule {
     interval: Duration,
     timeout: Duration,
 }
@@ -92,13 +92,13 @@ impl Http2Connection {
             heard: AtomicUsize::new(0),
             idle_since: Mutex::new(clock::now()),
         });
-        let keep_alive = KeepAlive {
+        let pings = PingSchedule {
             interval: config.pool_idle_timeout,
             timeout: config.connect_timeout.max(Duration::from_secs(1)),
         };
         let shared = Arc::downgrade(&state);
         tokio::spawn(async move {
-            drive(connection, ping_pong, &shared, keep_alive, released).await;
+            drive(connection, ping_pong, &shared, pings, released).await;
             if let Some(state) = shared.upgrade() {
                 state.retire();
             }
@@ -196,14 +196,14 @@ async fn drive(
     mut connection: Connection<Wire, Bytes>,
     ping_pong: Option<PingPong>,
     state: &Weak<ConnectionState>,
-    keep_alive: KeepAlive,
+    pings: PingSchedule,
     released: oneshot::Receiver<()>,
 ) {
     tokio::select! {
         ended = &mut connection => if let Err(error) = ended {
             log::debug!("an HTTP/2 connection to a backend ended: {error}");
         },
-        () = unreachable(ping_pong, state, keep_alive) => {
+        () = unreachable(ping_pong, state, pings) => {
             log::debug!("an HTTP/2 connection to a backend responds to no ping");
         }
         _ = released => {
@@ -216,13 +216,13 @@ async fn drive(
 async fn unreachable(
     ping_pong: Option<PingPong>,
     state: &Weak<ConnectionState>,
-    keep_alive: KeepAlive,
+    pings: PingSchedule,
 ) {
     let Some(mut ping_pong) = ping_pong else {
         return pending().await;
     };
     loop {
-        tokio::time::sleep(keep_alive.interval).await;
+        tokio::time::sleep(pings.interval).await;
         let Some(state) = state.upgrade() else {
             return pending().await;
         };
@@ -232,7 +232,7 @@ async fn unreachable(
             continue;
         }
         let ping = ping_pong.ping(Ping::opaque());
-        if !matches!(clock::timeout(keep_alive.timeout, ping).await, Ok(Ok(_))) {
+        if !matches!(clock::timeout(pings.timeout, ping).await, Ok(Ok(_))) {
             return;
         }
     }

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use crate::backend::Config;
 use crate::backend::address::EndpointAddress;
-use crate::backend::client::{self, CallDeadline, Destination};
+use crate::backend::client::{self, CallDeadline, CallTarget};
 use crate::backend::connector::{Connector, UpstreamProtocol};
 use crate::backend::failure::{ConnectionError, Failure};
 use crate::backend::informational::InformationalResponses;
@@ -74,7 +74,7 @@ impl Caller {
         limit: Duration,
         informational: Option<&InformationalResponses>,
     ) -> Result<UpstreamResponse, Failure> {
-        let to = Destination {
+        let to = CallTarget {
             pool_key: self.pool_key,
             connector: &self.connector,
             config: &self.config,
