@@ -4,6 +4,8 @@
 
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use h2::client::SendRequest;
 use http::Request;
 use http::request::Parts;
 use tokio::sync::OwnedMutexGuard;
@@ -12,7 +14,7 @@ use super::Config;
 use super::connector::{Connector, Negotiated, Offer, UpstreamProtocol};
 use super::failure::{ConnectionError, Failure};
 use super::http1::Http1Connection;
-use super::http2::{Http2Connection, Http2Stream};
+use super::http2::{Http2Connection, Http2Stream, StreamSlot};
 use super::informational::InformationalResponses;
 use super::pool::{Pool, PoolKey};
 use super::request_body::RequestBody;
@@ -118,7 +120,26 @@ async fn over_http1(
         started_at: clock::now(),
         guard: None,
     };
-    Box::pin(over_new_connection(to, outgoing, offer, opening)).await
+    let (opened, took) = match Box::pin(open(to, offer, call.deadline, opening)).await {
+        Ok(opened) => opened,
+        Err(failure) => return Err(failure),
+    };
+    let mut connection = match opened {
+        OpenedConnection::Http1(connection) => connection,
+        OpenedConnection::Http2(sender, slot) => {
+            return Box::pin(over_stream((sender, slot), outgoing, Some(took))).await;
+        }
+    };
+    connection.begin(&outgoing.head, outgoing.body);
+    drop(outgoing.head);
+    let head = connection.response_head(call.deadline, outgoing.informational);
+    let head = head.await?;
+    Ok(UpstreamResponse::over_http1(
+        head,
+        connection,
+        to.pool_key,
+        Some(took),
+    ))
 }
 
 /// Over a stream of an open connection, or a new one. A request of which nothing was sent because the connection
@@ -138,8 +159,7 @@ async fn over_http2(
             match clock::timeout(left(outgoing.call.deadline), ready).await {
                 Ok(Ok(sender)) => {
                     drop(opening);
-                    let stream = Http2Stream::begin(sender, slot, outgoing.head, outgoing.body)?;
-                    return respond(stream, outgoing.call, outgoing.informational, None).await;
+                    return over_stream((sender, slot), outgoing, None).await;
                 }
                 // The next one.
                 Ok(Err(_)) => {}
@@ -147,76 +167,85 @@ async fn over_http2(
             }
         }
         if opening.guard.is_some() {
-            return over_new_connection(to, outgoing, offer, opening).await;
+            break;
         }
         let lock = Pool::opening(to.pool_key, to.config, opening.started_at);
         let timeout = to.config.connect_timeout.min(left(outgoing.call.deadline));
         let guard = clock::timeout(timeout, lock.lock_owned()).await;
         opening.guard = Some(guard.map_err(|_| Failure::connect_timeout())?);
     }
-}
-
-/// Over a new connection.
-async fn over_new_connection(
-    to: CallTarget<'_>,
-    outgoing: Outgoing<'_>,
-    offer: Offer,
-    opening: Opening,
-) -> Result<UpstreamResponse, Failure> {
-    let Outgoing {
-        head,
-        body,
-        call,
-        informational,
-    } = outgoing;
-    let end = opening.started_at + to.config.connect_timeout;
-    let end = call.deadline.min(end);
-    let opened = to.connector.open(offer, left(end)).await;
-    let (wire, negotiated) = opened.map_err(Failure::Connect)?;
-    let now = clock::now();
-    let took = Some(now.saturating_duration_since(opening.started_at));
-    if offer == Offer::Either {
-        Pool::note_negotiated(to.pool_key, to.config, negotiated, now);
-    }
-    match negotiated {
-        Negotiated::Http1 => {
-            let mut connection = Http1Connection::new(wire);
-            connection.begin(&head, body);
-            drop(head);
-            let head = connection.response_head(call.deadline, informational);
+    let (opened, took) = match Box::pin(open(to, offer, outgoing.call.deadline, opening)).await {
+        Ok(opened) => opened,
+        Err(failure) => return Err(failure),
+    };
+    match opened {
+        OpenedConnection::Http2(sender, slot) => {
+            over_stream((sender, slot), outgoing, Some(took)).await
+        }
+        // The endpoint chooses otherwise than before.
+        OpenedConnection::Http1(mut connection) => {
+            let call = outgoing.call;
+            connection.begin(&outgoing.head, outgoing.body);
+            let head = connection.response_head(call.deadline, outgoing.informational);
             let head = head.await?;
             Ok(UpstreamResponse::over_http1(
                 head,
                 connection,
                 to.pool_key,
-                took,
+                Some(took),
             ))
-        }
-        Negotiated::Http2 => {
-            let begun = clock::timeout(left(end), Http2Connection::begin(wire, to.config)).await;
-            let begun = begun.map_err(|_| Failure::connect_timeout())?;
-            let connection = begun.map_err(Failure::Connect)?;
-            let slot = connection.take_slot();
-            let closed = Failure::Connection(ConnectionError::Unprocessed);
-            let (sender, slot) = slot.ok_or(closed)?;
-            Pool::add_http2(to.pool_key, to.config, connection, now);
-            drop(opening);
-            let ready = Http2Connection::ready(sender, &slot);
-            let sender = clock::timeout(left(call.deadline), ready).await;
-            let sender = sender.map_err(|_| Failure::TimedOut)??;
-            let stream = Http2Stream::begin(sender, slot, head, body)?;
-            respond(stream, call, informational, took).await
         }
     }
 }
 
-async fn respond(
-    mut stream: Box<Http2Stream>,
-    call: CallDeadline,
-    informational: Option<&InformationalResponses>,
+/// A new connection, ready for a request.
+enum OpenedConnection {
+    Http1(Box<Http1Connection>),
+    Http2(SendRequest<Bytes>, StreamSlot),
+}
+
+/// Opens a connection, and shares it with other requests if it can be shared. Its future is boxed and ends before the
+/// response is waited for: the state of a TLS handshake is large.
+async fn open(
+    to: CallTarget<'_>,
+    offer: Offer,
+    deadline: Instant,
+    opening: Opening,
+) -> Result<(OpenedConnection, Duration), Failure> {
+    let end = deadline.min(opening.started_at + to.config.connect_timeout);
+    let opened = to.connector.open(offer, left(end)).await;
+    let (wire, negotiated) = opened.map_err(Failure::Connect)?;
+    let now = clock::now();
+    let took = now.saturating_duration_since(opening.started_at);
+    if offer == Offer::Either {
+        Pool::note_negotiated(to.pool_key, to.config, negotiated, now);
+    }
+    if negotiated == Negotiated::Http1 {
+        return Ok((OpenedConnection::Http1(Http1Connection::new(wire)), took));
+    }
+    let begun = clock::timeout(left(end), Http2Connection::begin(wire, to.config)).await;
+    let begun = begun.map_err(|_| Failure::connect_timeout())?;
+    let connection = begun.map_err(Failure::Connect)?;
+    let slot = connection.take_slot();
+    Pool::add_http2(to.pool_key, to.config, connection, now);
+    drop(opening);
+    let (sender, slot) = slot.ok_or(Failure::Connection(ConnectionError::Unprocessed))?;
+    let ready = clock::timeout(left(deadline), Http2Connection::ready(sender, &slot)).await;
+    let sender = ready.map_err(|_| Failure::TimedOut)??;
+    Ok((OpenedConnection::Http2(sender, slot), took))
+}
+
+/// Over a stream that has been reserved.
+async fn over_stream(
+    stream: (SendRequest<Bytes>, StreamSlot),
+    outgoing: Outgoing<'_>,
     took: Option<Duration>,
 ) -> Result<UpstreamResponse, Failure> {
-    let head = stream.response_head(call.deadline, informational).await?;
+    let (sender, slot) = stream;
+    let stream = Http2Stream::begin(sender, slot, outgoing.head, outgoing.body);
+    let mut stream = stream?;
+    let head = stream.response_head(outgoing.call.deadline, outgoing.informational);
+    let head = head.await?;
     Ok(UpstreamResponse::over_http2(head, stream, took))
 }
 
