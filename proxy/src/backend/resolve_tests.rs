@@ -6,15 +6,17 @@ use super::*;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 
+type ScriptedResult = Result<Vec<SocketAddr>, &'static str>;
+
 /// A name with these results, one a lookup; the last one stays.
 struct ScriptedName {
     name: Arc<Name>,
-    results: Arc<Mutex<VecDeque<Result<Vec<SocketAddr>, &'static str>>>>,
+    results: Arc<Mutex<VecDeque<ScriptedResult>>>,
     lookups: Arc<AtomicUsize>,
 }
 
 impl ScriptedName {
-    fn new(results: &[Result<Vec<SocketAddr>, &'static str>]) -> Self {
+    fn new(results: &[ScriptedResult]) -> Self {
         let results = Arc::new(Mutex::new(results.iter().cloned().collect::<VecDeque<_>>()));
         let lookups = Arc::new(AtomicUsize::new(0));
         let (script, count) = (results.clone(), lookups.clone());
