@@ -12,137 +12,12 @@ use crate::admin::RouteSummary;
 use crate::app::alert_labels;
 use crate::config::{self, Config, LoadedConfig};
 use crate::generation::Generation;
+use changes::{TlsFiles, changes};
+
+#[path = "reload_keys/changes.rs"]
+mod changes;
 
 const REFERENCE: &str = include_str!("../../../../docs/configuration.md");
-
-/// Another value of each key. A number selects another item of a list than the
-/// first.
-fn changes() -> Vec<(&'static str, Value)> {
-    let parts = [alerts(), backends(), routes(), signatures(), others()];
-    parts.concat()
-}
-
-fn alerts() -> Vec<(&'static str, Value)> {
-    vec![
-        ("alerts.evaluate_every", json!("7s")),
-        ("alerts.minimum_requests", json!(3)),
-        ("alerts.rules[].critical", json!("50%")),
-        ("alerts.rules[].for", json!("1m")),
-        ("alerts.rules[].name", json!("Other")),
-        ("alerts.rules[].per", json!("route")),
-        ("alerts.rules[].recovery", json!("1%")),
-        ("alerts.rules[].runbook", json!("http://a/runbook")),
-        ("alerts.rules[].signal", json!("rate_limited_share")),
-        ("alerts.rules[].warning", json!("11%")),
-        ("alerts.window", json!("6m")),
-    ]
-}
-
-fn backends() -> Vec<(&'static str, Value)> {
-    vec![
-        ("backends[].ask_usage", json!(true)),
-        ("backends[].circuit_breaker.failure_ratio", json!("40%")),
-        ("backends[].circuit_breaker.minimum_requests", json!(5)),
-        ("backends[].circuit_breaker.open_for", json!("5s")),
-        ("backends[].circuit_breaker.window", json!("5s")),
-        ("backends[].connect_timeout", json!("2s")),
-        ("backends[].endpoints", json!(["http://127.0.0.1:2"])),
-        ("backends[].fallback", json!("b")),
-        ("backends[].first_byte_timeout", json!("2s")),
-        ("backends[].health_check.healthy_after", json!(3)),
-        ("backends[].health_check.interval", json!("3s")),
-        ("backends[].health_check.path", json!("/health")),
-        ("backends[].health_check.timeout", json!("2s")),
-        ("backends[].health_check.unhealthy_after", json!(4)),
-        ("backends[].idle_timeout", json!("2s")),
-        ("backends[].load_balancing", json!("least_request")),
-        ("backends[1].name", json!("c")),
-        ("backends[].path_prefix", json!("/v2")),
-        ("backends[].pool.idle_connections", json!(2)),
-        ("backends[].pool.idle_timeout", json!("2s")),
-        ("backends[].request_headers", json!({"authorization": "x"})),
-        ("backends[].retry.attempts", json!(2)),
-        ("backends[].retry.backoff", json!("2s")),
-        ("backends[].retry.budget", json!("10%")),
-        ("backends[].retry.when", json!(["connect"])),
-        ("backends[].total_timeout", json!("200s")),
-    ]
-}
-
-fn others() -> Vec<(&'static str, Value)> {
-    vec![
-        ("events.content", json!("hash")),
-        ("events.sample", json!("50%")),
-        ("events.slow", json!("2s")),
-        ("limits.body_bytes", json!("1MiB")),
-        ("limits.body_timeout", json!("3s")),
-        ("limits.upgrade_idle_timeout", json!("2h")),
-        ("traces.sample", json!("20%")),
-        ("traces.trust_incoming", json!(false)),
-        ("trusted_proxies", json!(["10.0.0.0/8"])),
-        ("paths.encoded_slash", json!("reject")),
-    ]
-}
-
-fn routes() -> Vec<(&'static str, Value)> {
-    vec![
-        ("routes[].allow", json!(["10.0.0.0/8"])),
-        ("routes[].backend", json!("b")),
-        ("routes[].body_bytes", json!("1MiB")),
-        ("routes[].body_timeout", json!("3s")),
-        ("routes[].cache.answers", json!(false)),
-        ("routes[].cache.coalesce", json!(true)),
-        ("routes[].cache.http", json!(true)),
-        ("routes[].cache.ignore_headers", json!(["x-a"])),
-        ("routes[].cache.memory", json!("1MiB")),
-        ("routes[].cache.scope", json!("route")),
-        ("routes[].cache.ttl", json!("2h")),
-        ("routes[].concurrency", json!(3)),
-        ("routes[].conversation.idle", json!("3m")),
-        ("routes[].conversation.rounds", json!(3)),
-        ("routes[].methods", json!(["POST"])),
-        ("routes[].name", json!("renamed")),
-        ("routes[].path", json!("/other")),
-        ("routes[].platform", json!("other")),
-        ("routes[].rate_limits[].burst", json!(7)),
-        ("routes[].rate_limits[].by", json!("address")),
-        ("routes[].rate_limits[].clients", json!(["web"])),
-        ("routes[].rate_limits[].name", json!("other")),
-        ("routes[].rate_limits[].rate", json!("7/s")),
-        ("routes[].rate_limits[].shared", json!(true)),
-        ("routes[].rate_limits[].tokens", json!("9/s")),
-    ]
-}
-
-fn signatures() -> Vec<(&'static str, Value)> {
-    vec![
-        ("routes[].signature.algorithm", json!("sha512")),
-        ("routes[].signature.clients[].name", json!("app")),
-        (
-            "routes[].signature.clients[].secrets",
-            json!(["another secret"]),
-        ),
-        ("routes[].signature.id_header", json!("x-a")),
-        ("routes[].signature.key_encoding", json!("base64")),
-        ("routes[].signature.key_header", json!("x-a")),
-        ("routes[].signature.prefix", json!("v2=")),
-        ("routes[].signature.replay", json!("3m")),
-        ("routes[1].signature.scheme", json!("bearer")),
-        ("routes[1].signature.secrets", json!(["another secret"])),
-        ("routes[].signature.signature_encoding", json!("base64")),
-        ("routes[].signature.signature_header", json!("x-a")),
-        (
-            "routes[].signature.signed",
-            json!("{timestamp}.{id}.{path}.{body}"),
-        ),
-        ("routes[].signature.timestamp_header", json!("x-a")),
-        ("routes[].signature.tolerance", json!("3m")),
-        (
-            "routes[2].signature.verification_token",
-            json!("another token"),
-        ),
-    ]
-}
 
 /// Keys of schemes that are not implemented yet: configuring one is an error.
 const OF_PLANNED_SCHEMES: [&str; 8] = [
@@ -161,7 +36,7 @@ fn base() -> Value {
         "listen": [{"address": "127.0.0.1:0"}],
         "admin": {"address": "127.0.0.1:0"},
         "backends": [
-            {"name": "a", "endpoints": ["http://127.0.0.1:1"]},
+            {"name": "a", "endpoints": ["https://127.0.0.1:1"]},
             {"name": "b", "endpoints": ["http://127.0.0.1:1"]},
         ],
         "routes": [
@@ -198,7 +73,7 @@ fn load(file: &Value) -> LoadedConfig {
 }
 
 /// The base with another value of one key.
-fn changed(key: &str, value: &Value) -> Value {
+fn changed(key: &str, value: &Value, tls: &TlsFiles) -> Value {
     let mut file = base();
     let mut place = &mut file;
     for part in key.split('.') {
@@ -213,6 +88,11 @@ fn changed(key: &str, value: &Value) -> Value {
         // A limit has one of the two.
         let limit = file["routes"][0]["rate_limits"][0].as_object_mut();
         limit.expect("a limit").remove("rate");
+    }
+    if ["backends[].tls.certificate", "backends[].tls.key"].contains(&key) {
+        // Neither is valid without the other.
+        let both = &mut file["backends"][0]["tls"];
+        (both["certificate"], both["key"]) = (tls.certificate(), tls.key());
     }
     file
 }
@@ -294,10 +174,11 @@ fn every_key_that_is_reloaded_changes_what_depends_on_it_and_resets_no_other_sta
     let base = load(&base());
     let app = App::start(&base.config).expect("weir starts");
     let gateway = &app.installer.gateway;
-    for (key, value) in changes() {
+    let tls = TlsFiles::create();
+    for (key, value) in changes(&tls) {
         app.install(&base.config);
         let old = gateway.generation().clone();
-        let new = load(&changed(key, &value));
+        let new = load(&changed(key, &value, &tls));
         let changes = config::diff(&base, &new);
         assert!(!changes.changed.is_empty(), "{key} changes nothing");
         assert!(changes.needs_restart.is_empty(), "{key}: {changes:?}");
@@ -359,7 +240,9 @@ fn the_table_has_every_key_that_is_reloaded() {
         .filter(|(key, change)| *change == "reload" && is_leaf(key))
         .map(|(key, _)| *key)
         .collect();
-    let table = changes().into_iter().map(|(key, _)| general(key));
+    let table = changes(&TlsFiles::create())
+        .into_iter()
+        .map(|(key, _)| general(key));
     let mut table: BTreeSet<String> = table.collect();
     table.extend(OF_PLANNED_SCHEMES.iter().map(|key| (*key).to_owned()));
     table.remove("routes[].signature.keys");
