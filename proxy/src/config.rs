@@ -115,7 +115,26 @@ impl std::fmt::Debug for FileValues {
 pub fn diff(old: &LoadedConfig, new: &LoadedConfig) -> Changes {
     let mut comparison = Comparison::new();
     raw::File::compare(&old.values.0, &new.values.0, &mut comparison);
-    comparison.into_changes()
+    let mut changes = comparison.into_changes();
+    changes
+        .changed
+        .extend(replaced_pem_files(old, new, &changes));
+    changes
+}
+
+/// The backends whose PEM files have another content, though the keys that name them have not changed.
+fn replaced_pem_files(old: &LoadedConfig, new: &LoadedConfig, known: &Changes) -> Vec<String> {
+    let mut replaced = Vec::new();
+    for backend in &new.config.backends {
+        let mut before = old.config.backends.iter();
+        let before = before.find(|before| before.name == backend.name);
+        let key = format!("backends[{}].tls", backend.name);
+        let is_known = known.changed.iter().any(|other| other.starts_with(&key));
+        if before.is_some_and(|before| before.tls != backend.tls) && !is_known {
+            replaced.push(key);
+        }
+    }
+    replaced
 }
 
 /// The paths that are searched when none is given.

@@ -45,11 +45,12 @@ impl Setup {
         Self::new(backend).routes(OPEN)
     }
 
-    /// As [`Setup::open`], with a fault proxy in front of the backend.
+    /// As [`Setup::open`], with a fault proxy in front of the backend. Nothing is retried: a test sees what one attempt
+    /// comes to.
     #[must_use]
     pub fn behind(faults: &FaultProxy) -> Self {
         Self::without_backend()
-            .backend("assistant", &[faults.url()], &[])
+            .backend("assistant", &[faults.url()], &["retry: {attempts: 1}"])
             .routes(OPEN)
     }
 

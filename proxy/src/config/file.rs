@@ -11,13 +11,14 @@ use secrecy::zeroize::Zeroizing;
 use super::{ConfigError, FILE_BYTES_MAX, LoadedConfig, load};
 use crate::settings::diagnostic::Diagnostics;
 use crate::settings::hashed::SecretHash;
+use crate::settings::node::{NodeKind, YamlNode};
 use crate::settings::{interpolate, tree};
 
 /// The path of a configuration.
 #[derive(Debug)]
 pub struct ConfigFile {
     path: PathBuf,
-    /// The files that the text with this hash names with `${file:PATH}`.
+    /// The files that the text with this hash names: with `${file:PATH}`, and as PEM files of backends.
     named: Option<(SecretHash, Vec<PathBuf>)>,
 }
 
@@ -111,12 +112,44 @@ fn named_files<'k>(
         Some((of, paths)) if of == hash => known.insert((of, paths)),
         _ => {
             let text = std::str::from_utf8(text).unwrap_or_default();
-            let root = tree::parse(text, &mut Diagnostics::default());
-            let paths = root.map(|root| interpolate::named_files(&root));
-            known.insert((hash, paths.unwrap_or_default()))
+            let diagnostics = &mut Diagnostics::default();
+            let mut paths = Vec::new();
+            if let Some(mut root) = tree::parse(text, diagnostics) {
+                paths = interpolate::named_files(&root);
+                let environment = |name: &str| std::env::var(name).ok();
+                interpolate::interpolate(&mut root, text, &environment, diagnostics);
+                paths.extend(pem_files(&root));
+            }
+            known.insert((hash, paths))
         }
     };
     &known.1
+}
+
+/// The files of `backends[].tls`. Listeners watch their own.
+fn pem_files(root: &YamlNode) -> Vec<PathBuf> {
+    let backends = match value(root, "backends").map(|node| &node.kind) {
+        Some(NodeKind::Sequence(backends)) => &backends[..],
+        _ => &[],
+    };
+    let all = backends.iter().filter_map(|backend| value(backend, "tls"));
+    let files = all.flat_map(|tls| {
+        let keys = ["ca_file", "certificate", "key"].into_iter();
+        keys.filter_map(|key| value(tls, key))
+    });
+    let paths = files.filter_map(|file| match &file.kind {
+        NodeKind::Scalar(path) => Some(PathBuf::from(path.text.as_str())),
+        _ => None,
+    });
+    paths.collect()
+}
+
+fn value<'n>(mapping: &'n YamlNode, key: &str) -> Option<&'n YamlNode> {
+    let NodeKind::Mapping(entries) = &mapping.kind else {
+        return None;
+    };
+    let (_, value) = entries.iter().find(|(name, _)| name.text == key)?;
+    Some(value)
 }
 
 /// The content of a regular file, up to the largest that is ever used. Opening a pipe would wait for its writer.
@@ -169,6 +202,25 @@ mod tests {
         assert_ne!(third, file.snapshot());
         write("weir.yaml", &text);
         assert_eq!(second, file.snapshot());
+    }
+
+    #[test]
+    fn a_snapshot_changes_with_the_pem_files_of_a_backend() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let ca_file = folder.path().join("ca.pem");
+        let text = format!(
+            "backends: [{{name: a}}, {{name: b, tls: {{ca_file: {}}}}}]\n",
+            ca_file.display()
+        );
+        let path = folder.path().join("weir.yaml");
+        std::fs::write(&path, text).expect("written");
+        let mut file = ConfigFile::new(path);
+        let first = file.snapshot();
+        std::fs::write(&ca_file, "one").expect("written");
+        let second = file.snapshot();
+        assert_ne!(first, second);
+        std::fs::write(&ca_file, "another").expect("written");
+        assert_ne!(second, file.snapshot());
     }
 
     #[test]

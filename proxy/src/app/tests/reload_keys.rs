@@ -221,6 +221,21 @@ fn every_key_that_is_reloaded_changes_what_depends_on_it_and_resets_no_other_sta
 }
 
 #[test]
+fn a_replaced_pem_file_of_a_backend_is_a_change() {
+    let tls = TlsFiles::create();
+    let file = changed("backends[].tls.key", &tls.key(), &tls);
+    let old = load(&file);
+    assert_eq!(config::diff(&old, &load(&file)).changed, [""; 0]);
+    tls.replace();
+    let new = load(&file);
+    let changes = config::diff(&old, &new);
+    assert_eq!(changes.changed, ["backends[a].tls"]);
+    assert_eq!(changes.needs_restart, [""; 0]);
+    let named = config::diff(&load(&base()), &new);
+    assert_eq!(named.changed.len(), 2, "{named:?}");
+}
+
+#[test]
 fn the_table_has_every_key_that_is_reloaded() {
     let rows: Vec<(&str, &str)> = REFERENCE
         .lines()

@@ -54,7 +54,7 @@ settings! {
 }
 
 settings! {
-    /// PEM files, read with the configuration.
+    /// PEM files, read with the configuration; it is loaded again when they change.
     struct UpstreamTls {
         /// The certificate authorities that are trusted instead of the system's.
         ca_file: PlainText [optional] reload,

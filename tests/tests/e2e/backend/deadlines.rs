@@ -56,7 +56,7 @@ async fn connect_timeout_of_an_unreachable_address() {
         .backend(
             "assistant",
             &[unreachable.url()],
-            &["connect_timeout: 400ms"],
+            &["connect_timeout: 400ms", "retry: {attempts: 1}"],
         )
         .routes(OPEN)
         .start()
@@ -71,7 +71,11 @@ async fn connect_timeout_of_a_tls_handshake() {
     faults.admit(Admission::Blackhole);
     let endpoint = format!("https://localhost:{}", faults.address().port());
     let proxy = Setup::without_backend()
-        .backend("assistant", &[endpoint], &["connect_timeout: 400ms"])
+        .backend(
+            "assistant",
+            &[endpoint],
+            &["connect_timeout: 400ms", "retry: {attempts: 1}"],
+        )
         .routes(OPEN)
         .start()
         .await;

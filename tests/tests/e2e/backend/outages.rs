@@ -83,7 +83,7 @@ async fn send_steadily(proxy: &Proxy) -> (usize, Vec<String>) {
 }
 
 #[tokio::test]
-#[ignore = "retries are not implemented yet; takes a minute"]
+#[ignore = "takes a minute; `cargo test -p weir-tests --test e2e -- --ignored killed_in_turn`"]
 async fn clients_notice_nothing_of_endpoints_that_are_killed_in_turn() {
     let backend = backend_of_whole_responses().await;
     let endpoints = [(); 3].map(|()| FaultProxy::start(backend.address()));
@@ -230,7 +230,6 @@ async fn assert_healthy_streams(proxy: &Proxy, requests: usize) {
 }
 
 #[tokio::test]
-#[ignore = "failover is not implemented yet"]
 async fn errors_before_any_content_are_invisible_while_a_fallback_is_healthy() {
     let failing = Backend::responding(|request| {
         let start = FailingStart::of(request);
@@ -271,7 +270,6 @@ async fn errors_before_any_content_are_invisible_while_a_fallback_is_healthy() {
 }
 
 #[tokio::test]
-#[ignore = "retries are not implemented yet"]
 async fn errors_before_any_content_are_invisible_while_another_endpoint_is_healthy() {
     let failing = Backend::responding(|request| events(&[FailingStart::of(request).error])).await;
     let healthy = Backend::responding(|request| events(FailingStart::of(request).whole)).await;

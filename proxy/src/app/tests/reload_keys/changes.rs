@@ -8,13 +8,17 @@ pub(super) struct TlsFiles(TempDir);
 
 impl TlsFiles {
     pub(super) fn create() -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
+        let files = TlsFiles(tempfile::tempdir().expect("a folder"));
+        files.replace();
+        files
+    }
+
+    /// Another certificate with another key.
+    pub(super) fn replace(&self) {
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]);
         let made = made.expect("a certificate");
-        let files = TlsFiles(folder);
-        files.write("certificate.pem", &made.cert.pem());
-        files.write("key.pem", &made.signing_key.serialize_pem());
-        files
+        self.write("certificate.pem", &made.cert.pem());
+        self.write("key.pem", &made.signing_key.serialize_pem());
     }
 
     pub(super) fn certificate(&self) -> Value {
