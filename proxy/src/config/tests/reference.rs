@@ -21,8 +21,8 @@ code, as is the JSON Schema that `weir schema` prints. `deploy/examples/full.yam
 `[]` in a key stands for each item of a list. A key without a default is off, or has the default that its description
 gives. The column *change* states when a change of a key takes effect: with a `reload` of the configuration, or only
 after a `restart`. A change of the file, of a file that it names with `${file:PATH}`, or of a PEM file of
-`backends[].tls` is found within about two seconds; SIGHUP and `POST /api/reload` load the file at once. The response of the latter, and the log, list the changed
-keys that wait for a restart.
+`backends[].tls` is found within about two seconds; SIGHUP and `POST /api/reload` load the file at once. The response
+of the latter, and the log, list the changed keys that wait for a restart.
 ";
 
 /// Longer defaults are only named.
