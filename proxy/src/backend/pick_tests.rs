@@ -1,6 +1,7 @@
 //! Picking endpoints while circuits are open.
 
 use super::breaker::EndpointOutcome;
+use super::tls::TlsClients;
 use super::*;
 use crate::config;
 
@@ -17,7 +18,7 @@ fn backend(count: usize) -> Backend {
         })
         .collect();
     config.breaker.minimum_requests = 1;
-    Backend::new(Arc::new(config), Connect::with_system_roots())
+    Backend::new(Arc::new(config), &TlsClients::with_system_roots().get(None))
 }
 
 fn pick(backend: &Backend, circuits: OpenCircuits, now: Instant) -> Result<usize, NoEndpoint> {

@@ -76,8 +76,11 @@ impl RoutePipeline {
                 && previous.config.platform == route.platform
         });
         // Another backend, or other headers for it, may respond differently.
-        let cache_owner =
-            cache_owner.filter(|previous| previous.backend.config() == parts.backend.config());
+        let cache_owner = cache_owner.filter(|previous| {
+            let backends = std::iter::once(parts.backend).chain(&parts.fallbacks);
+            let configs = backends.map(|backend| backend.config());
+            previous.backends().map(|known| known.config()).eq(configs)
+        });
         RoutePipeline {
             verifier: Verifier::new(&route.signature, parts.replay_stores),
             limits: match limits {
