@@ -140,6 +140,7 @@ fn routes() -> Vec<(&'static str, Value)> {
         ("routes[].cache.scope", json!("route")),
         ("routes[].cache.ttl", json!("2h")),
         ("routes[].concurrency", json!(3)),
+        ("routes[].conversation.header", json!("x-a")),
         ("routes[].conversation.idle", json!("3m")),
         ("routes[].conversation.rounds", json!(3)),
         ("routes[].methods", json!(["POST"])),
