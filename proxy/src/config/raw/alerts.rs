@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::notifiers::Notifiers;
 use crate::alert::per::Per;
-use crate::alert::signal::{self, Signal, ValueSource};
+use crate::alert::signal::{self, Signal};
 use crate::config::labels::{LabelName, LabelValue};
 use crate::settings::declare::{one_of, settings, unknown};
 use crate::settings::decode::{FromScalar, Invalid};
@@ -71,11 +71,11 @@ static DEFAULT_RULES: LazyLock<String> = LazyLock::new(|| {
 
 impl FromScalar for &'static Signal {
     fn expected() -> String {
-        one_of(&measured_names())
+        one_of(&signal_names())
     }
 
     fn read(text: &str) -> Result<Self, Invalid> {
-        Signal::named(text).ok_or_else(|| unknown(text, &measured_names()))
+        Signal::named(text).ok_or_else(|| unknown(text, &signal_names()))
     }
 
     fn schema() -> Value {
@@ -85,13 +85,6 @@ impl FromScalar for &'static Signal {
 
 fn signal_names() -> Vec<&'static str> {
     signal::ALL.iter().map(|signal| signal.name).collect()
-}
-
-/// The signals that this version measures.
-fn measured_names() -> Vec<&'static str> {
-    let signals = signal::ALL.iter();
-    let measured = signals.filter(|signal| !matches!(signal.source, ValueSource::Planned(_)));
-    measured.map(|signal| signal.name).collect()
 }
 
 impl FromScalar for Per {
