@@ -278,7 +278,8 @@ async fn errors_before_any_content_are_invisible_while_another_endpoint_is_healt
             "assistant",
             &[failing.url(), healthy.url()],
             &[
-                "retry: {attempts: 3, backoff: 1ms}",
+                // Half of the requests need a retry: far more than the default budget allows.
+                "retry: {attempts: 3, backoff: 1ms, budget: 100%}",
                 "circuit_breaker: {minimum_requests: 100000}",
             ],
         )
