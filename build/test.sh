@@ -73,35 +73,27 @@ build_tests() {
     fi
 }
 
-# Most tests wait for processes and deadlines: with one thread a core, the cores would idle.
-tests() {
-    RUST_TEST_THREADS=${RUST_TEST_THREADS:-$(($(nproc) * 2))} WEIR_BIN="$target/debug/weir" \
-        cargo test --workspace --locked --no-fail-fast
-}
-
-# For the same reason they run beside the steps that compute. Their output is printed when they have ended.
+# Most tests wait for processes and deadlines: with one thread a core, the cores would idle. For the same reason they
+# run beside the steps that compute; their output is printed when they have ended. They have a process group of their
+# own, so that an interrupt ends everything that they have started.
 start_tests() {
     tests_log=$target/tests.log
-    rm -f "$tests_log.status"
     tests_started=$(date +%s)
-    (
-        status=0
-        tests >"$tests_log" 2>&1 || status=$?
-        printf '%s %s\n' "$status" "$(date +%s)" >"$tests_log.status"
-    ) &
+    setsid env "RUST_TEST_THREADS=${RUST_TEST_THREADS:-$(($(nproc) * 2))}" "WEIR_BIN=$target/debug/weir" \
+        cargo test --workspace --locked --no-fail-fast >"$tests_log" 2>&1 &
     tests_pid=$!
-    trap 'kill "$tests_pid" 2>/dev/null || true' EXIT
+    trap 'kill -- "-$tests_pid" 2>/dev/null || true' EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM
 }
 
 finish_tests() {
     printf '\n== tests\n'
-    wait "$tests_pid" || true
+    status=0
+    wait "$tests_pid" || status=$?
     trap - EXIT INT TERM
     cat "$tests_log"
-    read -r status ended <"$tests_log.status" || { status=1 ended=$(date +%s); }
-    count tests "$status" "$((ended - tests_started))"
+    count tests "$status" "$(($(date -r "$tests_log" +%s) - tests_started))"
 }
 
 build/setup.sh test

@@ -71,8 +71,8 @@ pub(super) fn is_unread(session: &mut Session, code: Option<ErrorCode>) -> bool 
         )
 }
 
-/// Whether the backend has accepted a platform's delivery, so that it does not have to be repeated. Platforms read only the status of a response,
-/// so the content of its body does not matter; it must be complete.
+/// Whether the backend has accepted a platform's delivery, so that it does not have to be repeated. Platforms read
+/// only the status of a response, so the content of its body does not matter; it must be complete.
 pub(super) fn is_accepted(outcome: ResponseOutcome, status: u16) -> bool {
     let is_whole = match outcome {
         ResponseOutcome::Whole | ResponseOutcome::LeftAtEnd => true,

@@ -41,13 +41,13 @@ struct Http2 {
     malformed: AtomicUsize,
 }
 
-/// Whether the connection continues.
+/// What accepting a request leaves the connection in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum ConnectionUse {
-    /// A request, which is served in a task of its own, or was malformed.
-    Stream,
-    /// The connection is closed, or its client has sent too many malformed requests.
-    Nothing,
+enum AcceptOutcome {
+    /// The request is served in a task of its own, or was malformed: the next one is waited for.
+    Continue,
+    /// The client has closed the connection, or has sent too many malformed requests.
+    Close,
 }
 
 /// Whether the client has been sent a GOAWAY.
@@ -108,20 +108,20 @@ impl Http2 {
         };
         let mut shutdown_begun = pin!(head::shutdown_begun(shutdown.clone()));
         let mut drain = Drain::NotBegun;
-        let mut accepted = ConnectionUse::Stream;
-        while accepted == ConnectionUse::Stream {
+        let mut accepted = AcceptOutcome::Continue;
+        while accepted == AcceptOutcome::Continue {
             // Waiting for a request drives the connection; it can be cancelled.
             accepted = tokio::select! {
                 biased;
                 () = &mut shutdown_begun, if drain == Drain::NotBegun => {
                     connection.graceful_shutdown();
                     drain = Drain::Begun;
-                    ConnectionUse::Stream
+                    AcceptOutcome::Continue
                 }
                 request = HttpSession::from_h2_conn(&mut connection, digest.clone()) => {
                     self.accept(request, shutdown)
                 }
-                () = self.idle(), if drain == Drain::NotBegun => ConnectionUse::Nothing,
+                () = self.idle(), if drain == Drain::NotBegun => AcceptOutcome::Close,
             };
         }
     }
@@ -130,27 +130,27 @@ impl Http2 {
         self: &Arc<Self>,
         request: pingora::Result<Option<H2Accept>>,
         shutdown: &ShutdownWatch,
-    ) -> ConnectionUse {
+    ) -> AcceptOutcome {
         match request {
             Ok(Some(H2Accept::Session(session))) => {
                 let request = InFlight::begin(self);
                 let shutdown = shutdown.clone();
                 tokio::spawn(async move { request.serve(session, &shutdown).await });
-                ConnectionUse::Stream
+                AcceptOutcome::Continue
             }
             // pingora has responded with 400, or reset the stream.
             Ok(Some(H2Accept::Rejected)) => {
                 let gateway = &self.http.gateway;
                 gateway.record_malformed(&self.connection, clock::now());
                 match self.malformed.fetch_add(1, Ordering::Relaxed) {
-                    earlier if earlier + 1 >= MALFORMED_MAX => ConnectionUse::Nothing,
-                    _ => ConnectionUse::Stream,
+                    earlier if earlier + 1 >= MALFORMED_MAX => AcceptOutcome::Close,
+                    _ => AcceptOutcome::Continue,
                 }
             }
-            Ok(None) => ConnectionUse::Nothing,
+            Ok(None) => AcceptOutcome::Close,
             Err(error) => {
                 log::debug!("an HTTP/2 connection ended: {error}");
-                ConnectionUse::Nothing
+                AcceptOutcome::Close
             }
         }
     }

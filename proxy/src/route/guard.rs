@@ -133,7 +133,7 @@ impl Table {
         [Some(first), second]
             .into_iter()
             .flatten()
-            .filter(|form| form != path)
+            .filter(|form| form != path || self.is_only_variant(path, found))
             .map(|form| self.guard_form(method, &form, found, address))
             .find(|guarded| *guarded != Guarded::Not)
             .unwrap_or(Guarded::Not)

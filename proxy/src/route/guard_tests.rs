@@ -119,6 +119,8 @@ fn the_first_route_of_the_folded_form_decides() {
             "/admin",
             "/admin/* signed",
         ),
+        // A path with an escape can be its own folded form, too.
+        (&["/a%/* signed", REST], "GET", "/a%", "/a%/* signed"),
         // Unless a route names the path.
         (
             &["/admin/* signed", "/admin open", REST],
