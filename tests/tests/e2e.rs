@@ -55,6 +55,8 @@ mod operations {
 
     mod shutdown;
 
+    mod upgrade;
+
     mod invalid_config;
 
     mod commands;
