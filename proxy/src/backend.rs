@@ -253,7 +253,7 @@ impl Backend {
         deadline: CallDeadline,
         informational: Option<&InformationalResponses>,
         attempt: &mut Attempt,
-    ) -> Result<UpstreamResponse, UnansweredRequest> {
+    ) -> Result<Box<UpstreamResponse>, UnansweredRequest> {
         let to = CallTarget {
             pool_key: call.endpoint().pool_key(),
             connector: call.endpoint().connector(),

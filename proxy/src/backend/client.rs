@@ -71,7 +71,7 @@ pub(super) async fn send(
     (request, protocol): (Request<RequestBody>, UpstreamProtocol),
     call: CallDeadline,
     informational: Option<&InformationalResponses>,
-) -> Result<UpstreamResponse, UnansweredRequest> {
+) -> Result<Box<UpstreamResponse>, UnansweredRequest> {
     to.connector.note_use();
     let offer = to.connector.offer(protocol);
     let (head, body) = request.into_parts();
@@ -99,7 +99,7 @@ async fn over_http1(
     to: CallTarget<'_>,
     mut outgoing: Outgoing<'_>,
     offer: Offer,
-) -> Result<UpstreamResponse, UnansweredRequest> {
+) -> Result<Box<UpstreamResponse>, UnansweredRequest> {
     let call = outgoing.call;
     while call.connections == UsableConnections::PooledOrNew
         && let Some(mut connection) = Pool::take(to.pool_key, to.config, call.started_at)
@@ -165,7 +165,7 @@ async fn over_http2(
     to: CallTarget<'_>,
     outgoing: Outgoing<'_>,
     offer: Offer,
-) -> Result<UpstreamResponse, UnansweredRequest> {
+) -> Result<Box<UpstreamResponse>, UnansweredRequest> {
     let mut opening = Opening {
         started_at: clock::now(),
         guard: None,
@@ -262,7 +262,7 @@ async fn over_stream(
     stream: (SendRequest<Bytes>, StreamSlot),
     outgoing: Outgoing<'_>,
     took: Option<Duration>,
-) -> Result<UpstreamResponse, UnansweredRequest> {
+) -> Result<Box<UpstreamResponse>, UnansweredRequest> {
     let (sender, slot) = stream;
     let stream = Http2Stream::begin(sender, slot, outgoing.head, outgoing.body);
     let mut stream = stream.map_err(UnansweredRequest::other)?;

@@ -52,7 +52,7 @@ pub(super) struct Upstream {
     pub(super) usage: UsageRequested,
     /// Whether and how the response may be stored.
     pub(super) decision: CacheDecision,
-    pub(super) response: UpstreamResponse,
+    pub(super) response: Box<UpstreamResponse>,
     pub(super) framing: ResponseFraming,
     pub(super) relay: Relay,
     in_flight: InFlightCall,

@@ -63,7 +63,7 @@ impl Caller {
         }
     }
 
-    async fn send(&self, path: &str, body: RequestBody) -> Result<UpstreamResponse, Failure> {
+    async fn send(&self, path: &str, body: RequestBody) -> Result<Box<UpstreamResponse>, Failure> {
         self.send_within(path, body, LONG, None).await
     }
 
@@ -73,7 +73,7 @@ impl Caller {
         body: RequestBody,
         limit: Duration,
         informational: Option<&InformationalResponses>,
-    ) -> Result<UpstreamResponse, Failure> {
+    ) -> Result<Box<UpstreamResponse>, Failure> {
         let to = CallTarget {
             pool_key: self.pool_key,
             connector: &self.connector,
@@ -90,7 +90,7 @@ impl Caller {
         sent.map_err(|unanswered| unanswered.failure)
     }
 
-    async fn get(&self, path: &str) -> Result<UpstreamResponse, Failure> {
+    async fn get(&self, path: &str) -> Result<Box<UpstreamResponse>, Failure> {
         self.send(path, RequestBody::whole(Bytes::new())).await
     }
 }
