@@ -96,7 +96,8 @@ impl Upstream {
     /// Reports the outcome of the attempt to the circuit breaker of its endpoint, once its response has been delivered.
     pub(super) fn report(&mut self, exchange: &mut Exchange) {
         if let Some(attempt) = exchange.attempt() {
-            self.in_flight.report(proves(attempt.outcome()), clock::now);
+            let ended = || attempt.ended.unwrap_or_else(clock::now);
+            self.in_flight.report(proves(attempt.outcome()), ended);
         }
     }
 }
