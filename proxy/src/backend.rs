@@ -210,14 +210,16 @@ impl Backend {
         Ok(open.into_iter().map(|(_, position)| position).collect())
     }
 
-    /// Whether an available endpoint has not been tried.
+    /// Whether an endpoint that may be picked has not been tried.
     #[must_use]
     pub fn has_untried(&self, tried: &[usize], now: Instant) -> bool {
         if self.endpoints.len() == 1 && !tried.is_empty() {
             return false;
         }
-        let Ok(out) = self.out_of_rotation(now) else {
-            return false;
+        let out = match (self.out_of_rotation(now), self.config.when_all_open) {
+            (Ok(out), _) => out,
+            (Err(_), WhenAllOpen::Try) => SmallVec::new(),
+            (Err(_), WhenAllOpen::Fail) => return false,
         };
         let mut positions = 0..self.endpoints.len();
         positions.any(|position| !tried.contains(&position) && !out.contains(&position))

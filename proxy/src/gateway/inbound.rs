@@ -1,10 +1,10 @@
 //! The body stage of the gateway: the body of a request is buffered, or passed through as it arrives.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::oneshot;
 
 use super::mode::{BodyMode, RequestKind};
 use super::model_request::operation;
@@ -142,9 +142,9 @@ pub(super) fn outlive_client(
     if delivery.is_none() {
         return body;
     }
-    let (notify, sent) = oneshot::channel();
-    session.detach_when_sent(sent, connection);
-    body.notifying(notify)
+    let sent = Arc::new(AtomicBool::new(false));
+    session.detach_when_sent(sent.clone(), connection);
+    body.flagging(Some(sent))
 }
 
 fn bounds(pipeline: &RoutePipeline, kind: RequestKind, messages_idle: Duration) -> RelayLimits {

@@ -156,7 +156,9 @@ fn of_unanswered(
     refusal: Refusal,
 ) -> Attempted {
     let failure = match unanswered.failure {
-        Failure::Connect(_) => AttemptFailure::Connect,
+        Failure::Connect(_) | Failure::Connection(ConnectionError::Unprocessed) => {
+            AttemptFailure::Connect
+        }
         Failure::TimedOut => AttemptFailure::Timeout,
         Failure::Connection(ConnectionError::Malformed(_)) => AttemptFailure::Invalid,
         Failure::Connection(_) => AttemptFailure::Reset,
