@@ -290,8 +290,14 @@ impl Backend {
     /// The refusal for a backend that sent no response in time.
     #[must_use]
     pub fn no_first_byte(&self) -> Refusal {
+        self.no_response_within(self.first_byte_timeout())
+    }
+
+    /// The refusal for a backend that was silent for this time.
+    #[must_use]
+    pub fn no_response_within(&self, time: Duration) -> Refusal {
         let name = &self.config.name;
-        let within = units::shown(self.first_byte_timeout());
+        let within = units::shown(time);
         let detail = format!("backend {name} sent no response within {within}");
         Refusal::new(ErrorCode::UpstreamTimeout, detail)
     }

@@ -68,6 +68,8 @@ pub enum Repeatable {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestOrigin {
     Client,
+    /// A client that sends more while the request is served: WebSocket, another upgrade, gRPC.
+    OpenStream,
     /// A platform, which repeats its delivery itself.
     Delivery,
 }
@@ -171,6 +173,12 @@ pub struct AttemptState {
 }
 
 impl RetryConfig {
+    /// Whether anything is retried that an endpoint may have seen.
+    #[must_use]
+    pub fn repeats(&self) -> bool {
+        self.attempts > 1 && (self.on.reset_before_response || !self.on.statuses.is_empty())
+    }
+
     /// What follows an attempt that failed, apart from the budget. `random` are random bits.
     #[must_use]
     pub fn next(&self, failure: AttemptFailure, state: &AttemptState, random: u32) -> NextStep {
@@ -312,3 +320,7 @@ impl Drop for RetryPermit<'_> {
 #[cfg(test)]
 #[path = "retry_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "retry_table_tests.rs"]
+mod table_tests;

@@ -101,24 +101,22 @@ impl OutgoingRequest {
         }
     }
 
-    /// Whether the request may be repeated. WebSockets and gRPC are not: the client sends more of them.
+    /// Whether the request may be repeated.
     pub(super) fn repeatable(
         &self,
         kind: RequestKind,
         session: &Session,
         exchange: &Exchange,
     ) -> Repeatable {
-        if kind != RequestKind::Plain {
-            return Repeatable::Unprocessed;
-        }
         let key = session.header("idempotency-key");
         Repeatable::of(&RepeatTraits {
             method: &exchange.method,
             operation: exchange.model.operation,
             idempotency_key: key.map(HeaderValue::as_bytes),
-            origin: match &self.body {
-                OutgoingBody::Replayable { sent: Some(_), .. } => RequestOrigin::Delivery,
-                OutgoingBody::Replayable { .. } | OutgoingBody::Once(_) => RequestOrigin::Client,
+            origin: match (kind, &self.body) {
+                (RequestKind::Upgrade | RequestKind::Grpc, _) => RequestOrigin::OpenStream,
+                (_, OutgoingBody::Replayable { sent: Some(_), .. }) => RequestOrigin::Delivery,
+                (RequestKind::Plain, _) => RequestOrigin::Client,
             },
             body: self.body(),
         })
