@@ -137,8 +137,11 @@ pub(super) async fn call(
             return finish(&attempts, picked, exchange, attempted.result);
         };
         started_at = clock::now();
-        if attempted.connection == BrokenConnection::Stale && attempts.replaces_connection() {
-            continue;
+        if attempted.connection == BrokenConnection::Stale {
+            if attempts.replaces_connection() {
+                continue;
+            }
+            picked.report(EndpointOutcome::Failure, clock::now);
         }
         match attempts.follow_up(failure, session, exchange, started_at) {
             FollowUp::Deliver => return finish(&attempts, picked, exchange, attempted.result),

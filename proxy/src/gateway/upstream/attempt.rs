@@ -124,12 +124,14 @@ async fn send(
         },
         connections: attempts.connections,
     };
-    let first_byte = first_byte.min(backend.config().total_timeout);
+    let silence_max = match call.kind {
+        RequestKind::Grpc => attempts.pipeline.shared.upgrade_idle_timeout,
+        RequestKind::Plain | RequestKind::Upgrade => backend.first_byte_timeout(),
+    };
     let protocol = protocol(call.kind);
     let mut response = pin!(backend.send(picked, request, protocol, deadline, arriving, attempt));
     loop {
-        let sent_at = relay.sent_at().filter(|_| call.kind != RequestKind::Grpc);
-        let late = until(sent_at.map(|sent_at| sent_at + first_byte));
+        let late = until(silent_since(call.kind, relay).map(|since| since + silence_max));
         tokio::select! {
             biased;
             response = &mut response => {
@@ -143,10 +145,23 @@ async fn send(
             attended = relay.attend(session) => attend(attended)?,
             () = informational(arriving) => write_informational(session, arriving).await?,
             () = late => {
-                let refusal = backend.no_first_byte();
-                return Ok(Err(Attempted::failed(AttemptFailure::Timeout, refusal)));
+                let since = silent_since(call.kind, relay);
+                // Messages of a gRPC stream may have passed meanwhile.
+                if since.is_some_and(|since| since + silence_max <= clock::now()) {
+                    let refusal = backend.no_response_within(silence_max);
+                    return Ok(Err(Attempted::failed(AttemptFailure::Timeout, refusal)));
+                }
             }
         }
+    }
+}
+
+/// Since when the backend has to respond to a pass-through body: once it has had all of it, or the last message of a gRPC
+/// stream.
+fn silent_since(kind: RequestKind, relay: &Relay) -> Option<Instant> {
+    match kind {
+        RequestKind::Grpc => Some(relay.moved_at()),
+        RequestKind::Plain | RequestKind::Upgrade => relay.sent_at(),
     }
 }
 
@@ -156,7 +171,9 @@ fn of_unanswered(
     refusal: Refusal,
 ) -> Attempted {
     let failure = match unanswered.failure {
-        Failure::Connect(_) => AttemptFailure::Connect,
+        Failure::Connect(_) | Failure::Connection(ConnectionError::Unprocessed) => {
+            AttemptFailure::Connect
+        }
         Failure::TimedOut => AttemptFailure::Timeout,
         Failure::Connection(ConnectionError::Malformed(_)) => AttemptFailure::Invalid,
         Failure::Connection(_) => AttemptFailure::Reset,

@@ -69,7 +69,8 @@ async fn send_steadily(proxy: &Proxy) -> (usize, Vec<String>) {
             sent += 1;
             let response = client.send(request).await;
             if response.status != 200 {
-                failures.push(format!("{}: {}", response.status, response.text()));
+                let event = proxy.event_of(&response).await;
+                failures.push(format!("{}: {event}", response.status));
             }
         }
         (sent, failures)
