@@ -125,12 +125,17 @@ impl OutgoingRequest {
 }
 
 /// Whether a request may be repeated (RFC 9110, section 9.2.2): its method is safe, it is a model call, which creates
-/// nothing, or its client allows it with an `Idempotency-Key`.
-pub(super) fn repeatable(session: &Session, exchange: &Exchange) -> Repeatable {
+/// nothing, or its client allows it with an `Idempotency-Key`. The delivery of a platform is never repeated: the platform
+/// repeats it itself.
+pub(super) fn repeatable(
+    pipeline: &RoutePipeline,
+    session: &Session,
+    exchange: &Exchange,
+) -> Repeatable {
     let is_repeatable = exchange.method.is_safe()
         || exchange.model.operation.is_some()
         || session.header("idempotency-key").is_some();
-    match is_repeatable {
+    match is_repeatable && !pipeline.is_delivery(exchange) {
         true => Repeatable::Yes,
         false => Repeatable::Unseen,
     }
