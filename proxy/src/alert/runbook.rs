@@ -6,7 +6,7 @@ use super::page::{Page, page};
 use super::signal;
 
 /// Runbooks of alerts that only Prometheus raises.
-const OF_PROMETHEUS: [Page; 13] = [
+const OF_PROMETHEUS: [Page; 14] = [
     page!("ErrorBudgetBurn"),
     page!("LatencyBudgetBurn"),
     page!("Watchdog"),
@@ -19,6 +19,7 @@ const OF_PROMETHEUS: [Page; 13] = [
     page!("WeirNotificationsFailing"),
     page!("WeirReloadFailed"),
     page!("WeirReplayDropped"),
+    page!("WeirRetriesHigh"),
     page!("WeirWorkerFailing"),
 ];
 

@@ -188,7 +188,8 @@ fn within_limit<S: AsFd>(stream: S) -> io::Result<S> {
     let ceiling = limit.saturating_sub(RESERVED_DESCRIPTORS);
     let number = stream.as_fd().as_raw_fd();
     if u64::try_from(number).is_ok_and(|number| number >= ceiling) {
-        return Err(io::Error::other(
+        return Err(io::Error::new(
+            io::ErrorKind::QuotaExceeded,
             "the remaining file descriptors are reserved for the admin side",
         ));
     }

@@ -26,8 +26,9 @@ pub(super) struct Attempts<'a> {
     /// The backend in use, and its position: 0 is the route's own, the others are fallbacks.
     pub(super) backend: &'a Arc<Backend>,
     pub(super) position: usize,
-    /// The endpoints of this backend that have been tried, and how often it has been.
+    /// The endpoints of this backend that have been tried.
     pub(super) tried: TriedEndpoints,
+    /// The attempts with this backend.
     pub(super) count: u32,
     pub(super) repeatable: Repeatable,
     /// The hash of what consistent balancing goes by.
@@ -41,7 +42,7 @@ pub(super) struct Attempts<'a> {
 /// What follows a failed attempt.
 pub(super) enum FollowUp {
     Attempt(InFlightCall),
-    /// Another attempt with the same backend, then.
+    /// Another attempt with the same backend, at this time.
     AttemptAt(Instant),
     Deliver,
 }
@@ -65,7 +66,7 @@ impl<'a> Attempts<'a> {
             position: 0,
             tried: TriedEndpoints::new(),
             count: 0,
-            repeatable: outgoing.repeatable(call.kind, session, exchange),
+            repeatable: outgoing.repeatable(pipeline, call.kind, session, exchange),
             key: key.then(|| outgoing::balancing_key(pipeline, session, exchange)),
             connections: UsableConnections::PooledOrNew,
             permit: None,
@@ -90,13 +91,13 @@ impl<'a> Attempts<'a> {
         }
     }
 
-    /// Until when a backend may take.
+    /// The end of the time that a backend has for the request: `total_timeout` after its start.
     pub(super) fn deadline(&self, backend: &Backend) -> Instant {
         self.call.started_at + backend.config().total_timeout
     }
 
-    /// Picks an endpoint of the backend at position `from`, or of a fallback behind it if that has none to offer. If the
-    /// circuits of all are open, one is tried where the configuration allows it.
+    /// Picks an endpoint of the backend at position `from`, or of the first fallback after it that has one available. If
+    /// the circuits of all are open, an open one is used where the configuration allows it.
     pub(super) fn pick(
         &mut self,
         from: usize,
@@ -147,6 +148,8 @@ impl<'a> Attempts<'a> {
         if self.position != position {
             self.position = position;
             self.backend = backend;
+            // It was one of the other backend's budget.
+            self.permit = None;
             self.tried.clear();
             self.count = 0;
             self.connections = UsableConnections::PooledOrNew;
