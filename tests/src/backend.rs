@@ -21,6 +21,7 @@ mod pending;
 mod response;
 mod tls;
 mod unix;
+mod whole;
 mod wire;
 
 pub use http2::Http2Backend;
@@ -28,6 +29,7 @@ pub use pending::PendingRequest;
 pub use response::{BackendResponse, chat_event};
 pub use tls::TlsTargets;
 pub use unix::UnixSocket;
+pub use whole::WHOLE_RESPONSE;
 pub use wire::{Framing, ReceivedRequest};
 
 use wire::Reader;
