@@ -177,6 +177,28 @@ impl Process {
         self.signal("HUP");
     }
 
+    /// SIGQUIT.
+    ///
+    /// # Panics
+    /// The child has ended.
+    pub fn sigquit(&self) {
+        self.signal("QUIT");
+    }
+
+    /// SIGSTOP: it hangs from now on.
+    ///
+    /// # Panics
+    /// The child has ended.
+    pub fn sigstop(&self) {
+        self.signal("STOP");
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+
     fn signal(&self, name: &str) {
         let status = Command::new("sh")
             .args(["-c", &format!("kill -{name} {}", self.id)])

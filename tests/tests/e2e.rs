@@ -57,6 +57,8 @@ mod operations {
 
     mod shutdown;
 
+    mod upgrade;
+
     mod invalid_config;
 
     mod commands;
