@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use weir_tests::backend::{Backend, BackendResponse};
 use weir_tests::client::{Client, ClientRequest};
+use weir_tests::metrics::Metrics;
 use weir_tests::setup::Setup;
 use weir_tests::sign::{sign_hmac, sign_hmac_now, unix_now};
 use weir_tests::wait;
@@ -72,9 +73,10 @@ async fn a_running_stream_ends_whole_under_the_route_that_it_met() {
         streaming.until("before").await;
         streams.push((client, streaming, call));
     }
-    // The route goes, another takes its name with another path and platform, and the backend changes.
+    // The route goes, another takes its name with another path and platform, and the backend gets another endpoint.
+    let other = Backend::manual().await;
     let changed = Setup::without_backend()
-        .backend("assistant", &[backend.url()], &["first_byte_timeout: 9s"])
+        .backend("assistant", &[other.url()], &["first_byte_timeout: 9s"])
         .routes("- {name: chat, path: /chat, backend: assistant, platform: second}");
     let report = reload_with(&proxy, &changed.yaml(proxy.directory())).await;
     assert_eq!(report["outcome"], "applied");
@@ -100,16 +102,20 @@ async fn a_running_stream_ends_whole_under_the_route_that_it_met() {
         assert!(event.get("error_code").is_none(), "{event}");
     }
     let (response, ()) = tokio::join!(proxy.send(ClientRequest::get("/chat")), async {
-        let call = backend.next_request().await;
+        let call = other.next_request().await;
         call.respond(BackendResponse::chat("new")).await;
     });
     assert_eq!(response.status, 200);
-    let metrics = proxy.metrics().await;
-    for (platform, count) in [("first", 2.0), ("second", 1.0)] {
-        let labels = [("route", "chat"), ("platform", platform), ("code", "200")];
-        let counted = metrics.sum("weir_requests_total", &labels);
-        assert_eq!(counted, count, "{platform}");
-    }
+    // A request is counted when its response has ended.
+    let counted = |metrics: &Metrics| {
+        [("first", 2.0), ("second", 1.0)]
+            .into_iter()
+            .all(|(platform, count)| {
+                let labels = [("route", "chat"), ("platform", platform), ("code", "200")];
+                metrics.sum("weir_requests_total", &labels) == count
+            })
+    };
+    proxy.metrics_when("both platforms", counted).await;
     proxy.sigterm();
     let exit = proxy.wait_exit(wait::PATIENCE).await;
     assert_eq!(exit.code(), Some(0), "{}", proxy.stderr());
