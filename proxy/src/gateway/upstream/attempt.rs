@@ -213,9 +213,11 @@ async fn examine(
                 retry_after,
                 quota,
             });
-        } else if attempts.has_alternative() && hold::is_held(exchange, &response.head) {
-            let hold = backend.config().retry.hold;
-            let held = hold::until_content(session, exchange, relay, &mut response, hold);
+        } else if attempts.has_alternative()
+            && let Some(format) = hold::held_format(exchange, &response.head)
+        {
+            let limits = (format, backend.config().retry.hold);
+            let held = hold::until_content(session, exchange, relay, &mut response, limits);
             failure = held.await?;
         }
     }
