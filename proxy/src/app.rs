@@ -35,6 +35,7 @@ use crate::listener::tls::Certificates;
 use crate::metrics::Metrics;
 use crate::system::{self, System};
 
+mod health_checks;
 mod housekeeping;
 mod installer;
 mod recording;
@@ -151,12 +152,14 @@ impl App {
             ship: recording.ship.clone(),
             audit: recording.audit.clone(),
             reloads: reloader.clone(),
+            backends: installer.clone(),
         };
         let admin_server = Admin::start(&config.admin, state)?;
         let (stop, shutdown) = watch::channel(false);
         let served = (gateway.clone(), connections.clone());
         let (runtime, addresses, certificates) = listen(config, sockets, served, &shutdown)?;
-        let maintained = (gateway.clone(), certificates, gauges);
+        health_checks::start(&runtime, gateway.clone(), &metrics, shutdown.clone())?;
+        let maintained = (gateway, certificates, gauges);
         housekeeping::start(&runtime, maintained, &metrics, shutdown)?;
         let system = System::start(reading, metrics.worker("system")?)?;
         readiness.set(Readiness::Ready);

@@ -2,10 +2,12 @@
 //! certificates, and determines the protocol of each (ALPN, RFC 7301).
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
 use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 use rustls_pki_types::ServerName;
 use tokio::net::{TcpStream, UnixStream};
@@ -105,6 +107,16 @@ impl Connector {
         }
     }
 
+    /// The addresses that connections are opened to; none of a Unix socket, or of a name before its first lookup.
+    pub(super) fn addresses(&self) -> Vec<SocketAddr> {
+        match &self.transport {
+            Transport::Tcp(addresses)
+            | Transport::H2c(addresses)
+            | Transport::Tls { addresses, .. } => addresses.known(),
+            Transport::Unix(_) => Vec::new(),
+        }
+    }
+
     /// Opens a connection within `timeout`: name, connection and TLS.
     ///
     /// # Errors
@@ -188,9 +200,24 @@ fn within_limit<S: AsFd>(stream: S) -> io::Result<S> {
     let ceiling = limit.saturating_sub(RESERVED_DESCRIPTORS);
     let number = stream.as_fd().as_raw_fd();
     if u64::try_from(number).is_ok_and(|number| number >= ceiling) {
-        return Err(io::Error::other(
-            "the remaining file descriptors are reserved for the admin side",
-        ));
+        return Err(io::Error::other(ReservedDescriptors));
     }
     Ok(stream)
+}
+
+/// The process may open no more connections.
+#[derive(Debug, thiserror::Error)]
+#[error("the remaining file descriptors are reserved for the admin side")]
+struct ReservedDescriptors;
+
+/// Whether a connection was not opened because of the limit of this process, or of the machine: this proves nothing of
+/// the endpoint.
+pub(super) fn is_own_limit(error: &io::Error) -> bool {
+    let is_exhausted = [Errno::MFILE, Errno::NFILE]
+        .iter()
+        .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()));
+    let is_reserved = error
+        .get_ref()
+        .is_some_and(|inner| inner.is::<ReservedDescriptors>());
+    is_exhausted || is_reserved
 }

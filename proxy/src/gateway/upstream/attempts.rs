@@ -11,7 +11,7 @@ use crate::backend::client::UsableConnections;
 use crate::backend::endpoint::InFlightCall;
 use crate::backend::request_body::RequestBody;
 use crate::backend::retry::{AttemptFailure, AttemptState, NextStep, Repeatable, RetryPermit};
-use crate::backend::{Backend, OpenCircuits, TriedEndpoints, WhenAllOpen};
+use crate::backend::{Backend, EligibleEndpoints, TriedEndpoints, WhenAllOpen};
 use crate::exchange::Exchange;
 use crate::generation::pipeline::RoutePipeline;
 use crate::http::session::Session;
@@ -97,8 +97,9 @@ impl<'a> Attempts<'a> {
         self.call.started_at + backend.config().total_timeout
     }
 
-    /// Picks an endpoint of the backend at position `from`, or of a fallback behind it if that has none to offer. If the
-    /// circuits of all are open, one is tried where the configuration allows it.
+    /// Picks an endpoint of the backend at position `from`, or of a fallback behind it if that has none to offer. If none
+    /// of them is available, an unhealthy one is tried; if the circuits of all are open, one of these, where the
+    /// configuration allows it.
     pub(super) fn pick(
         &mut self,
         from: usize,
@@ -107,13 +108,18 @@ impl<'a> Attempts<'a> {
         now: Instant,
     ) -> Result<InFlightCall, Refusal> {
         let mut reason = None;
-        for circuits in [OpenCircuits::Avoid, OpenCircuits::Ignore] {
+        for eligible in [
+            EligibleEndpoints::Available,
+            EligibleEndpoints::Unhealthy,
+            EligibleEndpoints::All,
+        ] {
             for position in from.. {
                 let Some(backend) = self.backend_at(position) else {
                     break;
                 };
-                let may_ignore = backend.config().when_all_open == WhenAllOpen::Try;
-                if circuits == OpenCircuits::Ignore && !may_ignore || self.deadline(backend) <= now
+                let may_be_open = backend.config().when_all_open == WhenAllOpen::Try;
+                if eligible == EligibleEndpoints::All && !may_be_open
+                    || self.deadline(backend) <= now
                 {
                     continue;
                 }
@@ -121,7 +127,7 @@ impl<'a> Attempts<'a> {
                     true => &*self.tried,
                     false => &[],
                 };
-                match backend.pick(tried, self.key, circuits, now) {
+                match backend.pick(tried, self.key, eligible, now) {
                     Ok(picked) => {
                         self.use_backend(position, backend, session, exchange);
                         return Ok(picked);
