@@ -6,7 +6,7 @@ use super::page::{Page, page};
 use super::signal;
 
 /// Runbooks of alerts that only Prometheus raises.
-const OF_PROMETHEUS: [Page; 14] = [
+const OF_PROMETHEUS: [Page; 15] = [
     page!("ErrorBudgetBurn"),
     page!("LatencyBudgetBurn"),
     page!("Watchdog"),
@@ -20,6 +20,7 @@ const OF_PROMETHEUS: [Page; 14] = [
     page!("WeirNotificationsFailing"),
     page!("WeirReloadFailed"),
     page!("WeirReplayDropped"),
+    page!("WeirRetriesHigh"),
     page!("WeirWorkerFailing"),
 ];
 

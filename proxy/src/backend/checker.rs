@@ -12,9 +12,9 @@ use bytes::Bytes;
 use http::StatusCode;
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 
-use super::connector::{Negotiated, UpstreamProtocol, is_own_limit};
+use super::connector::{Negotiated, UpstreamProtocol};
 use super::endpoint::Endpoint;
-use super::failure::{ConnectionError, Failure};
+use super::failure::{ConnectionError, Failure, is_local};
 use super::health::{CheckResult, CheckVerdict, HealthCheckConfig};
 use super::http1::Http1Connection;
 use super::http2::{Http2Connection, Http2Stream};
@@ -111,7 +111,7 @@ async fn check(
             config.expected.verdict(status),
             format!("status {}", status.as_u16()),
         ),
-        Err(Failure::Connect(error)) if is_own_limit(&error) => {
+        Err(Failure::Connect(error)) if is_local(&error) => {
             log::debug!("a health check was not made: {error}");
             return None;
         }

@@ -7,7 +7,6 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
 use std::time::Duration;
 
-use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 use rustls_pki_types::ServerName;
 use tokio::net::{TcpStream, UnixStream};
@@ -200,24 +199,10 @@ fn within_limit<S: AsFd>(stream: S) -> io::Result<S> {
     let ceiling = limit.saturating_sub(RESERVED_DESCRIPTORS);
     let number = stream.as_fd().as_raw_fd();
     if u64::try_from(number).is_ok_and(|number| number >= ceiling) {
-        return Err(io::Error::other(ReservedDescriptors));
+        return Err(io::Error::new(
+            io::ErrorKind::QuotaExceeded,
+            "the remaining file descriptors are reserved for the admin side",
+        ));
     }
     Ok(stream)
-}
-
-/// The process may open no more connections.
-#[derive(Debug, thiserror::Error)]
-#[error("the remaining file descriptors are reserved for the admin side")]
-struct ReservedDescriptors;
-
-/// Whether a connection was not opened because of the limit of this process, or of the machine: this proves nothing of
-/// the endpoint.
-pub(super) fn is_own_limit(error: &io::Error) -> bool {
-    let is_exhausted = [Errno::MFILE, Errno::NFILE]
-        .iter()
-        .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()));
-    let is_reserved = error
-        .get_ref()
-        .is_some_and(|inner| inner.is::<ReservedDescriptors>());
-    is_exhausted || is_reserved
 }

@@ -1,6 +1,6 @@
 //! The metrics of the gateway: requests in flight, and what is occupied at the moment of a scrape.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -12,7 +12,9 @@ use prometheus::{IntGauge, Result};
 use super::Gateway;
 use crate::backend::health::HealthStatus;
 use crate::generation::occupancy::Occupancy;
-use crate::metrics::{Metrics, catalog, snapshot};
+use crate::metrics::catalog::Definition;
+use crate::metrics::family::Family;
+use crate::metrics::{Metrics, NAMES_MAX, catalog, snapshot};
 
 /// Registers the gauge of requests in flight.
 ///
@@ -77,34 +79,57 @@ fn expose_occupancy(
 ) -> Result<()> {
     let cache_bytes = metrics.gauge(catalog::CACHE_BYTES)?.series(&["memory"])?;
     let buffered_bytes = metrics.gauge(catalog::BUFFERED_BYTES)?.series(&[])?;
-    let limit_keys = metrics.gauge(catalog::RATE_LIMIT_KEYS)?;
-    let in_use = metrics.gauge(catalog::CONCURRENCY_IN_USE)?;
-    let circuits = metrics.gauge(catalog::CIRCUIT_OPEN)?;
-    let known_backends: Mutex<BTreeSet<Arc<str>>> = Mutex::default();
+    let limit_keys = NamedGauges::register(metrics, catalog::RATE_LIMIT_KEYS)?;
+    let in_use = NamedGauges::register(metrics, catalog::CONCURRENCY_IN_USE)?;
+    let circuits = NamedGauges::register(metrics, catalog::CIRCUIT_OPEN)?;
     metrics.on_scrape(move || {
         let occupancy = read();
         set(&cache_bytes, occupancy.cache_bytes);
         set(&buffered_bytes, occupancy.buffered_bytes);
-        for route in &occupancy.routes {
-            for (family, value) in [(&limit_keys, route.limit_keys), (&in_use, route.in_use)] {
-                // The tests of the catalog ensure that every series can be created.
-                if let (Some(value), Ok(series)) = (value, family.series(&[&route.route])) {
-                    set(&series, value);
-                }
-            }
-        }
-        // A backend that a reload has removed has no open circuit.
-        let mut known = known_backends.lock();
-        known.extend(occupancy.backends.iter().map(|count| count.backend.clone()));
-        for name in known.iter() {
-            let mut counts = occupancy.backends.iter();
-            let count = counts.find(|count| count.backend == *name);
-            if let Ok(series) = circuits.series(&[name]) {
-                set(&series, count.map_or(0, |count| count.endpoints));
-            }
-        }
+        let routes = occupancy.routes.iter();
+        limit_keys.set(
+            routes
+                .clone()
+                .filter_map(|at| Some((&at.route, at.limit_keys?))),
+        );
+        in_use.set(routes.filter_map(|at| Some((&at.route, at.in_use?))));
+        let backends = occupancy.backends.iter();
+        circuits.set(backends.map(|at| (&at.backend, at.endpoints)));
     });
     Ok(())
+}
+
+/// The gauges of one metric by the name of a route or a backend. One that a reload has removed is at 0 afterwards;
+/// beyond [`NAMES_MAX`] names, new ones have no gauge.
+struct NamedGauges {
+    family: Family<IntGauge>,
+    known: Mutex<BTreeMap<Arc<str>, IntGauge>>,
+}
+
+impl NamedGauges {
+    fn register(metrics: &Metrics, definition: Definition) -> Result<Self> {
+        Ok(NamedGauges {
+            family: metrics.gauge(definition)?,
+            known: Mutex::default(),
+        })
+    }
+
+    fn set<'n>(&self, values: impl Iterator<Item = (&'n Arc<str>, u64)>) {
+        let mut values: BTreeMap<_, _> = values.collect();
+        let mut known = self.known.lock();
+        for (name, gauge) in known.iter() {
+            set(gauge, values.remove(name).unwrap_or(0));
+        }
+        for (name, value) in values {
+            // The tests of the catalog ensure that every series can be created.
+            if known.len() < NAMES_MAX
+                && let Ok(gauge) = self.family.series(&[name])
+            {
+                set(&gauge, value);
+                known.insert(name.clone(), gauge);
+            }
+        }
+    }
 }
 
 fn expose_replay_dropped(
@@ -172,6 +197,28 @@ mod tests {
         }
         drop(one);
         assert_eq!(value(&text(&metrics), "weir_requests_in_flight"), Some("0"));
+    }
+
+    #[test]
+    fn names_that_a_reload_removed_are_at_zero_and_all_are_bounded() {
+        let metrics = Metrics::new().expect("metrics");
+        let gauges = NamedGauges::register(&metrics, catalog::CIRCUIT_OPEN).expect("gauges");
+        let (a, b): (Arc<str>, Arc<str>) = ("a".into(), "b".into());
+        gauges.set([(&a, 2), (&b, 1)].into_iter());
+        gauges.set([(&b, 3)].into_iter());
+        let text_before = text(&metrics);
+        for (backend, expected) in [("a", "0"), ("b", "3")] {
+            let series = format!(r#"weir_circuit_open{{backend="{backend}"}}"#);
+            assert_eq!(value(&text_before, &series), Some(expected), "{series}");
+        }
+        for number in 0..2 * NAMES_MAX {
+            gauges.set([(&Arc::from(number.to_string()), 1)].into_iter());
+        }
+        let series = text(&metrics);
+        let series = series
+            .lines()
+            .filter(|line| line.starts_with("weir_circuit_open{"));
+        assert_eq!(series.count(), NAMES_MAX);
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod failover;
 mod failures;
 mod health;
 mod hold;
+mod http2_streams;
 mod hung;
 mod loops;
 mod memory;

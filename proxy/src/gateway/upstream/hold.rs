@@ -1,8 +1,8 @@
-//! Reads the beginning of a response that may not be delivered, and puts it back: the start-up events of a stream until
-//! its first content, and the body of a 429.
+//! Reads the beginning of a response before it is known whether it will be delivered, and puts it back: the start-up
+//! events of a stream until its first content, and the body of a 429.
 //!
-//! An error that is the first content of a stream with status 200 can so be retried or failed over like an error status.
-//! Content is never delayed.
+//! This allows an error that is the first content of a stream with status 200 to be retried or failed over like an error
+//! status. Content is never delayed.
 
 use std::time::{Duration, Instant};
 

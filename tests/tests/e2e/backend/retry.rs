@@ -143,8 +143,10 @@ async fn statuses_that_are_not_listed_are_delivered() {
 #[tokio::test]
 async fn a_delivery_of_a_platform_is_retried_on_refused_connections_only() {
     const ROUTES: &str = "- {name: feishu, path: /hooks/feishu, backend: assistant, \
-                          signature: {scheme: feishu, secrets: [key], verification_token: token}}";
-    let deliver = async |proxy: &Proxy| {
+                          signature: {scheme: feishu, secrets: [key], verification_token: token}}\n\
+                          - {name: forgetful, path: /hooks/forgetful, backend: assistant, \
+                          signature: {scheme: feishu, secrets: [key], verification_token: token, replay: 0s}}";
+    let deliver = async |proxy: &Proxy, path: &str| {
         let body = json!({
             "schema": "2.0",
             "header": {"event_id": fresh_id(), "token": "token", "event_type": "im.message.receive_v1"},
@@ -157,17 +159,19 @@ async fn a_delivery_of_a_platform_is_retried_on_refused_connections_only() {
             clock::unix_now().as_secs(),
             body.as_bytes(),
         );
-        let request = ClientRequest::post("/hooks/feishu", body).headers(headers);
+        let request = ClientRequest::post(path, body).headers(headers);
         proxy.send(request.header("idempotency-key", "1")).await
     };
-    let backend = recovering(|| BackendResponse::status(503)).await;
-    let proxy = Setup::new(&backend)
-        .backend_options(&[FAST])
-        .routes(ROUTES)
-        .start()
-        .await;
-    assert_eq!(deliver(&proxy).await.status, 503);
-    assert_eq!(backend.requests().len(), 1);
+    for path in ["/hooks/feishu", "/hooks/forgetful"] {
+        let backend = recovering(|| BackendResponse::status(503)).await;
+        let proxy = Setup::new(&backend)
+            .backend_options(&[FAST])
+            .routes(ROUTES)
+            .start()
+            .await;
+        assert_eq!(deliver(&proxy, path).await.status, 503, "{path}");
+        assert_eq!(backend.requests().len(), 1, "{path}");
+    }
 
     let backend = Backend::echo().await;
     let proxy = Setup::without_backend()
@@ -176,7 +180,7 @@ async fn a_delivery_of_a_platform_is_retried_on_refused_connections_only() {
         .start()
         .await;
     for _ in 0..2 {
-        let response = deliver(&proxy).await;
+        let response = deliver(&proxy, "/hooks/feishu").await;
         assert_eq!(response.status, 200, "{}", response.text());
     }
 }
