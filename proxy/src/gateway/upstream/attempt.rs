@@ -198,8 +198,10 @@ async fn examine(
                 quota,
             });
         } else if attempts.has_alternative() && hold::is_held(exchange, &response.head) {
-            let hold = backend.config().retry.hold;
-            failure = hold::until_content(session, exchange, relay, response, hold).await?;
+            let config = backend.config();
+            let hold = config.retry.hold.min(config.idle_timeout);
+            let until = attempts.deadline(backend).min(clock::now() + hold);
+            failure = hold::until_content(session, exchange, relay, response, until).await?;
         }
     }
     if failure == Some(AttemptFailure::ErrorInStream)

@@ -40,7 +40,7 @@ pub(super) fn is_held(exchange: &Exchange, head: &Parts) -> bool {
         && Decoder::of(&head.headers).is_some()
 }
 
-/// Reads the start of a stream until its first content, for at most `hold`. Returns the failure if it is an error, or the
+/// Reads the start of a stream until its first content, or until a time. Returns the failure if it is an error, or the
 /// stream breaks before.
 ///
 /// # Errors
@@ -50,13 +50,12 @@ pub(super) async fn until_content(
     exchange: &Exchange,
     relay: &mut Relay,
     response: &mut UpstreamResponse,
-    hold: Duration,
+    until: Instant,
 ) -> Result<Option<AttemptFailure>, Stop> {
     let Some(mut decoder) = Decoder::of(&response.head.headers) else {
         return Ok(None);
     };
     let mut start = StartReader::new(exchange.model.operation);
-    let until = clock::now() + hold;
     let end = read(session, relay, &mut response.body, until, |data| {
         let now = clock::now();
         decoder.feed(data, |plain| start.feed(plain, now));
