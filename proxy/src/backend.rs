@@ -210,14 +210,16 @@ impl Backend {
         Ok(open.into_iter().map(|(_, position)| position).collect())
     }
 
-    /// Whether an available endpoint has not been tried.
+    /// Whether an endpoint that may be picked has not been tried.
     #[must_use]
     pub fn has_untried(&self, tried: &[usize], now: Instant) -> bool {
         if self.endpoints.len() == 1 && !tried.is_empty() {
             return false;
         }
-        let Ok(out) = self.out_of_rotation(now) else {
-            return false;
+        let out = match (self.out_of_rotation(now), self.config.when_all_open) {
+            (Ok(out), _) => out,
+            (Err(_), WhenAllOpen::Try) => SmallVec::new(),
+            (Err(_), WhenAllOpen::Fail) => return false,
         };
         let mut positions = 0..self.endpoints.len();
         positions.any(|position| !tried.contains(&position) && !out.contains(&position))
@@ -254,7 +256,7 @@ impl Backend {
         deadline: CallDeadline,
         informational: Option<&InformationalResponses>,
         attempt: &mut Attempt,
-    ) -> Result<UpstreamResponse, UnansweredRequest> {
+    ) -> Result<Box<UpstreamResponse>, UnansweredRequest> {
         let to = CallTarget {
             pool_key: call.endpoint().pool_key(),
             connector: call.endpoint().connector(),
@@ -289,8 +291,14 @@ impl Backend {
     /// The refusal for a backend that sent no response in time.
     #[must_use]
     pub fn no_first_byte(&self) -> Refusal {
+        self.no_response_within(self.first_byte_timeout())
+    }
+
+    /// The refusal for a backend that was silent for this time.
+    #[must_use]
+    pub fn no_response_within(&self, time: Duration) -> Refusal {
         let name = &self.config.name;
-        let within = units::shown(self.first_byte_timeout());
+        let within = units::shown(time);
         let detail = format!("backend {name} sent no response within {within}");
         Refusal::new(ErrorCode::UpstreamTimeout, detail)
     }

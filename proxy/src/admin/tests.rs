@@ -65,7 +65,8 @@ fn start(token: Option<&str>) -> Running {
         address: "127.0.0.1:0".parse().expect("an address"),
         token: token.map(config::SecretText::from),
     };
-    let admin = Admin::start(&config, state.clone()).expect("a listener");
+    let listener = Admin::bind(&config).expect("a listener");
+    let admin = Admin::start(&config, listener, state.clone()).expect("a thread");
     Running { admin, state }
 }
 
@@ -282,7 +283,7 @@ fn an_address_in_use_is_an_error_that_names_it() {
         address: running.admin.address,
         token: None,
     };
-    let error = Admin::start(&config, running.state.clone()).expect_err("an address in use");
+    let error = Admin::bind(&config).expect_err("an address in use");
     assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
     assert!(
         error.to_string().contains(&config.address.to_string()),

@@ -93,8 +93,8 @@ pub struct UnansweredRequest {
 /// The connection of a request that got no response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BrokenConnection {
-    /// It had been idle, and ended before any byte of the response: the endpoint may have closed it before it saw the
-    /// request.
+    /// It had been used before, and ended before any byte of the response, or the endpoint had not processed the request:
+    /// most likely it closed the connection before it saw the request, which proves nothing of it.
     Stale,
     Other,
 }
@@ -115,7 +115,7 @@ impl UnansweredRequest {
         }
     }
 
-    /// What it proves of the endpoint, unless its connection was stale.
+    /// What it proves of the endpoint, unless its connection was stale and is replaced.
     pub(super) fn proves(&self) -> EndpointOutcome {
         match &self.failure {
             // The client did not send its whole body.

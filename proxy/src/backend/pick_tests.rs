@@ -35,7 +35,7 @@ fn fail(backend: &Backend, position: usize, now: Instant) {
 fn at_most_half_of_the_endpoints_leave_the_rotation() {
     let now = clock::now();
     let second = |number| now + Duration::from_secs(number);
-    let backend = backend(4);
+    let mut backend = backend(4);
     let picks = |now| {
         let mut positions: Vec<_> = (0..8)
             .map(|_| pick(&backend, OpenCircuits::Avoid, now).expect("an endpoint"))
@@ -58,6 +58,10 @@ fn at_most_half_of_the_endpoints_leave_the_rotation() {
     let none = pick(&backend, OpenCircuits::Avoid, second(2));
     assert_eq!(none, Err(NoEndpoint::AllOpen));
     assert!(pick(&backend, OpenCircuits::Ignore, second(2)).is_ok());
+    for (when_all_open, is_offered) in [(WhenAllOpen::Try, true), (WhenAllOpen::Fail, false)] {
+        Arc::make_mut(&mut backend.config).when_all_open = when_all_open;
+        assert_eq!(backend.has_untried(&[2], second(2)), is_offered);
+    }
 }
 
 #[test]

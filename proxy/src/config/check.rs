@@ -82,6 +82,7 @@ pub(super) fn check(file: &raw::File, diagnostics: &mut Diagnostics) -> Option<C
             raw::events::Content::Redacted => content::Mode::Redacted,
         },
         drain: file.shutdown.value()?.drain.get()?.0,
+        upgrade_socket: PathBuf::from(&file.shutdown.value()?.upgrade_socket.value()?.0),
     })
 }
 

@@ -15,6 +15,7 @@ mod departures;
 mod failover;
 mod failures;
 mod hold;
+mod http2_streams;
 mod hung;
 mod loops;
 mod memory;

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::super::mode::RequestKind;
 use super::Call;
 use super::outgoing::{self, OutgoingRequest};
 use crate::backend::balance::BalancingPolicy;
 use crate::backend::client::UsableConnections;
 use crate::backend::endpoint::InFlightCall;
 use crate::backend::request_body::RequestBody;
-use crate::backend::retry::{AttemptFailure, AttemptState, NextStep, Repeatable, RetryPermit};
+use crate::backend::retry::{
+    AttemptFailure, AttemptState, BodyReplay, NextStep, Repeatable, RetryPermit,
+};
 use crate::backend::{Backend, OpenCircuits, TriedEndpoints, WhenAllOpen};
 use crate::exchange::Exchange;
 use crate::generation::pipeline::RoutePipeline;
@@ -65,10 +66,7 @@ impl<'a> Attempts<'a> {
             position: 0,
             tried: TriedEndpoints::new(),
             count: 0,
-            repeatable: match call.kind == RequestKind::Plain && outgoing.is_replayable() {
-                true => outgoing::repeatable(pipeline, session, exchange),
-                false => Repeatable::Unseen,
-            },
+            repeatable: outgoing.repeatable(pipeline, call.kind, session, exchange),
             key: key.then(|| outgoing::balancing_key(pipeline, session, exchange)),
             connections: UsableConnections::PooledOrNew,
             permit: None,
@@ -163,8 +161,7 @@ impl<'a> Attempts<'a> {
     /// most likely closed the connection before it saw the request.
     pub(super) fn replaces_connection(&mut self) -> bool {
         let replaces = self.connections == UsableConnections::PooledOrNew
-            && self.call.kind == RequestKind::Plain
-            && self.outgoing.is_replayable();
+            && self.outgoing.body() == BodyReplay::Whole;
         self.connections = UsableConnections::New;
         // It is not counted.
         self.count -= u32::from(replaces);
@@ -180,34 +177,38 @@ impl<'a> Attempts<'a> {
         now: Instant,
     ) -> FollowUp {
         self.permit = None;
-        if failure != AttemptFailure::Connect && !self.outgoing.is_replayable()
-            || failure == AttemptFailure::Connect && !self.outgoing.has_body()
-        {
-            return FollowUp::Deliver;
-        }
         let state = AttemptState {
             attempts: self.count,
             repeatable: self.repeatable,
+            body: self.outgoing.body(),
             has_other_endpoint: self.backend.has_untried(&self.tried, now),
             now,
             deadline: self.deadline(self.backend),
         };
         let random = random::bits() as u32;
         let step = self.backend.config().retry.next(failure, &state, random);
-        match step {
+        let position = match step {
             NextStep::Deliver => return FollowUp::Deliver,
-            NextStep::Failover => {}
-            NextStep::OtherEndpoint | NextStep::Wait(_) => self.permit = self.backend.begin_retry(),
-        }
-        let position = match (&self.permit, step) {
-            (Some(_), NextStep::Wait(wait)) => return FollowUp::AttemptAt(now + wait),
-            (Some(_), _) => self.position,
-            (None, _) => self.position + 1,
+            NextStep::Failover => self.position + 1,
+            NextStep::OtherEndpoint | NextStep::Wait(_) if !self.may_retry(step, failure) => {
+                self.position + 1
+            }
+            NextStep::OtherEndpoint => self.position,
+            NextStep::Wait(wait) => return FollowUp::AttemptAt(now + wait),
         };
         match self.pick(position, session, exchange, now) {
             Ok(picked) => FollowUp::Attempt(picked),
             Err(_) => FollowUp::Deliver,
         }
+    }
+
+    /// Whether the budget allows a retry.
+    fn may_retry(&mut self, step: NextStep, failure: AttemptFailure) -> bool {
+        if !step.is_budgeted(failure) {
+            return true;
+        }
+        self.permit = self.backend.begin_retry();
+        self.permit.is_some()
     }
 
     /// Whether another endpoint or backend could follow an attempt.

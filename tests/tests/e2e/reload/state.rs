@@ -1,7 +1,11 @@
 //! What survives a reload: state whose settings are unchanged, and requests in flight.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use weir_tests::backend::{Backend, BackendResponse};
 use weir_tests::client::{Client, ClientRequest};
+use weir_tests::metrics::Metrics;
 use weir_tests::setup::Setup;
 use weir_tests::sign::{sign_hmac, sign_hmac_now, unix_now};
 use weir_tests::wait;
@@ -69,9 +73,10 @@ async fn a_running_stream_ends_whole_under_the_route_that_it_met() {
         streaming.until("before").await;
         streams.push((client, streaming, call));
     }
-    // The route goes, another takes its name with another path and platform, and the backend changes.
+    // The route goes, another takes its name with another path and platform, and the backend gets another endpoint.
+    let other = Backend::manual().await;
     let changed = Setup::without_backend()
-        .backend("assistant", &[backend.url()], &["first_byte_timeout: 9s"])
+        .backend("assistant", &[other.url()], &["first_byte_timeout: 9s"])
         .routes("- {name: chat, path: /chat, backend: assistant, platform: second}");
     let report = reload_with(&proxy, &changed.yaml(proxy.directory())).await;
     assert_eq!(report["outcome"], "applied");
@@ -97,17 +102,66 @@ async fn a_running_stream_ends_whole_under_the_route_that_it_met() {
         assert!(event.get("error_code").is_none(), "{event}");
     }
     let (response, ()) = tokio::join!(proxy.send(ClientRequest::get("/chat")), async {
-        let call = backend.next_request().await;
+        let call = other.next_request().await;
         call.respond(BackendResponse::chat("new")).await;
     });
     assert_eq!(response.status, 200);
-    let metrics = proxy.metrics().await;
-    for (platform, count) in [("first", 2.0), ("second", 1.0)] {
-        let labels = [("route", "chat"), ("platform", platform), ("code", "200")];
-        let counted = metrics.sum("weir_requests_total", &labels);
-        assert_eq!(counted, count, "{platform}");
-    }
+    // A request is counted when its response has ended.
+    let counted = |metrics: &Metrics| {
+        [("first", 2.0), ("second", 1.0)]
+            .into_iter()
+            .all(|(platform, count)| {
+                let labels = [("route", "chat"), ("platform", platform), ("code", "200")];
+                metrics.sum("weir_requests_total", &labels) == count
+            })
+    };
+    proxy.metrics_when("both platforms", counted).await;
     proxy.sigterm();
     let exit = proxy.wait_exit(wait::PATIENCE).await;
     assert_eq!(exit.code(), Some(0), "{}", proxy.stderr());
+}
+
+#[tokio::test]
+async fn a_changed_fallback_keeps_the_stored_responses_of_the_primary_and_stores_none() {
+    let is_healthy = Arc::new(AtomicBool::new(false));
+    let of_primary = is_healthy.clone();
+    let primary = Backend::responding(move |request| {
+        let fails = request.text().contains("fail") && !of_primary.load(Ordering::SeqCst);
+        match fails {
+            true => BackendResponse::status(503),
+            false => BackendResponse::chat("primary"),
+        }
+    })
+    .await;
+    let cloud = Backend::responding(|_| BackendResponse::chat("cloud")).await;
+    let setup = |key: &str| {
+        let header = format!("request_headers: {{x-key: {key}}}");
+        Setup::buffered(&primary)
+            .backend_options(&["fallback: cloud", "retry: {attempts: 1}"])
+            .backend("cloud", &[cloud.url()], &[&header])
+    };
+    let proxy = setup("first").start().await;
+    // The content, and whether it was stored.
+    let ask = async |question: &str| {
+        let response = proxy.send(ClientRequest::chat(question)).await;
+        let cache = response.header("cache-status").expect("a Cache-Status");
+        let content = response.json()["choices"][0]["message"]["content"].clone();
+        let content = content.as_str().expect("a content").to_owned();
+        (content, cache.starts_with("weir; hit"))
+    };
+    let (of_primary, of_cloud) = ("primary".to_owned(), "cloud".to_owned());
+    assert_eq!(ask("hi").await, (of_primary.clone(), false));
+    assert_eq!(ask("fail").await, (of_cloud.clone(), false));
+    let changed = setup("second").yaml(proxy.directory());
+    assert_eq!(reload_with(&proxy, &changed).await["outcome"], "applied");
+    assert_eq!(ask("hi").await, (of_primary.clone(), true));
+    for _ in 0..2 {
+        assert_eq!(ask("fail").await, (of_cloud.clone(), false));
+    }
+    let keys = cloud.requests();
+    let keys: Vec<_> = keys.iter().map(|request| request.header("x-key")).collect();
+    assert_eq!(keys, [Some("first"), Some("second"), Some("second")]);
+    is_healthy.store(true, Ordering::SeqCst);
+    assert_eq!(ask("fail").await, (of_primary.clone(), false));
+    assert_eq!(ask("fail").await, (of_primary, true));
 }
