@@ -35,7 +35,7 @@ pub(super) fn held_format(exchange: &Exchange, head: &Parts) -> Option<ResponseF
     (is_model_call && Decoder::of(&head.headers).is_some()).then_some(format)
 }
 
-/// Reads the start of a response until its first content, for at most `hold`. Returns the failure if it is an error, or the
+/// Reads the start of a response until its first content, or until a time. Returns the failure if it is an error, or the
 /// stream breaks before.
 ///
 /// # Errors
@@ -45,13 +45,12 @@ pub(super) async fn until_content(
     exchange: &Exchange,
     relay: &mut Relay,
     response: &mut UpstreamResponse,
-    (format, hold): (ResponseFormat, Duration),
+    (format, until): (ResponseFormat, Instant),
 ) -> Result<Option<AttemptFailure>, Stop> {
     let Some(mut decoder) = Decoder::of(&response.head.headers) else {
         return Ok(None);
     };
     let mut start = StartReader::new(format, exchange.model.operation);
-    let until = clock::now() + hold;
     let end = read(session, relay, &mut response.body, until, |data| {
         let now = clock::now();
         decoder.feed(data, |plain| start.feed(plain, now));
