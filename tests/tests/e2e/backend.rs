@@ -22,6 +22,7 @@ mod memory;
 mod names;
 mod outages;
 mod protocols;
+mod quota;
 mod retry;
 mod silence;
 mod tls;
