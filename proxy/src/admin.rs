@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use prometheus::IntGauge;
 
 use self::auth::Auth;
+use self::backends::BackendSnapshots;
 use self::reload::ReloadRequests;
 use crate::alert::Alerts;
 use crate::audit::Audit;
@@ -23,6 +24,7 @@ use crate::{clock, config};
 mod accept;
 mod alerts;
 mod auth;
+pub mod backends;
 mod pages;
 mod problem;
 pub mod reload;
@@ -48,6 +50,7 @@ pub struct AdminState {
     /// Records rejected requests.
     pub audit: Option<Arc<Audit>>,
     pub reloads: Arc<dyn ReloadRequests>,
+    pub backends: Arc<dyn BackendSnapshots>,
 }
 
 /// The routes in use.
@@ -152,18 +155,29 @@ pub struct Admin {
 }
 
 impl Admin {
-    /// Opens the listener and serves it in a thread of its own.
+    /// Binds the address.
     ///
     /// # Errors
-    /// When the address cannot be bound (the message names it), or no thread can be started.
-    pub fn start(config: &config::AdminApi, state: AdminState) -> io::Result<Self> {
-        let listener = TcpListener::bind(config.address).map_err(|error| {
+    /// When that fails; the message names the address.
+    pub fn bind(config: &config::AdminApi) -> io::Result<TcpListener> {
+        TcpListener::bind(config.address).map_err(|error| {
             let address = config.address;
             io::Error::new(
                 error.kind(),
                 format!("admin.address: cannot listen on {address}: {error}"),
             )
-        })?;
+        })
+    }
+
+    /// Serves the listener in a thread of its own.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub fn start(
+        config: &config::AdminApi,
+        listener: TcpListener,
+        state: AdminState,
+    ) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let auth = Auth::new(

@@ -7,10 +7,9 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pingora_runtime::Runtime;
-use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 
 use crate::admin::reload::ReloadReport;
@@ -18,7 +17,6 @@ use crate::admin::{Admin, AdminState, Readiness, ReadinessFlag, RouteList};
 use crate::alert::counters::CounterRegistry;
 use crate::alert::rule_set::LabelValues;
 use crate::alert::{self, Alerts};
-use crate::clock;
 use crate::config::Config;
 use crate::config::file::OpenedConfig;
 use crate::exchange::Recorder;
@@ -28,30 +26,35 @@ use crate::generation::Generation;
 use crate::http::budget::Budget;
 use crate::http::connections::Connections;
 use crate::http::connections::metrics::ConnectionCounts;
-use crate::listener::Listener;
-use crate::listener::accept::Accepting;
-use crate::listener::descriptors::Descriptors;
-use crate::listener::tls::Certificates;
+use crate::http::handover_flag::HandoverFlag;
+use crate::listener::handover::Replaces;
 use crate::metrics::Metrics;
 use crate::system::{self, System};
 
+mod health_checks;
 mod housekeeping;
+mod inherited;
 mod installer;
+mod listening;
 mod recording;
 mod reload;
 mod sockets;
+mod stop;
+mod upgrade;
 
-use housekeeping::{Gauges, NamedCertificates};
+use housekeeping::Gauges;
+use inherited::InheritedSockets;
 use installer::Installer;
+use listening::{Listening, certificates};
 use recording::RunningRecorders;
 use reload::{ReloadTrigger, Reloader};
 use sockets::Sockets;
+use upgrade::OfferedSocket;
+use upgrade::waiting::WaitingRoom;
 
-/// The part of the drain time that is reserved for writing what was recorded.
-const FLUSH_MAX: Duration = Duration::from_secs(2);
-
-/// The addresses of the listeners, in the order of the file.
-type BoundAddresses = Vec<(SocketAddr, ListenScheme)>;
+pub use upgrade::HandoverStart;
+pub use upgrade::handing_over::HandoverOutcome;
+pub use upgrade::taking_over::Predecessor;
 
 /// A running proxy.
 pub struct App {
@@ -66,9 +69,16 @@ pub struct App {
     alerts: Arc<Alerts>,
     installer: Arc<Installer>,
     reloader: Arc<Reloader>,
-    admin_server: Admin,
+    /// `None` once it is stopped.
+    admin_server: Option<Admin>,
     _system: System,
     drain: Duration,
+    /// The listening sockets, for a successor.
+    offered: Vec<OfferedSocket>,
+    /// Set once a successor serves.
+    handed_over: Arc<HandoverFlag>,
+    /// Where a successor waits; `None` if this process cannot be upgraded.
+    waiting_room: Option<WaitingRoom>,
     #[cfg(test)]
     metrics: Arc<Metrics>,
 }
@@ -97,7 +107,7 @@ impl App {
     /// # Errors
     /// When an address is in use, the event file cannot be opened, or a certificate cannot be read.
     pub fn start(config: &Config) -> anyhow::Result<Self> {
-        App::start_with(config, None)
+        App::start_with(config, None, None)
     }
 
     /// As [`App::start`], and loads the file again when it changes.
@@ -106,14 +116,53 @@ impl App {
     /// As [`App::start`].
     pub fn start_from(opened: OpenedConfig) -> anyhow::Result<Self> {
         let config = opened.loaded.config.clone();
-        App::start_with(&config, Some(opened))
+        let mut app = App::start_with(&config, Some(opened), None)?;
+        app.await_successor(&config, Replaces::Nothing);
+        Ok(app)
     }
 
-    fn start_with(config: &Config, opened: Option<OpenedConfig>) -> anyhow::Result<Self> {
+    /// As [`App::start_from`], in place of a running process, which drains once this one serves.
+    ///
+    /// # Errors
+    /// As [`App::start`]; then the running process goes on.
+    pub fn take_over(opened: OpenedConfig, mut predecessor: Predecessor) -> anyhow::Result<Self> {
+        let config = opened.loaded.config.clone();
+        let started = App::start_with(&config, Some(opened), Some(&mut predecessor));
+        let started = started.and_then(|app| {
+            predecessor.started()?;
+            Ok(app)
+        });
+        let mut app = started.inspect_err(|error| predecessor.failed(error))?;
+        app.await_successor(&config, Replaces::Predecessor);
+        Ok(app)
+    }
+
+    fn await_successor(&mut self, config: &Config, replaces: Replaces) {
+        let runtime = self.runtime.get_handle();
+        self.waiting_room = WaitingRoom::open(&config.upgrade_socket, replaces, runtime);
+    }
+
+    fn start_with(
+        config: &Config,
+        opened: Option<OpenedConfig>,
+        mut predecessor: Option<&mut Predecessor>,
+    ) -> anyhow::Result<Self> {
         // The dependencies bring two providers, so a process must choose one. An error means that an earlier
         // start in this process did.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let sockets = Sockets::bind(&config.listen)?;
+        let mut inherited = match &mut predecessor {
+            Some(predecessor) => predecessor.receive_sockets()?,
+            None => InheritedSockets::default(),
+        };
+        let sockets = Sockets::bind(config, &mut inherited)?;
+        let certificates = certificates(config)?;
+        // With a predecessor, requests are accepted all the time.
+        let mut readiness = Readiness::Starting;
+        if let Some(predecessor) = predecessor {
+            predecessor.prepared(&inherited)?;
+            readiness = Readiness::Ready;
+        }
+        drop(inherited);
         let counters = Arc::new(CounterRegistry::new(config.alerts.needs()));
         let metrics = Arc::new(Metrics::new()?);
         let reading = system::metrics::register(&metrics)?;
@@ -139,7 +188,7 @@ impl App {
         let changing = (recording.requests.clone(), routes.clone());
         let installer = Arc::new(Installer::new(gateway.clone(), alerts.clone(), changing));
         let reloader = Reloader::start(opened, installer.clone(), &metrics)?;
-        let readiness = Arc::new(ReadinessFlag::new(Readiness::Starting));
+        let readiness = Arc::new(ReadinessFlag::new(readiness));
         let state = AdminState {
             metrics: metrics.clone(),
             in_flight: gauges.in_flight.clone(),
@@ -151,16 +200,26 @@ impl App {
             ship: recording.ship.clone(),
             audit: recording.audit.clone(),
             reloads: reloader.clone(),
+            backends: installer.clone(),
         };
-        let admin_server = Admin::start(&config.admin, state)?;
         let (stop, shutdown) = watch::channel(false);
+        let handed_over = Arc::new(HandoverFlag::default());
+        let offered = sockets.offer(config)?;
+        let addresses = sockets.addresses();
+        let admin_server = Admin::start(&config.admin, sockets.admin, state)?;
         let served = (gateway.clone(), connections.clone());
-        let (runtime, addresses, certificates) = listen(config, sockets, served, &shutdown)?;
+        let listening = Listening::new(config, served, shutdown.clone(), handed_over.clone());
+        let runtime = listening.serve(sockets.listeners, &offered, &certificates);
+        let certificates = listening::named(&addresses, certificates);
+        health_checks::start(&runtime, gateway.clone(), &metrics, shutdown.clone())?;
         let maintained = (gateway.clone(), certificates, gauges);
         housekeeping::start(&runtime, maintained, &metrics, shutdown)?;
         let system = System::start(reading, metrics.worker("system")?)?;
         readiness.set(Readiness::Ready);
         Ok(App {
+            offered,
+            handed_over,
+            waiting_room: None,
             addresses,
             admin: admin_server.address,
             runtime,
@@ -171,7 +230,7 @@ impl App {
             alerts,
             installer,
             reloader,
-            admin_server,
+            admin_server: Some(admin_server),
             _system: system,
             drain: config.drain,
             #[cfg(test)]
@@ -190,72 +249,27 @@ impl App {
         self.installer.install(config);
     }
 
-    /// Stops gracefully: accepts no new connection, closes idle ones, gives requests in flight the drain time,
-    /// and writes what was recorded.
-    pub async fn stop(self) {
-        let begun = clock::now();
-        let deadline = begun + self.drain;
-        let flush = FLUSH_MAX.min(self.drain / 10);
-        self.readiness.set(Readiness::Draining);
-        // It fails only when every receiver has ended already.
-        let _ = self.stop.send(true);
-        let until = self.drain.saturating_sub(flush);
-        if tokio::time::timeout(until, self.connections.wait_for_none())
-            .await
-            .is_err()
-        {
-            let (open, detached) = (self.connections.open(), self.connections.detached());
-            log::warn!("{}", drain_is_over(open, detached));
-        }
-        let ended = tokio::task::spawn_blocking(move || {
-            // Requests that are cut off are recorded when their tasks are dropped.
-            self.runtime.shutdown_timeout(Duration::from_millis(200));
-            self.reloader.stop(deadline);
-            let recording = self.recording;
-            let soon = || deadline.max(clock::now() + Duration::from_millis(100));
-            if recording.stop(soon()).is_err() {
-                log::warn!("some events could not be written in time");
-            }
-            self.alerts.stop(deadline);
-            let stopped = recording.ship.map(|ship| ship.stop(deadline));
-            if stopped.is_some_and(|stopped| stopped.is_err()) {
-                log::warn!("shipping did not stop in time; the remaining events wait in the spool");
-            }
-            self.admin_server.stop();
-            if let Some(audit) = recording.audit {
-                audit.stop(soon());
-            }
-        });
-        let left = remaining(deadline) + Duration::from_millis(500);
-        if tokio::time::timeout(left, ended).await.is_err() {
-            log::warn!("the shutdown took too long: not everything that was recorded is written");
+    /// Resolves when a process waits that was started to take over at once. It may be cancelled at any time.
+    pub async fn upgrade_requested(&self) {
+        match &self.waiting_room {
+            Some(room) => room.requested().await,
+            None => std::future::pending().await,
         }
     }
-}
 
-fn drain_is_over(connections: usize, detached: usize) -> String {
-    let counted = |count: usize, noun: &str| match count {
-        1 => format!("1 {noun}"),
-        count => format!("{count} {noun}s"),
-    };
-    let closing = counted(connections, "connection");
-    let ending = match detached {
-        0 => String::new(),
-        count => format!(
-            " and ending {} whose clients have left",
-            counted(count, "request")
-        ),
-    };
-    format!("shutdown.drain is over: closing {closing}{ending}")
-}
-
-/// The file descriptors of the process. Logs a warning when they do not suffice.
-fn descriptors(config: &Config) -> Descriptors {
-    let descriptors = Descriptors::raise();
-    if let Some(warning) = descriptors.warning(config.limits.connections) {
-        log::warn!("{warning}");
+    /// Hands over to the process that waits at the upgrade socket, if there is one. Blocks until that one serves, or
+    /// has failed.
+    pub fn hand_over(&self) -> HandoverOutcome {
+        let Some(room) = &self.waiting_room else {
+            log::warn!("SIGQUIT, but this process cannot be upgraded: it has no upgrade socket");
+            return HandoverOutcome::NotDone;
+        };
+        let outcome = upgrade::handing_over::hand_over(room, &self.offered);
+        if outcome == HandoverOutcome::Done {
+            self.handed_over.set();
+        }
+        outcome
     }
-    descriptors
 }
 
 /// The gateway, with its metrics.
@@ -281,101 +295,6 @@ fn alert_labels(config: &Config) -> LabelValues {
         routes.map(|route| (&*route.name, &*route.platform)),
         config.backends.iter().map(|backend| &*backend.name),
     )
-}
-
-fn remaining(deadline: Instant) -> Duration {
-    deadline.saturating_duration_since(clock::now())
-}
-
-/// The runtime of each worker.
-fn each_worker(runtime: &Runtime) -> Vec<Handle> {
-    match runtime {
-        Runtime::NoSteal(each) => (0..workers())
-            .map(|worker| each.get_runtime_at(worker).clone())
-            .collect(),
-        Runtime::Steal { runtime, .. } => vec![runtime.handle().clone()],
-    }
-}
-
-fn workers() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
-}
-
-fn listener(config: &Config, gateway: &Arc<Gateway>, connections: &Arc<Connections>) -> Listener {
-    Listener::new(
-        gateway.clone(),
-        connections.clone(),
-        &config.limits,
-        config.drain,
-    )
-}
-
-/// Accepts connections on the bound sockets. Returns the runtime, the addresses, and the certificates.
-fn listen(
-    config: &Config,
-    sockets: Sockets,
-    (gateway, connections): (Arc<Gateway>, Arc<Connections>),
-    shutdown: &watch::Receiver<bool>,
-) -> anyhow::Result<(Runtime, BoundAddresses, NamedCertificates)> {
-    let certificates = certificates(config)?;
-    let listening = Listening {
-        listener: Arc::new(listener(config, &gateway, &connections)),
-        // Counted now: most descriptors that are not connections are open.
-        descriptors: descriptors(config),
-        shutdown: shutdown.clone(),
-    };
-    let runtime = Runtime::new_no_steal(workers(), "weir");
-    let addresses = sockets.addresses();
-    listening.serve(&runtime, sockets, &certificates);
-    let certificates = named(&addresses, certificates);
-    Ok((runtime, addresses, certificates))
-}
-
-/// What all listening sockets share.
-struct Listening {
-    listener: Arc<Listener>,
-    descriptors: Descriptors,
-    shutdown: watch::Receiver<bool>,
-}
-
-impl Listening {
-    /// Accepts on each of the bound sockets.
-    fn serve(
-        &self,
-        runtime: &Runtime,
-        sockets: Sockets,
-        certificates: &[Option<Arc<Certificates>>],
-    ) {
-        let workers: Arc<[Handle]> = each_worker(runtime).into();
-        for (socket, certificates) in sockets.into_listeners().zip(certificates) {
-            let accepting = Accepting::new(
-                socket,
-                certificates.clone().map(sockets::tls_acceptor),
-                self.listener.clone(),
-                self.descriptors,
-                self.shutdown.clone(),
-                workers.clone(),
-            );
-            runtime.get_handle().spawn(accepting.run());
-        }
-    }
-}
-
-/// The certificates of the listeners, in the order of the file.
-fn certificates(config: &Config) -> anyhow::Result<Vec<Option<Arc<Certificates>>>> {
-    let listen = config.listen.iter();
-    let certificates = listen.map(|listen| listen.tls.as_ref().map(Certificates::load));
-    certificates.map(Option::transpose).collect()
-}
-
-/// Each certificate with the address of its listener.
-fn named(
-    addresses: &[(SocketAddr, ListenScheme)],
-    certificates: Vec<Option<Arc<Certificates>>>,
-) -> NamedCertificates {
-    let each = addresses.iter().zip(certificates);
-    each.filter_map(|((address, _), pair)| Some((address.to_string(), pair?)))
-        .collect()
 }
 
 #[cfg(test)]

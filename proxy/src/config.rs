@@ -65,8 +65,10 @@ pub struct Config {
     pub trace_sampling: trace::TraceSampling,
     /// Which requests have an event.
     pub event_sampling: EventSampling,
-    /// How long running requests may take after SIGTERM.
+    /// How long running requests may take after SIGTERM, and after an upgrade.
     pub drain: Duration,
+    /// The Unix socket over which this process hands over to its successor.
+    pub upgrade_socket: PathBuf,
 }
 
 /// One address that requests are accepted on. With port 0 the system chooses the port.

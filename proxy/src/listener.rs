@@ -19,6 +19,7 @@ use crate::gateway::{Gateway, Served};
 use crate::http::Connection;
 use crate::http::Limits;
 use crate::http::connections::{Admission, Connections};
+use crate::http::handover_flag::HandoverFlag;
 use crate::http::head::{self, Expect, HeadOutcome, IdleDrain};
 use crate::http::http1::Http1;
 use crate::http::refused::refusal_of;
@@ -28,6 +29,7 @@ use crate::refusal::{ErrorCode, Refusal};
 
 pub(crate) mod accept;
 pub(crate) mod descriptors;
+pub(crate) mod handover;
 mod http2;
 mod linger;
 pub(crate) mod tls;
@@ -41,6 +43,8 @@ pub struct Listener {
     limits: Limits,
     /// How long a drain may take.
     drain: Duration,
+    /// Set when another process has taken over.
+    handed_over: Arc<HandoverFlag>,
 }
 
 /// What HTTP/1 and HTTP/2 connections share.
@@ -59,7 +63,7 @@ impl Listener {
         gateway: Arc<Gateway>,
         connections: Arc<Connections>,
         limits: &Limits,
-        drain: Duration,
+        (drain, handed_over): (Duration, Arc<HandoverFlag>),
     ) -> Self {
         Listener {
             http: Arc::new(Http {
@@ -72,6 +76,7 @@ impl Listener {
             connections,
             limits: limits.clone(),
             drain,
+            handed_over,
         }
     }
 
@@ -136,7 +141,11 @@ impl Listener {
     /// Serves one HTTP/1 connection, request after request.
     async fn http1(&self, stream: ClientStream, connection: Connection, shutdown: &ShutdownWatch) {
         let mut shutdown_begun = pin!(head::shutdown_begun(shutdown.clone()));
-        let mut idle_drain = IdleDrain::new(shutdown_begun.as_mut(), self.drain, clock::now());
+        let mut idle_drain = IdleDrain::new(
+            shutdown_begun.as_mut(),
+            (self.drain, &self.handed_over),
+            clock::now(),
+        );
         let mut timer = DeadlineTimer::default();
         let mut http1 = Http1::new(stream, self.http.write_timeout);
         let mut expect = match connection.scheme {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{CommandFactory, Parser};
 use tokio::signal::unix::{self, SignalKind};
-use weir::app::App;
+use weir::app::{App, HandoverOutcome};
 use weir::config::file::OpenedConfig;
 use weir::config::{self, ConfigError};
 use weir::system::memory;
@@ -23,6 +23,8 @@ mod check;
 mod sign;
 #[path = "main/terminal.rs"]
 mod terminal;
+#[path = "main/upgrade.rs"]
+mod upgrade;
 
 /// A request makes many short-lived allocations, for which mimalloc is faster than the system's allocator.
 #[global_allocator]
@@ -32,7 +34,11 @@ fn main() -> ExitCode {
     memory::disable_huge_pages();
     terminal::start_log();
     let outcome = match Arguments::parse().command {
-        Command::Run { config } => run(config.as_deref()),
+        Command::Run { config, upgrade } => match upgrade {
+            None => run(config.as_deref()),
+            Some(start) => upgrade::run(config.as_deref(), start.into()),
+        },
+        Command::Upgrade { config } => upgrade::upgrade(config.as_deref()),
         Command::Demo(arguments) => run_demo(&arguments),
         Command::Check(arguments) => check::check(&arguments),
         Command::Rules { config } => rules(config.as_deref()),
@@ -58,17 +64,36 @@ fn run(path: Option<&Path>) -> anyhow::Result<ExitCode> {
     let opened = load(path)?;
     block_on(async {
         // Signals are registered before any port is opened, so that none is lost.
-        let mut signals = Signals::register()?;
+        let signals = Signals::register()?;
         let app = App::start_from(opened)?;
         announce(&app);
-        while signals.next().await == ReceivedSignal::Hangup {
-            // It is logged when it is done.
-            drop(app.reload());
-        }
-        log::info!("stopping");
-        app.stop().await;
+        serve(app, signals).await;
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// Until a signal, or a successor, ends this process.
+async fn serve(app: App, mut signals: Signals) {
+    loop {
+        let received = tokio::select! {
+            received = signals.next() => received,
+            () = app.upgrade_requested() => ReceivedSignal::Quit,
+        };
+        match received {
+            // It is logged when it is done.
+            ReceivedSignal::Hangup => drop(app.reload()),
+            ReceivedSignal::Quit => {
+                if app.hand_over() == HandoverOutcome::Done {
+                    break;
+                }
+            }
+            ReceivedSignal::Stop => {
+                log::info!("stopping");
+                break;
+            }
+        }
+    }
+    app.stop().await;
 }
 
 fn run_demo(arguments: &DemoArguments) -> anyhow::Result<ExitCode> {
@@ -199,6 +224,8 @@ enum ReceivedSignal {
     Stop,
     /// SIGHUP.
     Hangup,
+    /// SIGQUIT.
+    Quit,
 }
 
 /// The signals that are handled.
@@ -206,6 +233,7 @@ struct Signals {
     terminate: unix::Signal,
     interrupt: unix::Signal,
     hangup: unix::Signal,
+    quit: unix::Signal,
 }
 
 impl Signals {
@@ -214,6 +242,7 @@ impl Signals {
             terminate: unix::signal(SignalKind::terminate())?,
             interrupt: unix::signal(SignalKind::interrupt())?,
             hangup: unix::signal(SignalKind::hangup())?,
+            quit: unix::signal(SignalKind::quit())?,
         })
     }
 
@@ -222,10 +251,11 @@ impl Signals {
             _ = self.terminate.recv() => ReceivedSignal::Stop,
             _ = self.interrupt.recv() => ReceivedSignal::Stop,
             _ = self.hangup.recv() => ReceivedSignal::Hangup,
+            _ = self.quit.recv() => ReceivedSignal::Quit,
         }
     }
 
-    /// For what has no configuration to reload: SIGHUP stops it as well, since its terminal was closed.
+    /// For what has no configuration to reload and no successor: SIGHUP stops it as well, since its terminal was closed.
     async fn stop(mut self) {
         self.next().await;
         log::info!("stopping");

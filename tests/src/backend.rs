@@ -22,6 +22,7 @@ mod response;
 mod scripted_http2;
 mod tls;
 mod unix;
+mod whole;
 mod wire;
 
 pub use http2::Http2Backend;
@@ -30,6 +31,7 @@ pub use response::{BackendResponse, chat_event};
 pub use scripted_http2::{ScriptedHttp2, StreamPosition, StreamScript};
 pub use tls::TlsTargets;
 pub use unix::UnixSocket;
+pub use whole::WHOLE_RESPONSE;
 pub use wire::{Framing, ReceivedRequest};
 
 use wire::Reader;

@@ -211,6 +211,14 @@ impl Client {
         self.open(request).await.whole().await
     }
 
+    /// Waits until a request can be sent; false when the server has closed the connection, or announced its end.
+    pub async fn is_open(&mut self) -> bool {
+        match &mut self.sender {
+            Sender::One(sender) => sender.ready().await.is_ok(),
+            Sender::Two(sender) => sender.ready().await.is_ok(),
+        }
+    }
+
     /// Whether the server closes the connection in time.
     pub async fn closed(&mut self) -> bool {
         tokio::time::timeout(PATIENCE, &mut self.driver)

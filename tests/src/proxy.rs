@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use crate::client::{self, ClientRequest, ClientResponse};
 use crate::metrics::Metrics;
 use crate::process::Process;
+use crate::setup::Setup;
 use crate::wait;
 
 /// How long an event may take to be in the file. weir guarantees 200 ms; the rest is for a busy machine.
@@ -36,6 +37,45 @@ impl Proxy {
     /// # Panics
     /// The process ends or does not become ready; with its output.
     pub async fn ready(process: Process, directory: TempDir) -> Self {
+        let addresses = Addresses::of(&process).await;
+        Proxy {
+            process,
+            directory,
+            plain: addresses.plain,
+            tls: addresses.tls,
+            admin: addresses.admin,
+        }
+    }
+
+    /// Starts a successor with these settings, and lets it take over. Returns the process that drains; from now on this
+    /// is the successor, on the same addresses.
+    ///
+    /// # Panics
+    /// The successor does not take over; with its output.
+    pub async fn upgrade(&mut self, setup: &Setup) -> Process {
+        let successor = setup.spawn_successor(self.directory());
+        wait::eventually("a waiting successor", wait::PATIENCE, || {
+            assert!(successor.exit().is_none(), "{}", successor.stderr());
+            successor.stderr().contains("weir: waiting")
+        })
+        .await;
+        self.process.sigquit();
+        let addresses = Addresses::of(&successor).await;
+        (self.plain, self.tls) = (addresses.plain, addresses.tls);
+        self.admin = addresses.admin;
+        std::mem::replace(&mut self.process, successor)
+    }
+}
+
+/// What a process reports when it is ready.
+struct Addresses {
+    plain: Vec<SocketAddr>,
+    tls: Vec<SocketAddr>,
+    admin: SocketAddr,
+}
+
+impl Addresses {
+    async fn of(process: &Process) -> Self {
         let stderr = wait::found("`weir: ready` on stderr", wait::PATIENCE, || {
             let stderr = process.stderr();
             if stderr.lines().any(|line| line.ends_with("weir: ready")) {
@@ -61,15 +101,15 @@ impl Proxy {
             .1
             .parse()
             .expect("the address of admin");
-        Proxy {
+        Addresses {
             plain: listening("(http)"),
             tls: listening("(https)"),
             admin,
-            process,
-            directory,
         }
     }
+}
 
+impl Proxy {
     /// The first address without TLS.
     ///
     /// # Panics

@@ -1,7 +1,7 @@
 //! Builds a weir.yaml: the parts that a test needs, and minimal defaults.
 
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
@@ -209,8 +209,7 @@ impl Setup {
     /// The file cannot be written, or the binary cannot be started.
     #[must_use]
     pub fn spawn(&self, directory: &Path) -> Process {
-        let file = directory.join("weir.yaml");
-        std::fs::write(&file, self.yaml(directory)).expect("weir.yaml is written");
+        let file = self.write(directory);
         let file = file.to_str().expect("a path in UTF-8");
         if let Some(count) = self.open_files {
             let limited = format!("ulimit -n {count} && exec \"$@\"");
@@ -225,6 +224,26 @@ impl Setup {
             &self.environment,
             b"",
         )
+    }
+}
+
+impl Setup {
+    /// Starts a process that waits to take over from the one that runs in `directory`, with these settings.
+    ///
+    /// # Panics
+    /// As [`Setup::spawn`].
+    #[must_use]
+    pub fn spawn_successor(&self, directory: &Path) -> Process {
+        let file = self.write(directory);
+        let file = file.to_str().expect("a path in UTF-8");
+        let arguments = ["run", "--upgrade", "--config", file];
+        Process::start(directory, &arguments, &self.environment, b"")
+    }
+
+    fn write(&self, directory: &Path) -> PathBuf {
+        let file = directory.join("weir.yaml");
+        std::fs::write(&file, self.yaml(directory)).expect("weir.yaml is written");
+        file
     }
 }
 

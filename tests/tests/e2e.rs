@@ -53,7 +53,11 @@ mod operations {
 
     mod reload;
 
+    mod continuity;
+
     mod shutdown;
+
+    mod upgrade;
 
     mod invalid_config;
 

@@ -7,9 +7,8 @@ use pingora_runtime::Runtime;
 use prometheus::IntGauge;
 use tokio::sync::watch;
 
-use super::each_worker;
+use super::listening::{NamedCertificates, each_worker};
 use crate::gateway::Gateway;
-use crate::listener::tls::Certificates;
 use crate::listener::tls::expiry::CertificateExpiry;
 use crate::metrics::Metrics;
 use crate::system::lag;
@@ -18,9 +17,6 @@ use crate::worker::Worker;
 
 /// How often idle limit keys are removed and certificate files are checked.
 const INTERVAL: Duration = Duration::from_secs(2);
-
-/// The certificates of the listeners, each with its address.
-pub(super) type NamedCertificates = Vec<(String, Arc<Certificates>)>;
 
 /// The gauges that show the load.
 pub(super) struct Gauges {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use prometheus::{IntCounter, IntGauge};
 use tokio::sync::oneshot;
 
-use self::settle::{FileState, SettledChanges};
+use self::debounce::{FileState, SettledChanges};
 use super::installer::Installer;
 use crate::admin::reload::{ReloadOutcome, ReloadReport, ReloadRequests};
 use crate::clock;
@@ -22,7 +22,7 @@ use crate::metrics::{Metrics, catalog};
 use crate::worker::Worker;
 use crate::worker::thread::{SharedState, State, WorkerThread};
 
-mod settle;
+mod debounce;
 
 /// How often the files are read to find changes.
 const INTERVAL: Duration = Duration::from_secs(1);

@@ -1,5 +1,6 @@
-//! Binds the addresses, and configures TLS on them.
+//! Binds the addresses, unless the predecessor passes their sockets, and configures TLS on them.
 
+use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
@@ -9,50 +10,99 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio_rustls::TlsAcceptor;
 
 use super::ListenScheme;
+use super::inherited::{InheritedSockets, SocketAddresses};
+use super::upgrade::OfferedSocket;
+use crate::admin::Admin;
 use crate::alert::identity::instance;
-use crate::config::Listen;
+use crate::config::Config;
 use crate::listener::tls::Certificates;
 
 const BACKLOG: i32 = 4096;
 
 /// Bound sockets, before connections are accepted on them.
-pub(super) struct Sockets(Vec<(SocketAddr, ListenScheme, TcpListener)>);
+pub(super) struct Sockets {
+    pub(super) listeners: Vec<BoundListener>,
+    pub(super) admin: TcpListener,
+}
+
+/// A socket for requests.
+pub(super) struct BoundListener {
+    pub(super) address: SocketAddr,
+    pub(super) scheme: ListenScheme,
+    pub(super) socket: TcpListener,
+}
 
 impl Sockets {
-    /// Binds every address.
+    /// Takes the sockets of the predecessor, and binds all addresses that it does not have.
     ///
     /// # Errors
     /// When an address is in use, or does not belong to this machine.
-    pub(super) fn bind(listen: &[Listen]) -> anyhow::Result<Self> {
-        let bound = listen.iter().map(|listen| {
-            let socket = bind(listen.address)
-                .with_context(|| format!("cannot listen on {}", listen.address))?;
+    pub(super) fn bind(config: &Config, inherited: &mut InheritedSockets) -> anyhow::Result<Self> {
+        let listeners = config.listen.iter().map(|listen| {
+            let address = listen.address;
+            let socket = match inherited.take(address) {
+                Some(socket) => Ok(socket),
+                None => bind(address).map_err(in_use),
+            };
+            let socket = socket.with_context(|| format!("cannot listen on {address}"))?;
             let scheme = match listen.tls {
                 Some(_) => ListenScheme::Https,
                 None => ListenScheme::Http,
             };
-            Ok((socket.local_addr()?, scheme, socket))
+            Ok(BoundListener {
+                address: socket.local_addr()?,
+                scheme,
+                socket,
+            })
         });
-        Ok(Sockets(bound.collect::<anyhow::Result<_>>()?))
+        let listeners = listeners.collect::<anyhow::Result<_>>()?;
+        let admin = match inherited.take(config.admin.address) {
+            Some(socket) => socket,
+            None => Admin::bind(&config.admin).map_err(in_use)?,
+        };
+        Ok(Sockets { listeners, admin })
     }
 
     /// The addresses as bound: a port 0 is replaced by the assigned one.
     pub(super) fn addresses(&self) -> Vec<(SocketAddr, ListenScheme)> {
-        self.0
-            .iter()
-            .map(|(address, scheme, _)| (*address, *scheme))
+        let listeners = self.listeners.iter();
+        listeners
+            .map(|listener| (listener.address, listener.scheme))
             .collect()
+    }
+
+    /// All of them, for a successor: those for requests first, in their order.
+    pub(super) fn offer(&self, config: &Config) -> anyhow::Result<Vec<OfferedSocket>> {
+        let configured = config.listen.iter().map(|listen| listen.address);
+        let configured = configured.chain([config.admin.address]);
+        let sockets = self.listeners.iter().map(|listener| &listener.socket);
+        let sockets = sockets.chain([&self.admin]);
+        let offered = configured.zip(sockets).map(|(configured, socket)| {
+            let bound = socket.local_addr()?;
+            Ok(OfferedSocket {
+                addresses: SocketAddresses { configured, bound },
+                socket: socket.try_clone()?,
+                is_passed_on: Arc::default(),
+            })
+        });
+        offered.collect()
     }
 
     /// The name that distinguishes this process from its replicas: host and port of the first listener.
     pub(super) fn instance(&self) -> String {
-        let first = self.addresses().into_iter().next();
-        instance(first.map_or(0, |(address, _)| address.port()))
+        let first = self.listeners.first();
+        instance(first.map_or(0, |listener| listener.address.port()))
     }
+}
 
-    pub(super) fn into_listeners(self) -> impl Iterator<Item = TcpListener> {
-        self.0.into_iter().map(|(_, _, socket)| socket)
+/// What to do when an address is in use.
+fn in_use(error: io::Error) -> io::Error {
+    if error.kind() != io::ErrorKind::AddrInUse {
+        return error;
     }
+    let message =
+        format!("{error}; to replace a running weir without an interruption, use `weir upgrade`");
+    io::Error::new(error.kind(), message)
 }
 
 fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {

@@ -72,7 +72,7 @@ pub(super) async fn send(
     (request, protocol): (Request<RequestBody>, UpstreamProtocol),
     call: CallDeadline,
     informational: Option<&InformationalResponses>,
-) -> Result<UpstreamResponse, UnansweredRequest> {
+) -> Result<Box<UpstreamResponse>, UnansweredRequest> {
     to.connector.note_use();
     let offer = to.connector.offer(protocol);
     let (head, body) = request.into_parts();
@@ -100,7 +100,7 @@ async fn over_http1(
     to: CallTarget<'_>,
     mut outgoing: Outgoing<'_>,
     offer: Offer,
-) -> Result<UpstreamResponse, UnansweredRequest> {
+) -> Result<Box<UpstreamResponse>, UnansweredRequest> {
     let call = outgoing.call;
     while call.connections == UsableConnections::PooledOrNew
         && let Some(mut connection) = Pool::take(to.pool_key, to.config, call.started_at)
@@ -166,7 +166,7 @@ async fn over_http2(
     to: CallTarget<'_>,
     outgoing: Outgoing<'_>,
     offer: Offer,
-) -> Result<UpstreamResponse, UnansweredRequest> {
+) -> Result<Box<UpstreamResponse>, UnansweredRequest> {
     let mut opening = Opening {
         started_at: clock::now(),
         guard: None,
@@ -266,7 +266,7 @@ async fn over_stream(
     stream: (SendRequest<Bytes>, StreamSlot),
     outgoing: Outgoing<'_>,
     took: Option<Duration>,
-) -> Result<UpstreamResponse, UnansweredRequest> {
+) -> Result<Box<UpstreamResponse>, UnansweredRequest> {
     let (sender, slot) = stream;
     let unanswered = |failure: Failure| {
         let broken = match (&failure, took) {

@@ -22,6 +22,7 @@ mod alerts;
 mod backend;
 mod cache;
 mod exposed;
+mod health_check;
 mod listen;
 mod pem;
 mod pending;
@@ -82,6 +83,7 @@ pub(super) fn check(file: &raw::File, diagnostics: &mut Diagnostics) -> Option<C
             raw::events::Content::Redacted => content::Mode::Redacted,
         },
         drain: file.shutdown.value()?.drain.get()?.0,
+        upgrade_socket: PathBuf::from(&file.shutdown.value()?.upgrade_socket.value()?.0),
     })
 }
 

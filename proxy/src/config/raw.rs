@@ -39,7 +39,7 @@ settings! {
         traces: events::Traces [default "{}"] reload,
         /// Alert rules and notifiers.
         alerts: alerts::Alerts [default "{}"] reload,
-        /// Graceful shutdown.
+        /// Graceful shutdown, and upgrades without an interruption.
         shutdown: Shutdown [default "{}"] restart,
     }
 }
@@ -123,9 +123,11 @@ settings! {
 }
 
 settings! {
-    /// Graceful shutdown.
+    /// Graceful shutdown, and upgrades without an interruption.
     struct Shutdown {
-        /// How long requests in flight may take after SIGTERM.
+        /// How long requests in flight may take after SIGTERM, and after an upgrade.
         drain: TimeSpan<0> [default "30s"] restart,
+        /// The Unix socket over which a running weir hands over to its successor.
+        upgrade_socket: PlainText [default "data/upgrade.sock"] restart,
     }
 }

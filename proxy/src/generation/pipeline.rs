@@ -134,6 +134,14 @@ impl RoutePipeline {
         !self.fallbacks.is_empty() || self.backend.config().retry.repeats()
     }
 
+    /// Whether a request is the delivery of a platform: its scheme is one of those that platforms sign with.
+    pub(crate) fn is_delivery(&self, exchange: &Exchange) -> bool {
+        exchange.signature.as_ref().is_some_and(|signature| {
+            let mut schemes = self.config.signature.iter();
+            schemes.any(|scheme| scheme.scheme() == signature.scheme && scheme.platform().is_some())
+        })
+    }
+
     /// Whether a stage reads the body: the signature stage or the cache.
     pub(crate) fn reads_body(&self) -> bool {
         self.verifies_body() || self.cache.is_some()

@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 
 use crate::clock::{self, DeadlineTimer};
 use crate::http::Limits;
+use crate::http::handover_flag::HandoverFlag;
 
 /// What a client with prior knowledge of HTTP/2 sends first (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -65,6 +66,7 @@ pub(crate) struct IdleDrain<'a, F> {
     over: Option<Instant>,
     last_use: LastUse,
     one_more: Duration,
+    handed_over: &'a HandoverFlag,
 }
 
 /// The last use of a connection, and when.
@@ -91,12 +93,17 @@ impl LastUse {
 impl<'a, F: Future<Output = ()>> IdleDrain<'a, F> {
     /// A connection that was opened now. Half of the time that a drain may take is reserved for requests that
     /// arrive at the last moment.
-    pub(crate) fn new(shutdown_begun: Pin<&'a mut F>, drain: Duration, now: Instant) -> Self {
+    pub(crate) fn new(
+        shutdown_begun: Pin<&'a mut F>,
+        (drain, handed_over): (Duration, &'a HandoverFlag),
+        now: Instant,
+    ) -> Self {
         IdleDrain {
             shutdown_begun,
             over: None,
             last_use: LastUse::Opened(now),
             one_more: ONE_MORE.min(drain / 2),
+            handed_over,
         }
     }
 
@@ -108,7 +115,12 @@ impl<'a, F: Future<Output = ()>> IdleDrain<'a, F> {
     /// When the connection is closed; `None` while the proxy runs.
     fn poll_over(&mut self, context: &mut Context<'_>) -> Option<Instant> {
         if self.over.is_none() && self.shutdown_begun.as_mut().poll(context).is_ready() {
-            self.over = Some(self.last_use.kept_until(clock::now(), self.one_more));
+            let now = clock::now();
+            self.over = Some(match self.handed_over.is_set() {
+                // Nobody waits for the end of this process: every client may send one more request.
+                true => now + self.one_more,
+                false => self.last_use.kept_until(now, self.one_more),
+            });
         }
         self.over
     }

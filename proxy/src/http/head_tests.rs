@@ -20,11 +20,9 @@ async fn read_pieces(
 ) -> (HeadOutcome, BytesMut) {
     let (client, server) = tokio::io::duplex(64);
     let mut shutdown_begun = std::pin::pin!(std::future::pending());
-    let mut idle_drain = IdleDrain::new(
-        shutdown_begun.as_mut(),
-        Duration::from_secs(30),
-        clock::now(),
-    );
+    let handed_over = HandoverFlag::default();
+    let drain = (Duration::from_secs(30), &handed_over);
+    let mut idle_drain = IdleDrain::new(shutdown_begun.as_mut(), drain, clock::now());
     let sender = tokio::spawn(async move {
         let mut client = client;
         for piece in pieces {
@@ -85,7 +83,9 @@ async fn empty_lines_do_not_keep_a_connection_open() {
         }
     });
     let mut shutdown_begun = std::pin::pin!(std::future::pending());
-    let mut idle_drain = IdleDrain::new(shutdown_begun.as_mut(), Duration::ZERO, clock::now());
+    let handed_over = HandoverFlag::default();
+    let drain = (Duration::ZERO, &handed_over);
+    let mut idle_drain = IdleDrain::new(shutdown_begun.as_mut(), drain, clock::now());
     let (mut bytes, mut timer) = (BytesMut::new(), DeadlineTimer::default());
     let limits = limits();
     let reading = read(

@@ -21,6 +21,7 @@ use super::Listener;
 use super::descriptors::{Capacity, Descriptors, is_exhaustion};
 use crate::clock;
 use crate::http::connections::{Admission, Connections};
+use crate::http::handover_flag::HandoverFlag;
 use crate::http::head;
 use crate::log_throttle::{LogDecision, LogThrottle};
 
@@ -38,6 +39,8 @@ pub(crate) struct Accepting {
     pub(crate) connections: Arc<Connections>,
     pub(crate) descriptors: Descriptors,
     pub(crate) shutdown: ShutdownWatch,
+    /// Set when another process accepts on the same socket.
+    is_passed_on: Arc<HandoverFlag>,
     /// The runtimes of the workers, used in turn.
     workers: Arc<[Handle]>,
     next_worker: AtomicUsize,
@@ -46,7 +49,7 @@ pub(crate) struct Accepting {
 
 impl Accepting {
     pub(crate) fn new(
-        socket: TcpListener,
+        (socket, is_passed_on): (TcpListener, Arc<HandoverFlag>),
         tls: Option<TlsAcceptor>,
         listener: Arc<Listener>,
         descriptors: Descriptors,
@@ -60,13 +63,15 @@ impl Accepting {
             listener,
             descriptors,
             shutdown,
+            is_passed_on,
             workers,
             next_worker: AtomicUsize::new(0),
             log_throttle: Mutex::new(LogThrottle::every(LOG_EVERY)),
         }
     }
 
-    /// Accepts until the proxy drains; clients that have connected by then are still served.
+    /// Accepts until the proxy drains. Clients that have connected by then are still served: here, or by the process that
+    /// has taken over the socket.
     pub(crate) async fn run(self) {
         let listener = match self.socket.try_clone().and_then(TokioListener::from_std) {
             Ok(listener) => listener,
@@ -75,7 +80,9 @@ impl Accepting {
         let shutdown_begun = head::shutdown_begun(self.shutdown.clone());
         tokio::select! {
             () = self.accept(&listener) => {}
-            () = shutdown_begun => self.drain_queue(&listener).await,
+            () = shutdown_begun => if !self.is_passed_on.is_set() {
+                self.drain_queue(&listener).await;
+            },
         }
     }
 

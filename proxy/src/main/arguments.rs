@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use weir::app::HandoverStart;
 use weir::assistant;
 use weir::units;
 
@@ -22,6 +23,17 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Run the proxy.
     Run {
+        /// Configuration file [default: ./weir.yaml, else /etc/weir/weir.yaml].
+        #[arg(long)]
+        config: Option<PathBuf>,
+        /// Take over from a running weir, without an interruption: wait until that one receives SIGQUIT, or begin now.
+        #[arg(long, value_enum, value_name = "WHEN", num_args = 0..=1, require_equals = true, default_missing_value = "signal")]
+        upgrade: Option<UpgradeStart>,
+    },
+    /// Replace a running weir by a new process, without an interruption, and exit when that one serves.
+    ///
+    /// The new process has this binary and the current configuration. If it cannot start, the running one goes on.
+    Upgrade {
         /// Configuration file [default: ./weir.yaml, else /etc/weir/weir.yaml].
         #[arg(long)]
         config: Option<PathBuf>,
@@ -52,6 +64,24 @@ pub(crate) enum Command {
     Assistant(AssistantArguments),
     /// Print a completion script for a shell: `source <(weir completions bash)`.
     Completions { shell: clap_complete::Shell },
+}
+
+/// When a running weir hands over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum UpgradeStart {
+    /// When it receives SIGQUIT.
+    Signal,
+    /// At once.
+    Now,
+}
+
+impl From<UpgradeStart> for HandoverStart {
+    fn from(start: UpgradeStart) -> Self {
+        match start {
+            UpgradeStart::Signal => HandoverStart::Signal,
+            UpgradeStart::Now => HandoverStart::Now,
+        }
+    }
 }
 
 #[derive(Subcommand)]

@@ -64,7 +64,7 @@ impl Caller {
         }
     }
 
-    async fn send(&self, path: &str, body: RequestBody) -> Result<UpstreamResponse, Failure> {
+    async fn send(&self, path: &str, body: RequestBody) -> Result<Box<UpstreamResponse>, Failure> {
         self.send_within(path, body, LONG, None).await
     }
 
@@ -74,7 +74,7 @@ impl Caller {
         body: RequestBody,
         limit: Duration,
         informational: Option<&InformationalResponses>,
-    ) -> Result<UpstreamResponse, Failure> {
+    ) -> Result<Box<UpstreamResponse>, Failure> {
         let sent = self.attempt(path, body, limit, informational).await;
         sent.map_err(|unanswered| unanswered.failure)
     }
@@ -85,7 +85,7 @@ impl Caller {
         body: RequestBody,
         limit: Duration,
         informational: Option<&InformationalResponses>,
-    ) -> Result<UpstreamResponse, UnansweredRequest> {
+    ) -> Result<Box<UpstreamResponse>, UnansweredRequest> {
         let to = CallTarget {
             pool_key: self.pool_key,
             connector: &self.connector,
@@ -101,7 +101,7 @@ impl Caller {
         client::send(to, request, call, informational).await
     }
 
-    async fn get(&self, path: &str) -> Result<UpstreamResponse, Failure> {
+    async fn get(&self, path: &str) -> Result<Box<UpstreamResponse>, Failure> {
         self.send(path, RequestBody::whole(Bytes::new())).await
     }
 }

@@ -38,7 +38,7 @@ const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// A response that can be forwarded.
 pub(super) struct Received {
-    pub(super) response: UpstreamResponse,
+    pub(super) response: Box<UpstreamResponse>,
     pub(super) framing: ResponseFraming,
 }
 
@@ -101,7 +101,7 @@ async fn send(
     session: &mut Session,
     exchange: &mut Exchange,
     relay: &mut Relay,
-) -> Result<Result<UpstreamResponse, Attempted>, Stop> {
+) -> Result<Result<Box<UpstreamResponse>, Attempted>, Stop> {
     let (backend, call) = (attempts.backend, attempts.call);
     let name = backend.config().name.clone();
     let endpoint = picked.endpoint().config().text.clone();
@@ -191,22 +191,21 @@ async fn examine(
     session: &mut Session,
     exchange: &mut Exchange,
     relay: &mut Relay,
-    response: UpstreamResponse,
+    mut response: Box<UpstreamResponse>,
 ) -> Result<Attempted, Stop> {
     let backend = attempts.backend;
-    let mut received = match check(attempts, exchange, response).await {
-        Ok(received) => received,
+    let framing = match check(attempts, exchange, &mut response).await {
+        Ok(framing) => framing,
         Err(refusal) => return Ok(Attempted::failed(AttemptFailure::Invalid, refusal)),
     };
-    let status = received.response.head.status.as_u16();
+    let status = response.head.status.as_u16();
     let mut failure = None;
     if attempts.repeatable == Repeatable::Yes {
         let is_listed = backend.config().retry.on.statuses.contains(&status);
-        let response = &mut received.response;
         if is_listed {
             let retry_after = retry_after(&response.head.headers, clock::unix_now());
             let quota = match status {
-                429 => hold::quota(session, relay, response).await?,
+                429 => hold::quota(session, relay, &mut response).await?,
                 _ => Quota::Left,
             };
             failure = Some(AttemptFailure::Status {
@@ -214,9 +213,12 @@ async fn examine(
                 retry_after,
                 quota,
             });
-        } else if attempts.has_alternative() && hold::is_held(exchange, &response.head) {
-            let hold = backend.config().retry.hold;
-            failure = hold::until_content(session, exchange, relay, response, hold).await?;
+        } else if attempts.has_alternative()
+            && let Some(format) = hold::held_format(exchange, &response.head)
+        {
+            let limits = (format, backend.config().retry.hold);
+            let held = hold::until_content(session, exchange, relay, &mut response, limits);
+            failure = held.await?;
         }
     }
     if failure == Some(AttemptFailure::ErrorInStream)
@@ -227,16 +229,16 @@ async fn examine(
     Ok(Attempted {
         failure,
         connection: BrokenConnection::Other,
-        result: Ok(received),
+        result: Ok(Received { response, framing }),
     })
 }
 
-/// The response with its framing, if it can be forwarded.
+/// The framing of the response, if it can be forwarded.
 async fn check(
     attempts: &Attempts<'_>,
     exchange: &Exchange,
-    mut response: UpstreamResponse,
-) -> Result<Received, Refusal> {
+    response: &mut UpstreamResponse,
+) -> Result<ResponseFraming, Refusal> {
     let upgrade = match attempts.call.kind {
         RequestKind::Upgrade => Upgrade::Requested,
         RequestKind::Plain | RequestKind::Grpc => Upgrade::NotRequested,
@@ -259,7 +261,7 @@ async fn check(
             .backend
             .unusable("its body does not match its head"));
     }
-    Ok(Received { response, framing })
+    Ok(framing)
 }
 
 /// The request to this endpoint.

@@ -104,6 +104,7 @@ impl OutgoingRequest {
     /// Whether the request may be repeated.
     pub(super) fn repeatable(
         &self,
+        pipeline: &RoutePipeline,
         kind: RequestKind,
         session: &Session,
         exchange: &Exchange,
@@ -113,10 +114,10 @@ impl OutgoingRequest {
             method: &exchange.method,
             operation: exchange.model.operation,
             idempotency_key: key.map(HeaderValue::as_bytes),
-            origin: match (kind, &self.body) {
-                (RequestKind::Upgrade | RequestKind::Grpc, _) => RequestOrigin::OpenStream,
-                (_, OutgoingBody::Replayable { sent: Some(_), .. }) => RequestOrigin::Delivery,
-                (RequestKind::Plain, _) => RequestOrigin::Client,
+            origin: match kind {
+                RequestKind::Upgrade | RequestKind::Grpc => RequestOrigin::OpenStream,
+                RequestKind::Plain if pipeline.is_delivery(exchange) => RequestOrigin::Delivery,
+                RequestKind::Plain => RequestOrigin::Client,
             },
             body: self.body(),
         })

@@ -12,6 +12,8 @@ use weir_tests::wait;
 
 use super::variants::{VARIANTS, wait_until_closed};
 
+mod crowd;
+
 /// weir guarantees a second; the rest is for a busy machine.
 pub(super) const FREED_WITHIN: Duration = Duration::from_secs(3);
 

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use weir_tests::backend::{Backend, BackendResponse};
 use weir_tests::client::{Client, ClientRequest};
 use weir_tests::fault_proxy::{FaultProxy, TrafficCounts};
@@ -14,35 +13,6 @@ use weir_tests::wait;
 /// Requests a second, and from how many clients.
 const RATE: u32 = 200;
 const CLIENTS: u32 = 20;
-
-/// Answers every request in one packet, so that no kill can cut a response in two.
-async fn backend_of_whole_responses() -> Backend {
-    Backend::raw(|mut stream| async move {
-        let mut received = Vec::new();
-        loop {
-            let read = stream.read_buf(&mut received).await;
-            if !read.is_ok_and(|read| read > 0) {
-                return;
-            }
-            // The only body is `{}`, in one piece with its head or after it.
-            let text = String::from_utf8_lossy(&received).to_ascii_lowercase();
-            let has_body = text.contains("content-length: 2");
-            let is_whole = match has_body {
-                true => text.ends_with("\r\n\r\n{}"),
-                false => text.ends_with("\r\n\r\n"),
-            };
-            if is_whole {
-                received.clear();
-                let response = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\
-                                content-length: 15\r\n\r\n{\"choices\":[ ]}";
-                if stream.write_all(response.as_bytes()).await.is_err() {
-                    return;
-                }
-            }
-        }
-    })
-    .await
-}
 
 /// Sends requests that may be repeated, at a steady rate for this time; returns what failed.
 async fn send_steadily(proxy: &Proxy, lasts: Duration) -> (usize, Vec<String>) {
@@ -82,7 +52,8 @@ async fn send_steadily(proxy: &Proxy, lasts: Duration) -> (usize, Vec<String>) {
 
 /// One of three endpoints after another is killed for some time. No client notices.
 async fn assert_unnoticed(killed_for: Duration, lasts: Duration) -> [TrafficCounts; 3] {
-    let backend = backend_of_whole_responses().await;
+    // No kill can cut a response in two.
+    let backend = Backend::whole_responses().await;
     let endpoints = [(); 3].map(|()| FaultProxy::start(backend.address()));
     let urls = endpoints.each_ref().map(FaultProxy::url);
     let proxy = Setup::without_backend()

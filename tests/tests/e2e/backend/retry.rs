@@ -184,10 +184,12 @@ async fn statuses_that_are_not_listed_are_delivered() {
 }
 
 const FEISHU: &str = "- {name: feishu, path: /hooks/feishu, backend: assistant, \
-                      signature: {scheme: feishu, secrets: [key], verification_token: token}}";
+                      signature: {scheme: feishu, secrets: [key], verification_token: token}}\n\
+                      - {name: forgetful, path: /hooks/forgetful, backend: assistant, \
+                      signature: {scheme: feishu, secrets: [key], verification_token: token, replay: 0s}}";
 
-/// A delivery of a platform, which says that it may be repeated.
-fn delivery() -> ClientRequest {
+/// A delivery of a platform, which states that it may be repeated.
+fn delivery(path: &str) -> ClientRequest {
     let body = json!({
         "schema": "2.0",
         "header": {"event_id": fresh_id(), "token": "token", "event_type": "im.message.receive_v1"},
@@ -196,21 +198,23 @@ fn delivery() -> ClientRequest {
     let body = body.to_string();
     let now = clock::unix_now().as_secs();
     let headers = sign_feishu("key", &fresh_id(), now, body.as_bytes());
-    ClientRequest::post("/hooks/feishu", body)
+    ClientRequest::post(path, body)
         .headers(headers)
         .header("idempotency-key", "1")
 }
 
 #[tokio::test]
 async fn a_delivery_of_a_platform_is_retried_on_refused_connections_only() {
-    let backend = recovering(|| BackendResponse::status(503)).await;
-    let proxy = Setup::new(&backend)
-        .backend_options(&[FAST])
-        .routes(FEISHU)
-        .start()
-        .await;
-    assert_eq!(proxy.send(delivery()).await.status, 503);
-    assert_eq!(backend.requests().len(), 1);
+    for path in ["/hooks/feishu", "/hooks/forgetful"] {
+        let backend = recovering(|| BackendResponse::status(503)).await;
+        let proxy = Setup::new(&backend)
+            .backend_options(&[FAST])
+            .routes(FEISHU)
+            .start()
+            .await;
+        assert_eq!(proxy.send(delivery(path)).await.status, 503, "{path}");
+        assert_eq!(backend.requests().len(), 1, "{path}");
+    }
 
     let backend = Backend::echo().await;
     let proxy = Setup::without_backend()
@@ -219,7 +223,7 @@ async fn a_delivery_of_a_platform_is_retried_on_refused_connections_only() {
         .start()
         .await;
     for _ in 0..2 {
-        let response = proxy.send(delivery()).await;
+        let response = proxy.send(delivery("/hooks/feishu")).await;
         assert_eq!(response.status, 200, "{}", response.text());
     }
 }
@@ -243,7 +247,10 @@ async fn a_post_whose_reused_connection_broke_is_sent_once_over_a_new_one() {
         .routes(OPEN)
         .start()
         .await;
-    let requests: [fn() -> ClientRequest; 2] = [|| ClientRequest::post("/orders", "x"), delivery];
+    let requests: [fn() -> ClientRequest; 2] = [
+        || ClientRequest::post("/orders", "x"),
+        || delivery("/hooks/feishu"),
+    ];
     for request in requests {
         let mut client = Client::h1(proxy.address()).await;
         assert_eq!(client.send(request()).await.status, 200);

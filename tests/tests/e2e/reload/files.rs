@@ -176,8 +176,12 @@ async fn a_file_that_is_gone_and_comes_back_changes_nothing_in_between() {
     let path = proxy.directory().join("weir.yaml");
     std::fs::remove_file(&path).expect("removed");
     reloads_when(&proxy, "rejected", 1.0).await;
-    assert!(proxy.stderr().contains("weir.yaml: cannot be read"));
     assert_eq!(status(&proxy, "/").await, 200);
+    // It is looked for again, and not reported again.
+    let still_gone = std::future::pending::<()>();
+    assert!(wait::still_waiting_after(READS_APART * 3, still_gone).await);
+    let reports = proxy.stderr().matches("weir.yaml: cannot be read").count();
+    assert_eq!(reports, 1, "{}", proxy.stderr());
     let other = Setup::new(&backend).routes("- {name: all, path: /other, backend: assistant}");
     std::fs::write(&path, other.yaml(proxy.directory())).expect("written");
     reloads_when(&proxy, "applied", 1.0).await;

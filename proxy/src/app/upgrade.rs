@@ -1,0 +1,95 @@
+//! Upgrades (hot restart): a running process, the predecessor, hands over to a new one, its successor.
+//!
+//! The successor connects to the upgrade socket of the predecessor, with its configuration loaded, and waits. SIGQUIT
+//! begins the handover:
+//!
+//! ```text
+//! successor                        predecessor
+//! Hello              ->
+//!                    <-  Reply::Waiting
+//!                                  SIGQUIT
+//!                    <-  Offer, then each listening socket
+//! Prepared           ->            the configuration is valid, and every address is bound
+//!                                  gives up what only one process may write, and goes on serving
+//!                    <-  State
+//! Started            ->            everything runs, and connections are accepted
+//!                                  stops accepting, drains, and exits
+//! ```
+//!
+//! Until `Started`, the predecessor goes on as if nothing had happened when its successor fails, ends or hangs: it takes
+//! back what it gave up.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::inherited::SocketAddresses;
+use crate::http::handover_flag::HandoverFlag;
+
+pub(super) mod handing_over;
+pub(super) mod taking_over;
+pub(super) mod waiting;
+
+/// Of the messages below. Another number means that the two versions cannot replace each other.
+const PROTOCOL: u32 = 1;
+/// For a message that the peer has ready.
+const RESPONSE_MAX: Duration = Duration::from_secs(5);
+/// From the offer until the successor serves. A successor that takes longer is killed.
+const START_MAX: Duration = Duration::from_secs(15);
+
+/// When the handover begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HandoverStart {
+    /// When the predecessor receives SIGQUIT.
+    Signal,
+    Now,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Hello {
+    protocol: u32,
+    version: String,
+    start: HandoverStart,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+enum Reply {
+    Waiting,
+    Rejected(String),
+}
+
+/// The listening sockets, which follow in this order.
+#[derive(Debug, Serialize, Deserialize)]
+struct Offer {
+    sockets: Vec<SocketAddresses>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+enum Prepared {
+    Ready {
+        /// For each offered socket, whether the successor uses it.
+        taken: Vec<bool>,
+    },
+    Failed(String),
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct State {}
+
+#[derive(Debug, Serialize, Deserialize)]
+enum Started {
+    Serving,
+    Failed(String),
+}
+
+/// A listening socket of this process, as it is offered to a successor.
+#[derive(Debug)]
+pub(super) struct OfferedSocket {
+    pub(super) addresses: SocketAddresses,
+    pub(super) socket: TcpListener,
+    /// Set once a successor accepts on it.
+    pub(super) is_passed_on: Arc<HandoverFlag>,
+}

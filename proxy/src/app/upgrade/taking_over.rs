@@ -1,0 +1,116 @@
+//! The side of the successor.
+
+use std::io::{self, ErrorKind};
+use std::path::Path;
+
+use anyhow::Context as _;
+use tokio::net::UnixStream;
+
+use super::{
+    HandoverStart, Hello, Offer, PROTOCOL, Prepared, RESPONSE_MAX, Reply, START_MAX, Started, State,
+};
+use crate::app::inherited::InheritedSockets;
+use crate::listener::handover::HandoverChannel;
+
+/// The running process that this one takes over from.
+#[derive(Debug)]
+pub struct Predecessor {
+    channel: HandoverChannel,
+    step: Step,
+}
+
+impl Predecessor {
+    /// Finds the process that listens on the upgrade socket, and asks it to hand over.
+    ///
+    /// # Errors
+    /// When there is none, or it rejects this one.
+    pub async fn find(path: &Path, start: HandoverStart) -> anyhow::Result<Self> {
+        let connected = UnixStream::connect(path).await.map_err(|error| {
+            let why = match error.kind() {
+                ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
+                    "no running weir listens there; start this one without --upgrade".to_owned()
+                }
+                _ => error.to_string(),
+            };
+            anyhow::anyhow!("shutdown.upgrade_socket: {}: {why}", path.display())
+        });
+        let mut channel = HandoverChannel::new(connected?)?;
+        channel.set_deadline(Some(RESPONSE_MAX));
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        let hello = Hello {
+            protocol: PROTOCOL,
+            version,
+            start,
+        };
+        let reply = channel
+            .send(&hello)
+            .and_then(|()| channel.receive::<Reply>());
+        match reply.context("the running weir does not respond")? {
+            Reply::Waiting => Ok(Predecessor {
+                channel,
+                step: Step::Preparing,
+            }),
+            Reply::Rejected(why) => anyhow::bail!("the running weir refuses to hand over: {why}"),
+        }
+    }
+
+    /// Its process id, if it is visible here.
+    #[must_use]
+    pub fn id(&self) -> Option<i32> {
+        self.channel.peer
+    }
+
+    /// Waits until the handover begins. It may be cancelled at any time.
+    ///
+    /// # Errors
+    /// When the running process has ended without it.
+    pub async fn begins(&self) -> anyhow::Result<()> {
+        self.channel.readable().await?;
+        anyhow::ensure!(
+            self.channel.is_open(),
+            "the running weir has ended without handing over; start this one without --upgrade"
+        );
+        Ok(())
+    }
+
+    pub(in crate::app) fn receive_sockets(&mut self) -> io::Result<InheritedSockets> {
+        self.channel.set_deadline(Some(START_MAX));
+        let offer = self.channel.receive::<Offer>()?;
+        let mut sockets = InheritedSockets::default();
+        for addresses in offer.sockets {
+            sockets.push(addresses, self.channel.receive_socket()?);
+        }
+        Ok(sockets)
+    }
+
+    /// The configuration is valid and every address is bound: the predecessor gives up what only one process may have.
+    pub(in crate::app) fn prepared(&mut self, sockets: &InheritedSockets) -> io::Result<()> {
+        let taken = sockets.taken();
+        self.channel.send(&Prepared::Ready { taken })?;
+        self.step = Step::Starting;
+        let State {} = self.channel.receive()?;
+        Ok(())
+    }
+
+    /// This process serves: from now on the predecessor drains.
+    pub(in crate::app) fn started(&mut self) -> io::Result<()> {
+        self.channel.send(&Started::Serving)
+    }
+
+    /// Reports why this process cannot start. The predecessor goes on.
+    pub(in crate::app) fn failed(&mut self, error: &anyhow::Error) {
+        let why = format!("{error:#}");
+        // If it cannot be sent, the end of this process says the same.
+        let _ = match self.step {
+            Step::Preparing => self.channel.send(&Prepared::Failed(why)),
+            Step::Starting => self.channel.send(&Started::Failed(why)),
+        };
+    }
+}
+
+/// How far the start has got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Preparing,
+    Starting,
+}

@@ -1,0 +1,164 @@
+//! The process that waits at the upgrade socket to become the successor; at most one at a time.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use rustix::process::{Pid, PidfdFlags, Signal};
+use std::os::fd::OwnedFd;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+
+use super::{HandoverStart, Hello, PROTOCOL, RESPONSE_MAX, Reply};
+use crate::listener::handover::{HandoverChannel, Replaces, UpgradeSocket};
+
+/// A process that waits, and has been accepted.
+#[derive(Debug)]
+pub(super) struct WaitingProcess {
+    pub(super) channel: HandoverChannel,
+    /// Refers to the process even after its id is used by another.
+    handle: Option<OwnedFd>,
+}
+
+impl WaitingProcess {
+    /// As logs name it.
+    pub(super) fn name(&self) -> String {
+        match self.channel.peer {
+            Some(id) => format!("process {id}"),
+            None => "the waiting process".to_owned(),
+        }
+    }
+
+    /// Ends it: what it holds becomes free.
+    pub(super) fn kill(&self) {
+        let Some(handle) = &self.handle else {
+            return;
+        };
+        // It may have ended by itself.
+        let _ = rustix::process::pidfd_send_signal(handle, Signal::KILL);
+    }
+}
+
+/// The upgrade socket, served by a task.
+#[derive(Debug)]
+pub(in crate::app) struct WaitingRoom {
+    shared: Arc<Shared>,
+    task: AbortHandle,
+    _socket: UpgradeSocket,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    waiting: Mutex<Option<WaitingProcess>>,
+    /// A process waits that was started to take over at once.
+    requested: Notify,
+}
+
+impl WaitingRoom {
+    /// Serves the socket at `path` on a runtime. `None`, with a warning, where that is impossible: weir then runs
+    /// without upgrades.
+    pub(in crate::app) fn open(path: &Path, replaces: Replaces, runtime: &Handle) -> Option<Self> {
+        let (socket, listener) = match UpgradeSocket::bind(path, replaces) {
+            Ok(bound) => bound,
+            Err(error) => {
+                let path = path.display();
+                log::warn!(
+                    "shutdown.upgrade_socket: cannot listen on {path}: {error}; this process cannot be upgraded"
+                );
+                return None;
+            }
+        };
+        let shared = Arc::new(Shared::default());
+        let serving = shared.clone();
+        let task = runtime.spawn(async move {
+            match UnixListener::from_std(listener) {
+                Ok(listener) => serve(&listener, &serving).await,
+                Err(error) => log::error!("the upgrade socket cannot be served: {error}"),
+            }
+        });
+        Some(WaitingRoom {
+            shared,
+            task: task.abort_handle(),
+            _socket: socket,
+        })
+    }
+
+    /// The process that waits, unless it has ended.
+    pub(super) fn take(&self) -> Option<WaitingProcess> {
+        let waiting = self.shared.waiting.lock().take();
+        waiting.filter(|waiting| waiting.channel.is_open())
+    }
+
+    /// Resolves when a process waits that was started to take over at once. It may be cancelled at any time.
+    pub(in crate::app) async fn requested(&self) {
+        self.shared.requested.notified().await;
+    }
+}
+
+impl Drop for WaitingRoom {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn serve(listener: &UnixListener, shared: &Arc<Shared>) {
+    loop {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                log::warn!("the upgrade socket cannot accept a connection: {error}");
+                tokio::time::sleep(RESPONSE_MAX).await;
+                continue;
+            }
+        };
+        if let Err(error) = admit(stream, shared).await {
+            // `weir upgrade` only looks which process listens.
+            log::debug!("a connection to the upgrade socket was closed: {error}");
+        }
+    }
+}
+
+/// Lets a process wait, unless another one does.
+async fn admit(stream: UnixStream, shared: &Arc<Shared>) -> std::io::Result<()> {
+    let mut channel = HandoverChannel::new(stream)?;
+    channel.set_deadline(Some(RESPONSE_MAX));
+    let received = tokio::task::spawn_blocking(move || {
+        let hello = channel.receive::<Hello>()?;
+        Ok::<_, std::io::Error>((channel, hello))
+    });
+    let (mut channel, hello) = received.await??;
+    let mut waiting = shared.waiting.lock();
+    let other = waiting.as_ref().filter(|other| other.channel.is_open());
+    let objection = match (hello.protocol == PROTOCOL, other) {
+        (false, _) => Some(format!(
+            "weir {} cannot hand over to weir {}: stop it and start the other one",
+            env!("CARGO_PKG_VERSION"),
+            hello.version
+        )),
+        (true, Some(other)) => Some(format!("{} waits already to take over", other.name())),
+        (true, None) => None,
+    };
+    if let Some(objection) = objection {
+        drop(waiting);
+        return channel.send(&Reply::Rejected(objection));
+    }
+    channel.send(&Reply::Waiting)?;
+    let process = WaitingProcess {
+        handle: channel.peer.and_then(handle),
+        channel,
+    };
+    log::info!("{} waits to take over", process.name());
+    *waiting = Some(process);
+    drop(waiting);
+    if hello.start == HandoverStart::Now {
+        shared.requested.notify_one();
+    }
+    Ok(())
+}
+
+fn handle(peer: i32) -> Option<OwnedFd> {
+    let id = Pid::from_raw(peer)?;
+    rustix::process::pidfd_open(id, PidfdFlags::empty()).ok()
+}

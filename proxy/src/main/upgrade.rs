@@ -1,0 +1,89 @@
+//! Upgrades: a new process takes over from a running one.
+
+use std::io;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Child, Command, ExitCode};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::net::UnixStream;
+use weir::app::{App, HandoverStart, Predecessor};
+
+use crate::terminal::note;
+use crate::{ReceivedSignal, Signals, announce, block_on, load, serve};
+
+/// How often the new process is looked for.
+const POLL: Duration = Duration::from_millis(20);
+
+/// Runs the proxy in place of a running one.
+pub(crate) fn run(path: Option<&Path>, start: HandoverStart) -> anyhow::Result<ExitCode> {
+    // An invalid configuration is reported at once.
+    let socket = load(path)?.loaded.config.upgrade_socket;
+    block_on(async {
+        let mut signals = Signals::register()?;
+        let predecessor = Predecessor::find(&socket, start).await?;
+        if start == HandoverStart::Signal {
+            note(waiting(predecessor.id()));
+        }
+        loop {
+            tokio::select! {
+                begun = predecessor.begins() => break begun?,
+                received = signals.next() => if received != ReceivedSignal::Hangup {
+                    note("weir: stopped before the running weir has handed over");
+                    return Ok(ExitCode::SUCCESS);
+                },
+            }
+        }
+        // It may have changed in the meantime.
+        let app = App::take_over(load(path)?, predecessor)?;
+        announce(&app);
+        serve(app, signals).await;
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+fn waiting(running: Option<i32>) -> String {
+    match running {
+        Some(id) => format!("weir: waiting; to hand over, run: kill -QUIT {id}"),
+        None => "weir: waiting for a SIGQUIT to the running weir".to_owned(),
+    }
+}
+
+/// Starts a process that takes over at once, and waits until it serves.
+pub(crate) fn upgrade(path: Option<&Path>) -> anyhow::Result<ExitCode> {
+    let socket = load(path)?.loaded.config.upgrade_socket;
+    let program = std::env::current_exe().context("cannot find the binary")?;
+    let mut command = Command::new(&program);
+    command.args(["run", "--upgrade=now"]);
+    if let Some(path) = path {
+        command.arg("--config").arg(path);
+    }
+    // It outlives this process and its terminal's Ctrl-C.
+    command.process_group(0);
+    let child = command.spawn();
+    let mut child = child.with_context(|| format!("cannot start {}", program.display()))?;
+    block_on(async {
+        loop {
+            if let Some(ended) = child.try_wait()? {
+                anyhow::bail!(
+                    "the new process has not taken over ({ended}); the running one goes on"
+                );
+            }
+            if listens(&socket, &child).await? {
+                note(format_args!("weir: process {} has taken over", child.id()));
+                return Ok(ExitCode::SUCCESS);
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    })
+}
+
+/// Whether the new process listens on the upgrade socket, as it does once it has taken over.
+async fn listens(socket: &Path, child: &Child) -> io::Result<bool> {
+    let Ok(stream) = UnixStream::connect(socket).await else {
+        return Ok(false);
+    };
+    let listening = stream.peer_cred()?.pid();
+    Ok(listening.is_some_and(|id| id.unsigned_abs() == child.id()))
+}
