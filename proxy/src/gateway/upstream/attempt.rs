@@ -197,12 +197,14 @@ async fn examine(
                 retry_after,
                 quota,
             });
-        } else if attempts.has_alternative() && hold::is_held(exchange, &response.head) {
-            let hold = backend.config().retry.hold;
-            failure = hold::until_content(session, exchange, relay, response, hold).await?;
+        } else if attempts.has_alternative()
+            && let Some(format) = hold::held_format(exchange, &response.head)
+        {
+            let held = (format, backend.config().retry.hold);
+            failure = hold::until_content(session, exchange, relay, response, held).await?;
         }
     }
-    if failure == Some(AttemptFailure::ErrorInStream)
+    if failure == Some(AttemptFailure::ErrorInBody)
         && let Some(attempt) = exchange.attempt()
     {
         attempt.fail(ErrorCode::UpstreamError);

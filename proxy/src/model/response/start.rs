@@ -1,8 +1,9 @@
-//! Classifies the start of an event stream: whether it has brought anything yet that a client waits for, or an error.
+//! Classifies the start of a response: whether it has brought anything yet that a client waits for, or an error.
 //!
 //! Providers begin a stream before the model has produced anything: with a delta that has only a role, with
 //! `response.created`, `message_start` or pings. An error that follows them is as good as an error status: the client has
-//! received nothing that it could use. Content, comments and events of unknown kinds end the start.
+//! received nothing that it could use. Content, comments and events of unknown kinds end the start. So is an error in place
+//! of a JSON document: the start of one ends with the document, or where it is too long for an error.
 //!
 //! Pure: bytes are passed in.
 
@@ -20,12 +21,17 @@ const EVENTS_MAX: usize = 64;
 /// The longest start in bytes.
 const BYTES_MAX: usize = 256 * 1024;
 
+/// An error is named within so many bytes of a JSON document.
+const UNNAMED_BYTES_MAX: usize = 1024;
+/// The longest JSON document that is an error.
+const ERROR_BYTES_MAX: usize = 64 * 1024;
+
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// What the start of a stream has brought so far.
+/// What the start of a response has brought so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StreamStart {
-    /// Only start-up events.
+pub enum ResponseStart {
+    /// Only start-up events, or a part of a document.
     Pending,
     /// Anything else: it is no longer the start.
     Begun,
@@ -33,9 +39,21 @@ pub enum StreamStart {
     Failed,
 }
 
-/// Reads the start of one stream.
+/// How a response is read, as its first bytes reveal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum StartLayout {
+    /// Nothing but white space has arrived.
+    Undetermined,
+    Events,
+    /// JSON: one document, lines of them, or an array.
+    Documents,
+}
+
+/// Reads the start of one response.
 #[derive(Debug)]
 pub struct StartReader {
+    format: ResponseFormat,
+    layout: StartLayout,
     reader: ResponseReader,
     bytes: Vec<u8>,
     /// Where the current line begins.
@@ -45,38 +63,87 @@ pub struct StartReader {
     name: Option<Box<[u8]>>,
     data: Vec<u8>,
     events: usize,
-    found: StreamStart,
+    found: ResponseStart,
 }
 
 impl StartReader {
     /// For a response to a request for `operation`.
     #[must_use]
-    pub fn new(operation: Option<Operation>) -> Self {
+    pub fn new(format: ResponseFormat, operation: Option<Operation>) -> Self {
         StartReader {
-            reader: ResponseReader::new(ResponseFormat::Sse, operation),
+            format,
+            layout: StartLayout::Undetermined,
+            reader: ResponseReader::new(format, operation),
             bytes: Vec::new(),
             line: 0,
             event: 0,
             name: None,
             data: Vec::new(),
             events: 0,
-            found: StreamStart::Pending,
+            found: ResponseStart::Pending,
         }
     }
 
     /// What has been found so far.
     #[must_use]
-    pub fn found(&self) -> StreamStart {
+    pub fn found(&self) -> ResponseStart {
         self.found
     }
 
     /// Reads the next piece, which arrived at `now`.
     pub fn feed(&mut self, piece: &[u8], now: Instant) {
-        if self.found != StreamStart::Pending {
+        if self.found != ResponseStart::Pending {
             return;
         }
         self.bytes.extend_from_slice(piece);
-        while self.found == StreamStart::Pending
+        if self.layout == StartLayout::Undetermined {
+            self.layout = self.detect();
+        }
+        match (self.layout, self.format) {
+            (StartLayout::Undetermined, _) => {}
+            (StartLayout::Documents, _) => self.feed_documents(now),
+            (StartLayout::Events, ResponseFormat::Sse) => self.feed_events(now),
+            // Text, or events that are no stream of events.
+            (StartLayout::Events, ResponseFormat::Json) => self.found = ResponseStart::Begun,
+        }
+        if self.found == ResponseStart::Pending && self.bytes.len() > BYTES_MAX {
+            self.found = ResponseStart::Begun;
+        }
+    }
+
+    fn detect(&self) -> StartLayout {
+        if BYTE_ORDER_MARK.starts_with(&self.bytes) {
+            return StartLayout::Undetermined;
+        }
+        let bytes = self.bytes.strip_prefix(BYTE_ORDER_MARK);
+        let bytes = bytes.unwrap_or(&self.bytes).trim_ascii_start();
+        match bytes.first() {
+            None => StartLayout::Undetermined,
+            Some(b'{' | b'[') => StartLayout::Documents,
+            Some(_) => StartLayout::Events,
+        }
+    }
+
+    /// Reads what has not been read of JSON.
+    fn feed_documents(&mut self, now: Instant) {
+        self.reader.feed(&self.bytes[self.event..], now);
+        self.event = self.bytes.len();
+        let beginning = &self.bytes[..self.bytes.len().min(UNNAMED_BYTES_MAX)];
+        let names_error = memchr::memmem::find(beginning, b"\"error\"").is_some();
+        let longest = match names_error {
+            true => ERROR_BYTES_MAX,
+            false => UNNAMED_BYTES_MAX,
+        };
+        self.found = match self.reader.ending() {
+            Ending::Failed => ResponseStart::Failed,
+            _ if self.reader.has_document() || self.bytes.len() >= longest => ResponseStart::Begun,
+            _ => ResponseStart::Pending,
+        };
+    }
+
+    /// Reads the lines that have ended.
+    fn feed_events(&mut self, now: Instant) {
+        while self.found == ResponseStart::Pending
             && let Some(length) = memchr2(b'\n', b'\r', &self.bytes[self.line..])
         {
             let end = self.line + length;
@@ -91,9 +158,8 @@ impl StartReader {
             self.line = next;
         }
         let is_comment = self.bytes[self.line..].starts_with(b":");
-        let is_too_long = self.bytes.len() > BYTES_MAX || self.events >= EVENTS_MAX;
-        if self.found == StreamStart::Pending && (is_comment || is_too_long) {
-            self.found = StreamStart::Begun;
+        if self.found == ResponseStart::Pending && (is_comment || self.events >= EVENTS_MAX) {
+            self.found = ResponseStart::Begun;
         }
     }
 
@@ -116,7 +182,7 @@ impl StartReader {
             b"id" | b"retry" => {}
             b"" if line.is_empty() => self.event_ended(next, now),
             // A comment, or no stream of events.
-            _ => self.found = StreamStart::Begun,
+            _ => self.found = ResponseStart::Begun,
         }
     }
 
@@ -130,9 +196,9 @@ impl StartReader {
         self.events += 1;
         self.reader.feed(&self.bytes[event..next], now);
         self.found = match self.reader.ending() {
-            Ending::Failed => StreamStart::Failed,
-            _ if is_start_up(name.as_deref(), &data) => StreamStart::Pending,
-            _ => StreamStart::Begun,
+            Ending::Failed => ResponseStart::Failed,
+            _ if is_start_up(name.as_deref(), &data) => ResponseStart::Pending,
+            _ => ResponseStart::Begun,
         };
     }
 }
