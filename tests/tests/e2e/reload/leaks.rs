@@ -10,6 +10,7 @@ use weir_tests::proxy::Proxy;
 use weir_tests::resources::Resources;
 use weir_tests::setup::Setup;
 use weir_tests::sign::bearer;
+use weir_tests::wait;
 
 use super::reload_with;
 
@@ -87,6 +88,16 @@ async fn reload_under_load(
     assert!(sent.iter().sum::<usize>() > RELOADS);
 }
 
+/// Waits until all pooled connections are closed.
+async fn wait_for_rest(backends: &[Backend; 2]) {
+    wait::eventually("empty pools", wait::PATIENCE, || {
+        backends
+            .iter()
+            .all(|backend| backend.connections_open() == 0)
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn two_hundred_reloads_under_load_leave_nothing_behind() {
     let backends = [
@@ -95,10 +106,12 @@ async fn two_hundred_reloads_under_load_leave_nothing_behind() {
     ];
     let proxy = numbered(&backends, 0).start().await;
     reload_under_load(&proxy, &backends, 1..WARM_UP).await;
+    wait_for_rest(&backends).await;
     let rest = Resources::of(proxy.process());
     reload_under_load(&proxy, &backends, WARM_UP..WARM_UP + RELOADS).await;
+    wait_for_rest(&backends).await;
     Resources::returned_to(rest, proxy.process()).await;
     proxy.sigterm();
-    let exit = proxy.wait_exit(weir_tests::wait::PATIENCE).await;
+    let exit = proxy.wait_exit(wait::PATIENCE).await;
     assert_eq!(exit.code(), Some(0), "{}", proxy.stderr());
 }
