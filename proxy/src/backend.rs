@@ -36,6 +36,8 @@ pub struct Config {
     pub retry: RetryConfig,
     pub breaker: BreakerConfig,
     pub when_all_open: WhenAllOpen,
+    /// Active health checks; `None`: off.
+    pub health_check: Option<HealthCheckConfig>,
     /// The name of the backend that is used when this one fails.
     pub fallback: Option<Arc<str>>,
     /// The names that models have at this backend, by the name in the request.
@@ -54,11 +56,13 @@ pub mod address;
 pub mod ask_usage;
 pub mod balance;
 pub mod breaker;
+pub mod checker;
 pub mod client;
 pub mod connector;
 mod dial;
 pub mod endpoint;
 pub mod failure;
+pub mod health;
 pub(crate) mod http1;
 mod http2;
 pub mod informational;
@@ -71,6 +75,7 @@ pub mod request_head;
 mod resolve;
 pub mod response;
 pub mod retry;
+pub mod snapshot;
 pub mod tls;
 pub mod wire;
 
@@ -84,8 +89,9 @@ use balance::{BalancingPolicy, PickPreference};
 use breaker::BreakerConfig;
 use client::{CallDeadline, CallTarget};
 use connector::UpstreamProtocol;
-use endpoint::{Endpoint, InFlightCall};
+use endpoint::{Availability, Endpoint, HealthPolicy, InFlightCall};
 use failure::{BrokenConnection, ConnectionError, Failure, UnansweredRequest};
+use health::HealthCheckConfig;
 use informational::InformationalResponses;
 use request_body::RequestBody;
 use response::UpstreamResponse;
@@ -109,15 +115,19 @@ pub type TriedEndpoints = SmallVec<[usize; 4]>;
 pub enum NoEndpoint {
     /// The backend has none.
     None,
-    /// The circuit of each of them is open.
-    AllOpen,
+    /// Each of them has an open circuit, or is unhealthy where that matters.
+    NoneAvailable,
 }
 
-/// Whether endpoints with an open circuit may be picked.
+/// Which endpoints may be picked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OpenCircuits {
-    Avoid,
-    Ignore,
+pub enum EligibleEndpoints {
+    /// Those that are not unhealthy and whose circuit is not open.
+    Available,
+    /// Unhealthy ones as well: there is nothing better.
+    Unhealthy,
+    /// Those with an open circuit as well.
+    All,
 }
 
 impl Backend {
@@ -136,6 +146,19 @@ impl Backend {
         }
     }
 
+    /// Begins with the health of the endpoints of `previous` that are checked in the same way.
+    pub fn inherit_health(&self, previous: &Backend) {
+        if self.config.health_check != previous.config.health_check {
+            return;
+        }
+        for endpoint in &self.endpoints {
+            let mut known = previous.endpoints.iter();
+            if let Some(known) = known.find(|known| known.config() == endpoint.config()) {
+                endpoint.inherit_health(known);
+            }
+        }
+    }
+
     #[must_use]
     pub fn config(&self) -> &Arc<Config> {
         &self.config
@@ -150,18 +173,18 @@ impl Backend {
     /// consistent balancing goes by.
     ///
     /// # Errors
-    /// There is none, or each has an open circuit.
+    /// There is none, or none that is eligible.
     pub fn pick(
         &self,
         tried: &[usize],
         key: Option<u64>,
-        circuits: OpenCircuits,
+        eligible: EligibleEndpoints,
         now: Instant,
     ) -> Result<InFlightCall, NoEndpoint> {
         let position = match &*self.endpoints {
             [] => return Err(NoEndpoint::None),
-            [only] if circuits == OpenCircuits::Ignore || only.is_unrestricted() => 0,
-            _ => self.choose(tried, key, circuits, now)?,
+            [only] if eligible == EligibleEndpoints::All || only.is_unrestricted() => 0,
+            _ => self.choose(tried, key, eligible, now)?,
         };
         match self.endpoints.get(position) {
             Some(endpoint) => Ok(endpoint.begin(position, now)),
@@ -173,12 +196,13 @@ impl Backend {
         &self,
         tried: &[usize],
         key: Option<u64>,
-        circuits: OpenCircuits,
+        eligible: EligibleEndpoints,
         now: Instant,
     ) -> Result<usize, NoEndpoint> {
-        let out = match circuits {
-            OpenCircuits::Avoid => self.out_of_rotation(now)?,
-            OpenCircuits::Ignore => SmallVec::new(),
+        let out = match eligible {
+            EligibleEndpoints::Available => self.out_of_rotation(HealthPolicy::Respect, now)?,
+            EligibleEndpoints::Unhealthy => self.out_of_rotation(HealthPolicy::Ignore, now)?,
+            EligibleEndpoints::All => SmallVec::new(),
         };
         let candidates = self.endpoints.iter().enumerate();
         let candidates = candidates.map(|(position, endpoint)| {
@@ -192,22 +216,34 @@ impl Backend {
         let candidates: SmallVec<[_; 8]> = candidates.collect();
         let random = random::bits() as u64;
         let policy = self.config.balancing;
-        balance::pick(policy, &candidates, &self.turn, key, random, now).ok_or(NoEndpoint::AllOpen)
+        balance::pick(policy, &candidates, &self.turn, key, random, now)
+            .ok_or(NoEndpoint::NoneAvailable)
     }
 
-    /// The endpoints that get no requests because their circuit is open: at most half of them, those whose circuit opened
-    /// first. The others stay, so that those that work are not overloaded.
-    fn out_of_rotation(&self, now: Instant) -> Result<SmallVec<[usize; 4]>, NoEndpoint> {
-        let endpoints = self.endpoints.iter().enumerate();
-        let mut open: SmallVec<[(Instant, usize); 4]> = endpoints
-            .filter_map(|(position, endpoint)| Some((endpoint.rejects_until(now)?, position)))
-            .collect();
-        if open.len() == self.endpoints.len() {
-            return Err(NoEndpoint::AllOpen);
+    /// The endpoints that get no requests: those that are unhealthy, and of the others at most half, those whose circuit
+    /// opened first. The rest stays, so that those that work are not overloaded.
+    fn out_of_rotation(
+        &self,
+        policy: HealthPolicy,
+        now: Instant,
+    ) -> Result<SmallVec<[usize; 4]>, NoEndpoint> {
+        let mut out = SmallVec::new();
+        let mut open: SmallVec<[(Instant, usize); 4]> = SmallVec::new();
+        for (position, endpoint) in self.endpoints.iter().enumerate() {
+            match endpoint.availability(policy, now) {
+                Availability::Available => {}
+                Availability::Unhealthy => out.push(position),
+                Availability::Open(until) => open.push((until, position)),
+            }
+        }
+        let others = self.endpoints.len() - out.len();
+        if open.len() == others {
+            return Err(NoEndpoint::NoneAvailable);
         }
         open.sort_unstable();
-        open.truncate(self.endpoints.len() / 2);
-        Ok(open.into_iter().map(|(_, position)| position).collect())
+        open.truncate(others / 2);
+        out.extend(open.into_iter().map(|(_, position)| position));
+        Ok(out)
     }
 
     /// Whether an endpoint that may be picked has not been tried.
@@ -216,7 +252,9 @@ impl Backend {
         if self.endpoints.len() == 1 && !tried.is_empty() {
             return false;
         }
-        let out = match (self.out_of_rotation(now), self.config.when_all_open) {
+        let out = self.out_of_rotation(HealthPolicy::Respect, now);
+        let out = out.or_else(|_| self.out_of_rotation(HealthPolicy::Ignore, now));
+        let out = match (out, self.config.when_all_open) {
             (Ok(out), _) => out,
             (Err(_), WhenAllOpen::Try) => SmallVec::new(),
             (Err(_), WhenAllOpen::Fail) => return false,
@@ -236,9 +274,10 @@ impl Backend {
     /// probe is not counted: without requests it would be, for ever.
     #[must_use]
     pub fn open_circuits(&self, now: Instant) -> usize {
-        let endpoints = self.endpoints.iter();
-        endpoints
-            .filter(|endpoint| endpoint.rejects_until(now).is_some())
+        let all = self.endpoints.iter();
+        let availability = all.map(|endpoint| endpoint.availability(HealthPolicy::Ignore, now));
+        availability
+            .filter(|availability| matches!(availability, Availability::Open(_)))
             .count()
     }
 
@@ -320,7 +359,8 @@ impl Backend {
                 ErrorCode::NoEndpoint,
                 format!("backend {name} has no endpoint"),
             ),
-            NoEndpoint::AllOpen => {
+            // Unhealthy ones are used if there is nothing better.
+            NoEndpoint::NoneAvailable => {
                 let detail = format!("the circuit of every endpoint of backend {name} is open");
                 Refusal::new(ErrorCode::CircuitOpen, detail)
             }

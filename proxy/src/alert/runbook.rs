@@ -6,13 +6,14 @@ use super::page::{Page, page};
 use super::signal;
 
 /// Runbooks of alerts that only Prometheus raises.
-const OF_PROMETHEUS: [Page; 14] = [
+const OF_PROMETHEUS: [Page; 15] = [
     page!("ErrorBudgetBurn"),
     page!("LatencyBudgetBurn"),
     page!("Watchdog"),
     page!("WeirAlertsNotKept"),
     page!("WeirCertificateExpiring"),
     page!("WeirDown"),
+    page!("WeirEndpointUnhealthy"),
     page!("WeirEventsDeadLettered"),
     page!("WeirEventsInFailureStore"),
     page!("WeirLimitsDegraded"),

@@ -2,6 +2,7 @@
 //! certificates, and determines the protocol of each (ALPN, RFC 7301).
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
 use std::time::Duration;
@@ -102,6 +103,16 @@ impl Connector {
             | Transport::H2c(addresses)
             | Transport::Tls { addresses, .. } => addresses.note_use(),
             Transport::Unix(_) => {}
+        }
+    }
+
+    /// The addresses that connections are opened to; none of a Unix socket, or of a name before its first lookup.
+    pub(super) fn addresses(&self) -> Vec<SocketAddr> {
+        match &self.transport {
+            Transport::Tcp(addresses)
+            | Transport::H2c(addresses)
+            | Transport::Tls { addresses, .. } => addresses.known(),
+            Transport::Unix(_) => Vec::new(),
         }
     }
 

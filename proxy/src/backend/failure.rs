@@ -72,7 +72,7 @@ impl ConnectionError {
 }
 
 /// Whether this machine cannot open a connection, to whatever endpoint: it has no file descriptor, port or memory left.
-fn is_local(error: &io::Error) -> bool {
+pub(super) fn is_local(error: &io::Error) -> bool {
     let number = error.raw_os_error().map(Errno::from_raw_os_error);
     error.kind() == io::ErrorKind::QuotaExceeded
         || matches!(

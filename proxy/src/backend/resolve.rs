@@ -97,6 +97,14 @@ impl Addresses {
         }
     }
 
+    /// Those that are known now.
+    pub(super) fn known(&self) -> Vec<SocketAddr> {
+        match self {
+            Addresses::Literal(address) => vec![*address],
+            Addresses::Named(name) => name.latest.borrow().addresses.to_vec(),
+        }
+    }
+
     /// Connects to one of them. The caller ends it after `timeout`.
     ///
     /// # Errors

@@ -5,13 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
 use prometheus::{IntGauge, Result};
 
 use super::Gateway;
+use crate::backend::health::HealthStatus;
 use crate::generation::occupancy::Occupancy;
 use crate::metrics::catalog::Definition;
 use crate::metrics::family::Family;
-use crate::metrics::{Metrics, NAMES_MAX, catalog};
+use crate::metrics::{Metrics, NAMES_MAX, catalog, snapshot};
 
 /// Registers the gauge of requests in flight.
 ///
@@ -28,8 +31,46 @@ pub fn in_flight(metrics: &Metrics) -> Result<IntGauge> {
 pub fn expose(gateway: &Arc<Gateway>, metrics: &Metrics) -> Result<()> {
     let occupied = gateway.clone();
     expose_occupancy(metrics, move || occupied.occupancy())?;
+    metrics.collect(UpstreamHealth {
+        descs: snapshot::descs(&[catalog::UPSTREAM_HEALTHY])?,
+        gateway: gateway.clone(),
+    })?;
     let dropping = gateway.clone();
     expose_replay_dropped(metrics, move || dropping.generation().replay_dropped())
+}
+
+/// The health of the endpoints in use that have been checked: a series ends with its endpoint.
+struct UpstreamHealth {
+    descs: Vec<Desc>,
+    gateway: Arc<Gateway>,
+}
+
+impl Collector for UpstreamHealth {
+    fn desc(&self) -> Vec<&Desc> {
+        self.descs.iter().collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let generation = self.gateway.generation();
+        let mut healths: BTreeMap<[&str; 2], f64> = BTreeMap::new();
+        for backend in generation.backends() {
+            for endpoint in backend.endpoints() {
+                let value = match endpoint.health() {
+                    HealthStatus::Unknown => continue,
+                    HealthStatus::Healthy => 1.0,
+                    HealthStatus::Unhealthy => 0.0,
+                };
+                // An endpoint that is listed twice has one series.
+                let labels = [&*backend.config().name, &*endpoint.config().text];
+                healths.insert(labels, value);
+            }
+        }
+        let values: Vec<(&[&str], f64)> = healths
+            .iter()
+            .map(|(labels, value)| (&labels[..], *value))
+            .collect();
+        vec![snapshot::family(&catalog::UPSTREAM_HEALTHY, &values)]
+    }
 }
 
 fn expose_occupancy(

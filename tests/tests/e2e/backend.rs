@@ -14,6 +14,7 @@ mod deadlines;
 mod departures;
 mod failover;
 mod failures;
+mod health;
 mod hold;
 mod http2_streams;
 mod hung;

@@ -7,6 +7,7 @@ const TERSE: &str = r#"
 backends:
   - name: assistant
     endpoints: [http://127.0.0.1:8000]
+    health_check: {}
     fallback: cloud
   - name: cloud
     endpoints: [https://api.example.com]

@@ -213,11 +213,15 @@ async fn examine(
                 retry_after,
                 quota,
             });
-        } else if attempts.has_alternative() && hold::is_held(exchange, &response.head) {
+        } else if attempts.has_alternative()
+            && let Some(format) = hold::held_format(exchange, &response.head)
+        {
             let config = backend.config();
             let hold = config.retry.hold.min(config.idle_timeout);
             let until = attempts.deadline(backend).min(clock::now() + hold);
-            failure = hold::until_content(session, exchange, relay, &mut response, until).await?;
+            let limits = (format, until);
+            let held = hold::until_content(session, exchange, relay, &mut response, limits);
+            failure = held.await?;
         }
     }
     if failure == Some(AttemptFailure::ErrorInStream)

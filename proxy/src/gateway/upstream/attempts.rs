@@ -12,7 +12,7 @@ use crate::backend::request_body::RequestBody;
 use crate::backend::retry::{
     AttemptFailure, AttemptState, BodyReplay, NextStep, Repeatable, RetryPermit,
 };
-use crate::backend::{Backend, OpenCircuits, TriedEndpoints, WhenAllOpen};
+use crate::backend::{Backend, EligibleEndpoints, TriedEndpoints, WhenAllOpen};
 use crate::exchange::Exchange;
 use crate::generation::pipeline::RoutePipeline;
 use crate::http::session::Session;
@@ -97,7 +97,8 @@ impl<'a> Attempts<'a> {
     }
 
     /// Picks an endpoint of the backend at position `from`, or of the first fallback after it that has one available. If
-    /// the circuits of all are open, an open one is used where the configuration allows it.
+    /// there is none, an unhealthy one is used; if the circuits of all are open, an open one, where the configuration
+    /// allows it.
     pub(super) fn pick(
         &mut self,
         from: usize,
@@ -106,13 +107,18 @@ impl<'a> Attempts<'a> {
         now: Instant,
     ) -> Result<InFlightCall, Refusal> {
         let mut reason = None;
-        for circuits in [OpenCircuits::Avoid, OpenCircuits::Ignore] {
+        for eligible in [
+            EligibleEndpoints::Available,
+            EligibleEndpoints::Unhealthy,
+            EligibleEndpoints::All,
+        ] {
             for position in from.. {
                 let Some(backend) = self.backend_at(position) else {
                     break;
                 };
-                let may_ignore = backend.config().when_all_open == WhenAllOpen::Try;
-                if circuits == OpenCircuits::Ignore && !may_ignore || self.deadline(backend) <= now
+                let may_be_open = backend.config().when_all_open == WhenAllOpen::Try;
+                if eligible == EligibleEndpoints::All && !may_be_open
+                    || self.deadline(backend) <= now
                 {
                     continue;
                 }
@@ -120,7 +126,7 @@ impl<'a> Attempts<'a> {
                     true => &*self.tried,
                     false => &[],
                 };
-                match backend.pick(tried, self.key, circuits, now) {
+                match backend.pick(tried, self.key, eligible, now) {
                     Ok(picked) => {
                         self.use_backend(position, backend, session, exchange);
                         return Ok(picked);

@@ -1,14 +1,16 @@
-//! Classifies the start of an event stream: whether it has brought anything yet that a client waits for, or an error.
+//! Classifies the start of a response with status 200: whether it has brought anything yet that a client waits for, or an
+//! error.
 //!
 //! Providers begin a stream before the model has produced anything: with a delta that has only a role, with
 //! `response.created`, `message_start` or pings. An error that follows them is as good as an error status: the client has
-//! received nothing that it could use. Content, comments and events of unknown kinds end the start.
+//! received nothing that it could use. Content, comments and events of unknown kinds end the start. So does JSON that does
+//! not look like an error; JSON that does is read to its end.
 //!
 //! Pure: bytes are passed in.
 
 use std::time::Instant;
 
-use memchr::memchr2;
+use memchr::{memchr2, memmem};
 use serde_json::Value;
 
 use super::{ResponseFormat, ResponseReader};
@@ -19,13 +21,19 @@ use crate::model::operation::Operation;
 const EVENTS_MAX: usize = 64;
 /// The longest start in bytes.
 const BYTES_MAX: usize = 256 * 1024;
+/// The longest JSON text that is read to find an error in it.
+const JSON_BYTES_MAX: usize = 64 * 1024;
+/// An error is named within the first bytes of a JSON text, if it is one.
+const JSON_PREFIX_BYTES: usize = 64;
+/// Members of which an error has at least one, in every format.
+const ERROR_MEMBERS: [&[u8]; 2] = [b"\"error", b"\"code\""];
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// What the start of a stream has brought so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StreamStart {
-    /// Only start-up events.
+    /// Only start-up events, or the beginning of JSON that may be an error.
     Pending,
     /// Anything else: it is no longer the start.
     Begun,
@@ -33,10 +41,23 @@ pub enum StreamStart {
     Failed,
 }
 
-/// Reads the start of one stream.
+/// Whether the text is one of events or JSON, by its first byte: some servers send either with the type of the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum StartLayout {
+    Undetermined,
+    Events,
+    Json,
+}
+
+/// Reads the start of one response.
 #[derive(Debug)]
 pub struct StartReader {
-    reader: ResponseReader,
+    format: ResponseFormat,
+    operation: Option<Operation>,
+    layout: StartLayout,
+    /// Once there is something that may be an error.
+    reader: Option<Box<ResponseReader>>,
+    /// All that has arrived.
     bytes: Vec<u8>,
     /// Where the current line begins.
     line: usize,
@@ -49,11 +70,14 @@ pub struct StartReader {
 }
 
 impl StartReader {
-    /// For a response to a request for `operation`.
+    /// For a response of this format to a request for `operation`.
     #[must_use]
-    pub fn new(operation: Option<Operation>) -> Self {
+    pub fn new(format: ResponseFormat, operation: Option<Operation>) -> Self {
         StartReader {
-            reader: ResponseReader::new(ResponseFormat::Sse, operation),
+            format,
+            operation,
+            layout: StartLayout::Undetermined,
+            reader: None,
             bytes: Vec::new(),
             line: 0,
             event: 0,
@@ -76,6 +100,54 @@ impl StartReader {
             return;
         }
         self.bytes.extend_from_slice(piece);
+        if self.layout == StartLayout::Undetermined {
+            self.layout = layout(&self.bytes);
+        }
+        match self.layout {
+            StartLayout::Undetermined if self.bytes.len() > BYTES_MAX => {
+                self.found = StreamStart::Begun;
+            }
+            StartLayout::Undetermined => {}
+            StartLayout::Events => self.read_events(now),
+            StartLayout::Json => self.read_json(piece, now),
+        }
+    }
+
+    /// Reads JSON only where one of its first members is one of an error.
+    fn read_json(&mut self, piece: &[u8], now: Instant) {
+        let ending = match &mut self.reader {
+            Some(reader) => {
+                reader.feed(piece, now);
+                reader.ending()
+            }
+            None => {
+                let text = without_mark(&self.bytes);
+                let names = |member: &&[u8]| memmem::find(text, member).is_some();
+                let is_short = text.len() < JSON_PREFIX_BYTES && !text.contains(&b'\n');
+                if !ERROR_MEMBERS.iter().any(names) {
+                    if !is_short {
+                        self.found = StreamStart::Begun;
+                    }
+                    return;
+                }
+                let reader = ResponseReader::new(self.format, self.operation);
+                let reader = self.reader.insert(Box::new(reader));
+                reader.feed(&self.bytes, now);
+                reader.ending()
+            }
+        };
+        self.found = match ending {
+            Ending::Failed => StreamStart::Failed,
+            Ending::Unknown | Ending::Open if self.bytes.len() <= JSON_BYTES_MAX => {
+                StreamStart::Pending
+            }
+            Ending::Unknown | Ending::Open | Ending::Finished | Ending::Terminal => {
+                StreamStart::Begun
+            }
+        };
+    }
+
+    fn read_events(&mut self, now: Instant) {
         while self.found == StreamStart::Pending
             && let Some(length) = memchr2(b'\n', b'\r', &self.bytes[self.line..])
         {
@@ -128,12 +200,31 @@ impl StartReader {
             return;
         }
         self.events += 1;
-        self.reader.feed(&self.bytes[event..next], now);
-        self.found = match self.reader.ending() {
+        let (format, operation) = (ResponseFormat::Sse, self.operation);
+        let begin = || Box::new(ResponseReader::new(format, operation));
+        let reader = self.reader.get_or_insert_with(begin);
+        reader.feed(&self.bytes[event..next], now);
+        self.found = match reader.ending() {
             Ending::Failed => StreamStart::Failed,
             _ if is_start_up(name.as_deref(), &data) => StreamStart::Pending,
             _ => StreamStart::Begun,
         };
+    }
+}
+
+/// The text without a byte order mark and white space in front of it.
+fn without_mark(bytes: &[u8]) -> &[u8] {
+    let text = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
+    text.trim_ascii_start()
+}
+
+/// The layout by the first byte that is not a space.
+fn layout(bytes: &[u8]) -> StartLayout {
+    match without_mark(bytes).first() {
+        Some(b'{' | b'[') => StartLayout::Json,
+        Some(_) if BYTE_ORDER_MARK.starts_with(bytes) => StartLayout::Undetermined,
+        Some(_) => StartLayout::Events,
+        None => StartLayout::Undetermined,
     }
 }
 

@@ -4,9 +4,13 @@ use crate::clock;
 const ROLE: &str = r#"data: {"id":"1","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"role":"assistant","content":"","refusal":null},"logprobs":null,"finish_reason":null}]}"#;
 
 fn read(operation: Operation, stream: &str) -> StreamStart {
-    let mut whole = StartReader::new(Some(operation));
+    read_as(ResponseFormat::Sse, operation, stream)
+}
+
+fn read_as(format: ResponseFormat, operation: Operation, stream: &str) -> StreamStart {
+    let mut whole = StartReader::new(format, Some(operation));
     whole.feed(stream.as_bytes(), clock::now());
-    let mut bytewise = StartReader::new(Some(operation));
+    let mut bytewise = StartReader::new(format, Some(operation));
     for byte in stream.as_bytes() {
         bytewise.feed(&[*byte], clock::now());
     }
@@ -108,10 +112,65 @@ fn a_start_is_bounded() {
     let events = |count| read(Operation::Chat, &event.repeat(count));
     assert_eq!(events(EVENTS_MAX - 1), StreamStart::Pending);
     assert_eq!(events(EVENTS_MAX), StreamStart::Begun);
-    let mut reader = StartReader::new(Some(Operation::Chat));
+    let mut reader = StartReader::new(ResponseFormat::Sse, Some(Operation::Chat));
     reader.feed(
         format!("data: {}", "a".repeat(BYTES_MAX)).as_bytes(),
         clock::now(),
     );
     assert_eq!(reader.found(), StreamStart::Begun);
+}
+
+#[test]
+fn json_is_read_only_if_it_may_be_an_error() {
+    use StreamStart::{Begun, Failed, Pending};
+    let completion = r#"{"choices":[{"index":0,"message":{"content":"an \"error\" is"},"finish_reason":"stop"}]}"#;
+    let long = format!("{{\"choices\":\"{}", "a".repeat(JSON_PREFIX_BYTES));
+    let code = format!("{{\"code\":0,\"choices\":\"{}", "a".repeat(JSON_BYTES_MAX));
+    for (operation, text, expected) in [
+        (
+            Operation::Chat,
+            r#"{"error":{"message":"overloaded"}}"#,
+            Failed,
+        ),
+        (
+            Operation::Chat,
+            "\u{feff} \n[{\"error\":{\"code\":503}}]",
+            Failed,
+        ),
+        (
+            Operation::Messages,
+            r#"{"type":"error","error":{"type":"overloaded_error"}}"#,
+            Failed,
+        ),
+        (
+            Operation::GenerateContent,
+            r#"{"error":{"code":503,"status":"UNAVAILABLE"}}"#,
+            Failed,
+        ),
+        (Operation::Chat, "{\"error\":\"no model\"}\n", Failed),
+        (
+            Operation::Chat,
+            r#"{"error":null,"choices":[{"message":{"content":"a"},"finish_reason":"stop"}]}"#,
+            Begun,
+        ),
+        (Operation::Chat, completion, Begun),
+        (Operation::Chat, &long, Begun),
+        (Operation::Chat, &code, Begun),
+        (
+            Operation::Chat,
+            "{\"message\":{\"content\":\"a\"}}\n",
+            Begun,
+        ),
+        (Operation::Chat, r#"{"error":{"message":"ov"#, Pending),
+        (Operation::Chat, "{\"id\":\"", Pending),
+    ] {
+        for format in [ResponseFormat::Json, ResponseFormat::Sse] {
+            assert_eq!(read_as(format, operation, text), expected, "{text}");
+        }
+    }
+    let events = "data: {\"error\":{\"message\":\"overloaded\"}}\n\n";
+    assert_eq!(
+        read_as(ResponseFormat::Json, Operation::Chat, events),
+        Failed
+    );
 }

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use weir_tests::backend::{Backend, BackendResponse};
 use weir_tests::client::{Client, ClientRequest};
 use weir_tests::metrics::Metrics;
-use weir_tests::setup::Setup;
+use weir_tests::proxy::Proxy;
+use weir_tests::setup::{OPEN, Setup};
 use weir_tests::sign::{sign_hmac, sign_hmac_now, unix_now};
 use weir_tests::wait;
 
@@ -119,6 +121,82 @@ async fn a_running_stream_ends_whole_under_the_route_that_it_met() {
     proxy.sigterm();
     let exit = proxy.wait_exit(wait::PATIENCE).await;
     assert_eq!(exit.code(), Some(0), "{}", proxy.stderr());
+}
+
+/// The health of the only endpoint, as `GET /api/backends` shows it.
+async fn health(proxy: &Proxy) -> String {
+    let shown = proxy.admin_get("/api/backends").await.json();
+    let health = shown["backends"][0]["endpoints"][0]["health"].as_str();
+    health.expect("a health").to_owned()
+}
+
+async fn health_when(proxy: &Proxy, expected: &str) {
+    let what = format!("an endpoint that is {expected}");
+    let polling = async {
+        while health(proxy).await != expected {
+            wait::tick().await;
+        }
+    };
+    wait::within(&what, wait::PATIENCE, polling).await;
+}
+
+#[tokio::test]
+async fn the_health_of_endpoints_survives_and_their_checks_follow_the_configuration() {
+    let backend = Backend::responding(|received| match received.target.as_str() {
+        "/health" => BackendResponse::status(503),
+        _ => BackendResponse::echo(received),
+    })
+    .await;
+    let checked = |options: &[&str]| {
+        Setup::without_backend()
+            .backend("assistant", &[backend.url()], options)
+            .routes(OPEN)
+    };
+    // One check within the first second, and then none for a day.
+    let check = "health_check: {path: /health, interval: 1d}";
+    let setup = checked(&[check]);
+    let proxy = setup.start().await;
+    health_when(&proxy, "unhealthy").await;
+    let more = setup.routes("- {name: more, path: /more, backend: assistant}");
+    let other_retries = checked(&[check, "retry: {attempts: 1}"]);
+    for (setup, checks) in [(more, 1), (other_retries, 2)] {
+        let report = reload_with(&proxy, &setup.yaml(proxy.directory())).await;
+        assert_eq!(report["outcome"], "applied");
+        assert_eq!(health(&proxy).await, "unhealthy");
+        // A task that goes on makes no first check again, that of a new endpoint does.
+        wait::eventually("the first check", wait::PATIENCE, || {
+            backend.requests().len() == checks
+        })
+        .await;
+    }
+    let other_path = checked(&["health_check: {path: /alive, interval: 100ms, timeout: 100ms}"]);
+    reload_with(&proxy, &other_path.yaml(proxy.directory())).await;
+    health_when(&proxy, "healthy").await;
+    let unchecked = checked(&[]);
+    reload_with(&proxy, &unchecked.yaml(proxy.directory())).await;
+    assert_eq!(health(&proxy).await, "unchecked");
+    let metrics = proxy.metrics().await;
+    assert!(
+        !metrics.text.contains("weir_upstream_healthy{"),
+        "{}",
+        metrics.text
+    );
+    // The checks end, within about a second.
+    let mut known = backend.requests().len();
+    let ending = async {
+        while !wait::still_waiting_after(Duration::from_millis(500), another(&backend, known)).await
+        {
+            known = backend.requests().len();
+        }
+    };
+    wait::within("the end of the checks", wait::PATIENCE, ending).await;
+}
+
+/// Waits until the backend has got more requests than these.
+async fn another(backend: &Backend, known: usize) {
+    while backend.requests().len() == known {
+        wait::tick().await;
+    }
 }
 
 #[tokio::test]
