@@ -274,9 +274,10 @@ impl Backend {
     /// probe is not counted: without requests it would be, for ever.
     #[must_use]
     pub fn open_circuits(&self, now: Instant) -> usize {
-        let all = self.endpoints.iter();
-        let availability = all.map(|endpoint| endpoint.availability(HealthPolicy::Ignore, now));
-        availability
+        let availability =
+            |endpoint: &Arc<Endpoint>| endpoint.availability(HealthPolicy::Ignore, now);
+        let endpoints = self.endpoints.iter().map(availability);
+        endpoints
             .filter(|availability| matches!(availability, Availability::Open(_)))
             .count()
     }

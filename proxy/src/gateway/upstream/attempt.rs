@@ -219,9 +219,8 @@ async fn examine(
             let config = backend.config();
             let hold = config.retry.hold.min(config.idle_timeout);
             let until = attempts.deadline(backend).min(clock::now() + hold);
-            let limits = (format, until);
-            let held = hold::until_content(session, exchange, relay, &mut response, limits);
-            failure = held.await?;
+            let held = (format, until);
+            failure = hold::until_content(session, exchange, relay, &mut response, held).await?;
         }
     }
     if failure == Some(AttemptFailure::ErrorInStream)
