@@ -1,7 +1,7 @@
 //! Reads the beginning of a response before it is known whether it will be delivered, and puts it back: the start-up
-//! events of a stream until its first content, and the body of a 429.
+//! events of a stream until its first content, the beginning of a JSON text, and the body of a 429.
 //!
-//! This allows an error that is the first content of a stream with status 200 to be retried or failed over like an error
+//! This allows an error that is the first content of a response with status 200 to be retried or failed over like an error
 //! status. Content is never delayed.
 
 use std::time::{Duration, Instant};
