@@ -7,6 +7,7 @@ use flate2::read::GzDecoder;
 
 use super::reload::ReloadCounts;
 use super::*;
+use crate::clock;
 
 #[path = "tests/alert_rules.rs"]
 mod alert_rules;
@@ -169,20 +170,6 @@ fn indexed_without_drops(ship: &crate::ship::Ship) -> u64 {
     assert!(counts.is_balanced(), "{counts:?}");
     assert_eq!(counts.dropped, 0, "is the disk full? {counts:?}");
     counts.indexed + counts.duplicate
-}
-
-#[test]
-fn the_end_of_the_drain_states_what_is_ended() {
-    for (connections, detached, text) in [
-        (50, 0, "shutdown.drain is over: closing 50 connections"),
-        (
-            1,
-            2,
-            "shutdown.drain is over: closing 1 connection and ending 2 requests whose clients have left",
-        ),
-    ] {
-        assert_eq!(drain_is_over(connections, detached), text);
-    }
 }
 
 #[test]
