@@ -33,6 +33,7 @@ use crate::listener::handover::Replaces;
 use crate::metrics::Metrics;
 use crate::system::{self, System};
 
+mod health_checks;
 mod housekeeping;
 mod inherited;
 mod installer;
@@ -223,6 +224,7 @@ impl App {
             ship: recording.ship.clone(),
             audit: recording.audit.clone(),
             reloads: reloader.clone(),
+            backends: installer.clone(),
         };
         let (stop, shutdown) = watch::channel(false);
         let handed_over = Arc::new(HandoverFlag::default());
@@ -233,6 +235,7 @@ impl App {
         let listening = Listening::new(config, served, shutdown.clone(), handed_over.clone());
         let (runtime, accept_loops) = listening.serve(sockets.listeners, &offered, &certificates);
         let certificates = listening::named(&addresses, certificates);
+        health_checks::start(&runtime, gateway.clone(), &metrics, shutdown.clone())?;
         let maintained = (gateway.clone(), certificates, gauges);
         housekeeping::start(&runtime, maintained, &metrics, shutdown)?;
         let system = System::start(reading, metrics.worker("system")?)?;

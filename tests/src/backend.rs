@@ -19,15 +19,19 @@ use crate::wait;
 mod http2;
 mod pending;
 mod response;
+mod scripted_http2;
 mod tls;
 mod unix;
+mod whole;
 mod wire;
 
 pub use http2::Http2Backend;
 pub use pending::PendingRequest;
 pub use response::{BackendResponse, chat_event};
+pub use scripted_http2::{ScriptedHttp2, StreamPosition, StreamScript};
 pub use tls::TlsTargets;
 pub use unix::UnixSocket;
+pub use whole::WHOLE_RESPONSE;
 pub use wire::{Framing, ReceivedRequest};
 
 use wire::Reader;

@@ -52,6 +52,14 @@ struct Store {
     authorization: Option<String>,
 }
 
+/// What is stored of an event.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Stored {
+    #[default]
+    Documents,
+    Ids,
+}
+
 /// The product that it claims to be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Product {
@@ -84,6 +92,13 @@ impl Index {
     pub async fn open_search() -> Self {
         let index = Self::start().await;
         index.store().server = Product::OpenSearch;
+        index
+    }
+
+    /// An index that stores only the ids of events, for load tests.
+    pub async fn of_ids() -> Self {
+        let index = Self::start().await;
+        index.store().documents.stored = Stored::Ids;
         index
     }
 
@@ -122,6 +137,12 @@ impl Index {
     #[must_use]
     pub fn ids(&self) -> Vec<String> {
         self.store().documents.by_id.keys().cloned().collect()
+    }
+
+    /// The number of documents.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.store().documents.by_id.len()
     }
 
     /// How many events are in the failure store.
@@ -256,6 +277,7 @@ impl Store {
 /// Documents by id.
 #[derive(Debug, Default)]
 struct Documents {
+    stored: Stored,
     by_id: BTreeMap<String, Value>,
     /// The failure store: documents that could not be mapped.
     failures: BTreeMap<String, Value>,
@@ -281,6 +303,10 @@ impl Documents {
                     item_error(409, "version_conflict_engine_exception", "exists")
                 }
                 _ => {
+                    let event = match self.stored {
+                        Stored::Documents => event,
+                        Stored::Ids => Value::Null,
+                    };
                     self.by_id.insert(id, event);
                     json!({"status": 201})
                 }

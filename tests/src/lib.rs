@@ -33,4 +33,5 @@ pub mod load;
 pub mod metrics;
 pub mod ports;
 pub mod prometheus;
+pub mod resources;
 pub mod wait;

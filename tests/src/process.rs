@@ -269,16 +269,25 @@ impl Process {
         descriptors.expect("the child's /proc entry").count()
     }
 
+    /// How many threads it has.
+    #[must_use]
+    pub fn threads(&self) -> u64 {
+        self.status_number("Threads:")
+    }
+
     fn status_bytes(&self, field: &str) -> u64 {
+        self.status_number(field) * 1024
+    }
+
+    fn status_number(&self, field: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.id))
             .expect("the child's /proc entry");
-        let kibibytes = status
+        status
             .lines()
             .find_map(|line| line.strip_prefix(field))
             .and_then(|rest| rest.split_whitespace().next())
-            .and_then(|number| number.parse::<u64>().ok())
-            .expect("a memory field in /proc/PID/status");
-        kibibytes * 1024
+            .and_then(|number| number.parse().ok())
+            .expect("a number in /proc/PID/status")
     }
 }
 

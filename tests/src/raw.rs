@@ -178,6 +178,14 @@ impl Raw {
         Some(backend_response)
     }
 
+    /// Whether the peer has closed the connection, as far as that has arrived.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        let read = self.stream.try_read(&mut [0]);
+        // Any data between two responses is as bad.
+        !read.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+    }
+
     /// Sends `line` repeatedly at an interval until the peer closes; returns what was received.
     ///
     /// # Panics

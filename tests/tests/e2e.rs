@@ -53,6 +53,8 @@ mod operations {
 
     mod reload;
 
+    mod continuity;
+
     mod shutdown;
 
     mod upgrade;

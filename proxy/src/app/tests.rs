@@ -6,6 +6,7 @@ use std::path::Path;
 use flate2::read::GzDecoder;
 
 use super::reload::ReloadCounts;
+use super::stop::drain_is_over;
 use super::*;
 use crate::clock;
 
@@ -23,7 +24,7 @@ mod reload_keys;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The names of all workers.
-const WORKERS: [&str; 15] = [
+const WORKERS: [&str; 16] = [
     "admin",
     "alert",
     "alert-journal",
@@ -33,6 +34,7 @@ const WORKERS: [&str; 15] = [
     "events",
     "events-spool",
     "feishu",
+    "health-checks",
     "housekeeping",
     "otlp",
     "reload",

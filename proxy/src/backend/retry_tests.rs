@@ -16,6 +16,7 @@ fn state(attempts: u32, repeatable: Repeatable) -> AttemptState {
     AttemptState {
         attempts,
         repeatable,
+        body: BodyReplay::Whole,
         has_other_endpoint: false,
         now,
         deadline: now + 300 * SECOND,
@@ -36,13 +37,13 @@ fn plain(code: u16) -> AttemptFailure {
 
 #[test]
 fn a_request_that_must_not_be_repeated_is_retried_only_if_no_endpoint_has_seen_it() {
-    let state = state(1, Repeatable::Unseen);
+    let state = state(1, Repeatable::Unprocessed);
     let next = |failure| config().next(failure, &state, u32::MAX);
     assert_eq!(next(AttemptFailure::Connect), NextStep::Wait(SECOND));
     for failure in [
         AttemptFailure::Reset,
         AttemptFailure::Timeout,
-        AttemptFailure::ErrorInStream,
+        AttemptFailure::ErrorInBody,
         plain(503),
     ] {
         assert_eq!(next(failure), NextStep::Deliver, "{failure:?}");
@@ -56,7 +57,7 @@ fn failures_are_followed_by_what_the_configuration_lists() {
     for failure in [
         AttemptFailure::Connect,
         AttemptFailure::Reset,
-        AttemptFailure::ErrorInStream,
+        AttemptFailure::ErrorInBody,
         plain(502),
         plain(429),
     ] {

@@ -22,6 +22,7 @@ mod alerts;
 mod backend;
 mod cache;
 mod exposed;
+mod health_check;
 mod listen;
 mod pem;
 mod pending;

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
@@ -30,6 +30,25 @@ struct Shared {
     connections: AtomicUsize,
     open: AtomicUsize,
     shutdown: Notify,
+    /// Whether requests are not answered.
+    hangs: AtomicBool,
+    hanging: AtomicUsize,
+}
+
+/// A request that is not answered, until its stream is reset.
+struct HangingRequest(Arc<Shared>);
+
+impl HangingRequest {
+    fn new(shared: Arc<Shared>) -> Self {
+        shared.hanging.fetch_add(1, Ordering::SeqCst);
+        HangingRequest(shared)
+    }
+}
+
+impl Drop for HangingRequest {
+    fn drop(&mut self) {
+        self.0.hanging.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl Http2Backend {
@@ -46,7 +65,8 @@ impl Http2Backend {
                 of_task.open.fetch_add(1, Ordering::SeqCst);
                 let shared = of_task.clone();
                 tokio::spawn(async move {
-                    let service = service_fn(respond);
+                    let of_service = shared.clone();
+                    let service = service_fn(move |request| respond(request, of_service.clone()));
                     let mut builder = http2::Builder::new(TokioExecutor::new());
                     builder.max_concurrent_streams(200);
                     let connection = builder.serve_connection(TokioIo::new(stream), service);
@@ -92,6 +112,17 @@ impl Http2Backend {
         self.shared.open.load(Ordering::SeqCst)
     }
 
+    /// Whether requests are not answered from now on.
+    pub fn hang(&self, hangs: bool) {
+        self.shared.hangs.store(hangs, Ordering::SeqCst);
+    }
+
+    /// How many requests are not answered, and whose streams are open.
+    #[must_use]
+    pub fn hanging(&self) -> usize {
+        self.shared.hanging.load(Ordering::SeqCst)
+    }
+
     /// Shuts every connection down in order (GOAWAY); new ones are accepted.
     pub fn shut_connections_down(&self) {
         self.shared.shutdown.notify_waiters();
@@ -106,6 +137,7 @@ impl Drop for Http2Backend {
 
 async fn respond(
     request: Request<Incoming>,
+    shared: Arc<Shared>,
 ) -> Result<
     Response<StreamBody<impl futures_util::Stream<Item = Result<Frame<Bytes>, Infallible>>>>,
     Infallible,
@@ -114,6 +146,10 @@ async fn respond(
     let mut received = Vec::new();
     while let Some(Ok(frame)) = body.frame().await {
         received.extend_from_slice(&frame.into_data().unwrap_or_default());
+    }
+    if shared.hangs.load(Ordering::SeqCst) {
+        let _hanging = HangingRequest::new(shared);
+        std::future::pending::<()>().await;
     }
     let is_grpc = head
         .headers

@@ -224,6 +224,13 @@ impl BackendResponse {
         response
     }
 
+    /// Head and body, for a response with a length.
+    pub(super) fn bytes_at_once(&self) -> Vec<u8> {
+        let mut bytes = self.head_bytes();
+        bytes.extend(self.body());
+        bytes
+    }
+
     pub(super) fn ends_with_reset(&self) -> bool {
         matches!(self.end, End::Reset | End::ResetImmediately)
     }

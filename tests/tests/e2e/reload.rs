@@ -7,12 +7,12 @@ use weir_tests::client::{self, ClientRequest, ClientResponse};
 use weir_tests::proxy::Proxy;
 
 mod files;
-mod requests;
+mod leaks;
 mod state;
 mod triggers;
 
 /// Replaces the file as editors do: a new one is renamed.
-fn write(proxy: &Proxy, text: &str) {
+pub(super) fn write(proxy: &Proxy, text: &str) {
     replace(&proxy.directory().join("weir.yaml"), text);
 }
 
@@ -29,7 +29,7 @@ async fn post_reload(proxy: &Proxy) -> ClientResponse {
 }
 
 /// The report of a reload over the admin API.
-async fn reload(proxy: &Proxy) -> Value {
+pub(super) async fn reload(proxy: &Proxy) -> Value {
     let response = post_reload(proxy).await;
     let report = response.json();
     let status = match report["outcome"] == "rejected" {

@@ -9,6 +9,8 @@ use weir_tests::raw::Raw;
 use weir_tests::setup::Setup;
 use weir_tests::wait;
 
+mod streams;
+
 /// A stream whose first token has arrived, and which neither side has ended.
 async fn open_stream(
     proxy: &Proxy,

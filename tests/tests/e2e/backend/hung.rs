@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use weir_tests::backend::Backend;
+use weir_tests::backend::{Backend, Http2Backend};
 use weir_tests::client::ClientRequest;
 use weir_tests::fault_proxy::{Admission, CutKind, FaultProxy};
 use weir_tests::proxy::Proxy;
-use weir_tests::setup::Setup;
+use weir_tests::resources::Resources;
+use weir_tests::setup::{OPEN, Setup};
 use weir_tests::wait;
 
 use super::variants::{ClientVersion, VARIANTS, Variant, wait_until_closed};
@@ -16,30 +17,6 @@ use super::variants::{ClientVersion, VARIANTS, Variant, wait_until_closed};
 const FIRST_BYTE: Duration = Duration::from_secs(3);
 /// How much later than that a request may end on a busy machine.
 const LATE_MAX: Duration = Duration::from_secs(5);
-/// How long after the load everything is released.
-const RELEASED_WITHIN: Duration = Duration::from_secs(10);
-
-/// What the process holds.
-#[derive(Clone, Copy, Debug)]
-struct Held {
-    bytes: u64,
-    descriptors: usize,
-}
-
-impl Held {
-    fn by(proxy: &Proxy) -> Self {
-        Held {
-            bytes: proxy.process().resident_bytes(),
-            descriptors: proxy.process().open_descriptors(),
-        }
-    }
-
-    /// Within a fifth of what it was at rest.
-    fn is_near(self, rest: Held) -> bool {
-        self.bytes <= rest.bytes + rest.bytes / 5
-            && self.descriptors <= rest.descriptors + rest.descriptors / 5
-    }
-}
 
 /// All requests of a variant at once: one a connection over HTTP/1.1, fifty over HTTP/2. Each ends in 504 at its deadline.
 async fn time_out_at_once(proxy: &Proxy, variant: Variant, requests: usize) {
@@ -66,6 +43,16 @@ async fn time_out_at_once(proxy: &Proxy, variant: Variant, requests: usize) {
     join_all(connections).await;
 }
 
+async fn assert_counted(proxy: &Proxy, timeouts: f64) {
+    proxy
+        .metrics_when("the end of all requests", |metrics| {
+            metrics.sum("weir_requests_in_flight", &[]) == 0.0
+                && metrics.sum("weir_errors_total", &[("error_code", "upstream_timeout")])
+                    == timeouts
+        })
+        .await;
+}
+
 #[tokio::test]
 async fn a_thousand_requests_to_a_hung_backend_leave_nothing_behind() {
     let backend = Backend::echo().await;
@@ -82,31 +69,53 @@ async fn a_thousand_requests_to_a_hung_backend_leave_nothing_behind() {
     faults.admit(Admission::Blackhole);
     faults.cut_open(CutKind::Close);
     wait_until_closed(&faults).await;
-    let rest = Held::by(&proxy);
+    let rest = Resources::of(proxy.process());
     let accepted = faults.counts().accepted;
     let variants = VARIANTS.iter();
     join_all(variants.map(|variant| time_out_at_once(&proxy, *variant, 250))).await;
     assert_eq!(faults.counts().accepted, accepted + 1000);
-    let mut held = Held::by(&proxy);
-    let releasing = async {
-        while !held.is_near(rest) {
-            wait::tick().await;
-            held = Held::by(&proxy);
-        }
-    };
-    let released = tokio::time::timeout(RELEASED_WITHIN, releasing).await;
-    assert!(
-        released.is_ok(),
-        "at rest {rest:?}, after the load {held:?}"
-    );
-    proxy
-        .metrics_when("the end of all requests", |metrics| {
-            metrics.sum("weir_requests_in_flight", &[]) == 0.0
-                && metrics.sum("weir_errors_total", &[("error_code", "upstream_timeout")]) == 1000.0
-        })
-        .await;
+    Resources::returned_to(rest, proxy.process()).await;
+    assert_counted(&proxy, 1000.0).await;
     wait_until_closed(&faults).await;
     // It serves as before.
     faults.heal();
+    assert_eq!(proxy.send(ClientRequest::get("/after")).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_thousand_streams_of_a_hung_http2_backend_leave_nothing_behind() {
+    let backend = Http2Backend::start().await;
+    let proxy = Setup::without_backend()
+        .backend(
+            "assistant",
+            &[backend.url()],
+            &[
+                "first_byte_timeout: 3s",
+                "retry: {attempts: 1}",
+                "pool: {idle_timeout: 1s}",
+            ],
+        )
+        .routes(OPEN)
+        .start()
+        .await;
+    for variant in VARIANTS {
+        let mut client = variant.client(&proxy).await;
+        assert_eq!(client.send(variant.post("/warm-up")).await.status, 200);
+    }
+    wait::eventually("idle connections to be closed", wait::PATIENCE, || {
+        backend.connections_open() == 0
+    })
+    .await;
+    let rest = Resources::of(proxy.process());
+    backend.hang(true);
+    let variants = VARIANTS.iter();
+    join_all(variants.map(|variant| time_out_at_once(&proxy, *variant, 250))).await;
+    wait::eventually("the end of all streams", wait::PATIENCE, || {
+        backend.hanging() == 0
+    })
+    .await;
+    Resources::returned_to(rest, proxy.process()).await;
+    assert_counted(&proxy, 1000.0).await;
+    backend.hang(false);
     assert_eq!(proxy.send(ClientRequest::get("/after")).await.status, 200);
 }
