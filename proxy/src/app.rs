@@ -158,11 +158,14 @@ impl App {
     }
 
     fn await_successor(&mut self, config: &Config, replaces: Replaces) {
+        let Some(path) = &config.upgrade_socket else {
+            return;
+        };
         if std::process::id() == CONTAINER_INIT {
             return;
         }
         let runtime = self.runtime.get_handle();
-        self.waiting_room = WaitingRoom::open(&config.upgrade_socket, replaces, runtime);
+        self.waiting_room = WaitingRoom::open(path, replaces, runtime);
     }
 
     fn start_with(

@@ -78,7 +78,7 @@ impl App {
     }
 }
 
-pub(super) fn drain_is_over(connections: usize, detached: usize) -> String {
+fn drain_is_over(connections: usize, detached: usize) -> String {
     let counted = |count: usize, noun: &str| match count {
         1 => format!("1 {noun}"),
         count => format!("{count} {noun}s"),
