@@ -337,6 +337,9 @@ impl App {
         let (outcome, feed) = upgrade::handing_over::hand_over(room, &parts);
         self.succession.feed = feed;
         if outcome != HandoverOutcome::NotDone {
+            if let Some(room) = &mut self.succession.waiting_room {
+                room.leave();
+            }
             self.succession.handed_over.set();
         }
         outcome

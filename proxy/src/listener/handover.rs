@@ -34,8 +34,8 @@ const LISTENERS_MAX: i32 = 16;
 #[derive(Debug)]
 pub(crate) struct UpgradeSocket {
     path: PathBuf,
-    /// Device and inode of its file.
-    file: (u64, u64),
+    /// Device and inode of its file; `None` once it belongs to a successor.
+    file: Option<(u64, u64)>,
 }
 
 impl UpgradeSocket {
@@ -72,16 +72,21 @@ impl UpgradeSocket {
         fs::rename(&new, path)?;
         let socket = UpgradeSocket {
             path: path.to_owned(),
-            file: (metadata.dev(), metadata.ino()),
+            file: Some((metadata.dev(), metadata.ino())),
         };
         Ok((socket, listener))
+    }
+
+    /// Leaves its file to a successor, which replaces it: between a look and a removal it might already have done so.
+    pub(crate) fn leave(&mut self) {
+        self.file = None;
     }
 }
 
 impl Drop for UpgradeSocket {
     fn drop(&mut self) {
         let found = fs::symlink_metadata(&self.path);
-        if found.is_ok_and(|found| (found.dev(), found.ino()) == self.file) {
+        if found.is_ok_and(|found| Some((found.dev(), found.ino())) == self.file) {
             let _ = fs::remove_file(&self.path);
         }
     }

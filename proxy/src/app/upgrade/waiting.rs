@@ -62,7 +62,7 @@ impl WaitingProcess {
 pub(in crate::app) struct WaitingRoom {
     shared: Arc<Shared>,
     task: AbortHandle,
-    _socket: UpgradeSocket,
+    socket: UpgradeSocket,
 }
 
 #[derive(Debug, Default)]
@@ -99,7 +99,7 @@ impl WaitingRoom {
         Some(WaitingRoom {
             shared,
             task: task.abort_handle(),
-            _socket: socket,
+            socket,
         })
     }
 
@@ -113,6 +113,11 @@ impl WaitingRoom {
             None => Some(clock::now()),
         };
         found
+    }
+
+    /// Leaves the path of the socket to the successor.
+    pub(in crate::app) fn leave(&mut self) {
+        self.socket.leave();
     }
 
     /// Resolves when a process waits that was started to take over at once. It may be cancelled at any time.
