@@ -23,6 +23,7 @@ mod memory;
 mod names;
 mod outages;
 mod protocols;
+mod quota;
 mod retry;
 mod silence;
 mod tls;

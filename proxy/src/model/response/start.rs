@@ -1,14 +1,16 @@
-//! Classifies the start of an event stream: whether it has brought anything yet that a client waits for, or an error.
+//! Classifies the start of a response with status 200: whether it has brought anything yet that a client waits for, or an
+//! error.
 //!
 //! Providers begin a stream before the model has produced anything: with a delta that has only a role, with
 //! `response.created`, `message_start` or pings. An error that follows them is as good as an error status: the client has
-//! received nothing that it could use. Content, comments and events of unknown kinds end the start.
+//! received nothing that it could use. Content, comments and events of unknown kinds end the start. So does JSON that does
+//! not look like an error; JSON that does is read to its end.
 //!
 //! Pure: bytes are passed in.
 
 use std::time::Instant;
 
-use memchr::memchr2;
+use memchr::{memchr2, memmem};
 use serde_json::Value;
 
 use super::{ResponseFormat, ResponseReader};
@@ -19,13 +21,21 @@ use crate::model::operation::Operation;
 const EVENTS_MAX: usize = 64;
 /// The longest start in bytes.
 const BYTES_MAX: usize = 256 * 1024;
+/// The longest JSON text that is read to find an error in it.
+const JSON_BYTES_MAX: usize = 64 * 1024;
+/// An error is named within the first bytes of a JSON text, if it is one.
+const JSON_PREFIX_BYTES: usize = 1024;
+/// Members of which an error has at least one, in every format.
+const ERROR_MEMBERS: [&[u8]; 3] = [b"\"error", b"\"code\"", b"\"base_resp\""];
+/// The end of a document in a stream of them.
+const END_OF_DOCUMENT: &[u8] = b"}\n";
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// What the start of a stream has brought so far.
+/// What the start of a response has brought so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StreamStart {
-    /// Only start-up events.
+pub enum ResponseStart {
+    /// Only start-up events, or the beginning of JSON that may be an error.
     Pending,
     /// Anything else: it is no longer the start.
     Begun,
@@ -33,10 +43,23 @@ pub enum StreamStart {
     Failed,
 }
 
-/// Reads the start of one stream.
+/// Whether the text is one of events or JSON, by its first byte: some servers send either with the type of the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum StartLayout {
+    Undetermined,
+    Events,
+    Json,
+}
+
+/// Reads the start of one response.
 #[derive(Debug)]
 pub struct StartReader {
-    reader: ResponseReader,
+    format: ResponseFormat,
+    operation: Option<Operation>,
+    layout: StartLayout,
+    /// Once there is something that may be an error.
+    reader: Option<Box<ResponseReader>>,
+    /// All that has arrived.
     bytes: Vec<u8>,
     /// Where the current line begins.
     line: usize,
@@ -45,38 +68,90 @@ pub struct StartReader {
     name: Option<Box<[u8]>>,
     data: Vec<u8>,
     events: usize,
-    found: StreamStart,
+    found: ResponseStart,
 }
 
 impl StartReader {
-    /// For a response to a request for `operation`.
+    /// For a response of this format to a request for `operation`.
     #[must_use]
-    pub fn new(operation: Option<Operation>) -> Self {
+    pub fn new(format: ResponseFormat, operation: Option<Operation>) -> Self {
         StartReader {
-            reader: ResponseReader::new(ResponseFormat::Sse, operation),
+            format,
+            operation,
+            layout: StartLayout::Undetermined,
+            reader: None,
             bytes: Vec::new(),
             line: 0,
             event: 0,
             name: None,
             data: Vec::new(),
             events: 0,
-            found: StreamStart::Pending,
+            found: ResponseStart::Pending,
         }
     }
 
     /// What has been found so far.
     #[must_use]
-    pub fn found(&self) -> StreamStart {
+    pub fn found(&self) -> ResponseStart {
         self.found
     }
 
     /// Reads the next piece, which arrived at `now`.
     pub fn feed(&mut self, piece: &[u8], now: Instant) {
-        if self.found != StreamStart::Pending {
+        if self.found != ResponseStart::Pending {
             return;
         }
         self.bytes.extend_from_slice(piece);
-        while self.found == StreamStart::Pending
+        if self.layout == StartLayout::Undetermined {
+            self.layout = layout(&self.bytes);
+        }
+        match self.layout {
+            StartLayout::Undetermined if self.bytes.len() > BYTES_MAX => {
+                self.found = ResponseStart::Begun;
+            }
+            StartLayout::Undetermined => {}
+            StartLayout::Events => self.read_events(now),
+            StartLayout::Json => self.read_json(piece, now),
+        }
+    }
+
+    /// Reads JSON only where one of its first members is one of an error.
+    fn read_json(&mut self, piece: &[u8], now: Instant) {
+        let ending = match &mut self.reader {
+            Some(reader) => {
+                reader.feed(piece, now);
+                reader.ending()
+            }
+            None => {
+                let text = without_mark(&self.bytes);
+                let names = |member: &&[u8]| memmem::find(text, member).is_some();
+                let is_short =
+                    text.len() < JSON_PREFIX_BYTES && memmem::find(text, END_OF_DOCUMENT).is_none();
+                if !ERROR_MEMBERS.iter().any(names) {
+                    if !is_short {
+                        self.found = ResponseStart::Begun;
+                    }
+                    return;
+                }
+                let reader = ResponseReader::new(self.format, self.operation);
+                let reader = self.reader.insert(Box::new(reader));
+                reader.feed(&self.bytes, now);
+                reader.ending()
+            }
+        };
+        self.found = match ending {
+            Ending::Failed => ResponseStart::Failed,
+            Ending::Unknown | Ending::Open if self.bytes.len() <= JSON_BYTES_MAX => {
+                ResponseStart::Pending
+            }
+            Ending::Unknown | Ending::Open | Ending::Finished | Ending::Terminal => {
+                ResponseStart::Begun
+            }
+        };
+    }
+
+    fn read_events(&mut self, now: Instant) {
+        while self.found == ResponseStart::Pending
             && let Some(length) = memchr2(b'\n', b'\r', &self.bytes[self.line..])
         {
             let end = self.line + length;
@@ -92,8 +167,8 @@ impl StartReader {
         }
         let is_comment = self.bytes[self.line..].starts_with(b":");
         let is_too_long = self.bytes.len() > BYTES_MAX || self.events >= EVENTS_MAX;
-        if self.found == StreamStart::Pending && (is_comment || is_too_long) {
-            self.found = StreamStart::Begun;
+        if self.found == ResponseStart::Pending && (is_comment || is_too_long) {
+            self.found = ResponseStart::Begun;
         }
     }
 
@@ -116,7 +191,7 @@ impl StartReader {
             b"id" | b"retry" => {}
             b"" if line.is_empty() => self.event_ended(next, now),
             // A comment, or no stream of events.
-            _ => self.found = StreamStart::Begun,
+            _ => self.found = ResponseStart::Begun,
         }
     }
 
@@ -128,12 +203,31 @@ impl StartReader {
             return;
         }
         self.events += 1;
-        self.reader.feed(&self.bytes[event..next], now);
-        self.found = match self.reader.ending() {
-            Ending::Failed => StreamStart::Failed,
-            _ if is_start_up(name.as_deref(), &data) => StreamStart::Pending,
-            _ => StreamStart::Begun,
+        let (format, operation) = (ResponseFormat::Sse, self.operation);
+        let begin = || Box::new(ResponseReader::new(format, operation));
+        let reader = self.reader.get_or_insert_with(begin);
+        reader.feed(&self.bytes[event..next], now);
+        self.found = match reader.ending() {
+            Ending::Failed => ResponseStart::Failed,
+            _ if is_start_up(name.as_deref(), &data) => ResponseStart::Pending,
+            _ => ResponseStart::Begun,
         };
+    }
+}
+
+/// The text without a byte order mark and white space in front of it.
+fn without_mark(bytes: &[u8]) -> &[u8] {
+    let text = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
+    text.trim_ascii_start()
+}
+
+/// The layout by the first byte that is not a space.
+fn layout(bytes: &[u8]) -> StartLayout {
+    match without_mark(bytes).first() {
+        Some(b'{' | b'[') => StartLayout::Json,
+        Some(_) if BYTE_ORDER_MARK.starts_with(bytes) => StartLayout::Undetermined,
+        Some(_) => StartLayout::Events,
+        None => StartLayout::Undetermined,
     }
 }
 
