@@ -6,7 +6,6 @@ use std::path::Path;
 use flate2::read::GzDecoder;
 
 use super::reload::ReloadCounts;
-use super::stop::drain_is_over;
 use super::*;
 use crate::clock;
 
