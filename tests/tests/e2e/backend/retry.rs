@@ -48,7 +48,11 @@ pub(super) async fn start(backend: &Backend, retry: &str) -> Proxy {
 
 /// The outcomes of the attempts of a request.
 pub(super) async fn outcomes(proxy: &Proxy, response: &ClientResponse) -> Vec<String> {
-    let event = proxy.event_of(response).await;
+    outcomes_of(&proxy.event_of(response).await)
+}
+
+/// The outcomes of the attempts that an event lists.
+pub(super) fn outcomes_of(event: &Value) -> Vec<String> {
     let tried = event["weir"]["upstream"]["tried"].as_array().cloned();
     let outcome = |attempt: &Value| attempt["outcome"].as_str().expect("an outcome").to_owned();
     tried.unwrap_or_default().iter().map(outcome).collect()
