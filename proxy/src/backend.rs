@@ -86,7 +86,7 @@ use crate::refusal::{ErrorCode, Refusal};
 use crate::units;
 use address::EndpointConfig;
 use balance::{BalancingPolicy, PickPreference};
-use breaker::{BreakerConfig, CircuitState};
+use breaker::BreakerConfig;
 use client::{CallDeadline, CallTarget};
 use connector::UpstreamProtocol;
 use endpoint::{Availability, Endpoint, HealthPolicy, InFlightCall};
@@ -270,12 +270,15 @@ impl Backend {
         self.retries.take(live, self.config.retry.budget)
     }
 
-    /// How many endpoints have an open circuit, half-open ones included.
+    /// How many endpoints have an open circuit, or one that is half-open with its probe in progress. One that waits for a
+    /// probe is not counted: without requests it would be, for ever.
     #[must_use]
     pub fn open_circuits(&self, now: Instant) -> usize {
-        let circuits = self.endpoints.iter().map(|endpoint| endpoint.circuit(now));
-        circuits
-            .filter(|circuit| *circuit != CircuitState::Closed)
+        let availability =
+            |endpoint: &Arc<Endpoint>| endpoint.availability(HealthPolicy::Ignore, now);
+        let endpoints = self.endpoints.iter().map(availability);
+        endpoints
+            .filter(|availability| matches!(availability, Availability::Open(_)))
             .count()
     }
 

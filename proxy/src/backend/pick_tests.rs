@@ -106,13 +106,16 @@ fn one_of_two_endpoints_stays_and_one_alone_leaves() {
     fail(&single, 0, now);
     let none = pick(&single, EligibleEndpoints::Available, now);
     assert_eq!(none, Err(NoEndpoint::NoneAvailable));
-    // Half-open.
+    assert_eq!(single.open_circuits(now), 1);
+    // Half-open: without requests it is no longer counted as open.
     let later = now + single.config.breaker.open_for;
+    assert_eq!(single.open_circuits(later), 0);
     let probe = single.pick(NOT_TRIED, None, EligibleEndpoints::Available, later);
     let mut probe = probe.expect("the probe");
     assert!(probe.is_probe());
     let second = pick(&single, EligibleEndpoints::Available, later);
     assert_eq!(second, Err(NoEndpoint::NoneAvailable), "one at a time");
+    assert_eq!(single.open_circuits(later), 1);
     probe.report(EndpointOutcome::Success, || later);
     assert_eq!(pick(&single, EligibleEndpoints::Available, later), Ok(0));
     assert_eq!(single.open_circuits(later), 0);

@@ -86,13 +86,11 @@ fn expose_occupancy(
         let occupancy = read();
         set(&cache_bytes, occupancy.cache_bytes);
         set(&buffered_bytes, occupancy.buffered_bytes);
+        // A route without rate limits, or without a limit of its concurrency, is at 0.
         let routes = occupancy.routes.iter();
-        limit_keys.set(
-            routes
-                .clone()
-                .filter_map(|at| Some((&at.route, at.limit_keys?))),
-        );
-        in_use.set(routes.filter_map(|at| Some((&at.route, at.in_use?))));
+        let keys = routes.clone();
+        limit_keys.set(keys.map(|at| (&at.route, at.limit_keys.unwrap_or(0))));
+        in_use.set(routes.map(|at| (&at.route, at.in_use.unwrap_or(0))));
         let backends = occupancy.backends.iter();
         circuits.set(backends.map(|at| (&at.backend, at.endpoints)));
     });

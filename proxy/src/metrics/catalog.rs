@@ -127,7 +127,7 @@ pub const UPSTREAM_ATTEMPTS: Definition = define(
 pub const CIRCUIT_OPEN: Definition = define(
     "weir_circuit_open",
     &["backend"],
-    "Endpoints of a backend whose circuit is open or half-open.",
+    "Endpoints of a backend whose circuit is open, or half-open with its probe in progress.",
 );
 pub const UPSTREAM_HEALTHY: Definition = define(
     "weir_upstream_healthy",

@@ -216,12 +216,14 @@ async fn examine(
         } else if attempts.has_alternative()
             && let Some(format) = hold::held_format(exchange, &response.head)
         {
-            let limits = (format, backend.config().retry.hold);
-            let held = hold::until_content(session, exchange, relay, &mut response, limits);
-            failure = held.await?;
+            let config = backend.config();
+            let hold = config.retry.hold.min(config.idle_timeout);
+            let until = attempts.deadline(backend).min(clock::now() + hold);
+            let held = (format, until);
+            failure = hold::until_content(session, exchange, relay, &mut response, held).await?;
         }
     }
-    if failure == Some(AttemptFailure::ErrorInStream)
+    if failure == Some(AttemptFailure::ErrorInBody)
         && let Some(attempt) = exchange.attempt()
     {
         attempt.fail(ErrorCode::UpstreamError);

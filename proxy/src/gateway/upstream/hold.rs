@@ -1,7 +1,7 @@
 //! Reads the beginning of a response before it is known whether it will be delivered, and puts it back: the start-up
-//! events of a stream until its first content, and the body of a 429.
+//! events of a stream until its first content, the beginning of a JSON text, and the body of a 429.
 //!
-//! This allows an error that is the first content of a stream with status 200 to be retried or failed over like an error
+//! This allows an error that is the first content of a response with status 200 to be retried or failed over like an error
 //! status. Content is never delayed.
 
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ use crate::http::relay::Relay;
 use crate::http::response_body::{NextPiece, Piece, PiecesAhead, ResponseBody};
 use crate::http::session::Session;
 use crate::model::response::ResponseFormat;
-use crate::model::response::start::{StartReader, StreamStart};
+use crate::model::response::start::{ResponseStart, StartReader};
 
 /// How much of the body of a 429 is read, and for how long.
 const QUOTA_BYTES_MAX: usize = 64 * 1024;
@@ -35,8 +35,8 @@ pub(super) fn held_format(exchange: &Exchange, head: &Parts) -> Option<ResponseF
     (is_model_call && Decoder::of(&head.headers).is_some()).then_some(format)
 }
 
-/// Reads the start of a response until its first content, for at most `hold`. Returns the failure if it is an error, or the
-/// stream breaks before.
+/// Reads the start of a response until its first content, or until a time. Returns the failure if it is an error, or the
+/// response breaks before.
 ///
 /// # Errors
 /// The client left, or its request must be rejected.
@@ -45,24 +45,23 @@ pub(super) async fn until_content(
     exchange: &Exchange,
     relay: &mut Relay,
     response: &mut UpstreamResponse,
-    (format, hold): (ResponseFormat, Duration),
+    (format, until): (ResponseFormat, Instant),
 ) -> Result<Option<AttemptFailure>, Stop> {
     let Some(mut decoder) = Decoder::of(&response.head.headers) else {
         return Ok(None);
     };
     let mut start = StartReader::new(format, exchange.model.operation);
-    let until = clock::now() + hold;
     let end = read(session, relay, &mut response.body, until, |data| {
         let now = clock::now();
         decoder.feed(data, |plain| start.feed(plain, now));
         match start.found() {
-            StreamStart::Pending => Reading::Continues,
-            StreamStart::Begun | StreamStart::Failed => Reading::Done,
+            ResponseStart::Pending => Reading::Continues,
+            ResponseStart::Begun | ResponseStart::Failed => Reading::Done,
         }
     });
     Ok(match (end.await?, start.found()) {
-        (_, StreamStart::Failed) | (ReadEnd::Broken, StreamStart::Pending) => {
-            Some(AttemptFailure::ErrorInStream)
+        (_, ResponseStart::Failed) | (ReadEnd::Broken, ResponseStart::Pending) => {
+            Some(AttemptFailure::ErrorInBody)
         }
         _ => None,
     })
