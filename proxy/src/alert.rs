@@ -16,10 +16,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
-use self::counters::{CounterRegistry, MetricSubject, Needs};
-use self::counts::Delta;
+use self::counters::{CounterRegistry, Needs};
 use self::engine::{Engine, EvaluationTime};
+use self::evaluator::{EngineWork, Evaluator};
 use self::event::TransitionEvents;
+pub use self::handover::HandedOverAlerts;
 use self::identity::AlertIdentity;
 use self::journal::Journal;
 use self::metrics::{AlertMetrics, AlertTiers};
@@ -29,19 +30,19 @@ use self::persistence::{LoadedState, PersistedState, StateWriter};
 use self::rule::Rule;
 use self::rule_set::{LabelValues, RuleSet};
 use self::snapshot::SnapshotSource;
-use self::state::Transition;
 use self::store::AlertStore;
 use crate::clock;
 use crate::metrics::Metrics;
-use crate::worker::Worker;
-use crate::worker::thread::{SharedState, State as Running, WorkerThread};
+use crate::worker::thread::WorkerThread;
 
 pub mod counters;
 pub mod counts;
 pub mod engine;
+mod evaluator;
 mod event;
 #[cfg(test)]
 pub(crate) mod fixture;
+mod handover;
 pub mod histogram;
 pub mod identity;
 mod journal;
@@ -154,26 +155,47 @@ pub struct Alerts {
     notifiers: Arc<Vec<Notifier>>,
     journal: Arc<Journal>,
     counters: Arc<CounterRegistry>,
-    /// With the rules of the next generation, until the engine has taken them.
-    engine: WorkerThread<Option<RuleSet>>,
+    engine: WorkerThread<EngineWork>,
 }
 
 impl Alerts {
-    /// Loads the state of the last process, and starts all threads.
+    /// Loads the state of the last process, unless a predecessor hands over its own, and starts all threads.
     ///
     /// # Errors
     /// When the system has no thread to give.
-    pub fn start(config: &Config, sources: Sources) -> anyhow::Result<Arc<Self>> {
+    pub fn start(
+        config: &Config,
+        sources: Sources,
+        inherited: Option<HandedOverAlerts>,
+    ) -> anyhow::Result<Arc<Self>> {
         let metrics = AlertMetrics::register(&sources.metrics)?;
-        let (state, writer) = load_state(config, &sources.metrics, &metrics)?;
+        let (saved, writer) = load_state(config, &sources.metrics, &metrics)?;
+        let is_inherited = inherited.is_some();
+        let (state, engine_state) = match inherited {
+            Some(inherited) => (inherited.state, inherited.engine),
+            None => (saved, None),
+        };
         let identity = Arc::new(AlertIdentity::new(&config.labels, &sources.instance));
         let set = config.rule_set(sources.labels);
         let mut engine = Engine::new(set, identity.clone(), &state.alerts);
         let now = clock::unix_now();
         engine.begin(now);
+        if let Some(state) = engine_state {
+            // Its own evaluations begin later.
+            engine.resume(
+                state,
+                EvaluationTime {
+                    steady: now,
+                    wall: now,
+                },
+            );
+        }
         let names = config.notifier_names();
         let store = AlertStore::new(&state, engine.alerts(), names, writer, (identity, now));
         let store = Arc::new(store);
+        if is_inherited {
+            store.save();
+        }
         let notifiers = Arc::new(notifiers(config, &store, &sources.metrics, &metrics)?);
         let tiers = AlertTiers::register(&sources.metrics)?;
         tiers.show(&store.alerts());
@@ -199,8 +221,10 @@ impl Alerts {
             snapshots: sources.snapshots,
             counters: sources.counters.clone(),
         };
-        let engine = WorkerThread::start(worker, None, move |shared| evaluator.run(shared))
-            .context("alerts: cannot start")?;
+        let engine = WorkerThread::start(worker, EngineWork::default(), move |shared| {
+            evaluator.run(shared);
+        })
+        .context("alerts: cannot start")?;
         Ok(Arc::new(Alerts {
             store,
             notifiers,
@@ -215,7 +239,7 @@ impl Alerts {
     pub fn install(&self, config: &Config, labels: LabelValues) {
         let mut inner = self.engine.lock();
         self.counters.set_needs(config.needs());
-        inner.work = Some(config.rule_set(labels));
+        inner.work.rules = Some(config.rule_set(labels));
         drop(inner);
         self.engine.wake();
     }
@@ -272,99 +296,6 @@ fn load_state(
             Ok((PersistedState::default(), None))
         }
     }
-}
-
-/// Evaluates the rules on a timer; what its thread holds.
-struct Evaluator {
-    worker: Worker,
-    /// The first evaluation, by both clocks: a restart after a panic continues from it, so that time never goes
-    /// back.
-    started: Option<(Instant, Duration)>,
-    /// Taken from the counters, and not evaluated yet.
-    unevaluated: Vec<(MetricSubject, Delta)>,
-    /// The rules of the next generation.
-    not_installed: Option<RuleSet>,
-    engine: Engine,
-    store: Arc<AlertStore>,
-    notifiers: Arc<Vec<Notifier>>,
-    tiers: AlertTiers,
-    journal: Arc<Journal>,
-    snapshots: SnapshotSource,
-    counters: Arc<CounterRegistry>,
-}
-
-impl Evaluator {
-    fn run(&mut self, shared: &SharedState<Option<RuleSet>>) {
-        // A step of the wall clock must not move a window.
-        let first = || (clock::now(), clock::unix_now());
-        let (started, started_at) = *self.started.get_or_insert_with(first);
-        let mut next = clock::now() + self.engine.interval();
-        loop {
-            let mut inner = shared.lock();
-            shared.wait_until(&mut inner, next, Option::is_some);
-            let running = inner.state;
-            self.not_installed = inner.work.take().or(self.not_installed.take());
-            drop(inner);
-            if running == Running::Stopping {
-                return;
-            }
-            let now = clock::now();
-            if self.install() == Installed::New {
-                next = next.min(now + self.engine.interval());
-            }
-            if now < next {
-                continue;
-            }
-            next = (next + self.engine.interval()).max(now);
-            self.evaluate(EvaluationTime {
-                steady: started_at + now.saturating_duration_since(started),
-                wall: clock::unix_now(),
-            });
-        }
-    }
-
-    /// Writes nothing itself, not even to the log: a disk that hangs must not stop evaluations.
-    fn evaluate(&mut self, now: EvaluationTime) {
-        self.unevaluated.extend(self.counters.take());
-        self.worker.fault_point();
-        let snapshot = (self.snapshots)();
-        let taken = std::mem::take(&mut self.unevaluated);
-        let transitions = self.engine.evaluate(now, taken, &snapshot);
-        self.publish(transitions, now.wall);
-        let now = clock::now();
-        self.journal.check(now);
-        self.store.check(now);
-    }
-
-    /// Takes over the rules of the next generation, if there are any.
-    fn install(&mut self) -> Installed {
-        let Some(set) = self.not_installed.clone() else {
-            return Installed::Unchanged;
-        };
-        let now = clock::unix_now();
-        let transitions = self.engine.install(set, now);
-        self.not_installed = None;
-        self.publish(transitions, now);
-        Installed::New
-    }
-
-    fn publish(&self, transitions: Vec<Transition>, now: Duration) {
-        let alerts = self.engine.alerts();
-        self.tiers.show(&alerts);
-        self.store.publish(alerts, &transitions, now);
-        if !transitions.is_empty() {
-            // Notify first, record afterwards.
-            self.notifiers.iter().for_each(notify::wake);
-            self.journal.record(transitions);
-        }
-    }
-}
-
-/// Whether the engine has new rules.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Installed {
-    New,
-    Unchanged,
 }
 
 fn notifiers(

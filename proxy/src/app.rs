@@ -17,16 +17,17 @@ use crate::admin::{Admin, AdminState, Readiness, ReadinessFlag, RouteList};
 use crate::alert::counters::CounterRegistry;
 use crate::alert::rule_set::LabelValues;
 use crate::alert::{self, Alerts};
+use crate::audit::LogOwners;
 use crate::config::Config;
 use crate::config::file::OpenedConfig;
 use crate::exchange::Recorder;
 use crate::gateway;
 use crate::gateway::Gateway;
 use crate::generation::Generation;
+use crate::handover_flag::HandoverFlag;
 use crate::http::budget::Budget;
 use crate::http::connections::Connections;
 use crate::http::connections::metrics::ConnectionCounts;
-use crate::http::handover_flag::HandoverFlag;
 use crate::listener::handover::Replaces;
 use crate::metrics::Metrics;
 use crate::system::{self, System};
@@ -49,8 +50,11 @@ use listening::{Listening, certificates};
 use recording::RunningRecorders;
 use reload::{ReloadTrigger, Reloader};
 use sockets::Sockets;
-use upgrade::OfferedSocket;
+use upgrade::feed::SuccessorFeed;
+use upgrade::handing_over::HandoverParts;
 use upgrade::waiting::WaitingRoom;
+use upgrade::watch::{PredecessorWatch, SharedParts};
+use upgrade::{OfferedSocket, State};
 
 pub use upgrade::HandoverStart;
 pub use upgrade::handing_over::HandoverOutcome;
@@ -77,6 +81,10 @@ pub struct App {
     offered: Vec<OfferedSocket>,
     /// Set once a successor serves.
     handed_over: Arc<HandoverFlag>,
+    /// The connection to a successor that serves.
+    feed: Option<SuccessorFeed>,
+    /// `None` without a predecessor.
+    predecessor: Option<PredecessorWatch>,
     /// Where a successor waits; `None` if this process cannot be upgraded.
     waiting_room: Option<WaitingRoom>,
     #[cfg(test)]
@@ -134,6 +142,13 @@ impl App {
         });
         let mut app = started.inspect_err(|error| predecessor.failed(error))?;
         app.await_successor(&config, Replaces::Predecessor);
+        let shared = SharedParts {
+            gateway: app.installer.gateway.clone(),
+            audit: app.recording.audit.clone(),
+            ship: app.recording.ship.clone(),
+        };
+        let watch = PredecessorWatch::start(predecessor.into_channel(), shared)?;
+        app.predecessor = Some(watch);
         Ok(app)
     }
 
@@ -157,23 +172,24 @@ impl App {
         let sockets = Sockets::bind(config, &mut inherited)?;
         let certificates = certificates(config)?;
         // With a predecessor, requests are accepted all the time.
-        let mut readiness = Readiness::Starting;
+        let (mut readiness, mut state) = (Readiness::Starting, None);
         if let Some(predecessor) = predecessor {
-            predecessor.prepared(&inherited)?;
+            state = Some(predecessor.prepared(&inherited, config)?);
             readiness = Readiness::Ready;
         }
         drop(inherited);
         let counters = Arc::new(CounterRegistry::new(config.alerts.needs()));
         let metrics = Arc::new(Metrics::new()?);
         let reading = system::metrics::register(&metrics)?;
-        let recording = RunningRecorders::start(config, &metrics, counters.clone())?;
+        let recording =
+            RunningRecorders::start(config, owners(&state), &metrics, counters.clone())?;
         let counts = ConnectionCounts::register(&metrics)?;
         let gauges = Gauges {
             in_flight: gateway::metrics::in_flight(&metrics)?,
             connections: counts.open.clone(),
         };
         let connections = Connections::new(config.limits.connections, counts);
-        let gateway = gateway(config, recording.recorder.clone(), &metrics)?;
+        let gateway = gateway(config, state.as_ref(), recording.recorder.clone(), &metrics)?;
         let sources = alert::Sources {
             metrics: metrics.clone(),
             counters,
@@ -183,7 +199,7 @@ impl App {
             environment: config.events.environment.clone(),
             instance: sockets.instance(),
         };
-        let alerts = Alerts::start(&config.alerts, sources)?;
+        let alerts = Alerts::start(&config.alerts, sources, state.map(|state| state.alerts))?;
         let routes = Arc::new(RouteList::new(config));
         let changing = (recording.requests.clone(), routes.clone());
         let installer = Arc::new(Installer::new(gateway.clone(), alerts.clone(), changing));
@@ -220,6 +236,8 @@ impl App {
             offered,
             handed_over,
             waiting_room: None,
+            feed: None,
+            predecessor: None,
             addresses,
             admin: admin_server.address,
             runtime,
@@ -259,12 +277,19 @@ impl App {
 
     /// Hands over to the process that waits at the upgrade socket, if there is one. Blocks until that one serves, or
     /// has failed.
-    pub fn hand_over(&self) -> HandoverOutcome {
+    pub fn hand_over(&mut self) -> HandoverOutcome {
         let Some(room) = &self.waiting_room else {
             log::warn!("SIGQUIT, but this process cannot be upgraded: it has no upgrade socket");
             return HandoverOutcome::NotDone;
         };
-        let outcome = upgrade::handing_over::hand_over(room, &self.offered);
+        let parts = HandoverParts {
+            sockets: &self.offered,
+            recording: &self.recording,
+            alerts: &self.alerts,
+            gateway: &self.installer.gateway,
+        };
+        let (outcome, feed) = upgrade::handing_over::hand_over(room, &parts);
+        self.feed = feed;
         if outcome == HandoverOutcome::Done {
             self.handed_over.set();
         }
@@ -272,14 +297,26 @@ impl App {
     }
 }
 
+/// How many processes write to the audit log, with or without the state of a predecessor.
+fn owners(inherited: &Option<State>) -> LogOwners {
+    match inherited {
+        Some(_) => LogOwners::Two,
+        None => LogOwners::One,
+    }
+}
+
 /// The gateway, with its metrics.
 fn gateway(
     config: &Config,
+    inherited: Option<&State>,
     recorder: Arc<dyn Recorder>,
     metrics: &Metrics,
 ) -> anyhow::Result<Arc<Gateway>> {
     let gateway = Arc::new(Gateway::new(
-        Generation::first(config),
+        match inherited {
+            Some(state) => Generation::first_after(config, &state.seen),
+            None => Generation::first(config),
+        },
         Budget::new(config.limits.buffered_bytes),
         recorder,
         gateway::metrics::in_flight(metrics)?,

@@ -19,6 +19,7 @@ use self::file::AuditLog;
 use self::flood::Floods;
 use crate::clock;
 use crate::exchange::{Exchange, Recorder};
+use crate::handover_flag::HandoverFlag;
 use crate::log_throttle::{LogDecision, LogThrottle};
 use crate::metrics::{Metrics, catalog};
 use crate::worker::Worker;
@@ -35,6 +36,9 @@ pub use self::flood::{AdminChange, AuditAction, ChangeOutcome, RejectedAccess};
 const TICK: Duration = Duration::from_secs(1);
 /// How many unwritten lines are kept; beyond that the oldest are dropped and counted.
 const WAITING_MAX: usize = 1000;
+/// How long the other process may have the log.
+const OPEN_MAX: Duration = Duration::from_secs(2);
+const OPEN_PAUSE: Duration = Duration::from_millis(5);
 /// A disk that keeps failing is logged at most this often.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -67,14 +71,17 @@ impl AuditCounts {
 #[derive(Debug)]
 pub struct Audit {
     thread: WorkerThread<Floods>,
+    /// Whether the log belongs to two processes, while one hands over to the other.
+    shared_log: Arc<HandoverFlag>,
 }
 
 impl Audit {
-    /// Opens the log, logs the start of weir, and starts the worker.
+    /// Opens the log, logs the start of weir, and starts the worker. `owners` says whether a predecessor writes to the log
+    /// as well.
     ///
     /// # Errors
     /// When the file cannot be opened or written to; the message names it.
-    pub fn start(config: &Config, metrics: &Metrics) -> io::Result<Arc<Self>> {
+    pub fn start(config: &Config, owners: LogOwners, metrics: &Metrics) -> io::Result<Arc<Self>> {
         let counts = AuditCounts::register(metrics).map_err(io::Error::other)?;
         let worker = metrics.worker("audit").map_err(io::Error::other)?;
         let with_path = |error: io::Error| {
@@ -82,19 +89,38 @@ impl Audit {
             io::Error::new(error.kind(), format!("events.audit.path: {path}: {error}"))
         };
         let now = clock::unix_now();
-        let mut log = AuditLog::open(&config.path, config.keep, now).map_err(with_path)?;
+        let mut log = open_log(config, owners, now).map_err(with_path)?;
         log.append(&[AuditEntry::started()], now)
             .map_err(with_path)?;
         counts.written.inc();
-        let (on, config) = (worker.clone(), config.clone());
+        let shared_log = Arc::new(HandoverFlag::default());
+        if owners == LogOwners::Two {
+            shared_log.set();
+        }
+        let (on, config, theirs) = (worker.clone(), config.clone(), shared_log.clone());
         let (mut open, mut waiting) = (Some(log), Vec::new());
         let run = move |shared: &SharedState<Floods>| {
             // The log is reopened after a panic: only the file shows which lines were written.
             let log = open.take();
-            run(shared, (&config, log), &mut waiting, (&counts, &on));
+            let files = LogFiles {
+                config: &config,
+                log,
+                shared_log: &theirs,
+            };
+            run(shared, files, &mut waiting, (&counts, &on));
         };
         let thread = WorkerThread::start(worker, Floods::default(), run)?;
-        Ok(Arc::new(Audit { thread }))
+        Ok(Arc::new(Audit { thread, shared_log }))
+    }
+
+    /// Shares the log with another process from now on, or stops sharing it. Both open it for each write, so that there is
+    /// one writer at a time, and the chain continues from what the other one wrote.
+    pub fn set_owners(&self, owners: LogOwners) {
+        match owners {
+            LogOwners::One => self.shared_log.clear(),
+            LogOwners::Two => self.shared_log.set(),
+        }
+        self.thread.wake();
     }
 
     /// Notes a rejection.
@@ -135,23 +161,84 @@ impl Recorder for Audit {
     }
 }
 
+/// How many processes write to the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogOwners {
+    One,
+    /// This one and its predecessor or successor.
+    Two,
+}
+
+/// The log, and how to open it.
+struct LogFiles<'l> {
+    config: &'l Config,
+    /// `None` while it is not open.
+    log: Option<AuditLog>,
+    shared_log: &'l HandoverFlag,
+}
+
+impl LogFiles<'_> {
+    fn owners(&self) -> LogOwners {
+        match self.shared_log.is_set() {
+            true => LogOwners::Two,
+            false => LogOwners::One,
+        }
+    }
+
+    /// Appends to the log, opening it first if necessary.
+    fn append(&mut self, entries: &[AuditEntry]) -> io::Result<()> {
+        let now = clock::unix_now();
+        let owners = self.owners();
+        let log = match &mut self.log {
+            Some(log) => log,
+            None if entries.is_empty() => return Ok(()),
+            None => self.log.insert(open_log(self.config, owners, now)?),
+        };
+        log.append(entries, now)
+    }
+
+    /// Frees the log for the other process.
+    fn release_if_shared(&mut self) {
+        if self.owners() == LogOwners::Two {
+            self.log = None;
+        }
+    }
+}
+
+/// Opens the log. The other process of two has it only while it writes.
+fn open_log(config: &Config, owners: LogOwners, now: Duration) -> io::Result<AuditLog> {
+    let until = clock::now() + OPEN_MAX;
+    loop {
+        match AuditLog::open(&config.path, config.keep, now) {
+            Err(error)
+                if error.kind() == io::ErrorKind::ResourceBusy
+                    && owners == LogOwners::Two
+                    && clock::now() < until =>
+            {
+                std::thread::sleep(OPEN_PAUSE);
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
 /// Writes lines until the stop. `waiting` holds the unwritten lines and outlives a panic.
 fn run(
     shared: &SharedState<Floods>,
-    (config, mut log): (&Config, Option<AuditLog>),
+    mut files: LogFiles<'_>,
     waiting: &mut Vec<AuditEntry>,
     (counts, worker): (&AuditCounts, &Worker),
 ) {
     let mut throttle = LogThrottle::every(LOG_INTERVAL);
     loop {
-        let state = take(shared, waiting);
+        let state = take(shared, &files, waiting);
         if state == State::Stopping {
             waiting.push(AuditEntry::stopped());
         }
         if !waiting.is_empty() {
             worker.fault_point();
         }
-        match append(config, &mut log, waiting) {
+        match files.append(waiting) {
             Ok(()) => {
                 counts.written.inc_by(waiting.len() as u64);
                 waiting.clear();
@@ -172,26 +259,24 @@ fn run(
             counts.dropped.inc_by(waiting.len() as u64);
             return;
         }
-        if let Some(log) = &mut log {
+        if let Some(log) = &mut files.log {
             log.sweep(clock::unix_now());
         }
+        files.release_if_shared();
     }
 }
 
-/// Appends to the log, opening it first if necessary.
-fn append(config: &Config, log: &mut Option<AuditLog>, entries: &[AuditEntry]) -> io::Result<()> {
-    let now = clock::unix_now();
-    let log = match log {
-        Some(log) => log,
-        None => log.insert(AuditLog::open(&config.path, config.keep, now)?),
-    };
-    log.append(entries, now)
-}
-
-/// Waits for a tick or the stop, and takes the entries to write.
-fn take(shared: &SharedState<Floods>, waiting: &mut Vec<AuditEntry>) -> State {
+/// Waits for a tick, the stop, or a process to share the log with, and takes the entries to write.
+fn take(
+    shared: &SharedState<Floods>,
+    files: &LogFiles<'_>,
+    waiting: &mut Vec<AuditEntry>,
+) -> State {
     let mut inner = shared.lock();
-    shared.wait_until(&mut inner, clock::now() + TICK, |_| false);
+    let has_to_release = files.log.is_some();
+    shared.wait_until(&mut inner, clock::now() + TICK, |_| {
+        has_to_release && files.owners() == LogOwners::Two
+    });
     let over = match inner.state {
         State::Running => inner.work.over(clock::unix_now()),
         State::Stopping | State::Ended => inner.work.all(),

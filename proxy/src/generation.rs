@@ -22,7 +22,7 @@ use crate::config::{self, Config};
 use crate::exchange::EventSampling;
 use crate::route::Table;
 use crate::route::path::EncodedSlash;
-use crate::signature::shared_stores::SharedStores;
+use crate::signature::shared_stores::{SeenElsewhere, SharedStores};
 use crate::trace::TraceSampling;
 
 pub mod occupancy;
@@ -50,16 +50,34 @@ impl Generation {
     /// The first generation of a process.
     #[must_use]
     pub fn first(config: &Config) -> Arc<Self> {
-        Generation::build(config, &TlsClients::with_system_roots(), None)
+        Generation::build(config, &TlsClients::with_system_roots(), None, None)
+    }
+
+    /// As [`Generation::first`], with what a predecessor of this process has seen.
+    #[must_use]
+    pub fn first_after(config: &Config, seen: &SeenElsewhere) -> Arc<Self> {
+        let stores = seen.stores();
+        Generation::build(
+            config,
+            &TlsClients::with_system_roots(),
+            None,
+            Some(&stores),
+        )
     }
 
     /// The generation that follows this one.
     #[must_use]
     pub fn next(&self, config: &Config) -> Arc<Self> {
-        Generation::build(config, &self.tls, Some(self))
+        let stores = Some(&self.replay_stores);
+        Generation::build(config, &self.tls, Some(self), stores)
     }
 
-    fn build(config: &Config, tls: &TlsClients, previous: Option<&Generation>) -> Arc<Self> {
+    fn build(
+        config: &Config,
+        tls: &TlsClients,
+        previous: Option<&Generation>,
+        replay_stores: Option<&SharedStores>,
+    ) -> Arc<Self> {
         let settings = config.backends.iter().map(|backend| backend.tls.as_ref());
         let tls = tls.next(settings);
         let backends = config.backends.iter().map(|backend| {
@@ -79,8 +97,8 @@ impl Generation {
         let backends: Box<[_]> = backends.collect();
         let shared = Arc::new(GenerationSettings::new(config));
         let schemes = config.routes.iter().flat_map(|route| &route.signature);
-        let replay_stores = match previous {
-            Some(previous) => previous.replay_stores.next(schemes),
+        let replay_stores = match replay_stores {
+            Some(previous) => previous.next(schemes),
             None => SharedStores::new(schemes),
         };
         let pipelines = config.routes.iter().map(|route| {
@@ -141,6 +159,12 @@ impl Generation {
     #[must_use]
     pub fn replay_dropped(&self) -> u64 {
         self.replay_stores.dropped()
+    }
+
+    /// Which requests are remembered against a replay.
+    #[must_use]
+    pub fn replay_stores(&self) -> &SharedStores {
+        &self.replay_stores
     }
 
     /// Removes idle limit keys and expired responses; called on a timer.

@@ -14,7 +14,6 @@ pub(crate) mod budgeted_reader;
 pub mod connections;
 pub mod framing;
 mod h2_flood;
-pub(crate) mod handover_flag;
 pub(crate) mod head;
 pub(crate) mod hop_by_hop;
 pub(crate) mod http1;

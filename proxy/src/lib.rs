@@ -41,6 +41,7 @@ mod ecs;
 pub mod file_lock;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
+pub(crate) mod handover_flag;
 pub mod http;
 pub mod log_throttle;
 pub mod metrics;

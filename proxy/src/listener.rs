@@ -16,10 +16,10 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::clock::{self, DeadlineTimer};
 use crate::gateway::{Gateway, Served};
+use crate::handover_flag::HandoverFlag;
 use crate::http::Connection;
 use crate::http::Limits;
 use crate::http::connections::{Admission, Connections};
-use crate::http::handover_flag::HandoverFlag;
 use crate::http::head::{self, Expect, HeadOutcome, IdleDrain};
 use crate::http::http1::Http1;
 use crate::http::refused::refusal_of;

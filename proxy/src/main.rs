@@ -73,7 +73,7 @@ fn run(path: Option<&Path>) -> anyhow::Result<ExitCode> {
 }
 
 /// Until a signal, or a successor, ends this process.
-async fn serve(app: App, mut signals: Signals) {
+async fn serve(mut app: App, mut signals: Signals) {
     loop {
         let received = tokio::select! {
             received = signals.next() => received,

@@ -19,6 +19,7 @@ use self::sink::{Accounting, EventCounts, LineSink, WriteOutcome};
 use self::writer::Writer;
 use crate::clock::{self, Elapsed};
 use crate::exchange::{Exchange, Recorder};
+use crate::handover_flag::HandoverFlag;
 use crate::metrics::Metrics;
 use crate::random;
 
@@ -90,6 +91,8 @@ pub struct EventRecorder {
     /// The standard output, if there is a file as well.
     second: Option<Writer>,
     output: Option<Writer>,
+    /// Set while another process rotates the event file.
+    handed_over: Arc<HandoverFlag>,
 }
 
 impl EventRecorder {
@@ -106,9 +109,11 @@ impl EventRecorder {
         let worker = |name| metrics.worker(name).map_err(io::Error::other);
         let counts = EventCounts::register(metrics).map_err(io::Error::other)?;
         let (sampled_out, dropped) = (counts.sampled_out.clone(), counts.dropped.clone());
+        let handed_over = Arc::new(HandoverFlag::default());
         let mut sinks: Vec<Box<dyn LineSink>> = Vec::new();
         if let Some(file) = &config.file {
-            sinks.push(Box::new(EventFile::open(file, clock::unix_now())?));
+            let file = EventFile::open(file, clock::unix_now(), handed_over.clone())?;
+            sinks.push(Box::new(file));
         }
         if config.stdout {
             sinks.push(Box::new(Stdout::open()?));
@@ -134,7 +139,22 @@ impl EventRecorder {
             first,
             second,
             output,
+            handed_over,
         }))
+    }
+
+    /// Leaves the rotation of the event file to a successor. Both append to it.
+    pub fn hand_over(&self, deadline: Instant) {
+        self.handed_over.set();
+        // A rotation in progress.
+        if self.first.flush(deadline).is_err() {
+            log::warn!("events: the event file is slow; it may be rotated twice");
+        }
+    }
+
+    /// The successor has failed: this process rotates the event file again.
+    pub fn take_back(&self) {
+        self.handed_over.clear();
     }
 
     /// Waits until all events recorded so far are written.

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use parking_lot::Mutex;
 
 use crate::clock::Elapsed;
 use crate::record::EventOutput;
@@ -34,6 +35,7 @@ mod context;
 pub mod dataset;
 mod dead_letter;
 mod delivery;
+mod handover;
 pub mod ledger;
 pub mod metrics;
 mod nodes;
@@ -44,6 +46,7 @@ mod shipper;
 mod sink;
 pub mod spool;
 
+pub use handover::DrainedSpools;
 pub use obstacle::Obstacle;
 
 /// How long a stop waits for the thread to end after the deadline.
@@ -121,6 +124,8 @@ pub struct Ship {
     pub ledgers: PerDataset<Ledger>,
     obstacles: PerDataset<CurrentObstacle>,
     thread: RuntimeThread,
+    /// How many events were left for a successor.
+    handed_over: Mutex<PerDataset<u64>>,
 }
 
 impl Ship {
@@ -143,7 +148,7 @@ impl Ship {
         if found > 0 {
             log::info!("spool: recovered {found} events of the previous run");
         }
-        adopt_former(config, &spool, &ledgers.alert);
+        adopt_former(config, &spool, &ledgers);
         // Metrics expose only the obstacle of request events.
         let obstacles = PerDataset {
             access: CurrentObstacle::new(metrics.obstacles),
@@ -158,12 +163,15 @@ impl Ship {
             move || shipper::run(context.clone())
         });
         let thread = thread.context("cannot start the shipper")?;
-        Ok(Arc::new(Ship {
+        let ship = Arc::new(Ship {
             spool,
             ledgers,
             obstacles,
             thread,
-        }))
+            handed_over: Mutex::default(),
+        });
+        ship.adopt_drained();
+        Ok(ship)
     }
 
     /// The spool as an output of request events.
@@ -207,9 +215,9 @@ impl Ship {
 }
 
 /// Migrates the alert spool of a former version. What cannot be moved stays there, and startup continues.
-fn adopt_former(config: &Config, spool: &Spool, ledger: &Ledger) {
-    let directory = adopt::directory(&config.spool.path);
-    match adopt::adopt(&directory, spool, ledger) {
+fn adopt_former(config: &Config, spool: &Spool, ledgers: &PerDataset<Ledger>) {
+    let directory = adopt::former_directory(&config.spool.path);
+    match adopt::adopt_former(&directory, spool, ledgers) {
         Ok(0) => {}
         Ok(count) => log::info!(
             "spool: moved {count} alert transitions of a former version from {}",

@@ -126,6 +126,7 @@ pub(super) async fn silence(
         .check(Ulid::generate().to_string(), now)
         .map_err(|error| invalid(error.to_string()))?;
     let alerts = &pages.state.alerts;
+    check_not_handed_over(&pages)?;
     if alerts.store().silence(silence.clone()) == Silenced::TooMany {
         return Err(DetailedProblem::new(
             StatusCode::CONFLICT,
@@ -146,6 +147,7 @@ pub(super) async fn end_silence(
     Extension(peer): Extension<Peer>,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Response, DetailedProblem> {
+    check_not_handed_over(&pages)?;
     let alerts = &pages.state.alerts;
     let ended = id
         .ok()
@@ -159,6 +161,17 @@ pub(super) async fn end_silence(
     alerts.wake_notifiers();
     audit(&pages, peer, "silence_ended", &silence);
     Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// While a successor starts, nothing is changed here: it would be lost.
+fn check_not_handed_over(pages: &Pages) -> Result<(), DetailedProblem> {
+    match pages.state.alerts.store().is_handed_over() {
+        true => Err(DetailedProblem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "another process is taking over; send the request again",
+        )),
+        false => Ok(()),
+    }
 }
 
 fn audit(pages: &Pages, Peer(address): Peer, action: &'static str, silence: &Silence) {

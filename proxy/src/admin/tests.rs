@@ -40,7 +40,7 @@ fn start(token: Option<&str>) -> Running {
         instance: "test:1".to_owned(),
         environment: "test".to_owned(),
     };
-    let alerts = Alerts::start(&alerts, sources).expect("alerts");
+    let alerts = Alerts::start(&alerts, sources, None).expect("alerts");
     let events = record::Config {
         stdout: false,
         file: None,

@@ -1,9 +1,11 @@
 //! Counts between two evaluations, and how they add up.
 
+use serde::{Deserialize, Serialize};
+
 use super::histogram::{BucketCount, merged};
 
 /// What was counted between two evaluations.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Delta {
     pub durations: Vec<BucketCount>,
     pub first_tokens: Vec<BucketCount>,
@@ -11,7 +13,7 @@ pub struct Delta {
 }
 
 /// Sums over requests.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     pub duration_sum_us: u64,
     /// As `error_rate` counts them.

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::counters::MetricSubject;
 use super::counts::Delta;
@@ -18,6 +18,11 @@ use super::state::{AlertState, Saved, Transition};
 use super::tier::{Hysteresis, SampleState, Tier};
 use super::window::Window;
 use crate::alert::snapshot::Snapshot;
+use crate::clock;
+
+mod handover;
+
+pub use handover::EngineState;
 
 /// One label value of a rule.
 struct RuleSeries {
@@ -55,6 +60,17 @@ pub struct EvaluationTime {
     pub steady: Duration,
     /// For people, since the Unix epoch. The wall clock may be set.
     pub wall: Duration,
+}
+
+impl EvaluationTime {
+    /// At this moment, by a clock that was started at the second time since the Unix epoch.
+    #[must_use]
+    pub fn at(now: Instant, (started, started_at): (Instant, Duration)) -> Self {
+        EvaluationTime {
+            steady: started_at + now.saturating_duration_since(started),
+            wall: clock::unix_now(),
+        }
+    }
 }
 
 /// All rules with the state of their series.

@@ -118,6 +118,12 @@ impl Default for Histogram {
 }
 
 impl Histogram {
+    /// How many buckets there are.
+    #[must_use]
+    pub fn buckets() -> usize {
+        ENDS_S.len() + 1
+    }
+
     #[must_use]
     pub fn total(&self) -> u64 {
         self.total

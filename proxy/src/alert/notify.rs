@@ -124,7 +124,11 @@ fn run(shared: &SharedState<News>, channel: &mut dyn Channel, context: &Notifier
             due.is_none(),
         );
         let now = clock::now();
-        let changes = store.changes(name, clock::unix_now());
+        let sending = store.begin_sending();
+        let changes = match &sending {
+            Some(_) => store.changes(name, clock::unix_now()),
+            None => Vec::new(),
+        };
         if changes.is_empty() {
             due = None;
             health.up_to_date(name, counts);

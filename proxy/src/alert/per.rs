@@ -1,7 +1,9 @@
 //! The labels by which a rule can be split.
 
+use serde::{Deserialize, Serialize};
+
 /// A label of requests. Each of its values has a tier of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Per {
     Route,
     Platform,

@@ -17,7 +17,7 @@ use crate::clock;
 use crate::log_throttle::{LogDecision, LogThrottle};
 use crate::rotated::directory;
 use crate::worker::Worker;
-use crate::worker::thread::{SharedState, State as Running, WorkerThread};
+use crate::worker::thread::{LockedState, SharedState, State as Running, WorkerThread};
 
 const VERSION: u32 = 1;
 /// Far more than all alerts that can fire.
@@ -144,8 +144,34 @@ fn put_aside(path: &Path, error: &LoadError) {
 /// Writes the state file on a thread of its own.
 #[derive(Debug)]
 pub struct StateWriter {
-    thread: WorkerThread<Option<Vec<u8>>>,
+    thread: WorkerThread<WriterWork>,
     watch: WriteWatch,
+}
+
+/// What the thread has to do.
+#[derive(Debug, Default)]
+struct WriterWork {
+    /// The state to write.
+    text: Option<Vec<u8>>,
+    activity: WriterActivity,
+    ownership: FileOwnership,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum WriterActivity {
+    #[default]
+    Idle,
+    /// It is writing, or has to retry.
+    Writing,
+}
+
+/// Which process writes the file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum FileOwnership {
+    #[default]
+    Here,
+    /// A successor.
+    Elsewhere,
 }
 
 impl StateWriter {
@@ -158,10 +184,10 @@ impl StateWriter {
         let theirs = watch.clone();
         // Not in `run`: it must survive a panic.
         let mut unwritten = None;
-        let run = move |shared: &SharedState<Option<Vec<u8>>>| {
+        let run = move |shared: &SharedState<WriterWork>| {
             run(shared, &path, &mut unwritten, (&theirs, &on));
         };
-        let thread = WorkerThread::start(worker, None, run)?;
+        let thread = WorkerThread::start(worker, WriterWork::default(), run)?;
         Ok(StateWriter { thread, watch })
     }
 
@@ -173,8 +199,27 @@ impl StateWriter {
     /// Writes this state soon. It replaces one that is not written yet.
     pub fn write(&self, state: &PersistedState) {
         if let Ok(text) = serde_json::to_vec(state) {
-            self.thread.lock().work = Some(text);
+            self.thread.lock().work.text = Some(text);
             self.thread.wake();
+        }
+    }
+
+    /// Lets another process write the file, or writes it again. Waits for a write in progress, but not for a disk that
+    /// hangs.
+    pub(super) fn set_ownership(&self, ownership: FileOwnership, deadline: Instant) {
+        let mut inner = self.thread.lock();
+        inner.work.ownership = ownership;
+        self.thread.wake();
+        let is_writing = |inner: &LockedState<WriterWork>| {
+            inner.work.activity == WriterActivity::Writing && inner.state != Running::Ended
+        };
+        if ownership == FileOwnership::Elsewhere
+            && self
+                .thread
+                .wait_while(&mut inner, deadline, is_writing)
+                .is_err()
+        {
+            log::warn!("alerts: the state file is still being written");
         }
     }
 
@@ -187,7 +232,7 @@ impl StateWriter {
 }
 
 fn run(
-    shared: &SharedState<Option<Vec<u8>>>,
+    shared: &SharedState<WriterWork>,
     path: &Path,
     unwritten: &mut Option<Vec<u8>>,
     (watch, worker): (&WriteWatch, &Worker),
@@ -199,10 +244,19 @@ fn run(
             None => IDLE,
         };
         let mut inner = shared.lock();
-        shared.wait_until(&mut inner, clock::now() + pause, Option::is_some);
-        let (newer, running) = (inner.work.take(), inner.state);
+        let is_due =
+            |work: &WriterWork| work.text.is_some() && work.ownership == FileOwnership::Here;
+        shared.wait_until(&mut inner, clock::now() + pause, is_due);
+        *unwritten = inner.work.text.take().or(unwritten.take());
+        if inner.work.ownership == FileOwnership::Elsewhere {
+            *unwritten = None;
+        }
+        let running = inner.state;
+        inner.work.activity = match unwritten {
+            Some(_) => WriterActivity::Writing,
+            None => WriterActivity::Idle,
+        };
         drop(inner);
-        *unwritten = newer.or(unwritten.take());
         if let Some(text) = &*unwritten {
             worker.fault_point();
             match watch.time(|| replace(path, text)) {
@@ -218,6 +272,10 @@ fn run(
                 }
                 Err(_) => {}
             }
+        }
+        if unwritten.is_none() {
+            shared.lock().work.activity = WriterActivity::Idle;
+            shared.notify();
         }
         if running == Running::Stopping {
             return;

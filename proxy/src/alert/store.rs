@@ -9,13 +9,15 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
 use super::identity::AlertIdentity;
-use super::persistence::{Notified, PersistedState, StateWriter};
+use super::persistence::{FileOwnership, Notified, PersistedState, StateWriter};
 use super::silence::{Added, Silence, Silences};
 use super::state::{AlertKey, AlertState, Transition};
 use super::tier::Tier;
+use crate::clock;
+use crate::handover_flag::HandoverFlag;
 
 /// How many transitions pages show.
 const RECENT_MAX: usize = 100;
@@ -32,6 +34,10 @@ pub struct AlertStore {
     notifiers: Vec<String>,
     writer: Option<StateWriter>,
     identity: Arc<AlertIdentity>,
+    /// Set while a successor sends notifications.
+    handed_over: HandoverFlag,
+    /// Locked for reading while a notification is sent.
+    sending: RwLock<()>,
 }
 
 /// A change that a notifier has not sent yet.
@@ -77,6 +83,8 @@ impl AlertStore {
             notifiers,
             writer,
             identity,
+            handed_over: HandoverFlag::default(),
+            sending: RwLock::default(),
         };
         let alerts = store.with_stale(alerts, now);
         store.alerts.store(Arc::new(alerts));
@@ -233,9 +241,12 @@ impl AlertStore {
 
     /// Hands the state to the thread that writes it.
     pub(super) fn save(&self) {
-        let Some(writer) = &self.writer else {
-            return;
-        };
+        if let Some(writer) = &self.writer {
+            writer.write(&self.to_persist());
+        }
+    }
+
+    fn to_persist(&self) -> PersistedState {
         let alerts = self.alerts();
         let all = self.notified.lock().clone();
         let notified = all.iter().map(|(name, notified)| {
@@ -245,13 +256,47 @@ impl AlertStore {
             });
             (name.clone(), notified.collect())
         });
-        let state = PersistedState {
+        PersistedState {
             alerts: alerts.iter().filter_map(AlertState::to_save).collect(),
             silences: self.silences(),
             notified: notified.collect(),
             ..PersistedState::default()
-        };
-        writer.write(&state);
+        }
+    }
+
+    /// Reserves the right to send a notification; `None` while a successor has it.
+    pub(super) fn begin_sending(&self) -> Option<impl Drop> {
+        let sending = self.sending.read();
+        (!self.handed_over.is_set()).then_some(sending)
+    }
+
+    /// Whether a successor has the alerts.
+    #[must_use]
+    pub fn is_handed_over(&self) -> bool {
+        self.handed_over.is_set()
+    }
+
+    /// Leaves notifications and the state file to a successor. Waits for those in progress, but not beyond the deadline.
+    pub(super) fn hand_over(&self, deadline: Instant) -> PersistedState {
+        self.handed_over.set();
+        if self.sending.try_write_until(deadline).is_none() {
+            log::warn!(
+                "alerts: a notifier is slow: the next process may send the same notification"
+            );
+        }
+        if let Some(writer) = &self.writer {
+            writer.set_ownership(FileOwnership::Elsewhere, deadline);
+        }
+        self.to_persist()
+    }
+
+    /// Sends notifications and writes the state file again.
+    pub(super) fn take_back(&self) {
+        self.handed_over.clear();
+        if let Some(writer) = &self.writer {
+            writer.set_ownership(FileOwnership::Here, clock::now());
+        }
+        self.save();
     }
 
     /// Counts a write of the state that takes too long.

@@ -130,6 +130,18 @@ impl Hysteresis {
         }
     }
 
+    /// The values that count for `for`, each with its time, and the time of the last value.
+    #[must_use]
+    pub fn samples(&self) -> (Vec<(Duration, f64)>, Option<Duration>) {
+        (self.samples.iter().copied().collect(), self.last_at)
+    }
+
+    /// Continues from the values of [`Hysteresis::samples`].
+    pub fn resume_samples(&mut self, samples: Vec<(Duration, f64)>, last_at: Option<Duration>) {
+        self.samples = samples.into();
+        self.last_at = last_at.or(self.last_at);
+    }
+
     /// Nothing can have a value any more: the next step starts from none.
     pub fn forget(&mut self) {
         self.samples.clear();

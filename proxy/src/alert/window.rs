@@ -7,6 +7,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::counts::{Counts, Delta};
 use super::histogram::Histogram;
 
@@ -24,12 +26,13 @@ pub struct Window {
     counts: Counts,
 }
 
-#[derive(Debug)]
-struct WindowSlot {
-    started: Duration,
+/// The counts of one evaluation, or of a few.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct WindowSlot {
+    pub started: Duration,
     /// The time of its last counts.
-    ended: Duration,
-    delta: Delta,
+    pub ended: Duration,
+    pub delta: Delta,
 }
 
 impl Window {
@@ -46,6 +49,28 @@ impl Window {
         }
     }
 
+    /// A window with these slots, from the oldest.
+    #[must_use]
+    pub fn resumed(length: Duration, interval: Duration, slots: Vec<WindowSlot>) -> Self {
+        let mut window = Window::new(length, interval);
+        for slot in &slots {
+            window.count(&slot.delta);
+        }
+        window.slots = slots.into();
+        window
+    }
+
+    /// What it holds, from the oldest.
+    pub fn slots(&self) -> impl Iterator<Item = &WindowSlot> {
+        self.slots.iter()
+    }
+
+    fn count(&mut self, delta: &Delta) {
+        self.durations.add(&delta.durations);
+        self.first_tokens.add(&delta.first_tokens);
+        self.counts.each(&delta.counts, |sum, more| sum + more);
+    }
+
     /// Changes length and interval from the next [`Window::slide`] on; the counts of the window are kept.
     pub fn resize(&mut self, length: Duration, interval: Duration) {
         (self.length, self.interval) = (length, interval);
@@ -53,9 +78,7 @@ impl Window {
 
     /// Adds the counts up to `now`, and drops those older than the window.
     pub fn slide(&mut self, now: Duration, delta: Delta) {
-        self.durations.add(&delta.durations);
-        self.first_tokens.add(&delta.first_tokens);
-        self.counts.each(&delta.counts, |sum, more| sum + more);
+        self.count(&delta);
         let share = self.length / SLOTS_MAX;
         match self.slots.back_mut() {
             Some(last) if share > self.interval && now.saturating_sub(last.started) < share => {

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 
 use crate::alert::counters::CounterRegistry;
 use crate::alert::snapshot::{Snapshot, SnapshotSource};
-use crate::audit::Audit;
+use crate::audit::{Audit, LogOwners};
 use crate::clock::{self, Elapsed};
 use crate::config::Config;
 use crate::exchange::Recorder;
@@ -37,6 +37,7 @@ impl RunningRecorders {
     /// Starts everything that records requests. Alerts count into `counters`.
     pub(super) fn start(
         config: &Config,
+        owners: LogOwners,
         metrics: &Metrics,
         counters: Arc<CounterRegistry>,
     ) -> anyhow::Result<Self> {
@@ -44,7 +45,7 @@ impl RunningRecorders {
         name_metrics(&requests, config)?;
         let ship = ship(config, metrics)?;
         let audit = match &config.audit {
-            Some(audit) => Some(Audit::start(audit, metrics)?),
+            Some(audit) => Some(Audit::start(audit, owners, metrics)?),
             None => None,
         };
         let output = ship.as_ref().map(|ship| ship.output());

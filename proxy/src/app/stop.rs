@@ -36,9 +36,17 @@ impl App {
             let (open, detached) = (self.connections.open(), self.connections.detached());
             log::warn!("{}", drain_is_over(open, detached));
         }
+        if let (true, Some(predecessor)) = (self.handed_over.is_set(), self.predecessor.take()) {
+            // It shares files with this process, and the successor knows only this one.
+            let left = remaining(deadline).saturating_sub(flush);
+            let _ = tokio::time::timeout(left, predecessor.ended()).await;
+        }
         let ended = tokio::task::spawn_blocking(move || {
             // Requests that are cut off are recorded when their tasks are dropped.
             self.runtime.shutdown_timeout(Duration::from_millis(200));
+            if let Some(feed) = self.feed {
+                feed.finish();
+            }
             self.reloader.stop(deadline);
             let recording = self.recording;
             let soon = || deadline.max(clock::now() + Duration::from_millis(100));
@@ -82,4 +90,23 @@ pub(super) fn drain_is_over(connections: usize, detached: usize) -> String {
 
 fn remaining(deadline: Instant) -> Duration {
     deadline.saturating_duration_since(clock::now())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_the_drain_states_what_is_ended() {
+        for (connections, detached, text) in [
+            (50, 0, "shutdown.drain is over: closing 50 connections"),
+            (
+                1,
+                2,
+                "shutdown.drain is over: closing 1 connection and ending 2 requests whose clients have left",
+            ),
+        ] {
+            assert_eq!(drain_is_over(connections, detached), text);
+        }
+    }
 }

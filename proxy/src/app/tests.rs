@@ -175,20 +175,6 @@ fn indexed_without_drops(ship: &crate::ship::Ship) -> u64 {
 }
 
 #[test]
-fn the_end_of_the_drain_states_what_is_ended() {
-    for (connections, detached, text) in [
-        (50, 0, "shutdown.drain is over: closing 50 connections"),
-        (
-            1,
-            2,
-            "shutdown.drain is over: closing 1 connection and ending 2 requests whose clients have left",
-        ),
-    ] {
-        assert_eq!(drain_is_over(connections, detached), text);
-    }
-}
-
-#[test]
 fn every_worker_that_panics_is_started_again_and_no_event_is_lost() {
     let folder = tempfile::tempdir().expect("a folder");
     let outside = Outside::default();

@@ -13,24 +13,31 @@
 //!                                  gives up what only one process may write, and goes on serving
 //!                    <-  State
 //! Started            ->            everything runs, and connections are accepted
-//!                                  stops accepting, drains, and exits
+//!                                  stops accepting, and drains
+//!                    <-  Meanwhile, as often as there is news
+//!                                  exits
 //! ```
 //!
 //! Until `Started`, the predecessor goes on as if nothing had happened when its successor fails, ends or hangs: it takes
 //! back what it gave up.
 
 use std::net::TcpListener;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::inherited::SocketAddresses;
-use crate::http::handover_flag::HandoverFlag;
+use crate::alert::HandedOverAlerts;
+use crate::handover_flag::HandoverFlag;
+use crate::signature::shared_stores::SeenElsewhere;
 
+pub(super) mod feed;
 pub(super) mod handing_over;
 pub(super) mod taking_over;
 pub(super) mod waiting;
+pub(super) mod watch;
 
 /// Of the messages below. Another number means that the two versions cannot replace each other.
 const PROTOCOL: u32 = 1;
@@ -72,17 +79,29 @@ enum Prepared {
     Ready {
         /// For each offered socket, whether the successor uses it.
         taken: Vec<bool>,
+        /// Its spool, if it ships events.
+        spool: Option<PathBuf>,
     },
     Failed(String),
 }
 
+/// What the successor continues from. The spool, the audit log and the event file are free as well.
 #[derive(Debug, Serialize, Deserialize)]
-struct State {}
+pub(super) struct State {
+    pub(super) alerts: HandedOverAlerts,
+    pub(super) seen: SeenElsewhere,
+}
 
 #[derive(Debug, Serialize, Deserialize)]
 enum Started {
     Serving,
     Failed(String),
+}
+
+/// Sent by the predecessor while it drains, until it ends.
+#[derive(Debug, Serialize, Deserialize)]
+struct Meanwhile {
+    seen: SeenElsewhere,
 }
 
 /// A listening socket of this process, as it is offered to a successor.
@@ -92,4 +111,9 @@ pub(super) struct OfferedSocket {
     pub(super) socket: TcpListener,
     /// Set once a successor accepts on it.
     pub(super) is_passed_on: Arc<HandoverFlag>,
+}
+
+/// A path that both processes can compare.
+fn comparable(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }

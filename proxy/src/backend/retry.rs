@@ -27,7 +27,7 @@ pub struct RetryConfig {
     pub budget: f64,
     /// A longer `Retry-After` is not waited for.
     pub retry_after_max: Duration,
-    /// How long start-up events of a stream are held.
+    /// How long the start of a response is held.
     pub hold: Duration,
 }
 
@@ -125,8 +125,8 @@ pub enum AttemptFailure {
         retry_after: Option<Duration>,
         quota: Quota,
     },
-    /// The first content of a stream is an error.
-    ErrorInStream,
+    /// The first content of a response with a success status is an error.
+    ErrorInBody,
 }
 
 /// What a 429 says of the account.
@@ -225,7 +225,7 @@ impl RetryConfig {
             AttemptFailure::Connect => self.on.connect,
             AttemptFailure::Reset => self.on.reset_before_response,
             AttemptFailure::Timeout | AttemptFailure::Invalid => false,
-            AttemptFailure::ErrorInStream => true,
+            AttemptFailure::ErrorInBody => true,
             AttemptFailure::Status { quota, .. } => quota == Quota::Left,
         }
     }

@@ -116,7 +116,9 @@ fn failures(row: &str) -> Vec<AttemptFailure> {
         "no response in time, or invalid HTTP" => {
             vec![AttemptFailure::Timeout, AttemptFailure::Invalid]
         }
-        "a stream whose first content is an error" => vec![AttemptFailure::ErrorInStream],
+        "a 200 response whose first content is an error, as a stream or as JSON" => {
+            vec![AttemptFailure::ErrorInBody]
+        }
         row => panic!("an unknown failure: {row}"),
     }
 }

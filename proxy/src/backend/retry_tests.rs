@@ -43,7 +43,7 @@ fn a_request_that_must_not_be_repeated_is_retried_only_if_no_endpoint_has_seen_i
     for failure in [
         AttemptFailure::Reset,
         AttemptFailure::Timeout,
-        AttemptFailure::ErrorInStream,
+        AttemptFailure::ErrorInBody,
         plain(503),
     ] {
         assert_eq!(next(failure), NextStep::Deliver, "{failure:?}");
@@ -57,7 +57,7 @@ fn failures_are_followed_by_what_the_configuration_lists() {
     for failure in [
         AttemptFailure::Connect,
         AttemptFailure::Reset,
-        AttemptFailure::ErrorInStream,
+        AttemptFailure::ErrorInBody,
         plain(502),
         plain(429),
     ] {

@@ -15,8 +15,8 @@ use pingora::server::ShutdownWatch;
 use tokio::io::{AsyncRead, ReadBuf};
 
 use crate::clock::{self, DeadlineTimer};
+use crate::handover_flag::HandoverFlag;
 use crate::http::Limits;
-use crate::http::handover_flag::HandoverFlag;
 
 /// What a client with prior knowledge of HTTP/2 sends first (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

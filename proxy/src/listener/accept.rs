@@ -20,8 +20,8 @@ use tokio_rustls::TlsAcceptor;
 use super::Listener;
 use super::descriptors::{Capacity, Descriptors, is_exhaustion};
 use crate::clock;
+use crate::handover_flag::HandoverFlag;
 use crate::http::connections::{Admission, Connections};
-use crate::http::handover_flag::HandoverFlag;
 use crate::http::head;
 use crate::log_throttle::{LogDecision, LogThrottle};
 

@@ -1,22 +1,29 @@
 //! The event file: complete lines only, rotated by size; expired rotated files are removed.
 //!
 //! Other programs (logrotate) may move or truncate the file at any time: its path is checked before each write, and
-//! the file is reopened if the path names another file.
+//! the file is reopened if the path names another file. During an upgrade two processes append to it; only one of them
+//! rotates it.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::FileConfig;
 use super::batch::BatchLines;
 use super::sink::{LineSink, WriteOutcome};
+use crate::handover_flag::HandoverFlag;
 use crate::rotated::{self, directory, rotated_at, stamp};
 
 /// How often expired rotated files are removed while events are written.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(3600);
+
+/// How often a file that ends within a line is looked at again, in case that another process is writing.
+const WRITE_ATTEMPTS: u32 = 3;
+const WRITE_PAUSE: Duration = Duration::from_millis(5);
 
 /// The sink that writes to a file.
 #[derive(Debug)]
@@ -25,6 +32,8 @@ pub(super) struct EventFile {
     /// `None` after an error: the next write reopens it.
     file: Option<File>,
     swept_at: Duration,
+    /// Set while another process rotates the file.
+    handed_over: Arc<HandoverFlag>,
 }
 
 impl EventFile {
@@ -32,7 +41,11 @@ impl EventFile {
     ///
     /// # Errors
     /// When the directory cannot be created or the file cannot be opened; the message names the path.
-    pub(super) fn open(config: &FileConfig, now: Duration) -> io::Result<Self> {
+    pub(super) fn open(
+        config: &FileConfig,
+        now: Duration,
+        handed_over: Arc<HandoverFlag>,
+    ) -> io::Result<Self> {
         let file = open(&config.path).map_err(|error| {
             let path = config.path.display();
             io::Error::new(
@@ -44,6 +57,7 @@ impl EventFile {
             config: config.clone(),
             file: Some(file),
             swept_at: now,
+            handed_over,
         };
         event_file.sweep(now);
         Ok(event_file)
@@ -79,11 +93,15 @@ impl EventFile {
         let mut written = 0;
         while lines.count() > 0 {
             let rotate_at_bytes = self.config.rotate_at_bytes;
+            let handed_over = self.handed_over.is_set();
             let (file, length) = match self.current() {
                 Ok(current) => current,
                 Err(error) => return (written, Err(error)),
             };
-            let (_, fitting) = lines.fitting(rotate_at_bytes.saturating_sub(length));
+            let (_, fitting) = match handed_over {
+                true => (0, lines.count()),
+                false => lines.fitting(rotate_at_bytes.saturating_sub(length)),
+            };
             if fitting == 0 && length > 0 {
                 if let Err(error) = self.rotate(now) {
                     return (written, Err(error));
@@ -129,7 +147,8 @@ impl EventFile {
 
 impl LineSink for EventFile {
     fn write(&mut self, lines: BatchLines<'_>, now: Duration) -> WriteOutcome {
-        if now.saturating_sub(self.swept_at) >= SWEEP_INTERVAL {
+        let is_due = now.saturating_sub(self.swept_at) >= SWEEP_INTERVAL;
+        if is_due && !self.handed_over.is_set() {
             self.sweep(now);
         }
         let (lines, outcome) = self.write_rotating(lines, now);
@@ -196,14 +215,26 @@ fn open(path: &Path) -> io::Result<File> {
         .open(path)?;
     // A pipe or a device has no end to check.
     if file.metadata()?.is_file() && file.metadata()?.len() > 0 {
-        let mut last = [0];
-        file.seek(SeekFrom::End(-1))?;
-        file.read_exact(&mut last)?;
-        if last != *b"\n" {
-            file.write_all(b"\n")?;
+        let mut is_torn = is_torn(&mut file)?;
+        // Another process may be in the middle of a write: see `handed_over`.
+        for _ in 0..WRITE_ATTEMPTS {
+            if !is_torn {
+                return Ok(file);
+            }
+            std::thread::sleep(WRITE_PAUSE);
+            is_torn = self::is_torn(&mut file)?;
         }
+        file.write_all(b"\n")?;
     }
     Ok(file)
+}
+
+/// Whether a file that is not empty ends within a line.
+fn is_torn(file: &mut File) -> io::Result<bool> {
+    let mut last = [0];
+    file.seek(SeekFrom::End(-1))?;
+    file.read_exact(&mut last)?;
+    Ok(last != *b"\n")
 }
 
 /// Appends lines; after an error, the incomplete line is removed. Returns how many lines were written.

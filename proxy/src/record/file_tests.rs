@@ -57,7 +57,7 @@ fn lines_are_appended_to_an_existing_file() {
     let directory = tempfile::tempdir().expect("a directory");
     let config = config(directory.path(), 1 << 20);
     for line in ["one", "two"] {
-        let mut file = EventFile::open(&config, NOW).expect("a file");
+        let mut file = EventFile::open(&config, NOW, Arc::default()).expect("a file");
         let written = write(&mut file, &[line], NOW);
         assert!(written.lines == 1 && written.error.is_none());
     }
@@ -70,7 +70,7 @@ fn an_incomplete_line_after_a_crash_does_not_damage_the_next() {
     let config = config(directory.path(), 1 << 20);
     fs::create_dir_all(config.path.parent().expect("a parent")).expect("a directory");
     fs::write(&config.path, "whole\nhal").expect("a file");
-    let mut file = EventFile::open(&config, NOW).expect("a file");
+    let mut file = EventFile::open(&config, NOW, Arc::default()).expect("a file");
     write(&mut file, &["next"], NOW);
     assert_eq!(text(&config.path), "whole\nhal\nnext\n");
 }
@@ -79,7 +79,7 @@ fn an_incomplete_line_after_a_crash_does_not_damage_the_next() {
 fn a_file_is_rotated_before_it_grows_too_large() {
     let directory = tempfile::tempdir().expect("a directory");
     let config = config(directory.path(), 10);
-    let mut file = EventFile::open(&config, NOW).expect("a file");
+    let mut file = EventFile::open(&config, NOW, Arc::default()).expect("a file");
     // Two lines of five bytes fill a file; one of eleven gets its own.
     let written = write(&mut file, &["1234", "5678", "9", "abcdefghij", "k"], NOW);
     assert!(written.lines == 5 && written.error.is_none(), "{written:?}");
@@ -109,10 +109,10 @@ fn a_file_is_rotated_before_it_grows_too_large() {
 fn lines_of_a_previous_run_count_for_the_rotation() {
     let directory = tempfile::tempdir().expect("a directory");
     let config = config(directory.path(), 10);
-    let mut file = EventFile::open(&config, NOW).expect("a file");
+    let mut file = EventFile::open(&config, NOW, Arc::default()).expect("a file");
     write(&mut file, &["12345678"], NOW);
     drop(file);
-    let mut file = EventFile::open(&config, NOW).expect("a file");
+    let mut file = EventFile::open(&config, NOW, Arc::default()).expect("a file");
     write(&mut file, &["next"], NOW);
     assert_eq!(text(&config.path), "next\n");
     assert_eq!(names(&config.path).len(), 2);
@@ -122,7 +122,7 @@ fn lines_of_a_previous_run_count_for_the_rotation() {
 fn only_old_rotated_files_are_removed() {
     let directory = tempfile::tempdir().expect("a directory");
     let config = config(directory.path(), 1 << 20);
-    let file = EventFile::open(&config, NOW).expect("a file");
+    let file = EventFile::open(&config, NOW, Arc::default()).expect("a file");
     let old = rotated::free_name(&config.path, NOW - 30 * DAY - Duration::from_millis(1))
         .expect("a name");
     let kept = [
@@ -145,7 +145,7 @@ fn only_old_rotated_files_are_removed() {
     for path in &kept {
         fs::write(path, "kept").expect("a file");
     }
-    let mut file = EventFile::open(&config, NOW).expect("a file");
+    let mut file = EventFile::open(&config, NOW, Arc::default()).expect("a file");
     assert!(!old.exists());
     assert!(
         kept.iter().all(|path| path.exists()),
@@ -161,7 +161,7 @@ fn only_old_rotated_files_are_removed() {
 fn a_file_that_was_moved_or_removed_is_reopened() {
     let directory = tempfile::tempdir().expect("a directory");
     let config = config(directory.path(), 1 << 20);
-    let mut file = EventFile::open(&config, NOW).expect("a file");
+    let mut file = EventFile::open(&config, NOW, Arc::default()).expect("a file");
     write(&mut file, &["one"], NOW);
     let moved = config.path.with_extension("1");
     fs::rename(&config.path, &moved).expect("a move");
@@ -183,7 +183,7 @@ fn a_file_that_was_moved_or_removed_is_reopened() {
 fn an_error_loses_only_its_own_lines() {
     let directory = tempfile::tempdir().expect("a directory");
     let config = config(directory.path(), 1 << 20);
-    let mut file = EventFile::open(&config, NOW).expect("a file");
+    let mut file = EventFile::open(&config, NOW, Arc::default()).expect("a file");
     let parent = config.path.parent().expect("a parent").to_owned();
     fs::remove_dir_all(&parent).expect("a removal");
     fs::write(&parent, "in the way").expect("a file");
@@ -249,12 +249,13 @@ fn a_path_that_cannot_be_opened_is_an_error_that_names_it() {
     let directory = tempfile::tempdir().expect("a directory");
     let in_the_way = directory.path().join("file");
     fs::write(&in_the_way, "").expect("a file");
-    let error = EventFile::open(&config(&in_the_way, 10), NOW).expect_err("a file in the way");
+    let error = EventFile::open(&config(&in_the_way, 10), NOW, Arc::default())
+        .expect_err("a file in the way");
     assert!(error.to_string().contains("events.file.path"), "{error}");
     assert!(error.to_string().contains("events.ndjson"), "{error}");
     let mut on_a_directory = config(directory.path(), 10);
     on_a_directory.path = directory.path().to_owned();
-    EventFile::open(&on_a_directory, NOW).expect_err("a directory");
+    EventFile::open(&on_a_directory, NOW, Arc::default()).expect_err("a directory");
 }
 
 #[test]

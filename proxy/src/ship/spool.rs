@@ -27,6 +27,7 @@ pub(crate) mod format;
 mod inner;
 mod reader;
 mod recovery;
+mod relocation;
 #[cfg(test)]
 mod tests;
 
@@ -74,7 +75,6 @@ pub struct Spool {
     /// Notified when there is something to read.
     pub arrived: Notify,
     ledgers: PerDataset<Ledger>,
-    _lock: File,
 }
 
 /// The state that metrics and alerts read.
@@ -128,6 +128,8 @@ impl Spool {
         let reader = SpoolReader::at(acks.next());
         let spool = Spool {
             inner: Mutex::new(SpoolState {
+                directory: directory.clone(),
+                locks: vec![lock],
                 segments: found.segments,
                 active: None,
                 end,
@@ -146,7 +148,6 @@ impl Spool {
             config: config.clone(),
             arrived: Notify::new(),
             ledgers: ledgers.clone(),
-            _lock: lock,
         };
         spool.publish(&spool.inner.lock());
         Ok((Arc::new(spool), reader, count))
@@ -245,7 +246,7 @@ impl Spool {
         self.config.sync
     }
 
-    /// The directory of the spool, for other files that belong to it.
+    /// The directory of the spool as configured, for other files that belong to it.
     #[must_use]
     pub fn directory(&self) -> &std::path::Path {
         &self.config.path

@@ -30,6 +30,16 @@ pub(crate) struct ReplayKey([u8; 16]);
 pub(crate) type Namespace = [u8; 16];
 
 impl ReplayKey {
+    pub(super) const BYTES: usize = 16;
+
+    pub(super) fn from_bytes(bytes: [u8; Self::BYTES]) -> Self {
+        ReplayKey(bytes)
+    }
+
+    pub(super) fn as_bytes(&self) -> &[u8; Self::BYTES] {
+        &self.0
+    }
+
     /// Hashes all `parts`, each with its length, so that different lists have different keys.
     pub(crate) fn of(parts: &[&[u8]]) -> Self {
         let mut hash = Sha256::new();
@@ -141,20 +151,41 @@ impl SeenRequests {
 
     /// Inserts what `other` has seen, with the times at which it was seen.
     pub(super) fn absorb(&self, other: &SeenRequests) {
-        for shard in &other.shards {
-            let seen: Vec<(u64, ReplayKey)> = shard.lock().order.iter().copied().collect();
-            for (seen_s, key) in seen {
-                let hash = self.hasher.hash_one(key);
-                let shard = &mut *self.shard(&key).lock();
-                shard.now_s = shard.now_s.max(seen_s);
-                if shard
-                    .seen_s(hash, &key)
-                    .is_none_or(|known_s| known_s < seen_s)
-                {
-                    self.insert_into(shard, hash, key, seen_s);
-                }
+        self.insert_seen(&other.seen_since(0));
+    }
+
+    /// What was seen since this time, in Unix seconds: when, and the key.
+    pub(super) fn seen_since(&self, since_s: u64) -> Vec<(u64, ReplayKey)> {
+        let mut seen = Vec::new();
+        for shard in &self.shards {
+            let shard = shard.lock();
+            // Mostly in order of time.
+            let newest = shard.order.iter().rev();
+            seen.extend(newest.take_while(|(seen_s, _)| *seen_s >= since_s));
+        }
+        seen
+    }
+
+    /// Inserts what another process has seen.
+    pub(super) fn insert_seen(&self, seen: &[(u64, ReplayKey)]) {
+        // From the oldest.
+        for (seen_s, key) in seen.iter().rev() {
+            let hash = self.hasher.hash_one(key);
+            let shard = &mut *self.shard(key).lock();
+            shard.now_s = shard.now_s.max(*seen_s);
+            if shard
+                .seen_s(hash, key)
+                .is_none_or(|known_s| known_s < *seen_s)
+            {
+                self.insert_into(shard, hash, *key, *seen_s);
             }
         }
+    }
+
+    /// The window in seconds, and the most entries of a shard.
+    pub(super) fn bounds(&self) -> (u64, usize) {
+        let entries_max = self.shard_entries_max.load(Ordering::Relaxed);
+        (self.window_s.load(Ordering::Relaxed), entries_max * SHARDS)
     }
 
     fn insert_into(&self, shard: &mut ReplayShard, hash: u64, key: ReplayKey, seen_s: u64) {

@@ -26,6 +26,10 @@ pub struct SharedStores {
     namespaces: HashMap<SecretFingerprint, Namespace>,
 }
 
+mod handover;
+
+pub use handover::SeenElsewhere;
+
 /// Identifies a secret of a scheme.
 type SecretFingerprint = [u8; 32];
 

@@ -52,6 +52,10 @@ impl InProcess {
         self.clone()
     }
 
+    pub(super) fn seen(&self) -> &SeenRequests {
+        &self.seen
+    }
+
     /// How many were dropped before they expired.
     pub(super) fn dropped(&self) -> u64 {
         self.seen.dropped()

@@ -1,4 +1,4 @@
-//! No request fails, and no event is lost or doubled, while the configuration of a busy process is reloaded.
+//! No request fails, and no event is lost or doubled, while a busy process is reloaded and upgraded.
 
 use std::collections::BTreeSet;
 use std::io::BufRead as _;
@@ -19,6 +19,8 @@ mod clients;
 
 /// How long a run may take on a busy machine.
 const RUN_MAX: Duration = Duration::from_secs(600);
+/// How long a process that has handed over may drain: the default of `shutdown.drain`, and some time to end.
+const DRAIN_MAX: Duration = Duration::from_secs(45);
 
 /// What happens to the process in the middle of its requests.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +33,8 @@ enum Change {
     Noticed,
     /// An invalid configuration, which is rejected.
     Rejected,
+    /// A new process takes over, with a new configuration.
+    Upgraded,
 }
 
 /// A configuration that differs from that of another number in the endpoints of the backend, the route of all requests,
@@ -104,7 +108,8 @@ impl Run {
             Backend::whole_responses().await,
         ];
         let index = Index::of_ids().await;
-        let proxy = numbered(&backends, &index, 0).start().await;
+        let mut proxy = numbered(&backends, &index, 0).start().await;
+        let mut drained = Vec::new();
         let quota = Quota::new(self.requests);
         let clients: Vec<_> = self
             .clients
@@ -118,9 +123,13 @@ impl Run {
             if !matches!(change, Change::Rejected) {
                 number += 1;
             }
-            let yaml = numbered(&backends, &index, number).yaml(proxy.directory());
-            write(&proxy, &yaml);
+            let setup = numbered(&backends, &index, number);
+            let yaml = setup.yaml(proxy.directory());
+            if !matches!(change, Change::Upgraded) {
+                write(&proxy, &yaml);
+            }
             match change {
+                Change::Upgraded => drained.push(proxy.upgrade(&setup).await),
                 Change::Requested => assert_eq!(reload(&proxy).await["outcome"], "applied"),
                 Change::Signalled => proxy.process().sighup(),
                 Change::Noticed => {}
@@ -138,6 +147,10 @@ impl Run {
             results.append(ended.expect("no panic"));
         }
         self.assert_answered(&results);
+        for process in drained {
+            let exit = process.wait_exit(DRAIN_MAX).await;
+            assert_eq!(exit.code(), Some(0), "{}", process.stderr());
+        }
         let what = "all events in the index";
         wait::eventually(what, RUN_MAX, || index.count() >= self.requests).await;
         proxy.sigterm();
@@ -169,7 +182,7 @@ fn assert_recorded_once(answered: Vec<String>, recorded: Vec<String>, indexed: &
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_request_and_no_event_is_lost_through_many_reloads() {
+async fn no_request_and_no_event_is_lost_through_reloads_and_upgrades() {
     let run = Run {
         requests: 4_000,
         clients: vec![
@@ -182,9 +195,9 @@ async fn no_request_and_no_event_is_lost_through_many_reloads() {
             Change::Signalled,
             Change::Rejected,
             Change::Noticed,
+            Change::Upgraded,
             Change::Requested,
-            Change::Requested,
-            Change::Requested,
+            Change::Upgraded,
         ],
     };
     run.assert_nothing_is_lost().await;
@@ -192,7 +205,7 @@ async fn no_request_and_no_event_is_lost_through_many_reloads() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes minutes; `cargo test -p weir-tests --test e2e -- --ignored two_hundred_thousand`"]
-async fn two_hundred_thousand_requests_lose_nothing_through_six_reloads() {
+async fn two_hundred_thousand_requests_lose_nothing_through_six_reloads_and_three_upgrades() {
     let kinds = [
         Connections::KeptAlive,
         Connections::KeptAlive,
@@ -202,7 +215,17 @@ async fn two_hundred_thousand_requests_lose_nothing_through_six_reloads() {
     let run = Run {
         requests: 200_000,
         clients: kinds.repeat(2),
-        changes: [Change::Requested, Change::Signalled, Change::Noticed].repeat(2),
+        changes: vec![
+            Change::Requested,
+            Change::Signalled,
+            Change::Upgraded,
+            Change::Noticed,
+            Change::Requested,
+            Change::Upgraded,
+            Change::Signalled,
+            Change::Upgraded,
+            Change::Noticed,
+        ],
     };
     run.assert_nothing_is_lost().await;
 }

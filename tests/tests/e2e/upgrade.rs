@@ -9,7 +9,9 @@ use weir_tests::process::Process;
 use weir_tests::setup::Setup;
 use weir_tests::wait;
 
+mod failures;
 mod requests;
+mod state;
 
 /// Longer than a drain.
 const DRAINED: Duration = Duration::from_secs(40);

@@ -182,6 +182,9 @@ impl AlertmanagerClient {
     }
 
     fn push(&self, shared: &SharedState<News>, store: &AlertStore) -> Result<Push, NotifyFailure> {
+        let Some(_sending) = store.begin_sending() else {
+            return Ok(Push::Nothing);
+        };
         let bodies = self.bodies(store, clock::unix_now());
         let notified = bodies.notified.iter().map(|(key, tier)| (key, *tier));
         if bodies.first.is_empty() && bodies.rest.is_empty() {

@@ -56,7 +56,7 @@ fn all(folder: &std::path::Path) -> Metrics {
         path: folder.join("audit.ndjson"),
         keep: Duration::ZERO,
     };
-    Audit::start(&audit, &metrics).expect("an audit log");
+    Audit::start(&audit, crate::audit::LogOwners::One, &metrics).expect("an audit log");
     ReloadCounts::register(&metrics).expect("metrics of reloads");
     let in_flight = gateway::metrics::in_flight(&metrics).expect("a gauge");
     let generation = Generation::first(&config);

@@ -7,9 +7,11 @@ use anyhow::Context as _;
 use tokio::net::UnixStream;
 
 use super::{
-    HandoverStart, Hello, Offer, PROTOCOL, Prepared, RESPONSE_MAX, Reply, START_MAX, Started, State,
+    HandoverStart, Hello, Offer, PROTOCOL, Prepared, RESPONSE_MAX, Reply, START_MAX, Started,
+    State, comparable,
 };
 use crate::app::inherited::InheritedSockets;
+use crate::config::Config;
 use crate::listener::handover::HandoverChannel;
 
 /// The running process that this one takes over from.
@@ -84,17 +86,29 @@ impl Predecessor {
     }
 
     /// The configuration is valid and every address is bound: the predecessor gives up what only one process may have.
-    pub(in crate::app) fn prepared(&mut self, sockets: &InheritedSockets) -> io::Result<()> {
+    pub(in crate::app) fn prepared(
+        &mut self,
+        sockets: &InheritedSockets,
+        config: &Config,
+    ) -> io::Result<State> {
         let taken = sockets.taken();
-        self.channel.send(&Prepared::Ready { taken })?;
+        let spool = config
+            .ship
+            .as_ref()
+            .map(|ship| comparable(&ship.spool.path));
+        self.channel.send(&Prepared::Ready { taken, spool })?;
         self.step = Step::Starting;
-        let State {} = self.channel.receive()?;
-        Ok(())
+        self.channel.receive()
     }
 
     /// This process serves: from now on the predecessor drains.
     pub(in crate::app) fn started(&mut self) -> io::Result<()> {
         self.channel.send(&Started::Serving)
+    }
+
+    /// The connection to the predecessor while it drains.
+    pub(in crate::app) fn into_channel(self) -> HandoverChannel {
+        self.channel
     }
 
     /// Reports why this process cannot start. The predecessor goes on.

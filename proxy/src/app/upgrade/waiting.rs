@@ -2,8 +2,10 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags, Signal};
 use std::os::fd::OwnedFd;
 use tokio::net::{UnixListener, UnixStream};
@@ -13,6 +15,9 @@ use tokio::task::AbortHandle;
 
 use super::{HandoverStart, Hello, PROTOCOL, RESPONSE_MAX, Reply};
 use crate::listener::handover::{HandoverChannel, Replaces, UpgradeSocket};
+
+/// How long the end of a process that was killed may take.
+const KILLED_MAX: Duration = Duration::from_secs(2);
 
 /// A process that waits, and has been accepted.
 #[derive(Debug)]
@@ -31,13 +36,21 @@ impl WaitingProcess {
         }
     }
 
-    /// Ends it: what it holds becomes free.
-    pub(super) fn kill(&self) {
+    /// Waits until it has ended, at first for at most `patience`, and kills it then: what it holds becomes free.
+    pub(super) fn end(&self, patience: Duration) {
         let Some(handle) = &self.handle else {
             return;
         };
-        // It may have ended by itself.
-        let _ = rustix::process::pidfd_send_signal(handle, Signal::KILL);
+        let has_ended = |patience: Duration| {
+            let timeout = Timespec::try_from(patience).ok();
+            let mut watched = [PollFd::new(handle, PollFlags::IN)];
+            rustix::event::poll(&mut watched, timeout.as_ref()).is_ok_and(|ready| ready > 0)
+        };
+        if !has_ended(patience) {
+            // It may have ended by itself.
+            let _ = rustix::process::pidfd_send_signal(handle, Signal::KILL);
+            has_ended(KILLED_MAX);
+        }
     }
 }
 

@@ -88,7 +88,7 @@ settings! {
         budget: Percentage [default "20%"] reload,
         /// A longer Retry-After is not waited for.
         retry_after_max: TimeSpan<0> [default "10s"] reload,
-        /// How long start-up events of a stream are held, so that an error before any content can be retried.
+        /// How long the start of a response is held, so that an error before any content can be retried.
         hold: TimeSpan<0> [default "1s"] reload,
     }
 }

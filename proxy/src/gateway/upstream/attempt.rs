@@ -223,7 +223,7 @@ async fn examine(
             failure = hold::until_content(session, exchange, relay, &mut response, held).await?;
         }
     }
-    if failure == Some(AttemptFailure::ErrorInStream)
+    if failure == Some(AttemptFailure::ErrorInBody)
         && let Some(attempt) = exchange.attempt()
     {
         attempt.fail(ErrorCode::UpstreamError);

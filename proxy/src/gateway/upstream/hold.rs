@@ -22,7 +22,7 @@ use crate::http::relay::Relay;
 use crate::http::response_body::{NextPiece, Piece, PiecesAhead, ResponseBody};
 use crate::http::session::Session;
 use crate::model::response::ResponseFormat;
-use crate::model::response::start::{StartReader, StreamStart};
+use crate::model::response::start::{ResponseStart, StartReader};
 
 /// How much of the body of a 429 is read, and for how long.
 const QUOTA_BYTES_MAX: usize = 64 * 1024;
@@ -36,7 +36,7 @@ pub(super) fn held_format(exchange: &Exchange, head: &Parts) -> Option<ResponseF
 }
 
 /// Reads the start of a response until its first content, or until a time. Returns the failure if it is an error, or the
-/// stream breaks before.
+/// response breaks before.
 ///
 /// # Errors
 /// The client left, or its request must be rejected.
@@ -55,13 +55,13 @@ pub(super) async fn until_content(
         let now = clock::now();
         decoder.feed(data, |plain| start.feed(plain, now));
         match start.found() {
-            StreamStart::Pending => Reading::Continues,
-            StreamStart::Begun | StreamStart::Failed => Reading::Done,
+            ResponseStart::Pending => Reading::Continues,
+            ResponseStart::Begun | ResponseStart::Failed => Reading::Done,
         }
     });
     Ok(match (end.await?, start.found()) {
-        (_, StreamStart::Failed) | (ReadEnd::Broken, StreamStart::Pending) => {
-            Some(AttemptFailure::ErrorInStream)
+        (_, ResponseStart::Failed) | (ReadEnd::Broken, ResponseStart::Pending) => {
+            Some(AttemptFailure::ErrorInBody)
         }
         _ => None,
     })

@@ -24,15 +24,17 @@ const BYTES_MAX: usize = 256 * 1024;
 /// The longest JSON text that is read to find an error in it.
 const JSON_BYTES_MAX: usize = 64 * 1024;
 /// An error is named within the first bytes of a JSON text, if it is one.
-const JSON_PREFIX_BYTES: usize = 64;
+const JSON_PREFIX_BYTES: usize = 1024;
 /// Members of which an error has at least one, in every format.
-const ERROR_MEMBERS: [&[u8]; 2] = [b"\"error", b"\"code\""];
+const ERROR_MEMBERS: [&[u8]; 3] = [b"\"error", b"\"code\"", b"\"base_resp\""];
+/// The end of a document in a stream of them.
+const END_OF_DOCUMENT: &[u8] = b"}\n";
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// What the start of a stream has brought so far.
+/// What the start of a response has brought so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StreamStart {
+pub enum ResponseStart {
     /// Only start-up events, or the beginning of JSON that may be an error.
     Pending,
     /// Anything else: it is no longer the start.
@@ -66,7 +68,7 @@ pub struct StartReader {
     name: Option<Box<[u8]>>,
     data: Vec<u8>,
     events: usize,
-    found: StreamStart,
+    found: ResponseStart,
 }
 
 impl StartReader {
@@ -84,19 +86,19 @@ impl StartReader {
             name: None,
             data: Vec::new(),
             events: 0,
-            found: StreamStart::Pending,
+            found: ResponseStart::Pending,
         }
     }
 
     /// What has been found so far.
     #[must_use]
-    pub fn found(&self) -> StreamStart {
+    pub fn found(&self) -> ResponseStart {
         self.found
     }
 
     /// Reads the next piece, which arrived at `now`.
     pub fn feed(&mut self, piece: &[u8], now: Instant) {
-        if self.found != StreamStart::Pending {
+        if self.found != ResponseStart::Pending {
             return;
         }
         self.bytes.extend_from_slice(piece);
@@ -105,7 +107,7 @@ impl StartReader {
         }
         match self.layout {
             StartLayout::Undetermined if self.bytes.len() > BYTES_MAX => {
-                self.found = StreamStart::Begun;
+                self.found = ResponseStart::Begun;
             }
             StartLayout::Undetermined => {}
             StartLayout::Events => self.read_events(now),
@@ -123,10 +125,11 @@ impl StartReader {
             None => {
                 let text = without_mark(&self.bytes);
                 let names = |member: &&[u8]| memmem::find(text, member).is_some();
-                let is_short = text.len() < JSON_PREFIX_BYTES && !text.contains(&b'\n');
+                let is_short =
+                    text.len() < JSON_PREFIX_BYTES && memmem::find(text, END_OF_DOCUMENT).is_none();
                 if !ERROR_MEMBERS.iter().any(names) {
                     if !is_short {
-                        self.found = StreamStart::Begun;
+                        self.found = ResponseStart::Begun;
                     }
                     return;
                 }
@@ -137,18 +140,18 @@ impl StartReader {
             }
         };
         self.found = match ending {
-            Ending::Failed => StreamStart::Failed,
+            Ending::Failed => ResponseStart::Failed,
             Ending::Unknown | Ending::Open if self.bytes.len() <= JSON_BYTES_MAX => {
-                StreamStart::Pending
+                ResponseStart::Pending
             }
             Ending::Unknown | Ending::Open | Ending::Finished | Ending::Terminal => {
-                StreamStart::Begun
+                ResponseStart::Begun
             }
         };
     }
 
     fn read_events(&mut self, now: Instant) {
-        while self.found == StreamStart::Pending
+        while self.found == ResponseStart::Pending
             && let Some(length) = memchr2(b'\n', b'\r', &self.bytes[self.line..])
         {
             let end = self.line + length;
@@ -164,8 +167,8 @@ impl StartReader {
         }
         let is_comment = self.bytes[self.line..].starts_with(b":");
         let is_too_long = self.bytes.len() > BYTES_MAX || self.events >= EVENTS_MAX;
-        if self.found == StreamStart::Pending && (is_comment || is_too_long) {
-            self.found = StreamStart::Begun;
+        if self.found == ResponseStart::Pending && (is_comment || is_too_long) {
+            self.found = ResponseStart::Begun;
         }
     }
 
@@ -188,7 +191,7 @@ impl StartReader {
             b"id" | b"retry" => {}
             b"" if line.is_empty() => self.event_ended(next, now),
             // A comment, or no stream of events.
-            _ => self.found = StreamStart::Begun,
+            _ => self.found = ResponseStart::Begun,
         }
     }
 
@@ -205,9 +208,9 @@ impl StartReader {
         let reader = self.reader.get_or_insert_with(begin);
         reader.feed(&self.bytes[event..next], now);
         self.found = match reader.ending() {
-            Ending::Failed => StreamStart::Failed,
-            _ if is_start_up(name.as_deref(), &data) => StreamStart::Pending,
-            _ => StreamStart::Begun,
+            Ending::Failed => ResponseStart::Failed,
+            _ if is_start_up(name.as_deref(), &data) => ResponseStart::Pending,
+            _ => ResponseStart::Begun,
         };
     }
 }

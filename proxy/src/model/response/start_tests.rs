@@ -3,11 +3,11 @@ use crate::clock;
 
 const ROLE: &str = r#"data: {"id":"1","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"role":"assistant","content":"","refusal":null},"logprobs":null,"finish_reason":null}]}"#;
 
-fn read(operation: Operation, stream: &str) -> StreamStart {
+fn read(operation: Operation, stream: &str) -> ResponseStart {
     read_as(ResponseFormat::Sse, operation, stream)
 }
 
-fn read_as(format: ResponseFormat, operation: Operation, stream: &str) -> StreamStart {
+fn read_as(format: ResponseFormat, operation: Operation, stream: &str) -> ResponseStart {
     let mut whole = StartReader::new(format, Some(operation));
     whole.feed(stream.as_bytes(), clock::now());
     let mut bytewise = StartReader::new(format, Some(operation));
@@ -40,15 +40,15 @@ fn start_up_events_of_every_format_are_pending() {
         ),
     ] {
         let stream: String = events.iter().map(|event| format!("{event}\n\n")).collect();
-        assert_eq!(read(operation, &stream), StreamStart::Pending, "{stream}");
+        assert_eq!(read(operation, &stream), ResponseStart::Pending, "{stream}");
         let failed = format!(
             "{stream}event: error\ndata: {{\"type\":\"error\",\"error\":{{\"message\":\"x\"}}}}\n\n"
         );
-        assert_eq!(read(operation, &failed), StreamStart::Failed, "{failed}");
+        assert_eq!(read(operation, &failed), ResponseStart::Failed, "{failed}");
     }
     assert_eq!(
         read(Operation::Chat, "\u{feff}id: 1\nretry: 5\n\n\n"),
-        StreamStart::Pending
+        ResponseStart::Pending
     );
 }
 
@@ -69,7 +69,7 @@ fn content_comments_and_unknown_events_end_the_start() {
     ] {
         assert_eq!(
             read(Operation::Chat, stream),
-            StreamStart::Begun,
+            ResponseStart::Begun,
             "{stream}"
         );
     }
@@ -99,30 +99,30 @@ fn errors_of_every_format_are_found() {
             "data: {\"choices\":[],\"base_resp\":{\"status_code\":1002}}\n\n",
         ),
     ] {
-        assert_eq!(read(operation, stream), StreamStart::Failed, "{stream}");
+        assert_eq!(read(operation, stream), ResponseStart::Failed, "{stream}");
     }
     // Content came first.
     let stream = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"}}]}\n\ndata: {\"error\":{\"message\":\"x\"}}\n\n";
-    assert_eq!(read(Operation::Chat, stream), StreamStart::Begun);
+    assert_eq!(read(Operation::Chat, stream), ResponseStart::Begun);
 }
 
 #[test]
 fn a_start_is_bounded() {
     let event = format!("{ROLE}\n\n");
     let events = |count| read(Operation::Chat, &event.repeat(count));
-    assert_eq!(events(EVENTS_MAX - 1), StreamStart::Pending);
-    assert_eq!(events(EVENTS_MAX), StreamStart::Begun);
+    assert_eq!(events(EVENTS_MAX - 1), ResponseStart::Pending);
+    assert_eq!(events(EVENTS_MAX), ResponseStart::Begun);
     let mut reader = StartReader::new(ResponseFormat::Sse, Some(Operation::Chat));
     reader.feed(
         format!("data: {}", "a".repeat(BYTES_MAX)).as_bytes(),
         clock::now(),
     );
-    assert_eq!(reader.found(), StreamStart::Begun);
+    assert_eq!(reader.found(), ResponseStart::Begun);
 }
 
 #[test]
 fn json_is_read_only_if_it_may_be_an_error() {
-    use StreamStart::{Begun, Failed, Pending};
+    use ResponseStart::{Begun, Failed, Pending};
     let completion = r#"{"choices":[{"index":0,"message":{"content":"an \"error\" is"},"finish_reason":"stop"}]}"#;
     let long = format!("{{\"choices\":\"{}", "a".repeat(JSON_PREFIX_BYTES));
     let code = format!("{{\"code\":0,\"choices\":\"{}", "a".repeat(JSON_BYTES_MAX));
@@ -154,6 +154,37 @@ fn json_is_read_only_if_it_may_be_an_error() {
             Begun,
         ),
         (Operation::Chat, completion, Begun),
+        (
+            Operation::Chat,
+            r#"{"id":"gen-1","error":{"code":502,"message":"x"}}"#,
+            Failed,
+        ),
+        (
+            Operation::Chat,
+            r#"{"choices":null,"base_resp":{"status_code":1002}}"#,
+            Failed,
+        ),
+        (
+            Operation::Responses,
+            r#"{"object":"response","status":"failed","error":{"code":"server_error"}}"#,
+            Failed,
+        ),
+        (
+            Operation::OllamaChat,
+            "{\"error\":\"out of memory\"}\n",
+            Failed,
+        ),
+        (
+            Operation::Responses,
+            r#"{"object":"response","status":"completed","error":null,"output":[]}"#,
+            Begun,
+        ),
+        (
+            Operation::GenerateContent,
+            "[{\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"a\"}]}}]}\n",
+            Begun,
+        ),
+        (Operation::Chat, "hello\n", Begun),
         (Operation::Chat, &long, Begun),
         (Operation::Chat, &code, Begun),
         (

@@ -23,6 +23,12 @@ impl Acks {
         self.next
     }
 
+    /// How many events before `end` are not done.
+    pub(super) fn left(&self, end: u64) -> u64 {
+        let done: u64 = self.done.iter().map(|(from, to)| to - from).sum();
+        end.saturating_sub(self.next).saturating_sub(done)
+    }
+
     /// Marks the events `first..end` as done. Returns how many of them were not done before.
     pub(super) fn done(&mut self, first: u64, end: u64) -> u64 {
         let first = first.max(self.next);

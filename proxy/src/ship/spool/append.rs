@@ -39,7 +39,9 @@ impl Spool {
     pub fn move_to_end(&self, dataset: Dataset, events: Vec<Spooled>) -> Vec<Spooled> {
         let mut inner = self.inner.lock();
         let last = inner.segments.back().map_or(0, |last| last.first);
-        if events.iter().all(|event| event.number >= last) {
+        // Events that have been handed over are before all that are not settled.
+        let is_here = |event: &Spooled| event.number >= inner.acks.next();
+        if events.iter().all(|event| event.number >= last) || !events.iter().all(is_here) {
             return events;
         }
         let ledger = self.ledgers.of(dataset);
@@ -187,13 +189,13 @@ impl Spool {
     fn begin_segment(&self, inner: &mut SpoolState) -> io::Result<Arc<File>> {
         inner.sync_active()?;
         let first = inner.end;
-        let path = recovery::segment_path(&self.config.path, first);
+        let path = recovery::segment_path(&inner.directory, first);
         let file = OpenOptions::new()
             .write(true)
             .create(true)
             .truncate(true)
             .open(&path)?;
-        File::open(&self.config.path)?.sync_all()?;
+        File::open(&inner.directory)?.sync_all()?;
         let file = Arc::new(file);
         inner.active = Some(file.clone());
         inner.segments.push_back(Segment {

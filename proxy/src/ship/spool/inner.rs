@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,10 @@ use crate::ship::dataset::{Dataset, PerDataset};
 
 #[derive(Debug)]
 pub(super) struct SpoolState {
+    /// Where new segments are created.
+    pub(super) directory: PathBuf,
+    /// Held as long as this state is in use.
+    pub(super) locks: Vec<File>,
     pub(super) segments: VecDeque<Segment>,
     /// The file of the last segment; `None` before the first event and after a failure.
     pub(super) active: Option<Arc<File>>,

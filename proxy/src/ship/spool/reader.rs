@@ -198,6 +198,10 @@ impl Spool {
         let from = std::mem::replace(&mut reader.number, end);
         reader.open = None;
         let mut inner = self.inner.lock();
+        if end <= inner.acks.next() {
+            // They have been handed over, or settled.
+            return SpoolRead::Empty;
+        }
         let is_last = |segment: &Segment| segment.first <= from && from < segment.end;
         if inner.segments.back().is_some_and(is_last) {
             let events = inner.segments.back().map_or(end, |last| last.end);

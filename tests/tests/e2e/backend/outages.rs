@@ -3,12 +3,16 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use weir_tests::backend::{Backend, BackendResponse};
+use weir_tests::backend::Backend;
 use weir_tests::client::{Client, ClientRequest};
 use weir_tests::fault_proxy::{FaultProxy, TrafficCounts};
 use weir_tests::proxy::Proxy;
 use weir_tests::setup::{OPEN, Setup};
 use weir_tests::wait;
+
+use failing_starts::{FAILING_STARTS, FailingStart};
+
+mod failing_starts;
 
 /// Requests a second, and from how many clients.
 const RATE: u32 = 200;
@@ -107,87 +111,8 @@ async fn clients_notice_nothing_of_endpoints_that_are_killed_in_turn_for_a_minut
     }
 }
 
-/// A stream that starts, and fails before any content.
-struct FailingStart {
-    path: &'static str,
-    question: &'static str,
-    start: &'static [&'static str],
-    error: &'static str,
-    /// A whole stream with the content `fine`.
-    whole: &'static [&'static str],
-}
-
-const FAILING_STARTS: [FailingStart; 4] = [
-    FailingStart {
-        path: "/v1/chat/completions",
-        question: r#"{"model":"m-1","stream":true,"messages":[{"role":"user","content":"hi"}]}"#,
-        start: &[
-            "data: {\"object\":\"chat.completion.chunk\",\"model\":\"m-1\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n",
-        ],
-        error: "data: {\"error\":{\"message\":\"the model is gone\",\"code\":500}}\n\n",
-        whole: &[
-            "data: {\"object\":\"chat.completion.chunk\",\"model\":\"m-1\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"fine\"}}]}\n\n",
-            "data: {\"object\":\"chat.completion.chunk\",\"model\":\"m-1\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n",
-            "data: [DONE]\n\n",
-        ],
-    },
-    // The error is the first event.
-    FailingStart {
-        path: "/v1/chat/completions",
-        question: r#"{"model":"m-1","stream":true,"messages":[{"role":"user","content":"hi"}]}"#,
-        start: &[],
-        error: "data: {\"error\":{\"message\":\"overloaded\",\"type\":\"server_error\"}}\n\n",
-        whole: &[
-            "data: {\"object\":\"chat.completion.chunk\",\"model\":\"m-1\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"fine\"},\"finish_reason\":\"stop\"}]}\n\n",
-            "data: [DONE]\n\n",
-        ],
-    },
-    FailingStart {
-        path: "/v1/messages",
-        question: r#"{"model":"m-1","stream":true,"max_tokens":9,"messages":[{"role":"user","content":"hi"}]}"#,
-        start: &[
-            "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"model\":\"m-1\",\"role\":\"assistant\",\"content\":[],\"usage\":{\"input_tokens\":9,\"output_tokens\":1}}}\n\n",
-            "event: ping\ndata: {\"type\":\"ping\"}\n\n",
-        ],
-        error: "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"try later\"}}\n\n",
-        whole: &[
-            "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"model\":\"m-1\",\"role\":\"assistant\",\"content\":[],\"usage\":{\"input_tokens\":9,\"output_tokens\":1}}}\n\n",
-            "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"fine\"}}\n\n",
-            "event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"},\"usage\":{\"output_tokens\":4}}\n\n",
-            "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n",
-        ],
-    },
-    FailingStart {
-        path: "/v1/responses",
-        question: r#"{"model":"m-1","stream":true,"store":false,"input":"hi"}"#,
-        start: &[
-            "event: response.created\ndata: {\"type\":\"response.created\",\"response\":{\"model\":\"m-1\",\"status\":\"in_progress\",\"output\":[]}}\n\n",
-        ],
-        error: "event: response.failed\ndata: {\"type\":\"response.failed\",\"response\":{\"status\":\"failed\",\"error\":{\"code\":\"server_error\",\"message\":\"no\"}}}\n\n",
-        whole: &[
-            "event: response.created\ndata: {\"type\":\"response.created\",\"response\":{\"model\":\"m-1\",\"status\":\"in_progress\",\"output\":[]}}\n\n",
-            "event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\"delta\":\"fine\"}\n\n",
-            "event: response.completed\ndata: {\"type\":\"response.completed\",\"response\":{\"model\":\"m-1\",\"status\":\"completed\",\"output\":[],\"usage\":{\"input_tokens\":3,\"output_tokens\":2}}}\n\n",
-        ],
-    },
-];
-
-impl FailingStart {
-    fn of(request: &weir_tests::backend::ReceivedRequest) -> &'static Self {
-        let number = request
-            .header("x-case")
-            .and_then(|number| number.parse().ok());
-        &FAILING_STARTS[number.unwrap_or(0_usize)]
-    }
-}
-
-fn events(parts: &[&'static str]) -> BackendResponse {
-    let chunks = parts.iter().map(|part| part.as_bytes().into());
-    BackendResponse::chunks("text/event-stream", chunks.collect())
-}
-
-/// Sends `requests` streams, and asserts that each is the whole one of the healthy backend.
-async fn assert_healthy_streams(proxy: &Proxy, requests: usize) {
+/// Sends `requests` model calls, and asserts that each response is the whole one of the healthy backend.
+async fn assert_healthy_responses(proxy: &Proxy, requests: usize) {
     const AT_ONCE: usize = 20;
     let one = |number: usize| async move {
         let case = number % FAILING_STARTS.len();
@@ -210,14 +135,8 @@ async fn assert_healthy_streams(proxy: &Proxy, requests: usize) {
 
 #[tokio::test]
 async fn errors_before_any_content_are_invisible_while_a_fallback_is_healthy() {
-    let failing = Backend::responding(|request| {
-        let start = FailingStart::of(request);
-        let mut parts = start.start.to_vec();
-        parts.push(start.error);
-        events(&parts)
-    })
-    .await;
-    let healthy = Backend::responding(|request| events(FailingStart::of(request).whole)).await;
+    let failing = Backend::responding(|request| FailingStart::of(request).failed()).await;
+    let healthy = Backend::responding(|request| FailingStart::of(request).succeeded()).await;
     // With a closed breaker, every request meets the error; by default, most go to the fallback at once.
     for breaker in [
         "circuit_breaker: {minimum_requests: 100000}",
@@ -237,7 +156,7 @@ async fn errors_before_any_content_are_invisible_while_a_fallback_is_healthy() {
             .routes(OPEN)
             .start()
             .await;
-        assert_healthy_streams(&proxy, 1000).await;
+        assert_healthy_responses(&proxy, 1000).await;
         let metrics = proxy.metrics().await;
         assert_eq!(metrics.sum("weir_failed_requests_total", &[]), 0.0);
         for event in proxy.events_when(1000).await {
@@ -250,8 +169,8 @@ async fn errors_before_any_content_are_invisible_while_a_fallback_is_healthy() {
 
 #[tokio::test]
 async fn errors_before_any_content_are_invisible_while_another_endpoint_is_healthy() {
-    let failing = Backend::responding(|request| events(&[FailingStart::of(request).error])).await;
-    let healthy = Backend::responding(|request| events(FailingStart::of(request).whole)).await;
+    let failing = Backend::responding(|request| FailingStart::of(request).failed()).await;
+    let healthy = Backend::responding(|request| FailingStart::of(request).succeeded()).await;
     let proxy = Setup::without_backend()
         .backend(
             "assistant",
@@ -265,5 +184,5 @@ async fn errors_before_any_content_are_invisible_while_another_endpoint_is_healt
         .routes(OPEN)
         .start()
         .await;
-    assert_healthy_streams(&proxy, 200).await;
+    assert_healthy_responses(&proxy, 200).await;
 }

@@ -1,15 +1,16 @@
 //! Many reloads under load leave neither memory, descriptors nor threads behind.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use futures_util::future::join_all;
 use weir_tests::backend::Backend;
-use weir_tests::client::Client;
-use weir_tests::client::ClientRequest;
+use weir_tests::client::{Client, ClientRequest};
 use weir_tests::proxy::Proxy;
 use weir_tests::resources::Resources;
 use weir_tests::setup::Setup;
 use weir_tests::sign::bearer;
+use weir_tests::wait;
 
 use super::reload_with;
 
@@ -46,45 +47,62 @@ fn numbered(backends: &[Backend; 2], number: usize) -> Setup {
         .routes(&routes)
 }
 
-async fn reload_many(proxy: &Proxy, backends: &[Backend; 2], numbers: std::ops::Range<usize>) {
-    for number in numbers {
-        let yaml = numbered(backends, number).yaml(proxy.directory());
-        let report = reload_with(proxy, &yaml).await;
-        assert_eq!(report["outcome"], "applied", "{report}");
+/// The progress of clients and reloads.
+#[derive(Default)]
+struct Load {
+    answered: AtomicUsize,
+    is_over: AtomicBool,
+}
+
+impl Load {
+    /// Sends requests until the reloads are over.
+    async fn send(&self, proxy: &Proxy) {
+        let mut client = Client::h1(proxy.address()).await;
+        let mut sent = 0;
+        while !self.is_over.load(Ordering::SeqCst) {
+            // Several questions: stored responses are added and looked up.
+            let question = format!("question {}", sent % 50);
+            let request = match sent % 3 {
+                0 => ClientRequest::get("/any"),
+                _ => ClientRequest::chat(&question).headers(bearer(KEY)),
+            };
+            let response = client.send(request).await;
+            assert_eq!(response.status, 200, "{}", response.text());
+            sent += 1;
+            self.answered.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    /// Reloads, with a request between two of them at least.
+    async fn reload(&self, proxy: &Proxy, backends: &[Backend; 2], numbers: Range<usize>) {
+        for number in numbers {
+            let yaml = numbered(backends, number).yaml(proxy.directory());
+            let report = reload_with(proxy, &yaml).await;
+            assert_eq!(report["outcome"], "applied", "{report}");
+            let answered = self.answered.load(Ordering::SeqCst);
+            wait::eventually("another response", wait::PATIENCE, || {
+                self.answered.load(Ordering::SeqCst) > answered
+            })
+            .await;
+        }
+        self.is_over.store(true, Ordering::SeqCst);
     }
 }
 
-/// Sends requests until the reloads are over; returns their number.
-async fn send(proxy: &Proxy, is_over: &AtomicBool) -> usize {
-    let mut client = Client::h1(proxy.address()).await;
-    let mut sent = 0;
-    while !is_over.load(Ordering::SeqCst) {
-        // Another question each time: stored responses are added and looked up.
-        let question = format!("question {}", sent % 50);
-        let request = match sent % 3 {
-            0 => ClientRequest::get("/any"),
-            _ => ClientRequest::chat(&question).headers(bearer(KEY)),
-        };
-        let response = client.send(request).await;
-        assert_eq!(response.status, 200, "{}", response.text());
-        sent += 1;
-    }
-    sent
+async fn reload_under_load(proxy: &Proxy, backends: &[Backend; 2], numbers: Range<usize>) {
+    let load = Load::default();
+    let clients = join_all((0..3).map(|_| load.send(proxy)));
+    tokio::join!(clients, load.reload(proxy, backends, numbers));
 }
 
-async fn reload_under_load(
-    proxy: &Proxy,
-    backends: &[Backend; 2],
-    numbers: std::ops::Range<usize>,
-) {
-    let is_over = AtomicBool::new(false);
-    let clients = (0..3).map(|_| send(proxy, &is_over));
-    let reloading = async {
-        reload_many(proxy, backends, numbers).await;
-        is_over.store(true, Ordering::SeqCst);
-    };
-    let (sent, ()) = tokio::join!(join_all(clients), reloading);
-    assert!(sent.iter().sum::<usize>() > RELOADS);
+/// Waits until all pooled connections are closed.
+async fn wait_for_rest(backends: &[Backend; 2]) {
+    wait::eventually("empty pools", wait::PATIENCE, || {
+        backends
+            .iter()
+            .all(|backend| backend.connections_open() == 0)
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -95,10 +113,12 @@ async fn two_hundred_reloads_under_load_leave_nothing_behind() {
     ];
     let proxy = numbered(&backends, 0).start().await;
     reload_under_load(&proxy, &backends, 1..WARM_UP).await;
+    wait_for_rest(&backends).await;
     let rest = Resources::of(proxy.process());
     reload_under_load(&proxy, &backends, WARM_UP..WARM_UP + RELOADS).await;
+    wait_for_rest(&backends).await;
     Resources::returned_to(rest, proxy.process()).await;
     proxy.sigterm();
-    let exit = proxy.wait_exit(weir_tests::wait::PATIENCE).await;
+    let exit = proxy.wait_exit(wait::PATIENCE).await;
     assert_eq!(exit.code(), Some(0), "{}", proxy.stderr());
 }

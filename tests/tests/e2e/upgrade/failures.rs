@@ -1,0 +1,133 @@
+//! A new process that cannot take over: the running one goes on, with all that it had given up.
+
+use tempfile::TempDir;
+use weir_tests::backend::Backend;
+use weir_tests::client::{Client, ClientRequest};
+use weir_tests::index::Index;
+use weir_tests::process::Process;
+use weir_tests::proxy::Proxy;
+use weir_tests::setup::Setup;
+use weir_tests::wait;
+
+use super::drained;
+
+async fn waits(successor: &Process) {
+    wait::eventually("a waiting successor", wait::PATIENCE, || {
+        assert!(successor.exit().is_none(), "{}", successor.stderr());
+        successor.stderr().contains("weir: waiting")
+    })
+    .await;
+}
+
+async fn logs(proxy: &Proxy, text: &str) {
+    wait::eventually(text, wait::PATIENCE, || proxy.stderr().contains(text)).await;
+}
+
+#[tokio::test]
+async fn a_successor_that_fails_leaves_the_running_process_as_it_was() {
+    let (backend, index) = (Backend::echo().await, Index::start().await);
+    let audit = "audit: {path: data/audit.ndjson}";
+    let spool = "spool: {path: data/spool, sync: 100ms}";
+    let url = index.url();
+    let shipping = format!("elasticsearch: {{urls: ['{url}'], batch: {{events: 5, wait: 10ms}}}}");
+    let setup = Setup::open(&backend);
+    let setup = setup.events(audit).events(spool).events(&shipping);
+    let mut proxy = setup.start().await;
+    let mut client = Client::h1(proxy.address()).await;
+    let mut sent = 0;
+    let mut requests = async |count: usize| {
+        for _ in 0..count {
+            assert_eq!(client.send(ClientRequest::get("/a")).await.status, 200);
+        }
+        sent += count;
+        wait::eventually("all events in the index", wait::PATIENCE, || {
+            index.ids().len() == sent
+        })
+        .await;
+    };
+    requests(10).await;
+    // Nobody waits.
+    proxy.process().sigquit();
+    logs(&proxy, "no process waits to take over").await;
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let taken = taken.local_addr().expect("its address").to_string();
+    let file = |name: &str| format!("{}/{name}", proxy.directory().display());
+    std::fs::write(file("a-file"), "").expect("written");
+    let fails_to_bind = setup.clone().admin_address(&taken);
+    // Found after the running process has given up its files.
+    let cannot_record = setup
+        .clone()
+        .events(&format!("file: {{path: {}/events.ndjson}}", file("a-file")));
+    for (setup, error) in [
+        (&fails_to_bind, "cannot listen on"),
+        (&cannot_record, "events.file.path"),
+    ] {
+        let successor = setup.spawn_successor(proxy.directory());
+        waits(&successor).await;
+        // A second one is rejected.
+        let second = setup.spawn_successor(proxy.directory());
+        let second = second.finished(wait::PATIENCE).await;
+        assert_eq!(second.code, Some(1));
+        assert!(second.stderr.contains("waits already"), "{}", second.stderr);
+        proxy.process().sigquit();
+        let ended = successor.finished(wait::PATIENCE).await;
+        assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+        assert!(ended.stderr.contains(error), "{}", ended.stderr);
+        logs(&proxy, error).await;
+        requests(10).await;
+    }
+    // One that is stopped while it waits.
+    let successor = setup.spawn_successor(proxy.directory());
+    waits(&successor).await;
+    successor.sigterm();
+    assert!(successor.wait_exit(wait::PATIENCE).await.success());
+    requests(5).await;
+    // Invalid from the start.
+    std::fs::write(file("weir.yaml"), "listen: none").expect("written");
+    let arguments = ["run", "--upgrade"];
+    let ended = Process::run(proxy.directory(), &arguments, b"").await;
+    assert_eq!(ended.code, Some(1));
+    // At last.
+    let old = proxy.upgrade(&setup).await;
+    requests(1).await;
+    drained(&old).await;
+    let mut client = Client::h1(proxy.address()).await;
+    assert_eq!(client.send(ClientRequest::get("/a")).await.status, 200);
+    let metrics = proxy.metrics().await;
+    assert_eq!(
+        metrics.sum("weir_events_total", &[("outcome", "dropped")]),
+        0.0
+    );
+    proxy.events_when(sent + 1).await;
+    let verified = Process::run(
+        proxy.directory(),
+        &["audit", "verify", "data/audit.ndjson"],
+        b"",
+    );
+    assert_eq!(verified.await.code, Some(0));
+}
+
+#[tokio::test]
+async fn a_plain_start_and_an_upgrade_without_a_running_process_name_the_other_command() {
+    let backend = Backend::echo().await;
+    let directory = TempDir::new().expect("a directory");
+    let ended = Setup::open(&backend)
+        .spawn_successor(directory.path())
+        .finished(wait::PATIENCE)
+        .await;
+    assert_eq!(ended.code, Some(1));
+    assert!(
+        ended.stderr.contains("without --upgrade"),
+        "{}",
+        ended.stderr
+    );
+    let proxy = Setup::open(&backend).start().await;
+    let address = proxy.address().to_string();
+    let second = Setup::open(&backend).listen(&address);
+    let ended = second
+        .spawn(directory.path())
+        .finished(wait::PATIENCE)
+        .await;
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.stderr.contains("weir upgrade"), "{}", ended.stderr);
+}
