@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
+use crate::clock;
 use crate::listener::descriptors::is_exhaustion;
 use crate::system::memory;
 use crate::worker::Worker;
@@ -29,6 +30,8 @@ const HEADER_BYTES_MAX: usize = 16 * 1024;
 const HEADERS_MAX: usize = 64;
 /// After this a connection is closed once its response is sent.
 const CONNECTION_AGE_MAX: Duration = Duration::from_secs(600);
+/// A client that connected this long before the stop may be about to send its request, and has as long for it.
+const FRESH: Duration = Duration::from_millis(250);
 /// How long a response in flight has when its connection must end.
 const GRACE: Duration = Duration::from_secs(1);
 /// How many file descriptors are reserved for the admin API.
@@ -113,12 +116,18 @@ async fn connection(stream: TcpStream, router: Router, mut stop: StopSignal) {
         .max_headers(HEADERS_MAX)
         .max_buf_size(HEADER_BYTES_MAX);
     let service = TowerToHyperService::new(router);
+    let accepted_at = clock::now();
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     // How a connection ends is up to its client: a reset or a timeout is not logged.
     tokio::select! {
         _ = connection.as_mut() => return,
         () = sleep(CONNECTION_AGE_MAX) => {}
-        _ = stop.wait_for(Option::is_some) => {}
+        _ = stop.wait_for(Option::is_some) => {
+            // A graceful shutdown closes a connection that has not received anything.
+            if accepted_at.elapsed() < FRESH && timeout(FRESH, connection.as_mut()).await.is_ok() {
+                return;
+            }
+        }
     }
     connection.as_mut().graceful_shutdown();
     drop(timeout(GRACE, connection).await);
