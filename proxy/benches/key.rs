@@ -76,6 +76,7 @@ fn backend() -> backend::Config {
         retry: RetryConfig::default(),
         breaker: BreakerConfig::default(),
         when_all_open: WhenAllOpen::Try,
+        health_check: None,
         fallback: None,
         model_map: Vec::new(),
     }

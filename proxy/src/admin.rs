@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use prometheus::IntGauge;
 
 use self::auth::Auth;
+use self::backends::BackendSnapshots;
 use self::reload::ReloadRequests;
 use crate::alert::Alerts;
 use crate::audit::Audit;
@@ -23,6 +24,7 @@ use crate::{clock, config};
 mod accept;
 mod alerts;
 mod auth;
+pub mod backends;
 mod pages;
 mod problem;
 pub mod reload;
@@ -48,6 +50,7 @@ pub struct AdminState {
     /// Records rejected requests.
     pub audit: Option<Arc<Audit>>,
     pub reloads: Arc<dyn ReloadRequests>,
+    pub backends: Arc<dyn BackendSnapshots>,
 }
 
 /// The routes in use.

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use pingora_runtime::Runtime;
 use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
 
 use crate::admin::reload::ReloadReport;
 use crate::admin::{Admin, AdminState, Readiness, ReadinessFlag, RouteList};
@@ -32,6 +33,7 @@ use crate::listener::handover::Replaces;
 use crate::metrics::Metrics;
 use crate::system::{self, System};
 
+mod health_checks;
 mod housekeeping;
 mod inherited;
 mod installer;
@@ -59,6 +61,9 @@ pub use upgrade::HandoverStart;
 pub use upgrade::handing_over::HandoverOutcome;
 pub use upgrade::taking_over::Predecessor;
 
+/// The first process of a container: the container ends with it, so no other process can take its place.
+const CONTAINER_INIT: u32 = 1;
+
 /// A running proxy.
 pub struct App {
     /// The addresses of the listeners, in the order of the file.
@@ -76,6 +81,7 @@ pub struct App {
     admin_server: Option<Admin>,
     _system: System,
     drain: Duration,
+    accept_loops: Vec<JoinHandle<()>>,
     /// The listening sockets, for a successor.
     offered: Vec<OfferedSocket>,
     /// Set once a successor serves.
@@ -152,8 +158,14 @@ impl App {
     }
 
     fn await_successor(&mut self, config: &Config, replaces: Replaces) {
+        let Some(path) = &config.upgrade_socket else {
+            return;
+        };
+        if std::process::id() == CONTAINER_INIT {
+            return;
+        }
         let runtime = self.runtime.get_handle();
-        self.waiting_room = WaitingRoom::open(&config.upgrade_socket, replaces, runtime);
+        self.waiting_room = WaitingRoom::open(path, replaces, runtime);
     }
 
     fn start_with(
@@ -215,6 +227,7 @@ impl App {
             ship: recording.ship.clone(),
             audit: recording.audit.clone(),
             reloads: reloader.clone(),
+            backends: installer.clone(),
         };
         let (stop, shutdown) = watch::channel(false);
         let handed_over = Arc::new(HandoverFlag::default());
@@ -223,13 +236,15 @@ impl App {
         let admin_server = Admin::start(&config.admin, sockets.admin, state)?;
         let served = (gateway.clone(), connections.clone());
         let listening = Listening::new(config, served, shutdown.clone(), handed_over.clone());
-        let runtime = listening.serve(sockets.listeners, &offered, &certificates);
+        let (runtime, accept_loops) = listening.serve(sockets.listeners, &offered, &certificates);
         let certificates = listening::named(&addresses, certificates);
+        health_checks::start(&runtime, gateway.clone(), &metrics, shutdown.clone())?;
         let maintained = (gateway.clone(), certificates, gauges);
         housekeeping::start(&runtime, maintained, &metrics, shutdown)?;
         let system = System::start(reading, metrics.worker("system")?)?;
         readiness.set(Readiness::Ready);
         Ok(App {
+            accept_loops,
             offered,
             handed_over,
             waiting_room: None,
@@ -287,7 +302,7 @@ impl App {
         };
         let (outcome, feed) = upgrade::handing_over::hand_over(room, &parts);
         self.feed = feed;
-        if outcome == HandoverOutcome::Done {
+        if outcome != HandoverOutcome::NotDone {
             self.handed_over.set();
         }
         outcome

@@ -36,6 +36,8 @@ pub struct Config {
     pub retry: RetryConfig,
     pub breaker: BreakerConfig,
     pub when_all_open: WhenAllOpen,
+    /// Active health checks; `None`: off.
+    pub health_check: Option<HealthCheckConfig>,
     /// The name of the backend that is used when this one fails.
     pub fallback: Option<Arc<str>>,
     /// The names that models have at this backend, by the name in the request.
@@ -54,11 +56,13 @@ pub mod address;
 pub mod ask_usage;
 pub mod balance;
 pub mod breaker;
+pub mod checker;
 pub mod client;
 pub mod connector;
 mod dial;
 pub mod endpoint;
 pub mod failure;
+pub mod health;
 pub(crate) mod http1;
 mod http2;
 pub mod informational;
@@ -71,6 +75,7 @@ pub mod request_head;
 mod resolve;
 pub mod response;
 pub mod retry;
+pub mod snapshot;
 pub mod tls;
 pub mod wire;
 
@@ -81,11 +86,12 @@ use crate::refusal::{ErrorCode, Refusal};
 use crate::units;
 use address::EndpointConfig;
 use balance::{BalancingPolicy, PickPreference};
-use breaker::{BreakerConfig, CircuitState};
+use breaker::BreakerConfig;
 use client::{CallDeadline, CallTarget};
 use connector::UpstreamProtocol;
-use endpoint::{Endpoint, InFlightCall};
+use endpoint::{Availability, Endpoint, HealthPolicy, InFlightCall};
 use failure::{BrokenConnection, ConnectionError, Failure, UnansweredRequest};
+use health::HealthCheckConfig;
 use informational::InformationalResponses;
 use request_body::RequestBody;
 use response::UpstreamResponse;
@@ -109,15 +115,19 @@ pub type TriedEndpoints = SmallVec<[usize; 4]>;
 pub enum NoEndpoint {
     /// The backend has none.
     None,
-    /// The circuit of each of them is open.
-    AllOpen,
+    /// Each of them has an open circuit, or is unhealthy where that matters.
+    NoneAvailable,
 }
 
-/// Whether endpoints with an open circuit may be picked.
+/// Which endpoints may be picked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OpenCircuits {
-    Avoid,
-    Ignore,
+pub enum EligibleEndpoints {
+    /// Those that are not unhealthy and whose circuit is not open.
+    Available,
+    /// Unhealthy ones as well: there is nothing better.
+    Unhealthy,
+    /// Those with an open circuit as well.
+    All,
 }
 
 impl Backend {
@@ -136,6 +146,19 @@ impl Backend {
         }
     }
 
+    /// Begins with the health of the endpoints of `previous` that are checked in the same way.
+    pub fn inherit_health(&self, previous: &Backend) {
+        if self.config.health_check != previous.config.health_check {
+            return;
+        }
+        for endpoint in &self.endpoints {
+            let mut known = previous.endpoints.iter();
+            if let Some(known) = known.find(|known| known.config() == endpoint.config()) {
+                endpoint.inherit_health(known);
+            }
+        }
+    }
+
     #[must_use]
     pub fn config(&self) -> &Arc<Config> {
         &self.config
@@ -150,18 +173,18 @@ impl Backend {
     /// consistent balancing goes by.
     ///
     /// # Errors
-    /// There is none, or each has an open circuit.
+    /// There is none, or none that is eligible.
     pub fn pick(
         &self,
         tried: &[usize],
         key: Option<u64>,
-        circuits: OpenCircuits,
+        eligible: EligibleEndpoints,
         now: Instant,
     ) -> Result<InFlightCall, NoEndpoint> {
         let position = match &*self.endpoints {
             [] => return Err(NoEndpoint::None),
-            [only] if circuits == OpenCircuits::Ignore || only.is_unrestricted() => 0,
-            _ => self.choose(tried, key, circuits, now)?,
+            [only] if eligible == EligibleEndpoints::All || only.is_unrestricted() => 0,
+            _ => self.choose(tried, key, eligible, now)?,
         };
         match self.endpoints.get(position) {
             Some(endpoint) => Ok(endpoint.begin(position, now)),
@@ -173,12 +196,13 @@ impl Backend {
         &self,
         tried: &[usize],
         key: Option<u64>,
-        circuits: OpenCircuits,
+        eligible: EligibleEndpoints,
         now: Instant,
     ) -> Result<usize, NoEndpoint> {
-        let out = match circuits {
-            OpenCircuits::Avoid => self.out_of_rotation(now)?,
-            OpenCircuits::Ignore => SmallVec::new(),
+        let out = match eligible {
+            EligibleEndpoints::Available => self.out_of_rotation(HealthPolicy::Respect, now)?,
+            EligibleEndpoints::Unhealthy => self.out_of_rotation(HealthPolicy::Ignore, now)?,
+            EligibleEndpoints::All => SmallVec::new(),
         };
         let candidates = self.endpoints.iter().enumerate();
         let candidates = candidates.map(|(position, endpoint)| {
@@ -192,32 +216,48 @@ impl Backend {
         let candidates: SmallVec<[_; 8]> = candidates.collect();
         let random = random::bits() as u64;
         let policy = self.config.balancing;
-        balance::pick(policy, &candidates, &self.turn, key, random, now).ok_or(NoEndpoint::AllOpen)
+        balance::pick(policy, &candidates, &self.turn, key, random, now)
+            .ok_or(NoEndpoint::NoneAvailable)
     }
 
-    /// The endpoints that get no requests because their circuit is open: at most half of them, those whose circuit opened
-    /// first. The others stay, so that those that work are not overloaded.
-    fn out_of_rotation(&self, now: Instant) -> Result<SmallVec<[usize; 4]>, NoEndpoint> {
-        let endpoints = self.endpoints.iter().enumerate();
-        let mut open: SmallVec<[(Instant, usize); 4]> = endpoints
-            .filter_map(|(position, endpoint)| Some((endpoint.rejects_until(now)?, position)))
-            .collect();
-        if open.len() == self.endpoints.len() {
-            return Err(NoEndpoint::AllOpen);
+    /// The endpoints that get no requests: those that are unhealthy, and of the others at most half, those whose circuit
+    /// opened first. The rest stays, so that those that work are not overloaded.
+    fn out_of_rotation(
+        &self,
+        policy: HealthPolicy,
+        now: Instant,
+    ) -> Result<SmallVec<[usize; 4]>, NoEndpoint> {
+        let mut out = SmallVec::new();
+        let mut open: SmallVec<[(Instant, usize); 4]> = SmallVec::new();
+        for (position, endpoint) in self.endpoints.iter().enumerate() {
+            match endpoint.availability(policy, now) {
+                Availability::Available => {}
+                Availability::Unhealthy => out.push(position),
+                Availability::Open(until) => open.push((until, position)),
+            }
+        }
+        let others = self.endpoints.len() - out.len();
+        if open.len() == others {
+            return Err(NoEndpoint::NoneAvailable);
         }
         open.sort_unstable();
-        open.truncate(self.endpoints.len() / 2);
-        Ok(open.into_iter().map(|(_, position)| position).collect())
+        open.truncate(others / 2);
+        out.extend(open.into_iter().map(|(_, position)| position));
+        Ok(out)
     }
 
-    /// Whether an available endpoint has not been tried.
+    /// Whether an endpoint that may be picked has not been tried.
     #[must_use]
     pub fn has_untried(&self, tried: &[usize], now: Instant) -> bool {
         if self.endpoints.len() == 1 && !tried.is_empty() {
             return false;
         }
-        let Ok(out) = self.out_of_rotation(now) else {
-            return false;
+        let out = self.out_of_rotation(HealthPolicy::Respect, now);
+        let out = out.or_else(|_| self.out_of_rotation(HealthPolicy::Ignore, now));
+        let out = match (out, self.config.when_all_open) {
+            (Ok(out), _) => out,
+            (Err(_), WhenAllOpen::Try) => SmallVec::new(),
+            (Err(_), WhenAllOpen::Fail) => return false,
         };
         let mut positions = 0..self.endpoints.len();
         positions.any(|position| !tried.contains(&position) && !out.contains(&position))
@@ -230,12 +270,15 @@ impl Backend {
         self.retries.take(live, self.config.retry.budget)
     }
 
-    /// How many endpoints have an open circuit, half-open ones included.
+    /// How many endpoints have an open circuit, or one that is half-open with its probe in progress. One that waits for a
+    /// probe is not counted: without requests it would be, for ever.
     #[must_use]
     pub fn open_circuits(&self, now: Instant) -> usize {
-        let circuits = self.endpoints.iter().map(|endpoint| endpoint.circuit(now));
-        circuits
-            .filter(|circuit| *circuit != CircuitState::Closed)
+        let availability =
+            |endpoint: &Arc<Endpoint>| endpoint.availability(HealthPolicy::Ignore, now);
+        let endpoints = self.endpoints.iter().map(availability);
+        endpoints
+            .filter(|availability| matches!(availability, Availability::Open(_)))
             .count()
     }
 
@@ -253,7 +296,7 @@ impl Backend {
         deadline: CallDeadline,
         informational: Option<&InformationalResponses>,
         attempt: &mut Attempt,
-    ) -> Result<UpstreamResponse, UnansweredRequest> {
+    ) -> Result<Box<UpstreamResponse>, UnansweredRequest> {
         let to = CallTarget {
             pool_key: call.endpoint().pool_key(),
             connector: call.endpoint().connector(),
@@ -288,8 +331,14 @@ impl Backend {
     /// The refusal for a backend that sent no response in time.
     #[must_use]
     pub fn no_first_byte(&self) -> Refusal {
+        self.no_response_within(self.first_byte_timeout())
+    }
+
+    /// The refusal for a backend that was silent for this time.
+    #[must_use]
+    pub fn no_response_within(&self, time: Duration) -> Refusal {
         let name = &self.config.name;
-        let within = units::shown(self.first_byte_timeout());
+        let within = units::shown(time);
         let detail = format!("backend {name} sent no response within {within}");
         Refusal::new(ErrorCode::UpstreamTimeout, detail)
     }
@@ -311,7 +360,8 @@ impl Backend {
                 ErrorCode::NoEndpoint,
                 format!("backend {name} has no endpoint"),
             ),
-            NoEndpoint::AllOpen => {
+            // Unhealthy ones are used if there is nothing better.
+            NoEndpoint::NoneAvailable => {
                 let detail = format!("the circuit of every endpoint of backend {name} is open");
                 Refusal::new(ErrorCode::CircuitOpen, detail)
             }

@@ -67,8 +67,8 @@ pub struct Config {
     pub event_sampling: EventSampling,
     /// How long running requests may take after SIGTERM, and after an upgrade.
     pub drain: Duration,
-    /// The Unix socket over which this process hands over to its successor.
-    pub upgrade_socket: PathBuf,
+    /// The Unix socket over which this process hands over to its successor; `None`: it cannot.
+    pub upgrade_socket: Option<PathBuf>,
 }
 
 /// One address that requests are accepted on. With port 0 the system chooses the port.

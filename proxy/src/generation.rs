@@ -14,6 +14,7 @@
 use std::sync::Arc;
 
 use crate::backend::Backend;
+use crate::backend::snapshot::BackendSnapshot;
 use crate::backend::tls::TlsClients;
 use crate::cache::ResponseCache;
 use crate::clock;
@@ -85,7 +86,11 @@ impl Generation {
                 Some(known) => known.clone(),
                 None => {
                     let tls = tls.get(backend.tls.as_ref());
-                    Arc::new(Backend::new(backend.clone(), &tls))
+                    let backend = Backend::new(backend.clone(), &tls);
+                    if let Some(known) = known {
+                        backend.inherit_health(known);
+                    }
+                    Arc::new(backend)
                 }
             }
         });
@@ -120,6 +125,22 @@ impl Generation {
             tls,
             replay_stores,
         })
+    }
+
+    /// In the order of the configuration.
+    #[must_use]
+    pub fn backends(&self) -> &[Arc<Backend>] {
+        &self.backends
+    }
+
+    /// The state of the backends, in the order of the configuration.
+    #[must_use]
+    pub fn snapshots(&self) -> Vec<BackendSnapshot> {
+        let (now, unix_now) = (clock::now(), clock::unix_now());
+        let backends = self.backends.iter();
+        backends
+            .map(|backend| backend.snapshot(now, unix_now))
+            .collect()
     }
 
     fn backend(&self, name: &str) -> Option<&Arc<Backend>> {

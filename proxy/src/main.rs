@@ -21,6 +21,8 @@ mod arguments;
 mod check;
 #[path = "main/sign.rs"]
 mod sign;
+#[path = "main/supervisor.rs"]
+mod supervisor;
 #[path = "main/terminal.rs"]
 mod terminal;
 #[path = "main/upgrade.rs"]
@@ -83,12 +85,14 @@ async fn serve(mut app: App, mut signals: Signals) {
             // It is logged when it is done.
             ReceivedSignal::Hangup => drop(app.reload()),
             ReceivedSignal::Quit => {
-                if app.hand_over() == HandoverOutcome::Done {
+                if let HandoverOutcome::Done { successor } = app.hand_over() {
+                    successor.map(supervisor::replaced_by);
                     break;
                 }
             }
             ReceivedSignal::Stop => {
                 log::info!("stopping");
+                supervisor::stopping();
                 break;
             }
         }
@@ -208,6 +212,7 @@ fn announce(app: &App) {
     }
     note(format_args!("weir: admin on {}", app.admin));
     note("weir: ready");
+    supervisor::ready();
 }
 
 fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {

@@ -29,6 +29,10 @@ mod workers;
 
 pub(crate) use guard::InUse;
 
+/// The maximum number of names of one kind, such as routes, since the start of the process; further ones are not counted.
+/// Names come from the configuration, which reloads may change as often as they like.
+pub(crate) const NAMES_MAX: usize = 1024;
+
 /// An exposition format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExpositionFormat {

@@ -74,6 +74,12 @@ impl Config {
         self.descriptor.name
     }
 
+    /// The platform that signs with it; `None` for schemes of clients.
+    #[must_use]
+    pub fn platform(&self) -> Option<&'static str> {
+        self.descriptor.platform
+    }
+
     /// The largest allowed difference between a timestamp and the current time.
     #[must_use]
     pub fn tolerance(&self) -> Duration {

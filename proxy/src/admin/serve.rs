@@ -5,17 +5,19 @@ use std::io;
 use std::net::{IpAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::{Extension, Router};
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
-use crate::clock;
 use crate::listener::descriptors::is_exhaustion;
 use crate::system::memory;
 use crate::worker::Worker;
@@ -30,10 +32,10 @@ const HEADER_BYTES_MAX: usize = 16 * 1024;
 const HEADERS_MAX: usize = 64;
 /// After this a connection is closed once its response is sent.
 const CONNECTION_AGE_MAX: Duration = Duration::from_secs(600);
-/// A client that connected this long before the stop may be about to send its request, and has as long for it.
-const FRESH: Duration = Duration::from_millis(250);
 /// How long a response in flight has when its connection must end.
 const GRACE: Duration = Duration::from_secs(1);
+/// How long a connection without a request yet is kept at the stop.
+const FIRST_REQUEST: Duration = Duration::from_millis(200);
 /// How many file descriptors are reserved for the admin API.
 const SPARE_DESCRIPTORS: usize = 8;
 /// The pause after an accept that failed, such as for lack of file descriptors.
@@ -115,19 +117,24 @@ async fn connection(stream: TcpStream, router: Router, mut stop: StopSignal) {
         .header_read_timeout(HEADER_TIMEOUT)
         .max_headers(HEADERS_MAX)
         .max_buf_size(HEADER_BYTES_MAX);
-    let service = TowerToHyperService::new(router);
-    let accepted_at = clock::now();
+    let (router, requested) = (TowerToHyperService::new(router), Arc::new(Notify::new()));
+    let notified = requested.clone();
+    let service = service_fn(move |request| {
+        notified.notify_one();
+        router.call(request)
+    });
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     // How a connection ends is up to its client: a reset or a timeout is not logged.
     tokio::select! {
         _ = connection.as_mut() => return,
         () = sleep(CONNECTION_AGE_MAX) => {}
-        _ = stop.wait_for(Option::is_some) => {
-            // A graceful shutdown closes a connection that has not received anything.
-            if accepted_at.elapsed() < FRESH && timeout(FRESH, connection.as_mut()).await.is_ok() {
-                return;
-            }
-        }
+        _ = stop.wait_for(Option::is_some) => {}
+    }
+    // A client that has just connected may have sent its request.
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        () = requested.notified() => {}
+        () = sleep(FIRST_REQUEST) => {}
     }
     connection.as_mut().graceful_shutdown();
     drop(timeout(GRACE, connection).await);

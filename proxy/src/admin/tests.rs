@@ -7,7 +7,9 @@ use tokio::sync::oneshot;
 use super::reload::ReloadReport;
 use super::*;
 use crate::alert;
+use crate::backend::snapshot::BackendSnapshot;
 use crate::exchange::Recorder as _;
+use crate::generation::Generation;
 use crate::record;
 use crate::record::fixture::filled;
 
@@ -60,6 +62,7 @@ fn start(token: Option<&str>) -> Running {
         ship: None,
         audit: None,
         reloads: Arc::new(FixedReports),
+        backends: Arc::new(FixedBackends),
     };
     let config = config::AdminApi {
         address: "127.0.0.1:0".parse().expect("an address"),
@@ -80,6 +83,17 @@ impl ReloadRequests for FixedReports {
         let error = crate::config::parse("routes: 1", "weir.yaml".as_ref(), &|_| None);
         let _ = report.send(ReloadReport::rejected(error.expect_err("invalid")));
         receiver
+    }
+}
+
+/// A backend with one endpoint, which is not called.
+#[derive(Debug)]
+struct FixedBackends;
+
+impl BackendSnapshots for FixedBackends {
+    fn snapshots(&self) -> Vec<BackendSnapshot> {
+        let config = crate::config::defaults().expect("the defaults").config;
+        Generation::first(&config).snapshots()
     }
 }
 
@@ -143,6 +157,24 @@ fn the_pages_respond() {
     assert_eq!(status["routes"][0]["path"], "/hooks/*");
     assert!(status["uptime_s"].is_u64());
 
+    let shown = get(&running, "/api/backends", "").json();
+    let expected = serde_json::json!({
+        "name": "assistant",
+        "load_balancing": "round_robin",
+        "fallback": null,
+        "endpoints": [{
+            "url": "http://127.0.0.1:8000",
+            "addresses": ["127.0.0.1:8000"],
+            "health": "unchecked",
+            "last_check": null,
+            "circuit": "closed",
+            "reason": null,
+            "until": null,
+            "live": 0,
+        }],
+    });
+    assert_eq!(shown["backends"], serde_json::json!([expected]));
+
     let index = get(&running, "/", "");
     assert!(index.head.contains("content-type: text/html"));
     assert!(index.body.contains("/api/events") && !index.body.contains("<script"));
@@ -204,6 +236,7 @@ fn with_a_token_all_pages_but_the_probes_require_it() {
         "/metrics",
         "/api/events",
         "/api/status",
+        "/api/backends",
         "/no-such-page",
     ] {
         for headers in ["", "Authorization: Bearer wrong\r\n"] {

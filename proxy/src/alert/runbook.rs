@@ -6,19 +6,21 @@ use super::page::{Page, page};
 use super::signal;
 
 /// Runbooks of alerts that only Prometheus raises.
-const OF_PROMETHEUS: [Page; 13] = [
+const OF_PROMETHEUS: [Page; 15] = [
     page!("ErrorBudgetBurn"),
     page!("LatencyBudgetBurn"),
     page!("Watchdog"),
     page!("WeirAlertsNotKept"),
     page!("WeirCertificateExpiring"),
     page!("WeirDown"),
+    page!("WeirEndpointUnhealthy"),
     page!("WeirEventsDeadLettered"),
     page!("WeirEventsInFailureStore"),
     page!("WeirLimitsDegraded"),
     page!("WeirNotificationsFailing"),
     page!("WeirReloadFailed"),
     page!("WeirReplayDropped"),
+    page!("WeirRetriesHigh"),
     page!("WeirWorkerFailing"),
 ];
 

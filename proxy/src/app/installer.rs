@@ -7,7 +7,9 @@ use parking_lot::Mutex;
 use super::alert_labels;
 use super::recording::name_metrics;
 use crate::admin::RouteList;
+use crate::admin::backends::BackendSnapshots;
 use crate::alert::Alerts;
+use crate::backend::snapshot::BackendSnapshot;
 use crate::config::Config;
 use crate::gateway::Gateway;
 use crate::record::metrics::RequestMetrics;
@@ -49,5 +51,17 @@ impl Installer {
         self.gateway.install(next);
         self.alerts.install(&config.alerts, alert_labels(config));
         self.routes.set(config);
+    }
+}
+
+impl BackendSnapshots for Installer {
+    fn snapshots(&self) -> Vec<BackendSnapshot> {
+        self.gateway.generation().snapshots()
+    }
+}
+
+impl std::fmt::Debug for Installer {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Installer").finish_non_exhaustive()
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use pingora::server::ShutdownWatch;
 use pingora_runtime::Runtime;
 use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
 
 use super::ListenScheme;
 use super::sockets::{self, BoundListener};
@@ -68,17 +69,18 @@ impl Listening {
         }
     }
 
-    /// Accepts on each of the bound sockets, which are the first of those that are offered.
+    /// Accepts on each of the bound sockets, which are the first of those that are offered. Returns the accept loops as
+    /// well, which end when the drain begins.
     pub(super) fn serve(
         &self,
         listeners: Vec<BoundListener>,
         offered: &[OfferedSocket],
         certificates: &[Option<Arc<Certificates>>],
-    ) -> Runtime {
+    ) -> (Runtime, Vec<JoinHandle<()>>) {
         let runtime = Runtime::new_no_steal(workers(), "weir");
         let workers: Arc<[Handle]> = each_worker(&runtime).into();
         let each = listeners.into_iter().zip(offered).zip(certificates);
-        for ((listener, offered), certificates) in each {
+        let loops = each.map(|((listener, offered), certificates)| {
             let accepting = Accepting::new(
                 (listener.socket, offered.is_passed_on.clone()),
                 certificates.clone().map(sockets::tls_acceptor),
@@ -87,9 +89,10 @@ impl Listening {
                 self.shutdown.clone(),
                 workers.clone(),
             );
-            runtime.get_handle().spawn(accepting.run());
-        }
-        runtime
+            runtime.get_handle().spawn(accepting.run())
+        });
+        let loops = loops.collect();
+        (runtime, loops)
     }
 }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use prometheus::{IntCounter, IntGauge};
 use tokio::sync::oneshot;
 
-use self::settle::{FileState, SettledChanges};
+use self::debounce::{ChangeDebounce, FileState};
 use super::installer::Installer;
 use crate::admin::reload::{ReloadOutcome, ReloadReport, ReloadRequests};
 use crate::clock;
@@ -22,7 +22,7 @@ use crate::metrics::{Metrics, catalog};
 use crate::worker::Worker;
 use crate::worker::thread::{SharedState, State, WorkerThread};
 
-mod settle;
+mod debounce;
 
 /// How often the files are read to find changes.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -143,7 +143,7 @@ impl ReloadCounts {
 /// The file, and the configurations that were loaded from it.
 struct WatchedFiles {
     file: ConfigFile,
-    changes: SettledChanges<FilesSnapshot>,
+    changes: ChangeDebounce<FilesSnapshot>,
     /// Of the start: the values of keys that need a restart are still in use.
     first: Arc<LoadedConfig>,
     /// The last valid one.
@@ -155,7 +155,7 @@ impl WatchedFiles {
         let first = Arc::new(opened.loaded);
         WatchedFiles {
             file: opened.file,
-            changes: SettledChanges::new(opened.snapshot),
+            changes: ChangeDebounce::new(opened.snapshot),
             current: first.clone(),
             first,
         }

@@ -29,10 +29,16 @@ impl App {
         // It fails only when every receiver has ended already.
         let _ = self.stop.send(true);
         let until = self.drain.saturating_sub(flush);
-        if tokio::time::timeout(until, self.connections.wait_for_none())
-            .await
-            .is_err()
-        {
+        let (accept_loops, connections) = (self.accept_loops, self.connections.clone());
+        let drained = async {
+            // They may be accepting a last connection, which is not counted yet.
+            for accept_loop in accept_loops {
+                // An error means that it has panicked.
+                let _ = accept_loop.await;
+            }
+            connections.wait_for_none().await;
+        };
+        if tokio::time::timeout(until, drained).await.is_err() {
             let (open, detached) = (self.connections.open(), self.connections.detached());
             log::warn!("{}", drain_is_over(open, detached));
         }

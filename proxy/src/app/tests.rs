@@ -23,7 +23,7 @@ mod reload_keys;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The names of all workers.
-const WORKERS: [&str; 15] = [
+const WORKERS: [&str; 16] = [
     "admin",
     "alert",
     "alert-journal",
@@ -33,6 +33,7 @@ const WORKERS: [&str; 15] = [
     "events",
     "events-spool",
     "feishu",
+    "health-checks",
     "housekeeping",
     "otlp",
     "reload",

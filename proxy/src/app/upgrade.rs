@@ -44,7 +44,7 @@ const PROTOCOL: u32 = 1;
 /// For a message that the peer has ready.
 const RESPONSE_MAX: Duration = Duration::from_secs(5);
 /// From the offer until the successor serves. A successor that takes longer is killed.
-const START_MAX: Duration = Duration::from_secs(15);
+const START_MAX: Duration = Duration::from_secs(30);
 
 /// When the handover begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -72,9 +72,14 @@ pub(super) fn pick(
         return None;
     }
     let eligible = |position: &usize| candidates[*position].preference == best;
-    // An endpoint in its slow start is passed over with a probability that falls, if there is another one.
+    // An endpoint in its slow start is passed over with a probability that falls, if there is another one. With
+    // consistent balancing the key decides instead of chance: each conversation moves back once.
+    let drawn = match (policy, key) {
+        (BalancingPolicy::Consistent, Some(key)) => key,
+        _ => random,
+    };
     let is_ready =
-        |position: &usize| eligible(position) && takes_share(&candidates[*position], random, now);
+        |position: &usize| eligible(position) && takes_share(&candidates[*position], drawn, now);
     let any_ready = (0..candidates.len()).any(|position| is_ready(&position));
     let usable = |position: &usize| match any_ready {
         true => is_ready(position),
@@ -83,8 +88,7 @@ pub(super) fn pick(
     match (policy, key) {
         (BalancingPolicy::LeastRequest, _) => least_request(candidates, usable, random),
         (BalancingPolicy::Consistent, Some(key)) => (0..candidates.len())
-            // Not by readiness: a conversation does not move for a slow start.
-            .filter(eligible)
+            .filter(usable)
             .max_by_key(|position| mix(key ^ candidates[*position].id)),
         (BalancingPolicy::RoundRobin | BalancingPolicy::Consistent, _) => {
             // A retry does not take a turn, or every request would begin with an endpoint that fails.
@@ -119,16 +123,17 @@ fn least_request(
     })
 }
 
-/// Whether an endpoint that may be in its slow start takes this request.
-fn takes_share(candidate: &Candidate, random: u64, now: Instant) -> bool {
+/// Whether an endpoint that may be in its slow start takes the request for which these bits were drawn.
+fn takes_share(candidate: &Candidate, drawn: u64, now: Instant) -> bool {
     let Some(recovered_at) = candidate.recovered_at else {
         return true;
     };
     let elapsed = now.saturating_duration_since(recovered_at);
     let share = (elapsed.as_secs_f64() / SLOW_START.as_secs_f64()).max(SLOW_START_FROM);
-    let drawn = mix(random ^ candidate.id) >> 11;
+    // Independent of the rendezvous hash, which is the same mix of the same bits.
+    let position = mix(!drawn ^ candidate.id.rotate_left(32)) >> 11;
     // 53 bits, as exact as a float is.
-    drawn as f64 / (1_u64 << 53) as f64 <= share
+    position as f64 / (1_u64 << 53) as f64 <= share
 }
 
 /// A number below `bound`; `None` below 0.
@@ -278,40 +283,74 @@ mod tests {
         assert!((1_700..2_300).contains(&moved), "{moved}");
     }
 
+    const POLICIES: [BalancingPolicy; 3] = [
+        BalancingPolicy::RoundRobin,
+        BalancingPolicy::LeastRequest,
+        BalancingPolicy::Consistent,
+    ];
+
+    /// The picks of so many requests, each with a key, while the first of two endpoints is in its slow start.
+    fn picks_after(policy: BalancingPolicy, elapsed: Duration) -> Vec<Option<usize>> {
+        let now = clock::now();
+        let mut all = candidates(2);
+        // Idle, as an endpoint is that has just recovered: without a slow start it would be preferred.
+        all[1].live = 5;
+        if policy == BalancingPolicy::LeastRequest && elapsed >= SLOW_START {
+            all[1].live = 0;
+        }
+        all[0].recovered_at = Some(now - elapsed);
+        let turn = AtomicUsize::new(0);
+        let pick = |number| pick(policy, &all, &turn, Some(mix(number)), mix(!number), now);
+        (0..10_000).map(pick).collect()
+    }
+
     #[test]
     fn a_recovered_endpoint_takes_its_share_gradually() {
+        for policy in POLICIES {
+            let share_after = |elapsed| {
+                let picks = picks_after(policy, elapsed).into_iter();
+                picks.filter(|picked| *picked == Some(0)).count()
+            };
+            let early = share_after(Duration::ZERO);
+            let half = share_after(SLOW_START / 2);
+            let late = share_after(SLOW_START);
+            // The idle one of two gets whatever it is ready for.
+            let whole = match policy {
+                BalancingPolicy::LeastRequest => 10_000,
+                BalancingPolicy::RoundRobin | BalancingPolicy::Consistent => 5_000,
+            };
+            assert!(early.abs_diff(whole / 10) < 300, "{policy:?}: {early}");
+            assert!(half.abs_diff(whole / 2) < 400, "{policy:?}: {half}");
+            assert!(late.abs_diff(5_000) < 300, "{policy:?}: {late}");
+            // A single endpoint takes all of it.
+            let mut one = candidates(1);
+            one[0].recovered_at = Some(clock::now());
+            assert_eq!(shares(policy, &one, Some), [10_000]);
+        }
+    }
+
+    #[test]
+    fn a_conversation_moves_back_once_during_a_slow_start() {
+        let steps = (0..=20).map(|step| SLOW_START * step / 20);
+        let rounds: Vec<_> = steps
+            .map(|elapsed| picks_after(BalancingPolicy::Consistent, elapsed))
+            .collect();
+        for key in 0..10_000 {
+            let places = rounds.iter().map(|round| round[key]);
+            let mut moved = places.skip_while(|place| *place == Some(1));
+            assert!(moved.all(|place| place == Some(0)), "{key}");
+        }
+    }
+
+    #[test]
+    fn with_all_endpoints_in_their_slow_start_each_takes_its_share() {
         let now = clock::now();
-        let share_after = |elapsed: Duration| {
+        for policy in POLICIES {
             let mut all = candidates(2);
-            all[0].recovered_at = Some(now - elapsed);
-            let turn = AtomicUsize::new(0);
-            let picks = (0..10_000).map(|number| {
-                pick(
-                    BalancingPolicy::RoundRobin,
-                    &all,
-                    &turn,
-                    None,
-                    mix(number),
-                    now,
-                )
-            });
-            picks.filter(|picked| *picked == Some(0)).count()
-        };
-        let (early, half, late) = (
-            share_after(Duration::ZERO),
-            share_after(SLOW_START / 2),
-            share_after(SLOW_START),
-        );
-        assert!((300..700).contains(&early), "{early}");
-        assert!((2_200..2_800).contains(&half), "{half}");
-        assert!((4_800..5_200).contains(&late), "{late}");
-        // A single endpoint takes all of it.
-        let mut one = candidates(1);
-        one[0].recovered_at = Some(now);
-        assert_eq!(
-            shares(BalancingPolicy::RoundRobin, &one, |_| None),
-            [10_000]
-        );
+            all.iter_mut().for_each(|one| one.recovered_at = Some(now));
+            let counts = shares(policy, &all, |number| Some(mix(number)));
+            assert!(counts.iter().all(|count| *count > 4_500), "{counts:?}");
+        }
     }
 
     #[test]

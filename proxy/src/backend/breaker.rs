@@ -71,6 +71,17 @@ pub struct Breaker {
     config: BreakerConfig,
     state: State,
     window: OutcomeWindow,
+    /// What was in the window when it opened.
+    cause: OutcomeCounts,
+}
+
+/// Why a circuit opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CircuitCause {
+    /// Requests in the window.
+    pub requests: u32,
+    pub failures: u32,
+    pub window: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +98,7 @@ impl Breaker {
             config,
             state: State::Closed,
             window: OutcomeWindow::new(config.window, now),
+            cause: OutcomeCounts::default(),
         }
     }
 
@@ -157,7 +169,21 @@ impl Breaker {
         }
     }
 
+    /// Why it is not closed; `None` if it is.
+    #[must_use]
+    pub fn cause(&self) -> Option<CircuitCause> {
+        (self.state != State::Closed).then(|| CircuitCause {
+            requests: self.cause.successes.saturating_add(self.cause.failures),
+            failures: self.cause.failures,
+            window: self.config.window,
+        })
+    }
+
     fn open(&mut self, now: Instant) -> CircuitChange {
+        // A probe that fails changes nothing about the cause.
+        if self.state == State::Closed {
+            self.cause = self.window.total;
+        }
         self.state = State::Open {
             until: now + self.config.open_for,
         };

@@ -2,6 +2,7 @@
 //! HTTP/2 (`http2.rs`), as the endpoint's address implies or TLS negotiates. The task that waits for a response
 //! drives its exchange.
 
+use std::io;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -71,7 +72,7 @@ pub(super) async fn send(
     (request, protocol): (Request<RequestBody>, UpstreamProtocol),
     call: CallDeadline,
     informational: Option<&InformationalResponses>,
-) -> Result<UpstreamResponse, UnansweredRequest> {
+) -> Result<Box<UpstreamResponse>, UnansweredRequest> {
     to.connector.note_use();
     let offer = to.connector.offer(protocol);
     let (head, body) = request.into_parts();
@@ -99,7 +100,7 @@ async fn over_http1(
     to: CallTarget<'_>,
     mut outgoing: Outgoing<'_>,
     offer: Offer,
-) -> Result<UpstreamResponse, UnansweredRequest> {
+) -> Result<Box<UpstreamResponse>, UnansweredRequest> {
     let call = outgoing.call;
     while call.connections == UsableConnections::PooledOrNew
         && let Some(mut connection) = Pool::take(to.pool_key, to.config, call.started_at)
@@ -165,7 +166,7 @@ async fn over_http2(
     to: CallTarget<'_>,
     outgoing: Outgoing<'_>,
     offer: Offer,
-) -> Result<UpstreamResponse, UnansweredRequest> {
+) -> Result<Box<UpstreamResponse>, UnansweredRequest> {
     let mut opening = Opening {
         started_at: clock::now(),
         guard: None,
@@ -251,9 +252,12 @@ async fn open(
     let slot = connection.take_slot();
     Pool::add_http2(to.pool_key, to.config, connection, now);
     drop(opening);
-    let (sender, slot) = slot.ok_or(Failure::Connection(ConnectionError::Unprocessed))?;
+    let refused = || Failure::Connect(io::Error::other("the endpoint accepts no stream"));
+    let (sender, slot) = slot.ok_or_else(refused)?;
     let ready = clock::timeout(left(deadline), Http2Connection::ready(sender, &slot)).await;
-    let sender = ready.map_err(|_| Failure::TimedOut)??;
+    let sender = ready
+        .map_err(|_| Failure::TimedOut)?
+        .map_err(|_| refused())?;
     Ok((OpenedConnection::Http2(sender, slot), took))
 }
 
@@ -262,28 +266,26 @@ async fn over_stream(
     stream: (SendRequest<Bytes>, StreamSlot),
     outgoing: Outgoing<'_>,
     took: Option<Duration>,
-) -> Result<UpstreamResponse, UnansweredRequest> {
+) -> Result<Box<UpstreamResponse>, UnansweredRequest> {
     let (sender, slot) = stream;
-    let stream = Http2Stream::begin(sender, slot, outgoing.head, outgoing.body);
-    let mut stream = stream.map_err(UnansweredRequest::other)?;
-    let head = stream.response_head(outgoing.call.deadline, outgoing.informational);
-    match head.await {
-        Ok(head) => Ok(UpstreamResponse::over_http2(head, stream, took)),
-        Err(failure) => {
+    let unanswered = |failure: Failure| {
+        let broken = match (&failure, took) {
             // Another request may have kept a connection open that the endpoint is about to close.
-            let was_closed = matches!(
-                failure,
-                Failure::Connection(ConnectionError::Closed | ConnectionError::Io(_))
-            );
-            let was_unprocessed =
-                matches!(failure, Failure::Connection(ConnectionError::Unprocessed));
-            let broken = match was_unprocessed || was_closed && took.is_none() {
-                true => BrokenConnection::Stale,
-                false => BrokenConnection::Other,
-            };
-            Err(UnansweredRequest::over(broken, failure))
-        }
-    }
+            (
+                Failure::Connection(
+                    ConnectionError::Closed | ConnectionError::Io(_) | ConnectionError::Unprocessed,
+                ),
+                None,
+            ) => BrokenConnection::Stale,
+            _ => BrokenConnection::Other,
+        };
+        UnansweredRequest::over(broken, failure)
+    };
+    let stream = Http2Stream::begin(sender, slot, outgoing.head, outgoing.body);
+    let mut stream = stream.map_err(|error| unanswered(error.into()))?;
+    let head = stream.response_head(outgoing.call.deadline, outgoing.informational);
+    let head = head.await.map_err(unanswered)?;
+    Ok(UpstreamResponse::over_http2(head, stream, took))
 }
 
 impl Outgoing<'_> {

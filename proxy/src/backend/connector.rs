@@ -2,6 +2,7 @@
 //! certificates, and determines the protocol of each (ALPN, RFC 7301).
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
 use std::time::Duration;
@@ -105,6 +106,16 @@ impl Connector {
         }
     }
 
+    /// The addresses that connections are opened to; none of a Unix socket, or of a name before its first lookup.
+    pub(super) fn addresses(&self) -> Vec<SocketAddr> {
+        match &self.transport {
+            Transport::Tcp(addresses)
+            | Transport::H2c(addresses)
+            | Transport::Tls { addresses, .. } => addresses.known(),
+            Transport::Unix(_) => Vec::new(),
+        }
+    }
+
     /// Opens a connection within `timeout`: name, connection and TLS.
     ///
     /// # Errors
@@ -188,7 +199,8 @@ fn within_limit<S: AsFd>(stream: S) -> io::Result<S> {
     let ceiling = limit.saturating_sub(RESERVED_DESCRIPTORS);
     let number = stream.as_fd().as_raw_fd();
     if u64::try_from(number).is_ok_and(|number| number >= ceiling) {
-        return Err(io::Error::other(
+        return Err(io::Error::new(
+            io::ErrorKind::QuotaExceeded,
             "the remaining file descriptors are reserved for the admin side",
         ));
     }

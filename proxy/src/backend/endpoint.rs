@@ -1,4 +1,4 @@
-//! The runtime state of one endpoint: its live requests, its circuit, and when it recovered.
+//! The runtime state of one endpoint: its live requests, its circuit, its health, and when it recovered.
 //!
 //! An endpoint that works takes no lock to be picked: a flag says that there is nothing to be considered.
 
@@ -11,8 +11,11 @@ use parking_lot::Mutex;
 use super::Config;
 use super::address::EndpointConfig;
 use super::balance::{Candidate, PickPreference, SLOW_START, stable_hash};
-use super::breaker::{Breaker, CircuitAdmission, CircuitChange, CircuitState, EndpointOutcome};
+use super::breaker::{
+    Breaker, CircuitAdmission, CircuitCause, CircuitChange, CircuitState, EndpointOutcome,
+};
 use super::connector::Connector;
+use super::health::{CheckResult, Health, HealthChange, HealthCheckConfig, HealthStatus};
 use super::pool::PoolKey;
 use super::tls::TlsClient;
 
@@ -27,15 +30,41 @@ pub struct Endpoint {
     /// A hash of its address that is equal in every replica.
     id: u64,
     live: AtomicUsize,
-    /// Whether its circuit is not closed, or it is in its slow start.
+    /// Whether its circuit is not closed, it is unhealthy, or it is in its slow start.
     is_restricted: AtomicBool,
-    health: Mutex<Health>,
+    state: Mutex<EndpointState>,
 }
 
 #[derive(Debug)]
-struct Health {
+struct EndpointState {
     breaker: Breaker,
+    health: Health,
     recovered_at: Option<Instant>,
+}
+
+/// Why an endpoint gets no requests, if it gets none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Availability {
+    Available,
+    /// Its circuit rejects requests until then.
+    Open(Instant),
+    Unhealthy,
+}
+
+/// Whether the health of endpoints is considered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum HealthPolicy {
+    Respect,
+    Ignore,
+}
+
+/// The state of an endpoint at one moment.
+#[derive(Clone, Debug)]
+pub(super) struct EndpointView {
+    pub(super) health: Health,
+    pub(super) circuit: CircuitState,
+    pub(super) cause: Option<CircuitCause>,
+    pub(super) recovered_at: Option<Instant>,
 }
 
 /// A request that is in progress with an endpoint. It counts as live until it is dropped; its outcome is reported to the
@@ -70,11 +99,21 @@ impl Endpoint {
             pool_key: PoolKey::new(),
             live: AtomicUsize::new(0),
             is_restricted: AtomicBool::new(false),
-            health: Mutex::new(Health {
+            state: Mutex::new(EndpointState {
                 breaker: Breaker::new(backend.breaker, now),
+                health: Health::default(),
                 recovered_at: None,
             }),
         }
+    }
+
+    /// Begins with the health of the same endpoint in the previous generation.
+    pub(super) fn inherit_health(&self, previous: &Endpoint) {
+        let health = previous.state.lock().health.clone();
+        if health.is_unhealthy() {
+            self.is_restricted.store(true, Ordering::Relaxed);
+        }
+        self.state.lock().health = health;
     }
 
     #[must_use]
@@ -101,12 +140,35 @@ impl Endpoint {
         !self.is_restricted.load(Ordering::Relaxed)
     }
 
-    /// Until when its circuit rejects requests, if it does now.
-    pub(super) fn rejects_until(&self, now: Instant) -> Option<Instant> {
+    /// Whether it should get requests now.
+    pub(super) fn availability(&self, policy: HealthPolicy, now: Instant) -> Availability {
         if self.is_unrestricted() {
-            return None;
+            return Availability::Available;
         }
-        self.health.lock().breaker.rejects_until(now)
+        let state = self.state.lock();
+        if policy == HealthPolicy::Respect && state.health.is_unhealthy() {
+            return Availability::Unhealthy;
+        }
+        match state.breaker.rejects_until(now) {
+            Some(until) => Availability::Open(until),
+            None => Availability::Available,
+        }
+    }
+
+    /// What its health checks have found.
+    #[must_use]
+    pub fn health(&self) -> HealthStatus {
+        self.state.lock().health.status()
+    }
+
+    pub(super) fn view(&self, now: Instant) -> EndpointView {
+        let state = self.state.lock();
+        EndpointView {
+            health: state.health.clone(),
+            circuit: state.breaker.state(now),
+            cause: state.breaker.cause(),
+            recovered_at: state.recovered_at.filter(|at| is_slow_start(*at, now)),
+        }
     }
 
     /// The state of its circuit.
@@ -114,7 +176,7 @@ impl Endpoint {
     pub fn circuit(&self, now: Instant) -> CircuitState {
         match self.is_unrestricted() {
             true => CircuitState::Closed,
-            false => self.health.lock().breaker.state(now),
+            false => self.state.lock().breaker.state(now),
         }
     }
 
@@ -133,13 +195,13 @@ impl Endpoint {
 
     /// When it recovered, if it is in its slow start.
     fn recovered_at(&self, now: Instant) -> Option<Instant> {
-        let mut health = self.health.lock();
-        let in_slow_start = |at: &Instant| now.saturating_duration_since(*at) < SLOW_START;
-        health.recovered_at = health.recovered_at.filter(in_slow_start);
-        let is_restricted =
-            health.recovered_at.is_some() || health.breaker.state(now) != CircuitState::Closed;
+        let mut state = self.state.lock();
+        state.recovered_at = state.recovered_at.filter(|at| is_slow_start(*at, now));
+        let is_restricted = state.recovered_at.is_some()
+            || state.health.is_unhealthy()
+            || state.breaker.state(now) != CircuitState::Closed;
         self.is_restricted.store(is_restricted, Ordering::Relaxed);
-        health.recovered_at
+        state.recovered_at
     }
 
     /// Begins a request.
@@ -150,21 +212,21 @@ impl Endpoint {
             position,
             admission: match self.is_unrestricted() {
                 true => CircuitAdmission::Closed,
-                false => self.health.lock().breaker.admit(now),
+                false => self.state.lock().breaker.admit(now),
             },
             report: Report::Pending,
         }
     }
 
     fn record(&self, admission: CircuitAdmission, outcome: EndpointOutcome, now: Instant) {
-        let mut health = self.health.lock();
-        let change = health.breaker.record(admission, outcome, now);
+        let mut state = self.state.lock();
+        let change = state.breaker.record(admission, outcome, now);
         match change {
             Some(CircuitChange::Opened) => self.is_restricted.store(true, Ordering::Relaxed),
-            Some(CircuitChange::Closed) => health.recovered_at = Some(now),
+            Some(CircuitChange::Closed) => state.recovered_at = Some(now),
             None => {}
         }
-        drop(health);
+        drop(state);
         let (backend, endpoint) = (&self.backend, &self.config.text);
         match change {
             Some(CircuitChange::Opened) => {
@@ -180,6 +242,51 @@ impl Endpoint {
             None => {}
         }
     }
+
+    /// Records the result of a health check, and logs a change that follows from it.
+    pub(crate) fn record_check(
+        &self,
+        result: CheckResult,
+        config: &HealthCheckConfig,
+        now: Instant,
+    ) {
+        let detail = result.detail.clone();
+        let mut state = self.state.lock();
+        let change = state.health.record(result, config);
+        let (from, to) = match change {
+            Some(HealthChange { from, to }) => (from, to),
+            None => return,
+        };
+        match (from, to) {
+            (_, HealthStatus::Unhealthy) => self.is_restricted.store(true, Ordering::Relaxed),
+            // Its slow start: it is restricted until the end of that.
+            (HealthStatus::Unhealthy, _) => state.recovered_at = Some(now),
+            _ => {}
+        }
+        drop(state);
+        let (backend, endpoint) = (&self.backend, &self.config.text);
+        match (from, to) {
+            (HealthStatus::Unknown, HealthStatus::Unhealthy) => log::warn!(
+                "backend {backend}: {endpoint} is unhealthy: its first health check failed: {detail}"
+            ),
+            (_, HealthStatus::Unhealthy) => log::warn!(
+                "backend {backend}: {endpoint} is unhealthy: failed health checks in a row: {}, \
+                 the last one: {detail}",
+                config.unhealthy_after
+            ),
+            (HealthStatus::Unhealthy, _) => log::info!(
+                "backend {backend}: {endpoint} is healthy again: successful health checks in a row: {}, \
+                 the last one: {detail}",
+                config.healthy_after
+            ),
+            _ => log::info!("backend {backend}: {endpoint} is healthy: {detail}"),
+        }
+    }
+}
+
+/// Whether an endpoint that recovered then does not get its whole share yet.
+fn is_slow_start(recovered_at: Instant, now: Instant) -> bool {
+    now.saturating_duration_since(recovered_at) < SLOW_START
 }
 
 impl InFlightCall {

@@ -3,6 +3,7 @@
 use std::io;
 
 use h2::Reason;
+use rustix::io::Errno;
 use thiserror::Error;
 
 use super::breaker::EndpointOutcome;
@@ -70,6 +71,16 @@ impl ConnectionError {
     }
 }
 
+/// Whether this machine cannot open a connection, to whatever endpoint: it has no file descriptor, port or memory left.
+pub(super) fn is_local(error: &io::Error) -> bool {
+    let number = error.raw_os_error().map(Errno::from_raw_os_error);
+    error.kind() == io::ErrorKind::QuotaExceeded
+        || matches!(
+            number,
+            Some(Errno::MFILE | Errno::NFILE | Errno::ADDRNOTAVAIL | Errno::NOBUFS | Errno::NOMEM)
+        )
+}
+
 /// A request that got no response.
 #[derive(Debug)]
 pub struct UnansweredRequest {
@@ -82,8 +93,8 @@ pub struct UnansweredRequest {
 /// The connection of a request that got no response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BrokenConnection {
-    /// It had been idle, and ended before any byte of the response: the endpoint may have closed it before it saw the
-    /// request.
+    /// It had been used before, and ended before any byte of the response, or the endpoint had not processed the request:
+    /// most likely it closed the connection before it saw the request, which proves nothing of it.
     Stale,
     Other,
 }
@@ -104,12 +115,31 @@ impl UnansweredRequest {
         }
     }
 
-    /// What it proves of the endpoint, unless its connection was stale.
+    /// What it proves of the endpoint, unless its connection was stale and is replaced.
     pub(super) fn proves(&self) -> EndpointOutcome {
         match &self.failure {
             // The client did not send its whole body.
             Failure::Connection(ConnectionError::RequestBody(_)) => EndpointOutcome::Abandoned,
+            Failure::Connect(error) if is_local(error) => EndpointOutcome::Abandoned,
             _ => EndpointOutcome::Failure,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_this_machine_lacks_is_no_failure_of_the_endpoint() {
+        let proves = |error| UnansweredRequest::other(Failure::Connect(error)).proves();
+        for number in [Errno::MFILE, Errno::NFILE, Errno::ADDRNOTAVAIL] {
+            assert_eq!(proves(number.into()), EndpointOutcome::Abandoned);
+        }
+        let reserved = io::ErrorKind::QuotaExceeded;
+        assert_eq!(proves(reserved.into()), EndpointOutcome::Abandoned);
+        for number in [Errno::CONNREFUSED, Errno::HOSTUNREACH, Errno::TIMEDOUT] {
+            assert_eq!(proves(number.into()), EndpointOutcome::Failure);
         }
     }
 }

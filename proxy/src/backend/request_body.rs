@@ -1,11 +1,13 @@
 //! The body of a request to an endpoint: buffered, or passed through piece by piece as the client sends it.
 
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 /// A buffered body, or one that is still arriving.
 #[derive(Debug)]
@@ -19,8 +21,8 @@ pub enum RequestBody {
 pub struct WholeBody {
     /// `None` once it has been taken.
     bytes: Option<Bytes>,
-    /// Notified when the endpoint has been sent all of the request.
-    sent: Option<oneshot::Sender<()>>,
+    /// Set when an endpoint has been sent all of the request.
+    sent: Option<Arc<AtomicBool>>,
 }
 
 /// A body that is passed through.
@@ -56,29 +58,29 @@ impl RequestBody {
         })
     }
 
-    /// The bytes of a complete body without a notification, so that it can be sent again.
+    /// The bytes of a complete body and its flag, so that it can be sent again.
     ///
     /// # Errors
     /// It can be sent only once.
-    pub fn into_replayable(self) -> Result<Bytes, Self> {
+    pub fn into_replayable(self) -> Result<(Bytes, Option<Arc<AtomicBool>>), Self> {
         match self {
-            RequestBody::Whole(WholeBody { bytes, sent: None }) => Ok(bytes.unwrap_or_default()),
-            once => Err(once),
+            RequestBody::Whole(WholeBody { bytes, sent }) => Ok((bytes.unwrap_or_default(), sent)),
+            once @ RequestBody::PassThrough(_) => Err(once),
         }
     }
 
-    /// The same body, with a notification when the endpoint has been sent all of the request over HTTP/1. A
-    /// pass-through body sends none: the sender of its pieces knows.
+    /// The same body, with a flag that is set when an endpoint has been sent all of the request. A pass-through body has
+    /// none: the sender of its pieces knows.
     #[must_use]
-    pub fn notifying(mut self, sent: oneshot::Sender<()>) -> Self {
+    pub fn flagging(mut self, sent: Option<Arc<AtomicBool>>) -> Self {
         if let RequestBody::Whole(whole) = &mut self {
-            whole.sent = Some(sent);
+            whole.sent = sent;
         }
         self
     }
 
-    /// Takes the notification, for the writer of the request.
-    pub(super) fn take_sent(&mut self) -> Option<oneshot::Sender<()>> {
+    /// Takes the flag, for the writer of the request.
+    pub(super) fn take_sent(&mut self) -> Option<Arc<AtomicBool>> {
         match self {
             RequestBody::Whole(whole) => whole.sent.take(),
             RequestBody::PassThrough(_) => None,

@@ -5,7 +5,7 @@
 //! weir sets are replaced, whatever the client sent under their names.
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::uri::{Parts, Scheme};
+use http::uri::{InvalidUriParts, Parts, PathAndQuery, Scheme};
 use http::{Request, Uri};
 
 use super::Config;
@@ -41,6 +41,12 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const X_WEIR_PLATFORM: HeaderName = HeaderName::from_static("x-weir-platform");
 const X_WEIR_CLIENT: HeaderName = HeaderName::from_static("x-weir-client");
+
+const HEALTH_CHECK_AGENT: HeaderValue = HeaderValue::from_static(concat!(
+    "weir/",
+    env!("CARGO_PKG_VERSION"),
+    " (health check)"
+));
 
 /// Whether weir sets a header.
 #[must_use]
@@ -240,11 +246,18 @@ fn host(endpoint: &EndpointConfig, of_client: Option<&HeaderValue>) -> HeaderVal
 /// # Errors
 /// `bad_request` when they are not a valid URI.
 pub fn uri(config: &Config, endpoint: &EndpointConfig, target: &str) -> Result<Uri, Refusal> {
+    let invalid = || Refusal::new(ErrorCode::BadRequest, "the path is not a URI");
     let joined = if config.path_prefix.is_empty() {
         target.parse()
     } else {
         format!("{}{target}", config.path_prefix).parse()
     };
+    let joined = joined.map_err(|_| invalid())?;
+    uri_at(endpoint, joined).map_err(|_| invalid())
+}
+
+/// The endpoint's address with this path and query.
+fn uri_at(endpoint: &EndpointConfig, target: PathAndQuery) -> Result<Uri, InvalidUriParts> {
     let mut parts = Parts::default();
     if let Some(authority) = endpoint.address.authority() {
         parts.authority = Some(authority.clone());
@@ -253,7 +266,30 @@ pub fn uri(config: &Config, endpoint: &EndpointConfig, target: &str) -> Result<U
             _ => Scheme::HTTP,
         });
     }
-    parts.path_and_query =
-        Some(joined.map_err(|_| Refusal::new(ErrorCode::BadRequest, "the path is not a URI"))?);
-    Uri::from_parts(parts).map_err(|_| Refusal::new(ErrorCode::BadRequest, "the path is not a URI"))
+    parts.path_and_query = Some(target);
+    Uri::from_parts(parts)
+}
+
+/// The head of a health check: it has the host and the configured headers of every request to the endpoint, and the
+/// path as configured, without the backend's prefix.
+#[must_use]
+pub fn health_check(
+    path: &PathAndQuery,
+    config: &Config,
+    endpoint: &EndpointConfig,
+) -> http::request::Parts {
+    let mut request = Request::new(());
+    if let Ok(uri) = uri_at(endpoint, path.clone()) {
+        *request.uri_mut() = uri;
+    }
+    let headers = request.headers_mut();
+    headers.insert(header::HOST, host(endpoint, None));
+    headers.insert(header::USER_AGENT, HEALTH_CHECK_AGENT);
+    headers.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
+    // It has a connection of its own.
+    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    for (name, value) in &config.request_headers {
+        headers.insert(name, value.clone());
+    }
+    request.into_parts().0
 }

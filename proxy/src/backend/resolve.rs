@@ -60,6 +60,18 @@ struct LookupResult {
     failed: Option<(Instant, Arc<str>)>,
 }
 
+impl LookupResult {
+    fn is_resolved(&self) -> bool {
+        !self.addresses.is_empty()
+    }
+
+    /// Whether the name has never been resolved, and was not at the last lookup, [`FAILURE_KEPT`] ago at most.
+    fn is_failed(&self, now: Instant) -> bool {
+        let is_recent = |at: Instant| now.saturating_duration_since(at) < FAILURE_KEPT;
+        !self.is_resolved() && self.failed.as_ref().is_some_and(|(at, _)| is_recent(*at))
+    }
+}
+
 /// Whether a task looks the name up again and again.
 enum Schedule {
     Paused,
@@ -82,6 +94,14 @@ impl Addresses {
             && !name.use_since_lookup.load(Ordering::Relaxed)
         {
             name.use_since_lookup.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Those that are known now.
+    pub(super) fn known(&self) -> Vec<SocketAddr> {
+        match self {
+            Addresses::Literal(address) => vec![*address],
+            Addresses::Named(name) => name.latest.borrow().addresses.to_vec(),
         }
     }
 
@@ -126,31 +146,21 @@ impl Name {
     /// The addresses that were found last. The first caller waits for them.
     async fn addresses(self: &Arc<Self>) -> io::Result<Arc<[SocketAddr]>> {
         self.use_since_lookup.store(true, Ordering::Relaxed);
+        let now = clock::now();
         let mut results = self.latest.subscribe();
-        if let Some((at, error)) = self.failure()
-            && clock::now().saturating_duration_since(at) < FAILURE_KEPT
-        {
-            return Err(io::Error::other(&*error));
+        if !self.latest.borrow().is_failed(now) {
+            self.resume();
         }
-        self.resume();
-        let known = results.borrow_and_update().addresses.clone();
-        if !known.is_empty() {
-            return Ok(known);
-        }
-        let looked_up = results.changed().await;
-        looked_up.map_err(io::Error::other)?;
-        let result = results.borrow().clone();
+        // Evaluates the current result as well: a lookup may have ended since.
+        let result = results
+            .wait_for(|result| result.is_resolved() || result.is_failed(now))
+            .await
+            .map_err(io::Error::other)?
+            .clone();
         match result.failed {
             Some((_, error)) if result.addresses.is_empty() => Err(io::Error::other(&*error)),
             _ => Ok(result.addresses),
         }
-    }
-
-    /// Why the name was never resolved.
-    fn failure(&self) -> Option<(Instant, Arc<str>)> {
-        let latest = self.latest.borrow();
-        let failed = latest.failed.clone();
-        failed.filter(|_| latest.addresses.is_empty())
     }
 
     /// Starts the lookups, unless they are running.
@@ -205,7 +215,7 @@ impl Name {
     }
 
     fn is_resolved(&self) -> bool {
-        !self.latest.borrow().addresses.is_empty()
+        self.latest.borrow().is_resolved()
     }
 }
 

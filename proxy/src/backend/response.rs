@@ -16,7 +16,7 @@ use super::wire::Wire;
 use crate::clock::{self, Elapsed};
 use crate::http::response_body::{NextPiece, Piece, PiecesAhead, ResponseBody};
 
-/// A response whose head has arrived.
+/// A response whose head has arrived. It is boxed, since it passes through many hands before it is delivered.
 pub struct UpstreamResponse {
     pub head: http::response::Parts,
     pub body: UpstreamBody,
@@ -57,36 +57,36 @@ impl UpstreamResponse {
         connection: Box<Http1Connection>,
         pool_key: PoolKey,
         connect: Option<Duration>,
-    ) -> Self {
+    ) -> Box<Self> {
         let body = UpstreamBody {
             length: connection.length(),
             source: BodySource::Http1(connection),
             ahead: PiecesAhead::new(),
             pool_key: Some(pool_key),
         };
-        UpstreamResponse {
+        Box::new(UpstreamResponse {
             head,
             body,
             connect,
-        }
+        })
     }
 
     pub(super) fn over_http2(
         head: http::response::Parts,
         stream: Box<Http2Stream>,
         connect: Option<Duration>,
-    ) -> Self {
+    ) -> Box<Self> {
         let body = UpstreamBody {
             length: stream.length(),
             source: BodySource::Http2(stream),
             ahead: PiecesAhead::new(),
             pool_key: None,
         };
-        UpstreamResponse {
+        Box::new(UpstreamResponse {
             head,
             body,
             connect,
-        }
+        })
     }
 
     /// The connection of an endpoint that has switched protocols; `None` if it cannot be taken over.

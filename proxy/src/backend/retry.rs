@@ -2,17 +2,18 @@
 //!
 //! A request may be repeated if repeating it does no harm (RFC 9110, section 9.2.2): its method is safe, it is a model
 //! call, which creates nothing, or the client sent an `Idempotency-Key`. Any other request is repeated only if the
-//! endpoint cannot have seen it.
+//! endpoint has not processed it.
 //!
 //! Pure: the clock and random bits are passed in.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use http::{HeaderMap, header};
+use http::{HeaderMap, Method, header};
 use serde_json::Value;
 
 use crate::backoff;
+use crate::model::operation::Operation;
 
 /// When a backend's requests are retried.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,14 +60,59 @@ pub struct RetryOn {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Repeatable {
     Yes,
-    /// Only if no endpoint can have seen it.
-    Unseen,
+    /// Only if no endpoint has processed it.
+    Unprocessed,
+}
+
+/// Who sent a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestOrigin {
+    Client,
+    /// A client that sends more while the request is served: WebSocket, another upgrade, gRPC.
+    OpenStream,
+    /// A platform, which repeats its delivery itself.
+    Delivery,
+}
+
+/// Whether the body of a request can be sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyReplay {
+    /// It is buffered: whole, and as often as needed.
+    Whole,
+    /// It is passed through, and nothing of it has been sent.
+    Unsent,
+    /// It has been passed through in part.
+    Gone,
+}
+
+/// What decides whether a request may be repeated.
+#[derive(Clone, Copy, Debug)]
+pub struct RepeatTraits<'a> {
+    pub method: &'a Method,
+    pub operation: Option<Operation>,
+    pub idempotency_key: Option<&'a [u8]>,
+    pub origin: RequestOrigin,
+    pub body: BodyReplay,
+}
+
+impl Repeatable {
+    #[must_use]
+    pub fn of(request: &RepeatTraits<'_>) -> Self {
+        let is_harmless = request.method.is_safe()
+            || request.operation.is_some()
+            || request.idempotency_key.is_some_and(|key| !key.is_empty());
+        match (request.origin, request.body) {
+            (RequestOrigin::Client, BodyReplay::Whole) if is_harmless => Repeatable::Yes,
+            _ => Repeatable::Unprocessed,
+        }
+    }
 }
 
 /// Why an attempt did not succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AttemptFailure {
-    /// No connection could be opened: the endpoint has not seen the request.
+    /// No connection could be opened, or the endpoint states on a new one that it has not processed the request
+    /// (GOAWAY, REFUSED_STREAM).
     Connect,
     /// The connection was lost before the head of a response arrived.
     Reset,
@@ -104,11 +150,21 @@ pub enum NextStep {
     Deliver,
 }
 
+impl NextStep {
+    /// Whether a retry counts for the budget. Another endpoint after a failed connection does not: no endpoint has had any
+    /// work of the request, so that this cannot multiply the load.
+    #[must_use]
+    pub fn is_budgeted(self, failure: AttemptFailure) -> bool {
+        !(self == NextStep::OtherEndpoint && failure == AttemptFailure::Connect)
+    }
+}
+
 /// The state of a request's attempts with one backend.
 #[derive(Clone, Copy, Debug)]
 pub struct AttemptState {
     pub attempts: u32,
     pub repeatable: Repeatable,
+    pub body: BodyReplay,
     /// Whether an available endpoint has not been tried yet.
     pub has_other_endpoint: bool,
     pub now: Instant,
@@ -117,10 +173,22 @@ pub struct AttemptState {
 }
 
 impl RetryConfig {
+    /// Whether anything is retried that an endpoint may have seen.
+    #[must_use]
+    pub fn repeats(&self) -> bool {
+        self.attempts > 1 && (self.on.reset_before_response || !self.on.statuses.is_empty())
+    }
+
     /// What follows an attempt that failed, apart from the budget. `random` are random bits.
     #[must_use]
     pub fn next(&self, failure: AttemptFailure, state: &AttemptState, random: u32) -> NextStep {
-        if state.repeatable == Repeatable::Unseen && failure != AttemptFailure::Connect {
+        let is_unprocessed = failure == AttemptFailure::Connect;
+        let may_repeat = match (state.repeatable, state.body) {
+            (_, BodyReplay::Gone) => false,
+            (Repeatable::Yes, BodyReplay::Whole) => true,
+            (Repeatable::Yes | Repeatable::Unprocessed, _) => is_unprocessed,
+        };
+        if !may_repeat {
             return NextStep::Deliver;
         }
         match failure {
@@ -252,3 +320,7 @@ impl Drop for RetryPermit<'_> {
 #[cfg(test)]
 #[path = "retry_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "retry_table_tests.rs"]
+mod table_tests;

@@ -16,6 +16,7 @@ fn state(attempts: u32, repeatable: Repeatable) -> AttemptState {
     AttemptState {
         attempts,
         repeatable,
+        body: BodyReplay::Whole,
         has_other_endpoint: false,
         now,
         deadline: now + 300 * SECOND,
@@ -36,7 +37,7 @@ fn plain(code: u16) -> AttemptFailure {
 
 #[test]
 fn a_request_that_must_not_be_repeated_is_retried_only_if_no_endpoint_has_seen_it() {
-    let state = state(1, Repeatable::Unseen);
+    let state = state(1, Repeatable::Unprocessed);
     let next = |failure| config().next(failure, &state, u32::MAX);
     assert_eq!(next(AttemptFailure::Connect), NextStep::Wait(SECOND));
     for failure in [

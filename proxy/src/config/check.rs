@@ -22,6 +22,7 @@ mod alerts;
 mod backend;
 mod cache;
 mod exposed;
+mod health_check;
 mod listen;
 mod pem;
 mod pending;
@@ -82,8 +83,14 @@ pub(super) fn check(file: &raw::File, diagnostics: &mut Diagnostics) -> Option<C
             raw::events::Content::Redacted => content::Mode::Redacted,
         },
         drain: file.shutdown.value()?.drain.get()?.0,
-        upgrade_socket: PathBuf::from(&file.shutdown.value()?.upgrade_socket.value()?.0),
+        upgrade_socket: upgrade_socket(file.shutdown.value()?)?,
     })
+}
+
+/// `Some(None)` when there is none.
+fn upgrade_socket(raw: &raw::Shutdown) -> Option<Option<PathBuf>> {
+    let path = &raw.upgrade_socket.value()?.0;
+    Some((!path.is_empty()).then(|| PathBuf::from(path)))
 }
 
 fn admin(raw: &raw::Admin, file: &raw::File, diagnostics: &mut Diagnostics) -> Option<AdminApi> {

@@ -6,7 +6,9 @@ use std::net::SocketAddr;
 use crate::settings::declare::{choice, settings};
 use crate::settings::lists::List;
 use crate::settings::url::RedisUrl;
-use crate::settings::values::{Count, Network, PlainText, SecretText, Size, TimeSpan};
+use crate::settings::values::{
+    Count, MaybeEmptyText, Network, PlainText, SecretText, Size, TimeSpan,
+};
 
 pub(super) mod alerts;
 pub(super) mod backend;
@@ -127,7 +129,7 @@ settings! {
     struct Shutdown {
         /// How long requests in flight may take after SIGTERM, and after an upgrade.
         drain: TimeSpan<0> [default "30s"] restart,
-        /// The Unix socket over which a running weir hands over to its successor.
-        upgrade_socket: PlainText [default "data/upgrade.sock"] restart,
+        /// The Unix socket over which a running weir hands over to its successor; "" for none.
+        upgrade_socket: MaybeEmptyText [default "data/upgrade.sock"] restart,
     }
 }

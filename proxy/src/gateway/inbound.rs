@@ -1,16 +1,18 @@
 //! The body stage of the gateway: the body of a request is buffered, or passed through as it arrives.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::oneshot;
+use http::HeaderValue;
 
 use super::mode::{BodyMode, RequestKind};
 use super::model_request::operation;
 use super::{Stop, ask_usage};
 use crate::backend::Backend;
 use crate::backend::request_body::RequestBody;
+use crate::backend::retry::{BodyReplay, RepeatTraits, Repeatable, RequestOrigin};
 use crate::body::{self, Body};
 use crate::clock;
 use crate::exchange::Exchange;
@@ -21,6 +23,9 @@ use crate::http::budgeted_reader::BudgetedReader;
 use crate::http::relay::{Pacing, Relay, RelayLimits, TrailingBytes};
 use crate::http::session::Session;
 use crate::signature::delivery::Delivery;
+
+/// The largest body that is buffered only so that it can be sent again.
+const REPLAYED_BYTES_MAX: u64 = 10 << 20;
 
 /// The body of a request on its way to the backend.
 pub(super) enum InboundBody {
@@ -65,9 +70,13 @@ pub(super) async fn read(
     let changes = |backend: &Backend| {
         ask_usage::may_ask(backend, session, exchange) || may_map(backend, exchange)
     };
-    let may_change =
-        kind == RequestKind::Plain && pipeline.backends().any(|backend| changes(backend));
-    if pipeline.body_mode(kind, session) == BodyMode::PassThrough && !may_change {
+    let mode = pipeline.body_mode(kind, session);
+    // It may have to be read, to be changed or to be sent again.
+    let is_needed = mode == BodyMode::PassThrough
+        && kind == RequestKind::Plain
+        && (pipeline.backends().any(|backend| changes(backend))
+            || is_kept(pipeline, session, exchange, budget));
+    if mode == BodyMode::PassThrough && !is_needed {
         body::check_announced(session, route.body_bytes)?;
         session.check_arrived_body()?;
         return Ok(InboundBody::PassThrough);
@@ -83,6 +92,28 @@ pub(super) async fn read(
     exchange.request_body_bytes = body.bytes.len() as u64;
     exchange.timing.add_client_wait(body.client_wait);
     Ok(InboundBody::Buffered(body))
+}
+
+/// Whether a large body is buffered only so that it can be sent again. It is not where its length is unknown, or while half
+/// of the memory for bodies is in use.
+fn is_kept(
+    pipeline: &RoutePipeline,
+    session: &Session,
+    exchange: &Exchange,
+    budget: &Budget,
+) -> bool {
+    let is_small = |bytes| bytes <= REPLAYED_BYTES_MAX && budget.is_half_free_beside(bytes);
+    let key = session.header("idempotency-key");
+    let traits = RepeatTraits {
+        method: &exchange.method,
+        operation: operation(exchange),
+        idempotency_key: key.map(HeaderValue::as_bytes),
+        origin: RequestOrigin::Client,
+        body: BodyReplay::Whole,
+    };
+    pipeline.repeats_requests()
+        && session.announced_bytes().is_some_and(is_small)
+        && Repeatable::of(&traits) == Repeatable::Yes
 }
 
 /// Whether a backend may know the model of the request by another name.
@@ -142,9 +173,9 @@ pub(super) fn outlive_client(
     if delivery.is_none() {
         return body;
     }
-    let (notify, sent) = oneshot::channel();
-    session.detach_when_sent(sent, connection);
-    body.notifying(notify)
+    let sent = Arc::new(AtomicBool::new(false));
+    session.detach_when_sent(sent.clone(), connection);
+    body.flagging(Some(sent))
 }
 
 fn bounds(pipeline: &RoutePipeline, kind: RequestKind, messages_idle: Duration) -> RelayLimits {

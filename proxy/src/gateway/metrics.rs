@@ -1,15 +1,20 @@
 //! The metrics of the gateway: requests in flight, and what is occupied at the moment of a scrape.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
 use prometheus::{IntGauge, Result};
 
 use super::Gateway;
+use crate::backend::health::HealthStatus;
 use crate::generation::occupancy::Occupancy;
-use crate::metrics::{Metrics, catalog};
+use crate::metrics::catalog::Definition;
+use crate::metrics::family::Family;
+use crate::metrics::{Metrics, NAMES_MAX, catalog, snapshot};
 
 /// Registers the gauge of requests in flight.
 ///
@@ -26,8 +31,46 @@ pub fn in_flight(metrics: &Metrics) -> Result<IntGauge> {
 pub fn expose(gateway: &Arc<Gateway>, metrics: &Metrics) -> Result<()> {
     let occupied = gateway.clone();
     expose_occupancy(metrics, move || occupied.occupancy())?;
+    metrics.collect(UpstreamHealth {
+        descs: snapshot::descs(&[catalog::UPSTREAM_HEALTHY])?,
+        gateway: gateway.clone(),
+    })?;
     let dropping = gateway.clone();
     expose_replay_dropped(metrics, move || dropping.generation().replay_dropped())
+}
+
+/// The health of the endpoints in use that have been checked: a series ends with its endpoint.
+struct UpstreamHealth {
+    descs: Vec<Desc>,
+    gateway: Arc<Gateway>,
+}
+
+impl Collector for UpstreamHealth {
+    fn desc(&self) -> Vec<&Desc> {
+        self.descs.iter().collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let generation = self.gateway.generation();
+        let mut healths: BTreeMap<[&str; 2], f64> = BTreeMap::new();
+        for backend in generation.backends() {
+            for endpoint in backend.endpoints() {
+                let value = match endpoint.health() {
+                    HealthStatus::Unknown => continue,
+                    HealthStatus::Healthy => 1.0,
+                    HealthStatus::Unhealthy => 0.0,
+                };
+                // An endpoint that is listed twice has one series.
+                let labels = [&*backend.config().name, &*endpoint.config().text];
+                healths.insert(labels, value);
+            }
+        }
+        let values: Vec<(&[&str], f64)> = healths
+            .iter()
+            .map(|(labels, value)| (&labels[..], *value))
+            .collect();
+        vec![snapshot::family(&catalog::UPSTREAM_HEALTHY, &values)]
+    }
 }
 
 fn expose_occupancy(
@@ -36,34 +79,55 @@ fn expose_occupancy(
 ) -> Result<()> {
     let cache_bytes = metrics.gauge(catalog::CACHE_BYTES)?.series(&["memory"])?;
     let buffered_bytes = metrics.gauge(catalog::BUFFERED_BYTES)?.series(&[])?;
-    let limit_keys = metrics.gauge(catalog::RATE_LIMIT_KEYS)?;
-    let in_use = metrics.gauge(catalog::CONCURRENCY_IN_USE)?;
-    let circuits = metrics.gauge(catalog::CIRCUIT_OPEN)?;
-    let known_backends: Mutex<BTreeSet<Arc<str>>> = Mutex::default();
+    let limit_keys = NamedGauges::register(metrics, catalog::RATE_LIMIT_KEYS)?;
+    let in_use = NamedGauges::register(metrics, catalog::CONCURRENCY_IN_USE)?;
+    let circuits = NamedGauges::register(metrics, catalog::CIRCUIT_OPEN)?;
     metrics.on_scrape(move || {
         let occupancy = read();
         set(&cache_bytes, occupancy.cache_bytes);
         set(&buffered_bytes, occupancy.buffered_bytes);
-        for route in &occupancy.routes {
-            for (family, value) in [(&limit_keys, route.limit_keys), (&in_use, route.in_use)] {
-                // The tests of the catalog ensure that every series can be created.
-                if let (Some(value), Ok(series)) = (value, family.series(&[&route.route])) {
-                    set(&series, value);
-                }
-            }
-        }
-        // A backend that a reload has removed has no open circuit.
-        let mut known = known_backends.lock();
-        known.extend(occupancy.backends.iter().map(|count| count.backend.clone()));
-        for name in known.iter() {
-            let mut counts = occupancy.backends.iter();
-            let count = counts.find(|count| count.backend == *name);
-            if let Ok(series) = circuits.series(&[name]) {
-                set(&series, count.map_or(0, |count| count.endpoints));
-            }
-        }
+        // A route without rate limits, or without a limit of its concurrency, is at 0.
+        let routes = occupancy.routes.iter();
+        let keys = routes.clone();
+        limit_keys.set(keys.map(|at| (&at.route, at.limit_keys.unwrap_or(0))));
+        in_use.set(routes.map(|at| (&at.route, at.in_use.unwrap_or(0))));
+        let backends = occupancy.backends.iter();
+        circuits.set(backends.map(|at| (&at.backend, at.endpoints)));
     });
     Ok(())
+}
+
+/// The gauges of one metric by the name of a route or a backend. One that a reload has removed is at 0 afterwards;
+/// beyond [`NAMES_MAX`] names, new ones have no gauge.
+struct NamedGauges {
+    family: Family<IntGauge>,
+    known: Mutex<BTreeMap<Arc<str>, IntGauge>>,
+}
+
+impl NamedGauges {
+    fn register(metrics: &Metrics, definition: Definition) -> Result<Self> {
+        Ok(NamedGauges {
+            family: metrics.gauge(definition)?,
+            known: Mutex::default(),
+        })
+    }
+
+    fn set<'n>(&self, values: impl Iterator<Item = (&'n Arc<str>, u64)>) {
+        let mut values: BTreeMap<_, _> = values.collect();
+        let mut known = self.known.lock();
+        for (name, gauge) in known.iter() {
+            set(gauge, values.remove(name).unwrap_or(0));
+        }
+        for (name, value) in values {
+            // The tests of the catalog ensure that every series can be created.
+            if known.len() < NAMES_MAX
+                && let Ok(gauge) = self.family.series(&[name])
+            {
+                set(&gauge, value);
+                known.insert(name.clone(), gauge);
+            }
+        }
+    }
 }
 
 fn expose_replay_dropped(
@@ -131,6 +195,28 @@ mod tests {
         }
         drop(one);
         assert_eq!(value(&text(&metrics), "weir_requests_in_flight"), Some("0"));
+    }
+
+    #[test]
+    fn names_that_a_reload_removed_are_at_zero_and_all_are_bounded() {
+        let metrics = Metrics::new().expect("metrics");
+        let gauges = NamedGauges::register(&metrics, catalog::CIRCUIT_OPEN).expect("gauges");
+        let (a, b): (Arc<str>, Arc<str>) = ("a".into(), "b".into());
+        gauges.set([(&a, 2), (&b, 1)].into_iter());
+        gauges.set([(&b, 3)].into_iter());
+        let text_before = text(&metrics);
+        for (backend, expected) in [("a", "0"), ("b", "3")] {
+            let series = format!(r#"weir_circuit_open{{backend="{backend}"}}"#);
+            assert_eq!(value(&text_before, &series), Some(expected), "{series}");
+        }
+        for number in 0..2 * NAMES_MAX {
+            gauges.set([(&Arc::from(number.to_string()), 1)].into_iter());
+        }
+        let series = text(&metrics);
+        let series = series
+            .lines()
+            .filter(|line| line.starts_with("weir_circuit_open{"));
+        assert_eq!(series.count(), NAMES_MAX);
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! The backend stage of the gateway: calls backends until the head of a response has arrived that can be forwarded.
 //!
 //! Nothing but informational (1xx) responses has been written to the client by then, so an attempt that fails here may
-//! be followed by another one: a retry with the same backend, or a failover to its fallback. Which, is decided in
-//! `backend/retry.rs`; `attempts.rs` picks endpoints and keeps count, `attempt.rs` makes one attempt, `hold.rs` waits for the first content of a stream, and
-//! `outgoing.rs` adapts the request to each backend.
+//! be followed by another one: a retry with the same backend, or a failover to its fallback. `backend/retry.rs` decides
+//! which of the two. `attempts.rs` picks the endpoints and counts the attempts, `attempt.rs` makes one attempt, `hold.rs`
+//! waits for the first content of a stream, and `outgoing.rs` adapts the request to each backend.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -52,7 +52,7 @@ pub(super) struct Upstream {
     pub(super) usage: UsageRequested,
     /// Whether and how the response may be stored.
     pub(super) decision: CacheDecision,
-    pub(super) response: UpstreamResponse,
+    pub(super) response: Box<UpstreamResponse>,
     pub(super) framing: ResponseFraming,
     pub(super) relay: Relay,
     in_flight: InFlightCall,
@@ -96,7 +96,8 @@ impl Upstream {
     /// Reports the outcome of the attempt to the circuit breaker of its endpoint, once its response has been delivered.
     pub(super) fn report(&mut self, exchange: &mut Exchange) {
         if let Some(attempt) = exchange.attempt() {
-            self.in_flight.report(proves(attempt.outcome()), clock::now);
+            let ended = || attempt.ended.unwrap_or_else(clock::now);
+            self.in_flight.report(proves(attempt.outcome()), ended);
         }
     }
 }
@@ -136,8 +137,11 @@ pub(super) async fn call(
             return finish(&attempts, picked, exchange, attempted.result);
         };
         started_at = clock::now();
-        if attempted.connection == BrokenConnection::Stale && attempts.replaces_connection() {
-            continue;
+        if attempted.connection == BrokenConnection::Stale {
+            if attempts.replaces_connection() {
+                continue;
+            }
+            picked.report(EndpointOutcome::Failure, clock::now);
         }
         match attempts.follow_up(failure, session, exchange, started_at) {
             FollowUp::Deliver => return finish(&attempts, picked, exchange, attempted.result),

@@ -75,12 +75,9 @@ impl RoutePipeline {
                 && previous.config.matching == route.matching
                 && previous.config.platform == route.platform
         });
-        // Another backend, or other headers for it, may respond differently.
-        let cache_owner = cache_owner.filter(|previous| {
-            let backends = std::iter::once(parts.backend).chain(&parts.fallbacks);
-            let configs = backends.map(|backend| backend.config());
-            previous.backends().map(|known| known.config()).eq(configs)
-        });
+        // Another backend, or other headers for it, may respond differently. Responses of fallbacks are not stored.
+        let cache_owner =
+            cache_owner.filter(|previous| previous.backend.config() == parts.backend.config());
         RoutePipeline {
             verifier: Verifier::new(&route.signature, parts.replay_stores),
             limits: match limits {
@@ -130,6 +127,19 @@ impl RoutePipeline {
             ),
             _ => (&[], &[]),
         }
+    }
+
+    /// Whether a request that may be repeated is sent again where an attempt has failed.
+    pub(crate) fn repeats_requests(&self) -> bool {
+        !self.fallbacks.is_empty() || self.backend.config().retry.repeats()
+    }
+
+    /// Whether a request is the delivery of a platform: its scheme is one of those that platforms sign with.
+    pub(crate) fn is_delivery(&self, exchange: &Exchange) -> bool {
+        exchange.signature.as_ref().is_some_and(|signature| {
+            let mut schemes = self.config.signature.iter();
+            schemes.any(|scheme| scheme.scheme() == signature.scheme && scheme.platform().is_some())
+        })
     }
 
     /// Whether a stage reads the body: the signature stage or the cache.

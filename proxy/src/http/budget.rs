@@ -34,6 +34,11 @@ impl Budget {
         })
     }
 
+    /// Whether half of the budget stays free with so many bytes more.
+    pub(crate) fn is_half_free_beside(&self, bytes: u64) -> bool {
+        self.held().saturating_add(bytes) <= self.max / 2
+    }
+
     /// Bytes held now.
     #[must_use]
     pub fn held(&self) -> u64 {

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode};
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ const POLL: Duration = Duration::from_millis(20);
 /// Runs the proxy in place of a running one.
 pub(crate) fn run(path: Option<&Path>, start: HandoverStart) -> anyhow::Result<ExitCode> {
     // An invalid configuration is reported at once.
-    let socket = load(path)?.loaded.config.upgrade_socket;
+    let socket = socket(path)?;
     block_on(async {
         let mut signals = Signals::register()?;
         let predecessor = Predecessor::find(&socket, start).await?;
@@ -43,6 +43,12 @@ pub(crate) fn run(path: Option<&Path>, start: HandoverStart) -> anyhow::Result<E
     })
 }
 
+/// Where the running weir listens.
+fn socket(path: Option<&Path>) -> anyhow::Result<PathBuf> {
+    let socket = load(path)?.loaded.config.upgrade_socket;
+    socket.context("shutdown.upgrade_socket is empty: weir cannot be upgraded")
+}
+
 fn waiting(running: Option<i32>) -> String {
     match running {
         Some(id) => format!("weir: waiting; to hand over, run: kill -QUIT {id}"),
@@ -52,7 +58,7 @@ fn waiting(running: Option<i32>) -> String {
 
 /// Starts a process that takes over at once, and waits until it serves.
 pub(crate) fn upgrade(path: Option<&Path>) -> anyhow::Result<ExitCode> {
-    let socket = load(path)?.loaded.config.upgrade_socket;
+    let socket = socket(path)?;
     let program = std::env::current_exe().context("cannot find the binary")?;
     let mut command = Command::new(&program);
     command.args(["run", "--upgrade=now"]);

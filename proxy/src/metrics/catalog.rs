@@ -127,7 +127,12 @@ pub const UPSTREAM_ATTEMPTS: Definition = define(
 pub const CIRCUIT_OPEN: Definition = define(
     "weir_circuit_open",
     &["backend"],
-    "Endpoints of a backend whose circuit is open or half-open.",
+    "Endpoints of a backend whose circuit is open, or half-open with its probe in progress.",
+);
+pub const UPSTREAM_HEALTHY: Definition = define(
+    "weir_upstream_healthy",
+    &["backend", "endpoint"],
+    "Whether an endpoint is healthy, as its health checks found: 1 or 0; none without health checks.",
 );
 pub const UPSTREAM_DURATION: Definition = define(
     "weir_upstream_duration_seconds",
@@ -314,7 +319,7 @@ pub const PROCESS_START_TIME: Definition = define(
 pub const PROCESS_THREADS: Definition = define("process_threads", &[], "Threads of the process.");
 
 /// Every metric that this version exposes.
-pub const ALL: [Definition; 60] = [
+pub const ALL: [Definition; 61] = [
     REQUESTS,
     REQUEST_DURATION,
     OVERHEAD,
@@ -336,6 +341,7 @@ pub const ALL: [Definition; 60] = [
     CACHE_BYTES,
     UPSTREAM_ATTEMPTS,
     CIRCUIT_OPEN,
+    UPSTREAM_HEALTHY,
     UPSTREAM_DURATION,
     MODEL_CALLS,
     TOKENS,

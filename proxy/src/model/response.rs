@@ -220,11 +220,6 @@ impl ResponseReader {
         self.facts.ending()
     }
 
-    /// Whether a document has ended that is not malformed.
-    fn has_document(&self) -> bool {
-        self.facts.documents > 0
-    }
-
     /// Whether the last event or line is terminated.
     #[must_use]
     pub fn is_dispatched(&self) -> bool {

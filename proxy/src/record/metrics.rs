@@ -13,18 +13,15 @@ use self::series::{
     BackendSeries, LimitSeries, ModelSeries, PlatformSeries, RouteSeries, SignatureSeries,
 };
 use crate::exchange::{Exchange, NO_PLATFORM, NO_ROUTE, Recorder};
-use crate::metrics::Metrics;
 use crate::metrics::catalog::{self, DURATION_EDGES_S, OVERHEAD_EDGES_S};
 use crate::metrics::exemplar::{Exemplar, ExemplarHistogram};
 use crate::metrics::family::Family;
+use crate::metrics::{Metrics, NAMES_MAX};
 
 mod count;
 mod known;
 mod series;
 
-/// The maximum number of names of one kind; further ones are not counted. Only model names come from clients; for the
-/// others this guards against bugs.
-const NAMES_MAX: usize = 1024;
 /// How many models have their own label; further ones are counted as `other`.
 const MODELS_MAX: usize = 50;
 

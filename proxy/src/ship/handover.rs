@@ -69,6 +69,9 @@ impl Ship {
     pub fn adopt_drained(&self) -> DrainedSpools {
         let mut found = DrainedSpools::default();
         for directory in directories(self.spool.directory()) {
+            if self.spool.is_in(&directory) {
+                continue;
+            }
             match adopt::adopt_drained(&directory, &self.spool, &self.ledgers) {
                 Ok(events) => {
                     found.moved += 1;

@@ -49,3 +49,49 @@ async fn three_upgrades_in_a_row_keep_the_addresses() {
     proxy.wait_exit(wait::PATIENCE).await;
     assert!(!socket.exists(), "the last one removes it");
 }
+
+/// One command starts the new process, and ends when that one serves. systemd is notified of it.
+#[tokio::test]
+async fn one_command_upgrades_and_reports_the_new_process() {
+    let backend = Backend::echo().await;
+    let directory = tempfile::TempDir::new().expect("a directory");
+    let path = directory.path().join("notify.sock");
+    let notified = std::os::unix::net::UnixDatagram::bind(&path).expect("a socket");
+    notified.set_nonblocking(true).expect("a mode");
+    let path = path.to_str().expect("a path in UTF-8");
+    let setup = Setup::open(&backend).variable("NOTIFY_SOCKET", path);
+    let proxy = setup.start().await;
+    let next = async || {
+        wait::found("a notification", wait::PATIENCE, || {
+            let mut bytes = [0; 100];
+            let length = notified.recv(&mut bytes).ok()?;
+            Some(String::from_utf8_lossy(&bytes[..length]).into_owned())
+        })
+        .await
+    };
+    assert_eq!(next().await, "READY=1");
+    let arguments = ["upgrade", "--config", "weir.yaml"];
+    let environment = [("NOTIFY_SOCKET".to_owned(), path.to_owned())];
+    let command = Process::start(proxy.directory(), &arguments, &environment, b"");
+    drained(proxy.process()).await;
+    let exit = command.wait_exit(wait::PATIENCE).await;
+    assert_eq!(exit.code(), Some(0), "{}", command.stderr());
+    let mut messages = [next().await, next().await];
+    messages.sort();
+    let id = messages[0]
+        .strip_prefix("MAINPID=")
+        .expect("the new process");
+    assert_eq!(messages[1], "READY=1");
+    assert!(
+        command
+            .stderr()
+            .contains(&format!("process {id} has taken over"))
+    );
+    assert_eq!(proxy.send(ClientRequest::get("/a")).await.status, 200);
+    // The new process is no child of this test.
+    let kill = std::process::Command::new("sh")
+        .args(["-c", &format!("kill {id}")])
+        .status();
+    assert!(kill.expect("a shell").success());
+    assert_eq!(next().await, "STOPPING=1");
+}

@@ -7,8 +7,10 @@ use std::time::Duration;
 use super::ReloadCounts;
 use crate::alert::metrics::{AlertMetrics, AlertTiers};
 use crate::audit::{self, Audit};
+use crate::backend::health::{CheckResult, CheckVerdict, ExpectedStatus, HealthCheckConfig};
 use crate::exchange::Recorder as _;
 use crate::gateway::Gateway;
+use crate::generation::Generation;
 use crate::http::budget::Budget;
 use crate::http::connections::metrics::ConnectionCounts;
 use crate::listener::tls::expiry::CertificateExpiry;
@@ -18,7 +20,7 @@ use crate::record::metrics::RequestMetrics;
 use crate::record::{EventRecorder, otlp, spans::SpanRecorder};
 use crate::ship::metrics::ShipMetrics;
 use crate::system::{self, SystemSample, lag};
-use crate::{alert, config, gateway};
+use crate::{alert, backend, clock, config, gateway};
 
 /// A series of every metric.
 fn all(folder: &std::path::Path) -> Metrics {
@@ -43,7 +45,7 @@ fn all(folder: &std::path::Path) -> Metrics {
     let tiers = AlertTiers::register(&metrics).expect("a metric of tiers");
     let warning = alert::fixture::alert("ErrorRate", alert::tier::Tier::Warning);
     tiers.show(&[warning]);
-    let config = config::defaults().expect("the defaults").config;
+    let config = config_with_health_checks();
     let events = EventRecorder::start(&config.events, None, &metrics).expect("a recorder");
     let collector = otlp::Config {
         url: "http://127.0.0.1:9/v1/traces".to_owned(),
@@ -57,14 +59,46 @@ fn all(folder: &std::path::Path) -> Metrics {
     Audit::start(&audit, crate::audit::LogOwners::One, &metrics).expect("an audit log");
     ReloadCounts::register(&metrics).expect("metrics of reloads");
     let in_flight = gateway::metrics::in_flight(&metrics).expect("a gauge");
+    let generation = Generation::first(&config);
+    fail_a_check(&generation);
     let gateway = Gateway::new(
-        crate::generation::Generation::first(&config),
+        generation,
         Budget::new(config.limits.buffered_bytes),
         events,
         in_flight,
     );
     gateway::metrics::expose(&Arc::new(gateway), &metrics).expect("metrics of the gateway");
     metrics
+}
+
+/// The defaults, with health checks.
+fn config_with_health_checks() -> config::Config {
+    let mut config = config::defaults().expect("the defaults").config;
+    for backend in &mut config.backends {
+        let mut checked = backend::Config::clone(backend);
+        checked.health_check = Some(HealthCheckConfig {
+            path: "/healthz".parse().expect("a path"),
+            interval: Duration::from_secs(5),
+            timeout: Duration::from_secs(1),
+            healthy_after: 2,
+            unhealthy_after: 3,
+            expected: ExpectedStatus::Below500,
+        });
+        *backend = Arc::new(checked);
+    }
+    config
+}
+
+fn fail_a_check(generation: &Generation) {
+    let backend = &generation.backends()[0];
+    let config = backend.config().health_check.as_ref();
+    let failed = CheckResult {
+        verdict: CheckVerdict::Failed,
+        detail: "status 503".into(),
+        at: Duration::ZERO,
+    };
+    let endpoint = &backend.endpoints()[0];
+    endpoint.record_check(failed, config.expect("it is checked"), clock::now());
 }
 
 #[test]
@@ -92,6 +126,7 @@ fn the_catalog_lists_what_is_exposed() {
     for series in [
         r#"weir_events_total{outcome="dropped"} 0"#,
         r#"weir_cache_bytes{tier="memory"} 0"#,
+        r#"weir_upstream_healthy{backend="assistant",endpoint="http://127.0.0.1:8000"} 0"#,
     ] {
         assert!(text.contains(series), "{series}");
     }

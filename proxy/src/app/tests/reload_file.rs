@@ -16,7 +16,7 @@ backends: [{name: a, endpoints: ['http://127.0.0.1:1']}]
 routes: [{name: one, path: /one, backend: a, body_timeout: 30s}]
 limits: {header_bytes: 32KiB}
 alerts: {state: ''}
-shutdown: {drain: 10s}
+shutdown: {drain: 10s, upgrade_socket: ''}
 ";
 
 struct Running {

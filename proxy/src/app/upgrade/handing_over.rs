@@ -26,7 +26,10 @@ const TAKE_BACK_PAUSE: Duration = Duration::from_millis(20);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HandoverOutcome {
     /// The successor serves. This process has to drain and to exit.
-    Done,
+    Done {
+        /// Its process id, if it is visible here.
+        successor: Option<i32>,
+    },
     /// This process goes on; the reason has been logged.
     NotDone,
 }
@@ -57,7 +60,7 @@ pub(in crate::app) fn hand_over(
 ) -> (HandoverOutcome, Option<SuccessorFeed>) {
     let Some(mut successor) = room.take() else {
         log::warn!(
-            "SIGQUIT, but no process waits to take over: start `weir run --upgrade` first, or use `weir upgrade`"
+            "SIGQUIT, but no process waits to take over: start `weir run --upgrade` within 10 s, or use `weir upgrade`"
         );
         return (HandoverOutcome::NotDone, None);
     };
@@ -73,9 +76,12 @@ pub(in crate::app) fn hand_over(
                 }
             }
             log::info!("{name} serves; draining");
+            let done = HandoverOutcome::Done {
+                successor: successor.channel.peer,
+            };
             let feed = SuccessorFeed::start(successor.channel, parts.gateway.clone(), since_s);
             let feed = feed.inspect_err(|error| log::error!("cannot start a thread: {error}"));
-            (HandoverOutcome::Done, feed.ok())
+            (done, feed.ok())
         }
         Err(error) => {
             log::error!("{name} cannot take over: {error}; this process goes on");

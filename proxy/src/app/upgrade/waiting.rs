@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -14,8 +14,11 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use super::{HandoverStart, Hello, PROTOCOL, RESPONSE_MAX, Reply};
+use crate::clock;
 use crate::listener::handover::{HandoverChannel, Replaces, UpgradeSocket};
 
+/// How long a request to hand over waits for a successor.
+const REQUEST_LASTS: Duration = Duration::from_secs(10);
 /// How long the end of a process that was killed may take.
 const KILLED_MAX: Duration = Duration::from_secs(2);
 
@@ -67,6 +70,8 @@ struct Shared {
     waiting: Mutex<Option<WaitingProcess>>,
     /// A process waits that was started to take over at once.
     requested: Notify,
+    /// When a handover was requested while nobody waited.
+    requested_at: Mutex<Option<Instant>>,
 }
 
 impl WaitingRoom {
@@ -98,10 +103,16 @@ impl WaitingRoom {
         })
     }
 
-    /// The process that waits, unless it has ended.
+    /// The process that waits, unless it has ended. If there is none, the next one takes over if it comes soon: signals and
+    /// processes may overtake each other.
     pub(super) fn take(&self) -> Option<WaitingProcess> {
-        let waiting = self.shared.waiting.lock().take();
-        waiting.filter(|waiting| waiting.channel.is_open())
+        let mut waiting = self.shared.waiting.lock();
+        let found = waiting.take().filter(|waiting| waiting.channel.is_open());
+        *self.shared.requested_at.lock() = match found {
+            Some(_) => None,
+            None => Some(clock::now()),
+        };
+        found
     }
 
     /// Resolves when a process waits that was started to take over at once. It may be cancelled at any time.
@@ -165,7 +176,10 @@ async fn admit(stream: UnixStream, shared: &Arc<Shared>) -> std::io::Result<()> 
     log::info!("{} waits to take over", process.name());
     *waiting = Some(process);
     drop(waiting);
-    if hello.start == HandoverStart::Now {
+    let requested_at = shared.requested_at.lock().take();
+    let is_requested =
+        requested_at.is_some_and(|at| clock::now().saturating_duration_since(at) <= REQUEST_LASTS);
+    if hello.start == HandoverStart::Now || is_requested {
         shared.requested.notify_one();
     }
     Ok(())

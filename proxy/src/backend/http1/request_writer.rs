@@ -7,13 +7,14 @@
 
 use std::io::{IoSlice, Write as _};
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use http::request::Parts;
 use http_body::Body as _;
 use tokio::io::AsyncWrite;
-use tokio::sync::oneshot;
 
 use super::request_head::write_head;
 use crate::backend::request_body::{RequestBody, TruncatedBody};
@@ -32,8 +33,8 @@ pub(super) struct RequestWriter {
     suffix: &'static [u8],
     /// `None` once all of it has been taken.
     body: Option<RequestBody>,
-    /// Notified when the endpoint has been sent all of it.
-    sent: Option<oneshot::Sender<()>>,
+    /// Set when the endpoint has been sent all of it.
+    sent: Option<Arc<AtomicBool>>,
     framing: OutgoingFraming,
     reception: Reception,
     progress: Progress,
@@ -109,10 +110,7 @@ impl RequestWriter {
             (None, piece) if unsent => RequestBody::whole(piece),
             _ => return None,
         };
-        Some(match self.sent.take() {
-            Some(sent) => body.notifying(sent),
-            None => body,
-        })
+        Some(body.flagging(self.sent.take()))
     }
 
     /// Writes what is available. Ready when the endpoint has been sent all of it, or does not accept it.
@@ -153,8 +151,7 @@ impl RequestWriter {
                 Poll::Pending => Poll::Pending,
                 Poll::Ready(()) if self.body.is_none() => {
                     if let Some(sent) = self.sent.take() {
-                        // The receiver may be gone.
-                        let _ = sent.send(());
+                        sent.store(true, Ordering::Release);
                     }
                     Poll::Ready(Ok(()))
                 }

@@ -4,12 +4,13 @@
 //! and the reading side finds the response, or the reset.
 
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use h2::{Reason, SendStream};
 use http_body::Body as _;
-use tokio::sync::oneshot;
 
 use crate::backend::request_body::{RequestBody, TruncatedBody};
 
@@ -19,8 +20,8 @@ pub(super) struct RequestSender {
     /// What has not been taken yet; `None` once all has been, or the endpoint accepts no more.
     body: Option<RequestBody>,
     piece: Bytes,
-    /// Notified when the endpoint has been sent all of the request.
-    sent: Option<oneshot::Sender<()>>,
+    /// Set when the endpoint has been sent all of the request.
+    sent: Option<Arc<AtomicBool>>,
 }
 
 impl RequestSender {
@@ -34,7 +35,7 @@ impl RequestSender {
             sent,
         };
         if sender.body.is_none() {
-            sender.notify();
+            sender.set_sent();
         }
         sender
     }
@@ -75,7 +76,7 @@ impl RequestSender {
             None => {
                 self.body = None;
                 if self.stream.send_data(Bytes::new(), true).is_ok() {
-                    self.notify();
+                    self.set_sent();
                 }
             }
         }
@@ -103,15 +104,14 @@ impl RequestSender {
         }
         if is_end {
             self.body = None;
-            self.notify();
+            self.set_sent();
         }
         Poll::Ready(Some(()))
     }
 
-    fn notify(&mut self) {
+    fn set_sent(&mut self) {
         if let Some(sent) = self.sent.take() {
-            // The receiver may be gone.
-            let _ = sent.send(());
+            sent.store(true, Ordering::Release);
         }
     }
 }

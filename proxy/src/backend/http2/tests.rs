@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use h2::RecvStream;
 use h2::server::{Connection, SendResponse};
+use h2::{Reason, RecvStream};
 use http::{HeaderMap, Request, Response};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
@@ -17,7 +17,7 @@ use crate::backend::Config;
 use crate::backend::address::EndpointAddress;
 use crate::backend::client::{self, CallDeadline, CallTarget, UsableConnections};
 use crate::backend::connector::{Connector, UpstreamProtocol};
-use crate::backend::failure::{ConnectionError, Failure};
+use crate::backend::failure::{ConnectionError, Failure, UnansweredRequest};
 use crate::backend::informational::InformationalResponses;
 use crate::backend::pool::PoolKey;
 use crate::backend::request_body::RequestBody;
@@ -28,6 +28,7 @@ use crate::config;
 use crate::http::response_body::{Piece, ResponseBody};
 
 mod failures;
+mod unprocessed;
 
 const LONG: Duration = Duration::from_secs(30);
 const SHORT: Duration = Duration::from_millis(100);
@@ -63,7 +64,7 @@ impl Caller {
         }
     }
 
-    async fn send(&self, path: &str, body: RequestBody) -> Result<UpstreamResponse, Failure> {
+    async fn send(&self, path: &str, body: RequestBody) -> Result<Box<UpstreamResponse>, Failure> {
         self.send_within(path, body, LONG, None).await
     }
 
@@ -73,7 +74,18 @@ impl Caller {
         body: RequestBody,
         limit: Duration,
         informational: Option<&InformationalResponses>,
-    ) -> Result<UpstreamResponse, Failure> {
+    ) -> Result<Box<UpstreamResponse>, Failure> {
+        let sent = self.attempt(path, body, limit, informational).await;
+        sent.map_err(|unanswered| unanswered.failure)
+    }
+
+    async fn attempt(
+        &self,
+        path: &str,
+        body: RequestBody,
+        limit: Duration,
+        informational: Option<&InformationalResponses>,
+    ) -> Result<Box<UpstreamResponse>, UnansweredRequest> {
         let to = CallTarget {
             pool_key: self.pool_key,
             connector: &self.connector,
@@ -86,11 +98,10 @@ impl Caller {
             connections: UsableConnections::PooledOrNew,
         };
         let request = (request.expect("a request"), UpstreamProtocol::Any);
-        let sent = client::send(to, request, call, informational).await;
-        sent.map_err(|unanswered| unanswered.failure)
+        client::send(to, request, call, informational).await
     }
 
-    async fn get(&self, path: &str) -> Result<UpstreamResponse, Failure> {
+    async fn get(&self, path: &str) -> Result<Box<UpstreamResponse>, Failure> {
         self.send(path, RequestBody::whole(Bytes::new())).await
     }
 }

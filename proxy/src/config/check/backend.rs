@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::HeaderName;
 
-use super::{form_of, pairs, refuse_duplicates, refuse_form, upstream_tls};
+use super::{form_of, health_check, pairs, refuse_duplicates, refuse_form, upstream_tls};
 use crate::backend::address::{EndpointAddress, EndpointConfig};
 use crate::backend::balance::BalancingPolicy;
 use crate::backend::breaker::BreakerConfig;
@@ -56,12 +56,7 @@ pub(super) fn check(file: &File, diagnostics: &mut Diagnostics) -> Option<Vec<Ar
 fn one(raw: &Backend, diagnostics: &mut Diagnostics) -> Option<Config> {
     let path_prefix = path_prefix(raw, diagnostics);
     let request_headers = request_headers(raw, diagnostics);
-    if let Some(check) = raw.health_check.value()
-        && let Some(path) = check.path.value()
-        && !path.0.starts_with('/')
-    {
-        diagnostics.error(check.path.place, "a path must begin with /");
-    }
+    let health_check = health_check::check(raw, diagnostics);
     let tls = upstream_tls::check(raw, diagnostics);
     let pool = raw.pool.value()?;
     Some(Config {
@@ -94,6 +89,7 @@ fn one(raw: &Backend, diagnostics: &mut Diagnostics) -> Option<Config> {
             RawWhenAllOpen::Try => WhenAllOpen::Try,
             RawWhenAllOpen::Fail => WhenAllOpen::Fail,
         },
+        health_check: health_check?,
         fallback: raw.fallback.value().map(|name| Arc::from(name.0.as_str())),
         model_map: model_map(raw, diagnostics),
     })

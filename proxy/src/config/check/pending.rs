@@ -2,7 +2,6 @@
 //! feature that is switched off causes none.
 
 use crate::config::raw::File;
-use crate::config::raw::backend::Backend;
 use crate::config::raw::route::Route;
 use crate::settings::decode::Setting;
 use crate::settings::diagnostic::Diagnostics;
@@ -10,9 +9,6 @@ use crate::settings::diagnostic::Diagnostics;
 pub(super) fn warn(file: &File, diagnostics: &mut Diagnostics) {
     let mut pending = PendingFeatures { diagnostics };
     pending.key(&file.redis, "all state stays in this process");
-    for backend in file.backends.value().map_or(&[][..], |list| &list.0) {
-        pending.backend(&backend.value);
-    }
     for route in file.routes.value().map_or(&[][..], |list| &list.0) {
         pending.route(&route.value);
     }
@@ -42,10 +38,6 @@ impl PendingFeatures<'_> {
         if setting.get().is_some_and(is_on) {
             self.key(setting, instead);
         }
-    }
-
-    fn backend(&mut self, backend: &Backend) {
-        self.key(&backend.health_check, "every endpoint counts as healthy");
     }
 
     fn route(&mut self, route: &Route) {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::settings::declare::{choice, settings};
 use crate::settings::decode::{FromScalar, Invalid};
-use crate::settings::lists::{List, NamedValues};
+use crate::settings::lists::{List, NamedValues, OneOrMany};
 use crate::settings::url::EndpointUrl;
 use crate::settings::values::{
     Count, HeaderText, Percentage, PlainText, Slug, TimeSpan, plain_text,
@@ -37,8 +37,8 @@ settings! {
         retry: Retry [default "{}"] reload,
         /// Circuit breaker: stops using an endpoint that fails.
         circuit_breaker: CircuitBreaker [default "{}"] reload,
-        /// Active health checks of each endpoint.
-        health_check: HealthCheck [default "{}"] reload,
+        /// Active health checks of each endpoint. Left out: off.
+        health_check: HealthCheck [optional] reload,
         /// Headers that are set on requests to the backend; never logged.
         request_headers: NamedValues<HeaderName, HeaderText> [optional] reload,
         /// Requests the usage of chat streams whose client did not request it, and removes the chunk that reports it from the
@@ -110,18 +110,20 @@ settings! {
 }
 
 settings! {
-    /// Active health checks of each endpoint.
+    /// Active health checks of each endpoint. Left out: off.
     struct HealthCheck {
-        /// The path that is requested.
+        /// What is requested with GET, as written: without `path_prefix`; a query may follow.
         path: PlainText [default "/healthz"] reload,
-        /// The time between two probes.
+        /// The time between two checks of an endpoint, with a jitter of 10%.
         interval: TimeSpan [default "5s"] reload,
-        /// Timeout of a probe.
+        /// Timeout of a check: name resolution, connection, TLS and the head of the response.
         timeout: TimeSpan [default "1s"] reload,
-        /// Successful probes until an endpoint is healthy again.
+        /// Successful checks in a row until an unhealthy endpoint is healthy again.
         healthy_after: Count [default "2"] reload,
-        /// Failed probes until an endpoint is unhealthy.
+        /// Failed checks in a row until a healthy endpoint is unhealthy.
         unhealthy_after: Count [default "3"] reload,
+        /// The statuses of a healthy endpoint. Left out: every status below 500.
+        status: OneOrMany<FinalStatus> [optional] reload,
     }
 }
 
@@ -161,6 +163,27 @@ impl FromScalar for ModelName {
 
     fn schema() -> Value {
         json!({"type": "string", "pattern": r#"^[^"\\?#]{1,256}$"#})
+    }
+}
+
+/// The status of a final response.
+pub(crate) struct FinalStatus(pub(crate) u16);
+
+impl FromScalar for FinalStatus {
+    fn expected() -> String {
+        "a status from 200 to 599".to_owned()
+    }
+
+    fn read(text: &str) -> Result<Self, Invalid> {
+        let status = text.parse().ok().filter(|_| text.len() == 3);
+        match status {
+            Some(status @ 200..600) => Ok(FinalStatus(status)),
+            _ => Err(Invalid::Unexpected),
+        }
+    }
+
+    fn schema() -> Value {
+        json!({"type": "integer", "minimum": 200, "maximum": 599})
     }
 }
 

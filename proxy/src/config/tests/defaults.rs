@@ -7,10 +7,12 @@ const TERSE: &str = r#"
 backends:
   - name: assistant
     endpoints: [http://127.0.0.1:8000]
+    health_check: {}
     fallback: cloud
   - name: cloud
     endpoints: [https://api.example.com]
     path_prefix: /v1
+    model_map: {glm-4: gpt-4o-mini}
 routes:
   - name: chat
     path: /v1/chat/completions
@@ -79,7 +81,17 @@ fn values_of_the_full_example_are_loaded() {
     assert_eq!(assistant.pool_idle_timeout, Duration::from_secs(50));
     assert!(assistant.request_headers.is_empty(), "API_KEY is not set");
     assert!(!assistant.ask_usage, "it changes what the backend gets");
-    assert_eq!(config.backends[1].path_prefix, "/v1");
+    assert_eq!(
+        assistant.retry,
+        crate::backend::retry::RetryConfig::default()
+    );
+    assert_eq!(
+        assistant.breaker,
+        crate::backend::breaker::BreakerConfig::default()
+    );
+    let cloud = &config.backends[1];
+    assert_eq!(cloud.path_prefix, "/v1");
+    assert_eq!(cloud.model_map, [("glm-4".into(), "gpt-4o-mini".into())]);
 }
 
 #[test]
@@ -143,7 +155,6 @@ fn routes_of_the_full_example_are_loaded() {
     );
 }
 
-/// Every key that the example only names in comments.
 #[test]
 fn the_address_of_an_endpoint_is_read_in_any_spelling() {
     let text = "backends: [{name: a, endpoints: ['HTTP://A.Test', 'H2C://[::1]:81', 'https://a/', 'unix:/run/A.sock', 'UNIX:///run/b.sock']}]\n\
@@ -163,6 +174,7 @@ fn the_address_of_an_endpoint_is_read_in_any_spelling() {
     );
 }
 
+/// Every key that the example only names in comments.
 #[test]
 fn keys_named_in_comments_are_read() {
     let config = valid(r#"

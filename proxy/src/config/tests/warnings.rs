@@ -27,7 +27,6 @@ fn the_contract_warns_of_each_key_that_is_not_built_yet() {
         .collect();
     let expected = [
         "redis",
-        "backends[0].health_check",
         "routes[0].rate_limits[1].shared",
         "routes[0].rate_limits[2].tokens",
         "routes[0].cache.coalesce",
@@ -50,6 +49,22 @@ fn a_warning_is_a_whole_sentence_with_key_and_line() {
         warnings_of("redis: {url: 'redis://h'}"),
         ["`redis` (line 3) is not in this version yet; all state stays in this process."]
     );
+}
+
+#[test]
+fn a_health_check_whose_timeout_exceeds_its_interval_is_warned_of() {
+    let of = |check: &str| {
+        sentences(valid(&format!(
+            "backends: [{{name: a, endpoints: ['http://a'], health_check: {check}}}]\n\
+             routes: [{{name: r, path: /r, backend: a}}]\n"
+        )))
+    };
+    assert_eq!(of("{timeout: 5s}"), Vec::<String>::new());
+    let [warning] = &of("{timeout: 6s}")[..] else {
+        panic!("one warning");
+    };
+    assert!(warning.contains("health_check.timeout"), "{warning}");
+    assert!(warning.contains("is longer than `interval`"), "{warning}");
 }
 
 #[test]

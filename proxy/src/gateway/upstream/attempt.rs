@@ -38,7 +38,7 @@ const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// A response that can be forwarded.
 pub(super) struct Received {
-    pub(super) response: UpstreamResponse,
+    pub(super) response: Box<UpstreamResponse>,
     pub(super) framing: ResponseFraming,
 }
 
@@ -101,7 +101,7 @@ async fn send(
     session: &mut Session,
     exchange: &mut Exchange,
     relay: &mut Relay,
-) -> Result<Result<UpstreamResponse, Attempted>, Stop> {
+) -> Result<Result<Box<UpstreamResponse>, Attempted>, Stop> {
     let (backend, call) = (attempts.backend, attempts.call);
     let name = backend.config().name.clone();
     let endpoint = picked.endpoint().config().text.clone();
@@ -124,12 +124,14 @@ async fn send(
         },
         connections: attempts.connections,
     };
-    let first_byte = first_byte.min(backend.config().total_timeout);
+    let silence_max = match call.kind {
+        RequestKind::Grpc => attempts.pipeline.shared.upgrade_idle_timeout,
+        RequestKind::Plain | RequestKind::Upgrade => backend.first_byte_timeout(),
+    };
     let protocol = protocol(call.kind);
     let mut response = pin!(backend.send(picked, request, protocol, deadline, arriving, attempt));
     loop {
-        let sent_at = relay.sent_at().filter(|_| call.kind != RequestKind::Grpc);
-        let late = until(sent_at.map(|sent_at| sent_at + first_byte));
+        let late = until(silent_since(call.kind, relay).map(|since| since + silence_max));
         tokio::select! {
             biased;
             response = &mut response => {
@@ -143,10 +145,23 @@ async fn send(
             attended = relay.attend(session) => attend(attended)?,
             () = informational(arriving) => write_informational(session, arriving).await?,
             () = late => {
-                let refusal = backend.no_first_byte();
-                return Ok(Err(Attempted::failed(AttemptFailure::Timeout, refusal)));
+                let since = silent_since(call.kind, relay);
+                // Messages of a gRPC stream may have passed meanwhile.
+                if since.is_some_and(|since| since + silence_max <= clock::now()) {
+                    let refusal = backend.no_response_within(silence_max);
+                    return Ok(Err(Attempted::failed(AttemptFailure::Timeout, refusal)));
+                }
             }
         }
+    }
+}
+
+/// Since when the backend has to respond to a pass-through body: once it has had all of it, or the last message of a gRPC
+/// stream.
+fn silent_since(kind: RequestKind, relay: &Relay) -> Option<Instant> {
+    match kind {
+        RequestKind::Grpc => Some(relay.moved_at()),
+        RequestKind::Plain | RequestKind::Upgrade => relay.sent_at(),
     }
 }
 
@@ -156,7 +171,9 @@ fn of_unanswered(
     refusal: Refusal,
 ) -> Attempted {
     let failure = match unanswered.failure {
-        Failure::Connect(_) => AttemptFailure::Connect,
+        Failure::Connect(_) | Failure::Connection(ConnectionError::Unprocessed) => {
+            AttemptFailure::Connect
+        }
         Failure::TimedOut => AttemptFailure::Timeout,
         Failure::Connection(ConnectionError::Malformed(_)) => AttemptFailure::Invalid,
         Failure::Connection(_) => AttemptFailure::Reset,
@@ -174,22 +191,21 @@ async fn examine(
     session: &mut Session,
     exchange: &mut Exchange,
     relay: &mut Relay,
-    response: UpstreamResponse,
+    mut response: Box<UpstreamResponse>,
 ) -> Result<Attempted, Stop> {
     let backend = attempts.backend;
-    let mut received = match check(attempts, exchange, response).await {
-        Ok(received) => received,
+    let framing = match check(attempts, exchange, &mut response).await {
+        Ok(framing) => framing,
         Err(refusal) => return Ok(Attempted::failed(AttemptFailure::Invalid, refusal)),
     };
-    let status = received.response.head.status.as_u16();
+    let status = response.head.status.as_u16();
     let mut failure = None;
     if attempts.repeatable == Repeatable::Yes {
         let is_listed = backend.config().retry.on.statuses.contains(&status);
-        let response = &mut received.response;
         if is_listed {
             let retry_after = retry_after(&response.head.headers, clock::unix_now());
             let quota = match status {
-                429 => hold::quota(session, relay, response).await?,
+                429 => hold::quota(session, relay, &mut response).await?,
                 _ => Quota::Left,
             };
             failure = Some(AttemptFailure::Status {
@@ -200,8 +216,11 @@ async fn examine(
         } else if attempts.has_alternative()
             && let Some(format) = hold::held_format(exchange, &response.head)
         {
-            let held = (format, backend.config().retry.hold);
-            failure = hold::until_content(session, exchange, relay, response, held).await?;
+            let config = backend.config();
+            let hold = config.retry.hold.min(config.idle_timeout);
+            let until = attempts.deadline(backend).min(clock::now() + hold);
+            let held = (format, until);
+            failure = hold::until_content(session, exchange, relay, &mut response, held).await?;
         }
     }
     if failure == Some(AttemptFailure::ErrorInBody)
@@ -212,16 +231,16 @@ async fn examine(
     Ok(Attempted {
         failure,
         connection: BrokenConnection::Other,
-        result: Ok(received),
+        result: Ok(Received { response, framing }),
     })
 }
 
-/// The response with its framing, if it can be forwarded.
+/// The framing of the response, if it can be forwarded.
 async fn check(
     attempts: &Attempts<'_>,
     exchange: &Exchange,
-    mut response: UpstreamResponse,
-) -> Result<Received, Refusal> {
+    response: &mut UpstreamResponse,
+) -> Result<ResponseFraming, Refusal> {
     let upgrade = match attempts.call.kind {
         RequestKind::Upgrade => Upgrade::Requested,
         RequestKind::Plain | RequestKind::Grpc => Upgrade::NotRequested,
@@ -244,7 +263,7 @@ async fn check(
             .backend
             .unusable("its body does not match its head"));
     }
-    Ok(Received { response, framing })
+    Ok(framing)
 }
 
 /// The request to this endpoint.

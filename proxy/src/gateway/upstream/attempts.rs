@@ -3,15 +3,16 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::super::mode::RequestKind;
 use super::Call;
 use super::outgoing::{self, OutgoingRequest};
 use crate::backend::balance::BalancingPolicy;
 use crate::backend::client::UsableConnections;
 use crate::backend::endpoint::InFlightCall;
 use crate::backend::request_body::RequestBody;
-use crate::backend::retry::{AttemptFailure, AttemptState, NextStep, Repeatable, RetryPermit};
-use crate::backend::{Backend, OpenCircuits, TriedEndpoints, WhenAllOpen};
+use crate::backend::retry::{
+    AttemptFailure, AttemptState, BodyReplay, NextStep, Repeatable, RetryPermit,
+};
+use crate::backend::{Backend, EligibleEndpoints, TriedEndpoints, WhenAllOpen};
 use crate::exchange::Exchange;
 use crate::generation::pipeline::RoutePipeline;
 use crate::http::session::Session;
@@ -25,8 +26,9 @@ pub(super) struct Attempts<'a> {
     /// The backend in use, and its position: 0 is the route's own, the others are fallbacks.
     pub(super) backend: &'a Arc<Backend>,
     pub(super) position: usize,
-    /// The endpoints of this backend that have been tried, and how often it has been.
+    /// The endpoints of this backend that have been tried.
     pub(super) tried: TriedEndpoints,
+    /// The attempts with this backend.
     pub(super) count: u32,
     pub(super) repeatable: Repeatable,
     /// The hash of what consistent balancing goes by.
@@ -40,7 +42,7 @@ pub(super) struct Attempts<'a> {
 /// What follows a failed attempt.
 pub(super) enum FollowUp {
     Attempt(InFlightCall),
-    /// Another attempt with the same backend, then.
+    /// Another attempt with the same backend, at this time.
     AttemptAt(Instant),
     Deliver,
 }
@@ -64,10 +66,7 @@ impl<'a> Attempts<'a> {
             position: 0,
             tried: TriedEndpoints::new(),
             count: 0,
-            repeatable: match call.kind == RequestKind::Plain && outgoing.is_replayable() {
-                true => outgoing::repeatable(session, exchange),
-                false => Repeatable::Unseen,
-            },
+            repeatable: outgoing.repeatable(pipeline, call.kind, session, exchange),
             key: key.then(|| outgoing::balancing_key(pipeline, session, exchange)),
             connections: UsableConnections::PooledOrNew,
             permit: None,
@@ -92,13 +91,14 @@ impl<'a> Attempts<'a> {
         }
     }
 
-    /// Until when a backend may take.
+    /// The end of the time that a backend has for the request: `total_timeout` after its start.
     pub(super) fn deadline(&self, backend: &Backend) -> Instant {
         self.call.started_at + backend.config().total_timeout
     }
 
-    /// Picks an endpoint of the backend at position `from`, or of a fallback behind it if that has none to offer. If the
-    /// circuits of all are open, one is tried where the configuration allows it.
+    /// Picks an endpoint of the backend at position `from`, or of the first fallback after it that has one available. If
+    /// there is none, an unhealthy one is used; if the circuits of all are open, an open one, where the configuration
+    /// allows it.
     pub(super) fn pick(
         &mut self,
         from: usize,
@@ -107,13 +107,18 @@ impl<'a> Attempts<'a> {
         now: Instant,
     ) -> Result<InFlightCall, Refusal> {
         let mut reason = None;
-        for circuits in [OpenCircuits::Avoid, OpenCircuits::Ignore] {
+        for eligible in [
+            EligibleEndpoints::Available,
+            EligibleEndpoints::Unhealthy,
+            EligibleEndpoints::All,
+        ] {
             for position in from.. {
                 let Some(backend) = self.backend_at(position) else {
                     break;
                 };
-                let may_ignore = backend.config().when_all_open == WhenAllOpen::Try;
-                if circuits == OpenCircuits::Ignore && !may_ignore || self.deadline(backend) <= now
+                let may_be_open = backend.config().when_all_open == WhenAllOpen::Try;
+                if eligible == EligibleEndpoints::All && !may_be_open
+                    || self.deadline(backend) <= now
                 {
                     continue;
                 }
@@ -121,7 +126,7 @@ impl<'a> Attempts<'a> {
                     true => &*self.tried,
                     false => &[],
                 };
-                match backend.pick(tried, self.key, circuits, now) {
+                match backend.pick(tried, self.key, eligible, now) {
                     Ok(picked) => {
                         self.use_backend(position, backend, session, exchange);
                         return Ok(picked);
@@ -149,6 +154,8 @@ impl<'a> Attempts<'a> {
         if self.position != position {
             self.position = position;
             self.backend = backend;
+            // It was one of the other backend's budget.
+            self.permit = None;
             self.tried.clear();
             self.count = 0;
             self.connections = UsableConnections::PooledOrNew;
@@ -160,8 +167,7 @@ impl<'a> Attempts<'a> {
     /// most likely closed the connection before it saw the request.
     pub(super) fn replaces_connection(&mut self) -> bool {
         let replaces = self.connections == UsableConnections::PooledOrNew
-            && self.call.kind == RequestKind::Plain
-            && self.outgoing.is_replayable();
+            && self.outgoing.body() == BodyReplay::Whole;
         self.connections = UsableConnections::New;
         // It is not counted.
         self.count -= u32::from(replaces);
@@ -177,34 +183,38 @@ impl<'a> Attempts<'a> {
         now: Instant,
     ) -> FollowUp {
         self.permit = None;
-        if failure != AttemptFailure::Connect && !self.outgoing.is_replayable()
-            || failure == AttemptFailure::Connect && !self.outgoing.has_body()
-        {
-            return FollowUp::Deliver;
-        }
         let state = AttemptState {
             attempts: self.count,
             repeatable: self.repeatable,
+            body: self.outgoing.body(),
             has_other_endpoint: self.backend.has_untried(&self.tried, now),
             now,
             deadline: self.deadline(self.backend),
         };
         let random = random::bits() as u32;
         let step = self.backend.config().retry.next(failure, &state, random);
-        match step {
+        let position = match step {
             NextStep::Deliver => return FollowUp::Deliver,
-            NextStep::Failover => {}
-            NextStep::OtherEndpoint | NextStep::Wait(_) => self.permit = self.backend.begin_retry(),
-        }
-        let position = match (&self.permit, step) {
-            (Some(_), NextStep::Wait(wait)) => return FollowUp::AttemptAt(now + wait),
-            (Some(_), _) => self.position,
-            (None, _) => self.position + 1,
+            NextStep::Failover => self.position + 1,
+            NextStep::OtherEndpoint | NextStep::Wait(_) if !self.may_retry(step, failure) => {
+                self.position + 1
+            }
+            NextStep::OtherEndpoint => self.position,
+            NextStep::Wait(wait) => return FollowUp::AttemptAt(now + wait),
         };
         match self.pick(position, session, exchange, now) {
             Ok(picked) => FollowUp::Attempt(picked),
             Err(_) => FollowUp::Deliver,
         }
+    }
+
+    /// Whether the budget allows a retry.
+    fn may_retry(&mut self, step: NextStep, failure: AttemptFailure) -> bool {
+        if !step.is_budgeted(failure) {
+            return true;
+        }
+        self.permit = self.backend.begin_retry();
+        self.permit.is_some()
     }
 
     /// Whether another endpoint or backend could follow an attempt.

@@ -1,8 +1,8 @@
-//! Reads the beginning of a response that may not be delivered, and puts it back: the start-up events of a stream until
-//! its first content, the JSON document of a model call as far as it may be an error, and the body of a 429.
+//! Reads the beginning of a response before it is known whether it will be delivered, and puts it back: the start-up
+//! events of a stream until its first content, the beginning of a JSON text, and the body of a 429.
 //!
-//! An error that is the first content of a response with status 200 can so be retried or failed over like an error
-//! status. Content of a stream is never delayed.
+//! This allows an error that is the first content of a response with status 200 to be retried or failed over like an error
+//! status. Content is never delayed.
 
 use std::time::{Duration, Instant};
 
@@ -28,18 +28,15 @@ use crate::model::response::start::{ResponseStart, StartReader};
 const QUOTA_BYTES_MAX: usize = 64 * 1024;
 const QUOTA_WAIT_MAX: Duration = Duration::from_secs(1);
 
-/// The format of a response whose start is held: it is that of a model call, in a coding that weir can decode.
+/// The format of a response whose start is held: one of a model call, in a coding that weir can decode.
 pub(super) fn held_format(exchange: &Exchange, head: &Parts) -> Option<ResponseFormat> {
-    if head.status != StatusCode::OK || exchange.model.operation.is_none() {
-        return None;
-    }
-    let content_type = head.headers.get(header::CONTENT_TYPE)?;
-    Decoder::of(&head.headers)?;
-    ResponseFormat::of(content_type)
+    let is_model_call = head.status == StatusCode::OK && exchange.model.operation.is_some();
+    let format = ResponseFormat::of_response(head.headers.get(header::CONTENT_TYPE))?;
+    (is_model_call && Decoder::of(&head.headers).is_some()).then_some(format)
 }
 
-/// Reads the start of a response until its first content, for at most `hold`. Returns the failure if it is an error, or
-/// the response breaks before.
+/// Reads the start of a response until its first content, or until a time. Returns the failure if it is an error, or the
+/// response breaks before.
 ///
 /// # Errors
 /// The client left, or its request must be rejected.
@@ -48,13 +45,12 @@ pub(super) async fn until_content(
     exchange: &Exchange,
     relay: &mut Relay,
     response: &mut UpstreamResponse,
-    (format, hold): (ResponseFormat, Duration),
+    (format, until): (ResponseFormat, Instant),
 ) -> Result<Option<AttemptFailure>, Stop> {
     let Some(mut decoder) = Decoder::of(&response.head.headers) else {
         return Ok(None);
     };
     let mut start = StartReader::new(format, exchange.model.operation);
-    let until = clock::now() + hold;
     let end = read(session, relay, &mut response.body, until, |data| {
         let now = clock::now();
         decoder.feed(data, |plain| start.feed(plain, now));

@@ -1,15 +1,20 @@
 //! The request as each backend gets it: its path and its body with the names of models at this backend, with the usage
 //! requested where the backend's configuration enables that.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
 use bytes::Bytes;
+use http::HeaderValue;
 
 use super::super::ask_usage::{self, UsageRequested};
+use super::super::mode::RequestKind;
 use crate::backend::Backend;
 use crate::backend::ask_usage::may_change;
 use crate::backend::balance::stable_hash;
 use crate::backend::model_map::{map_body, map_path};
 use crate::backend::request_body::RequestBody;
-use crate::backend::retry::Repeatable;
+use crate::backend::retry::{BodyReplay, RepeatTraits, Repeatable, RequestOrigin};
 use crate::exchange::Exchange;
 use crate::generation::pipeline::RoutePipeline;
 use crate::http::session::Session;
@@ -24,7 +29,12 @@ pub(super) struct OutgoingRequest {
 
 enum OutgoingBody {
     /// A whole body, which can be sent again: the client's, and the one for the backend in use.
-    Replayable { original: Bytes, adapted: Bytes },
+    Replayable {
+        original: Bytes,
+        adapted: Bytes,
+        /// Set when an endpoint has been sent all of a platform's delivery.
+        sent: Option<Arc<AtomicBool>>,
+    },
     /// A body that can be sent once; `None` while it is, and once it has been.
     Once(Option<RequestBody>),
 }
@@ -33,9 +43,10 @@ impl OutgoingRequest {
     pub(super) fn new(body: RequestBody) -> Self {
         OutgoingRequest {
             body: match body.into_replayable() {
-                Ok(original) => OutgoingBody::Replayable {
+                Ok((original, sent)) => OutgoingBody::Replayable {
                     original,
                     adapted: Bytes::new(),
+                    sent,
                 },
                 Err(once) => OutgoingBody::Once(Some(once)),
             },
@@ -59,7 +70,10 @@ impl OutgoingRequest {
             false => None,
         };
         self.usage = UsageRequested::No;
-        let OutgoingBody::Replayable { original, adapted } = &mut self.body else {
+        let OutgoingBody::Replayable {
+            original, adapted, ..
+        } = &mut self.body
+        else {
             return;
         };
         *adapted = match is_last {
@@ -79,13 +93,34 @@ impl OutgoingRequest {
     }
 
     /// Whether the body can be sent again.
-    pub(super) fn is_replayable(&self) -> bool {
-        matches!(self.body, OutgoingBody::Replayable { .. })
+    pub(super) fn body(&self) -> BodyReplay {
+        match &self.body {
+            OutgoingBody::Replayable { .. } => BodyReplay::Whole,
+            OutgoingBody::Once(Some(_)) => BodyReplay::Unsent,
+            OutgoingBody::Once(None) => BodyReplay::Gone,
+        }
     }
 
-    /// Whether there is a body to be sent.
-    pub(super) fn has_body(&self) -> bool {
-        !matches!(self.body, OutgoingBody::Once(None))
+    /// Whether the request may be repeated.
+    pub(super) fn repeatable(
+        &self,
+        pipeline: &RoutePipeline,
+        kind: RequestKind,
+        session: &Session,
+        exchange: &Exchange,
+    ) -> Repeatable {
+        let key = session.header("idempotency-key");
+        Repeatable::of(&RepeatTraits {
+            method: &exchange.method,
+            operation: exchange.model.operation,
+            idempotency_key: key.map(HeaderValue::as_bytes),
+            origin: match kind {
+                RequestKind::Upgrade | RequestKind::Grpc => RequestOrigin::OpenStream,
+                RequestKind::Plain if pipeline.is_delivery(exchange) => RequestOrigin::Delivery,
+                RequestKind::Plain => RequestOrigin::Client,
+            },
+            body: self.body(),
+        })
     }
 
     /// Whether the usage was requested only by weir.
@@ -96,7 +131,9 @@ impl OutgoingRequest {
     /// The body for one attempt.
     pub(super) fn take_body(&mut self) -> RequestBody {
         match &mut self.body {
-            OutgoingBody::Replayable { adapted, .. } => RequestBody::whole(adapted.clone()),
+            OutgoingBody::Replayable { adapted, sent, .. } => {
+                RequestBody::whole(adapted.clone()).flagging(sent.clone())
+            }
             OutgoingBody::Once(once) => {
                 let empty = || RequestBody::whole(Bytes::new());
                 once.take().unwrap_or_else(empty)
@@ -121,18 +158,6 @@ impl OutgoingRequest {
             target.push_str(query);
         }
         target
-    }
-}
-
-/// Whether a request may be repeated (RFC 9110, section 9.2.2): its method is safe, it is a model call, which creates
-/// nothing, or its client allows it with an `Idempotency-Key`.
-pub(super) fn repeatable(session: &Session, exchange: &Exchange) -> Repeatable {
-    let is_repeatable = exchange.method.is_safe()
-        || exchange.model.operation.is_some()
-        || session.header("idempotency-key").is_some();
-    match is_repeatable {
-        true => Repeatable::Yes,
-        false => Repeatable::Unseen,
     }
 }
 

@@ -1,9 +1,9 @@
 //! A detached request: once its backend has received it in full, it continues without its client.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::request::Parts;
-use tokio::sync::oneshot;
 
 use super::{Client, Session};
 use crate::http::Connection;
@@ -12,8 +12,8 @@ use crate::http::io::WriteError;
 
 /// Permission to detach.
 pub(super) struct DetachPermit {
-    /// Resolves when the whole request has been sent to the backend.
-    sent: oneshot::Receiver<()>,
+    /// Whether the whole request has been sent to the backend.
+    sent: Arc<AtomicBool>,
     slot: Arc<ConnectionSlot>,
 }
 
@@ -34,11 +34,7 @@ pub(super) enum HeadSent {
 impl Session {
     /// Lets the request continue if its client disconnects after the whole request has been `sent` to the backend: the
     /// client's connection is then closed, and what is written is discarded.
-    pub(crate) fn detach_when_sent(
-        &mut self,
-        sent: oneshot::Receiver<()>,
-        connection: &Connection,
-    ) {
+    pub(crate) fn detach_when_sent(&mut self, sent: Arc<AtomicBool>, connection: &Connection) {
         self.permit = connection
             .slot
             .clone()
@@ -52,8 +48,10 @@ impl Session {
 
     /// Detaches a request whose client has disconnected. `None` if the request ends with its client.
     pub(super) fn detach(&mut self) -> Option<()> {
-        let mut permit = self.permit.take()?;
-        permit.sent.try_recv().ok()?;
+        let permit = self.permit.take()?;
+        if !permit.sent.load(Ordering::Acquire) {
+            return None;
+        }
         let detached = Client::Detached(Box::new(Detached {
             _orphaned: permit.slot.detach()?,
             head: self.head().clone(),

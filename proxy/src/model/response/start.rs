@@ -1,15 +1,16 @@
-//! Classifies the start of a response: whether it has brought anything yet that a client waits for, or an error.
+//! Classifies the start of a response with status 200: whether it has brought anything yet that a client waits for, or an
+//! error.
 //!
 //! Providers begin a stream before the model has produced anything: with a delta that has only a role, with
 //! `response.created`, `message_start` or pings. An error that follows them is as good as an error status: the client has
-//! received nothing that it could use. Content, comments and events of unknown kinds end the start. So is an error in place
-//! of a JSON document: the start of one ends with the document, or where it is too long for an error.
+//! received nothing that it could use. Content, comments and events of unknown kinds end the start. So does JSON that does
+//! not look like an error; JSON that does is read to its end.
 //!
 //! Pure: bytes are passed in.
 
 use std::time::Instant;
 
-use memchr::memchr2;
+use memchr::{memchr2, memmem};
 use serde_json::Value;
 
 use super::{ResponseFormat, ResponseReader};
@@ -20,18 +21,21 @@ use crate::model::operation::Operation;
 const EVENTS_MAX: usize = 64;
 /// The longest start in bytes.
 const BYTES_MAX: usize = 256 * 1024;
-
-/// An error is named within so many bytes of a JSON document.
-const UNNAMED_BYTES_MAX: usize = 1024;
-/// The longest JSON document that is an error.
-const ERROR_BYTES_MAX: usize = 64 * 1024;
+/// The longest JSON text that is read to find an error in it.
+const JSON_BYTES_MAX: usize = 64 * 1024;
+/// An error is named within the first bytes of a JSON text, if it is one.
+const JSON_PREFIX_BYTES: usize = 1024;
+/// Members of which an error has at least one, in every format.
+const ERROR_MEMBERS: [&[u8]; 3] = [b"\"error", b"\"code\"", b"\"base_resp\""];
+/// The end of a document in a stream of them.
+const END_OF_DOCUMENT: &[u8] = b"}\n";
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// What the start of a response has brought so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResponseStart {
-    /// Only start-up events, or a part of a document.
+    /// Only start-up events, or the beginning of JSON that may be an error.
     Pending,
     /// Anything else: it is no longer the start.
     Begun,
@@ -39,22 +43,23 @@ pub enum ResponseStart {
     Failed,
 }
 
-/// How a response is read, as its first bytes reveal.
+/// Whether the text is one of events or JSON, by its first byte: some servers send either with the type of the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum StartLayout {
-    /// Nothing but white space has arrived.
     Undetermined,
     Events,
-    /// JSON: one document, lines of them, or an array.
-    Documents,
+    Json,
 }
 
 /// Reads the start of one response.
 #[derive(Debug)]
 pub struct StartReader {
     format: ResponseFormat,
+    operation: Option<Operation>,
     layout: StartLayout,
-    reader: ResponseReader,
+    /// Once there is something that may be an error.
+    reader: Option<Box<ResponseReader>>,
+    /// All that has arrived.
     bytes: Vec<u8>,
     /// Where the current line begins.
     line: usize,
@@ -67,13 +72,14 @@ pub struct StartReader {
 }
 
 impl StartReader {
-    /// For a response to a request for `operation`.
+    /// For a response of this format to a request for `operation`.
     #[must_use]
     pub fn new(format: ResponseFormat, operation: Option<Operation>) -> Self {
         StartReader {
             format,
+            operation,
             layout: StartLayout::Undetermined,
-            reader: ResponseReader::new(format, operation),
+            reader: None,
             bytes: Vec::new(),
             line: 0,
             event: 0,
@@ -97,52 +103,54 @@ impl StartReader {
         }
         self.bytes.extend_from_slice(piece);
         if self.layout == StartLayout::Undetermined {
-            self.layout = self.detect();
+            self.layout = layout(&self.bytes);
         }
-        match (self.layout, self.format) {
-            (StartLayout::Undetermined, _) => {}
-            (StartLayout::Documents, _) => self.feed_documents(now),
-            (StartLayout::Events, ResponseFormat::Sse) => self.feed_events(now),
-            // Text, or events that are no stream of events.
-            (StartLayout::Events, ResponseFormat::Json) => self.found = ResponseStart::Begun,
-        }
-        if self.found == ResponseStart::Pending && self.bytes.len() > BYTES_MAX {
-            self.found = ResponseStart::Begun;
+        match self.layout {
+            StartLayout::Undetermined if self.bytes.len() > BYTES_MAX => {
+                self.found = ResponseStart::Begun;
+            }
+            StartLayout::Undetermined => {}
+            StartLayout::Events => self.read_events(now),
+            StartLayout::Json => self.read_json(piece, now),
         }
     }
 
-    fn detect(&self) -> StartLayout {
-        if BYTE_ORDER_MARK.starts_with(&self.bytes) {
-            return StartLayout::Undetermined;
-        }
-        let bytes = self.bytes.strip_prefix(BYTE_ORDER_MARK);
-        let bytes = bytes.unwrap_or(&self.bytes).trim_ascii_start();
-        match bytes.first() {
-            None => StartLayout::Undetermined,
-            Some(b'{' | b'[') => StartLayout::Documents,
-            Some(_) => StartLayout::Events,
-        }
-    }
-
-    /// Reads what has not been read of JSON.
-    fn feed_documents(&mut self, now: Instant) {
-        self.reader.feed(&self.bytes[self.event..], now);
-        self.event = self.bytes.len();
-        let beginning = &self.bytes[..self.bytes.len().min(UNNAMED_BYTES_MAX)];
-        let names_error = memchr::memmem::find(beginning, b"\"error\"").is_some();
-        let longest = match names_error {
-            true => ERROR_BYTES_MAX,
-            false => UNNAMED_BYTES_MAX,
+    /// Reads JSON only where one of its first members is one of an error.
+    fn read_json(&mut self, piece: &[u8], now: Instant) {
+        let ending = match &mut self.reader {
+            Some(reader) => {
+                reader.feed(piece, now);
+                reader.ending()
+            }
+            None => {
+                let text = without_mark(&self.bytes);
+                let names = |member: &&[u8]| memmem::find(text, member).is_some();
+                let is_short =
+                    text.len() < JSON_PREFIX_BYTES && memmem::find(text, END_OF_DOCUMENT).is_none();
+                if !ERROR_MEMBERS.iter().any(names) {
+                    if !is_short {
+                        self.found = ResponseStart::Begun;
+                    }
+                    return;
+                }
+                let reader = ResponseReader::new(self.format, self.operation);
+                let reader = self.reader.insert(Box::new(reader));
+                reader.feed(&self.bytes, now);
+                reader.ending()
+            }
         };
-        self.found = match self.reader.ending() {
+        self.found = match ending {
             Ending::Failed => ResponseStart::Failed,
-            _ if self.reader.has_document() || self.bytes.len() >= longest => ResponseStart::Begun,
-            _ => ResponseStart::Pending,
+            Ending::Unknown | Ending::Open if self.bytes.len() <= JSON_BYTES_MAX => {
+                ResponseStart::Pending
+            }
+            Ending::Unknown | Ending::Open | Ending::Finished | Ending::Terminal => {
+                ResponseStart::Begun
+            }
         };
     }
 
-    /// Reads the lines that have ended.
-    fn feed_events(&mut self, now: Instant) {
+    fn read_events(&mut self, now: Instant) {
         while self.found == ResponseStart::Pending
             && let Some(length) = memchr2(b'\n', b'\r', &self.bytes[self.line..])
         {
@@ -158,7 +166,8 @@ impl StartReader {
             self.line = next;
         }
         let is_comment = self.bytes[self.line..].starts_with(b":");
-        if self.found == ResponseStart::Pending && (is_comment || self.events >= EVENTS_MAX) {
+        let is_too_long = self.bytes.len() > BYTES_MAX || self.events >= EVENTS_MAX;
+        if self.found == ResponseStart::Pending && (is_comment || is_too_long) {
             self.found = ResponseStart::Begun;
         }
     }
@@ -194,12 +203,31 @@ impl StartReader {
             return;
         }
         self.events += 1;
-        self.reader.feed(&self.bytes[event..next], now);
-        self.found = match self.reader.ending() {
+        let (format, operation) = (ResponseFormat::Sse, self.operation);
+        let begin = || Box::new(ResponseReader::new(format, operation));
+        let reader = self.reader.get_or_insert_with(begin);
+        reader.feed(&self.bytes[event..next], now);
+        self.found = match reader.ending() {
             Ending::Failed => ResponseStart::Failed,
             _ if is_start_up(name.as_deref(), &data) => ResponseStart::Pending,
             _ => ResponseStart::Begun,
         };
+    }
+}
+
+/// The text without a byte order mark and white space in front of it.
+fn without_mark(bytes: &[u8]) -> &[u8] {
+    let text = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
+    text.trim_ascii_start()
+}
+
+/// The layout by the first byte that is not a space.
+fn layout(bytes: &[u8]) -> StartLayout {
+    match without_mark(bytes).first() {
+        Some(b'{' | b'[') => StartLayout::Json,
+        Some(_) if BYTE_ORDER_MARK.starts_with(bytes) => StartLayout::Undetermined,
+        Some(_) => StartLayout::Events,
+        None => StartLayout::Undetermined,
     }
 }
 

@@ -4,9 +4,13 @@ use crate::clock;
 const ROLE: &str = r#"data: {"id":"1","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"role":"assistant","content":"","refusal":null},"logprobs":null,"finish_reason":null}]}"#;
 
 fn read(operation: Operation, stream: &str) -> ResponseStart {
-    let mut whole = StartReader::new(ResponseFormat::Sse, Some(operation));
+    read_as(ResponseFormat::Sse, operation, stream)
+}
+
+fn read_as(format: ResponseFormat, operation: Operation, stream: &str) -> ResponseStart {
+    let mut whole = StartReader::new(format, Some(operation));
     whole.feed(stream.as_bytes(), clock::now());
-    let mut bytewise = StartReader::new(ResponseFormat::Sse, Some(operation));
+    let mut bytewise = StartReader::new(format, Some(operation));
     for byte in stream.as_bytes() {
         bytewise.feed(&[*byte], clock::now());
     }
@@ -114,78 +118,90 @@ fn a_start_is_bounded() {
         clock::now(),
     );
     assert_eq!(reader.found(), ResponseStart::Begun);
-    // A document that may be an error, and one that cannot.
-    for (beginning, bytes) in [
-        ("{\"error\":null,\"output\":\"", ERROR_BYTES_MAX),
-        ("{\"output\":\"", UNNAMED_BYTES_MAX),
-    ] {
-        let mut document = beginning.to_owned();
-        document.push_str(&"a".repeat(bytes - beginning.len()));
-        let (shorter, _) = document.split_at(bytes - 1);
-        assert_eq!(read_json(shorter), ResponseStart::Pending, "{bytes}");
-        assert_eq!(read_json(&document), ResponseStart::Begun, "{bytes}");
-    }
-}
-
-fn read_json(document: &str) -> ResponseStart {
-    let mut reader = StartReader::new(ResponseFormat::Json, Some(Operation::Responses));
-    reader.feed(document.as_bytes(), clock::now());
-    reader.found()
 }
 
 #[test]
-fn errors_in_place_of_a_document_are_found() {
-    for (operation, document) in [
+fn json_is_read_only_if_it_may_be_an_error() {
+    use ResponseStart::{Begun, Failed, Pending};
+    let completion = r#"{"choices":[{"index":0,"message":{"content":"an \"error\" is"},"finish_reason":"stop"}]}"#;
+    let long = format!("{{\"choices\":\"{}", "a".repeat(JSON_PREFIX_BYTES));
+    let code = format!("{{\"code\":0,\"choices\":\"{}", "a".repeat(JSON_BYTES_MAX));
+    for (operation, text, expected) in [
+        (
+            Operation::Chat,
+            r#"{"error":{"message":"overloaded"}}"#,
+            Failed,
+        ),
+        (
+            Operation::Chat,
+            "\u{feff} \n[{\"error\":{\"code\":503}}]",
+            Failed,
+        ),
+        (
+            Operation::Messages,
+            r#"{"type":"error","error":{"type":"overloaded_error"}}"#,
+            Failed,
+        ),
+        (
+            Operation::GenerateContent,
+            r#"{"error":{"code":503,"status":"UNAVAILABLE"}}"#,
+            Failed,
+        ),
+        (Operation::Chat, "{\"error\":\"no model\"}\n", Failed),
+        (
+            Operation::Chat,
+            r#"{"error":null,"choices":[{"message":{"content":"a"},"finish_reason":"stop"}]}"#,
+            Begun,
+        ),
+        (Operation::Chat, completion, Begun),
         (
             Operation::Chat,
             r#"{"id":"gen-1","error":{"code":502,"message":"x"}}"#,
+            Failed,
         ),
         (
             Operation::Chat,
             r#"{"choices":null,"base_resp":{"status_code":1002}}"#,
-        ),
-        (
-            Operation::Messages,
-            "\n \n{\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\"}}",
+            Failed,
         ),
         (
             Operation::Responses,
-            r#"{"id":"resp_1","object":"response","status":"failed","error":{"code":"server_error"}}"#,
+            r#"{"object":"response","status":"failed","error":{"code":"server_error"}}"#,
+            Failed,
+        ),
+        (
+            Operation::OllamaChat,
+            "{\"error\":\"out of memory\"}\n",
+            Failed,
+        ),
+        (
+            Operation::Responses,
+            r#"{"object":"response","status":"completed","error":null,"output":[]}"#,
+            Begun,
         ),
         (
             Operation::GenerateContent,
-            "\u{feff}{\"error\":{\"code\":503,\"status\":\"UNAVAILABLE\"}}",
+            "[{\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"a\"}]}}]}\n",
+            Begun,
         ),
-        (Operation::GenerateContent, r#"[{"error":{"code":503}}]"#),
-        (Operation::OllamaChat, "{\"error\":\"out of memory\"}\n"),
+        (Operation::Chat, "hello\n", Begun),
+        (Operation::Chat, &long, Begun),
+        (Operation::Chat, &code, Begun),
+        (
+            Operation::Chat,
+            "{\"message\":{\"content\":\"a\"}}\n",
+            Begun,
+        ),
+        (Operation::Chat, r#"{"error":{"message":"ov"#, Pending),
+        (Operation::Chat, "{\"id\":\"", Pending),
     ] {
-        assert_eq!(
-            read(operation, document),
-            ResponseStart::Failed,
-            "{document}"
-        );
-        let (begin, _) = document.split_at(document.len() - 3);
-        assert_eq!(read(operation, begin), ResponseStart::Pending, "{begin}");
+        for format in [ResponseFormat::Json, ResponseFormat::Sse] {
+            assert_eq!(read_as(format, operation, text), expected, "{text}");
+        }
     }
-}
-
-#[test]
-fn documents_with_content_end_the_start() {
-    for document in [
-        r#"{"object":"response","status":"completed","error":null,"output":[]}"#,
-        r#"{"choices":[{"index":0,"message":{"content":"an \"error\""},"finish_reason":"stop"}]}"#,
-        // Streams of documents begin with the first one.
-        r#"[{"candidates":[{"content":{"parts":[{"text":"a"}]}}]}"#,
-        r#"{"message":{"content":"a"},"done":false}"#,
-    ] {
-        assert_eq!(
-            read(Operation::Chat, document),
-            ResponseStart::Begun,
-            "{document}"
-        );
-    }
-    // Neither events nor JSON.
-    let mut reader = StartReader::new(ResponseFormat::Json, Some(Operation::Chat));
-    reader.feed(b"hello", clock::now());
-    assert_eq!(reader.found(), ResponseStart::Begun);
+    let events = "data: {\"error\":{\"message\":\"overloaded\"}}\n\n";
+    assert_eq!(
+        read_as(ResponseFormat::Json, Operation::Chat, events),
+        Failed
+    );
 }

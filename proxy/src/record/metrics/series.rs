@@ -6,11 +6,12 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 use prometheus::{IntCounter, Result};
 
+use super::RequestFamilies;
 use super::known::BoundedTable;
-use super::{NAMES_MAX, RequestFamilies};
 use crate::exchange::{
     AttemptOutcome, CacheOutcome, CacheTier, LimitOutcome, Recorder, SignatureOutcome,
 };
+use crate::metrics::NAMES_MAX;
 use crate::metrics::exemplar::ExemplarHistogram;
 use crate::metrics::family::Family;
 use crate::model::usage::{Origin, Usage};

@@ -53,6 +53,12 @@ impl Spool {
         Ok(left)
     }
 
+    /// Whether events are appended in `directory`.
+    #[must_use]
+    pub fn is_in(&self, directory: &Path) -> bool {
+        self.inner.lock().directory == directory
+    }
+
     /// Also holds the lock of another directory.
     pub fn keep_lock(&self, lock: File) {
         self.inner.lock().locks.push(lock);

@@ -30,6 +30,7 @@ alerts:
     - {name: Hits, signal: cache_hit_ratio, warning: 50%, critical: 20%, recovery: 60%, for: 30s}
     - {name: Alike, signal: disk_usage, warning: 70%, critical: 70%, recovery: 70%, for: 45s}
     - {name: Dropped, signal: events_dropped, warning: 0, critical: 10, recovery: 0, for: 30s}
+    - {name: Circuits, signal: circuit_open, warning: 0, critical: 1, recovery: 0, for: 30s}
 ";
 const INTERVAL: Duration = Duration::from_secs(15);
 /// More than two hours, so that series become stale and return.

@@ -57,16 +57,18 @@ async fn a_busy_endpoint_is_avoided() {
         .routes(OPEN)
         .start()
         .await;
-    let address = proxy.address();
+    // On one connection each: the next request is read when the last one is no longer in progress.
+    let mut first = Client::h1(proxy.address()).await;
+    let mut client = Client::h1(proxy.address()).await;
     // Ties are broken at random: one request of a few goes to the manual backend and stays there.
     let waiting = tokio::spawn(async move {
         loop {
-            weir_tests::client::send(address, ClientRequest::get("/wait")).await;
+            first.send(ClientRequest::get("/wait")).await;
         }
     });
     let call = busy.next_request().await;
     for _ in 0..10 {
-        assert_eq!(proxy.send(ClientRequest::get("/a")).await.status, 200);
+        assert_eq!(client.send(ClientRequest::get("/a")).await.status, 200);
     }
     assert_eq!(busy.requests().len(), 1);
     waiting.abort();

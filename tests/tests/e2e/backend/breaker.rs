@@ -52,7 +52,6 @@ async fn a_circuit_opens_rejects_and_closes_again() {
         .await;
     assert_open(&proxy, 0.0).await;
     send(&proxy, 3, 500).await;
-    assert_open(&proxy, 1.0).await;
     let response = proxy.send(ClientRequest::get("/a")).await;
     assert_eq!(
         (response.status, &*response.rejection()),
@@ -86,6 +85,11 @@ async fn with_every_circuit_open_requests_are_tried_by_default() {
         .await;
     send(&proxy, 5, 500).await;
     assert_open(&proxy, 1.0).await;
+    let shown = proxy.admin_get("/api/backends").await.json();
+    let endpoint = &shown["backends"][0]["endpoints"][0];
+    assert_eq!(endpoint["circuit"], "open", "{shown}");
+    assert_eq!(endpoint["reason"], "3 of 3 requests within 10s failed");
+    assert!(endpoint["until"].is_string(), "{shown}");
     fails.store(false, Ordering::SeqCst);
     send(&proxy, 1, 200).await;
     assert_open(&proxy, 0.0).await;

@@ -17,7 +17,7 @@ use weir_tests::wait;
 use super::variants::{VARIANTS, Variant, wait_until_closed};
 
 /// The deadline under test; the others have their defaults, which are longer than any test may take.
-const DEADLINE: Duration = Duration::from_millis(400);
+pub(super) const DEADLINE: Duration = Duration::from_millis(400);
 
 /// Neither before its deadline, nor much later.
 fn assert_in_time(started: Instant, deadline: Duration, what: &str) {
@@ -31,7 +31,7 @@ fn assert_in_time(started: Instant, deadline: Duration, what: &str) {
 }
 
 /// Every variant is rejected at the deadline.
-async fn assert_rejected_at(proxy: &Proxy, status: u16, code: &str) {
+pub(super) async fn assert_rejected_at(proxy: &Proxy, status: u16, code: &str) {
     let requests = VARIANTS.map(|variant| async move {
         let what = format!("{variant:?}");
         for request in [variant.post("/any"), variant.chat_stream()] {
@@ -200,7 +200,7 @@ async fn timeout_of_a_backend_that_does_not_read_a_large_body() {
 }
 
 /// A stream whose first token has arrived, and then its truncation at the deadline.
-async fn assert_truncated_at(
+pub(super) async fn assert_truncated_at(
     proxy: &Proxy,
     variant: Variant,
     deadline: Duration,

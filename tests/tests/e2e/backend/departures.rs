@@ -15,7 +15,7 @@ use super::variants::{VARIANTS, wait_until_closed};
 mod crowd;
 
 /// weir guarantees a second; the rest is for a busy machine.
-const FREED_WITHIN: Duration = Duration::from_secs(3);
+pub(super) const FREED_WITHIN: Duration = Duration::from_secs(3);
 
 /// How a client of HTTP/1.1 leaves.
 #[derive(Clone, Copy, Debug)]
@@ -31,7 +31,7 @@ async fn assert_freed(mut call: PendingRequest, faults: &FaultProxy, what: &str)
     wait_until_closed(faults).await;
 }
 
-async fn assert_event(proxy: &Proxy, code: Option<&str>, count: usize) {
+pub(super) async fn assert_event(proxy: &Proxy, code: Option<&str>, count: usize) {
     let events = proxy.events_when(count).await;
     for event in events {
         let reported = event.get("error_code").and_then(|code| code.as_str());

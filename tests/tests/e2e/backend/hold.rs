@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use weir::clock;
 use weir_tests::backend::{Backend, BackendResponse};
 use weir_tests::client::{Client, ClientRequest};
@@ -31,7 +32,9 @@ async fn an_error_before_any_content_is_failed_over() {
         BackendResponse::chunks("text/event-stream", chunks.collect())
             .header("content-encoding", "gzip")
     };
-    let failures: [fn() -> BackendResponse; 4] = [
+    let failures: [fn() -> BackendResponse; 6] = [
+        || BackendResponse::bytes("application/json", ERROR),
+        || BackendResponse::chunks("text/event-stream", vec![ERROR.into()]),
         || BackendResponse::events(&[ERROR]),
         || BackendResponse::events(&[ROLE, ROLE, ERROR]),
         || BackendResponse::events(&[ROLE]).truncated(),
@@ -140,24 +143,35 @@ async fn comments_and_single_endpoints_are_not_held() {
 
 #[tokio::test]
 async fn start_up_events_are_held_no_longer_than_configured() {
-    let (primary, cloud) = (Backend::manual().await, Backend::chat().await);
-    let proxy = Setup::open(&primary)
-        .backend_options(&["fallback: cloud", "retry: {hold: 200ms}"])
-        .backend("cloud", &[cloud.url()], &[])
-        .start()
-        .await;
-    let mut client = Client::h1(proxy.address()).await;
-    let begun = clock::now();
-    let (mut streaming, call) =
-        tokio::join!(client.open(ClientRequest::chat_stream("hi")), async {
-            let mut call = primary.next_request().await;
-            call.send_event_stream_head().await;
-            call.event(ROLE).await;
-            call
-        });
-    streaming.until("role").await;
-    assert!(begun.elapsed() >= Duration::from_millis(200));
-    call.end_chat(1).await;
-    streaming.rest().await.expect("whole");
-    cloud.assert_untouched();
+    let limits: [(&[&str], Duration); 2] = [
+        (&["retry: {hold: 200ms}"], Duration::from_millis(200)),
+        (
+            &["retry: {hold: 1h}", "idle_timeout: 2s"],
+            Duration::from_secs(2),
+        ),
+    ];
+    let each = limits.map(async |(options, expected)| {
+        let (primary, cloud) = (Backend::manual().await, Backend::chat().await);
+        let proxy = Setup::open(&primary)
+            .backend_options(&["fallback: cloud"])
+            .backend_options(options)
+            .backend("cloud", &[cloud.url()], &[])
+            .start()
+            .await;
+        let mut client = Client::h1(proxy.address()).await;
+        let begun = clock::now();
+        let (mut streaming, call) =
+            tokio::join!(client.open(ClientRequest::chat_stream("hi")), async {
+                let mut call = primary.next_request().await;
+                call.send_event_stream_head().await;
+                call.event(ROLE).await;
+                call
+            });
+        streaming.until("role").await;
+        assert!(begun.elapsed() >= expected, "{options:?}");
+        call.end_chat(1).await;
+        streaming.rest().await.expect("whole");
+        cloud.assert_untouched();
+    });
+    join_all(each).await;
 }

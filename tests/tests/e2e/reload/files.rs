@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use weir_tests::backend::Backend;
+use weir_tests::certs::Authority;
 use weir_tests::client::{ClientRequest, ClientResponse};
 use weir_tests::process::Process;
 use weir_tests::proxy::Proxy;
@@ -186,4 +187,65 @@ async fn a_file_that_is_gone_and_comes_back_changes_nothing_in_between() {
     reloads_when(&proxy, "applied", 1.0).await;
     assert_eq!(status(&proxy, "/").await, 404);
     assert_eq!(status(&proxy, "/other").await, 200);
+}
+
+/// The PEM files of a backend: the CA that it trusts, and the certificate that it presents.
+fn write_tls(directory: &Path, authority: &Authority, clients: &Authority) {
+    replace(&directory.join("ca.pem"), authority.pem());
+    let _ = clients.issue(directory);
+}
+
+#[tokio::test]
+async fn rotated_pem_files_of_a_backend_apply_to_new_connections_and_invalid_ones_change_nothing() {
+    let service = Backend::echo().await;
+    let directory = tempfile::TempDir::new().expect("a directory");
+    let pem = directory.path();
+    // The old server and the new one: neither trusts, nor is trusted by, what the other one is.
+    let authorities = [(); 2].map(|()| (Authority::new(), Authority::new()));
+    let mut setup = Setup::without_backend();
+    let mut servers = Vec::new();
+    for (name, (authority, clients)) in ["old", "new"].into_iter().zip(&authorities) {
+        let tls = Backend::behind_mutual_tls(authority, clients, service.address()).await;
+        let endpoint = format!("https://localhost:{}", tls.address().port());
+        let file = |name: &str| pem.join(name).display().to_string();
+        let (ca_file, certificate, key) = (file("ca.pem"), file("tls.crt"), file("tls.key"));
+        let files = format!("tls: {{ca_file: {ca_file}, certificate: {certificate}, key: {key}}}");
+        setup = setup
+            .backend(name, &[endpoint], &["retry: {attempts: 1}", &files])
+            .routes(&format!(
+                "- {{name: {name}, path: /{name}, backend: {name}}}"
+            ));
+        servers.push(tls);
+    }
+    let [(old, old_clients), (new, new_clients)] = &authorities;
+    write_tls(pem, old, old_clients);
+    let proxy = setup.start().await;
+    assert_eq!(status(&proxy, "/old").await, 200);
+    assert_eq!(status(&proxy, "/new").await, 502);
+    write_tls(pem, new, new_clients);
+    // By the request or by the watch, whichever comes first.
+    let report = reload(&proxy).await;
+    assert_ne!(report["outcome"], "rejected", "{report}");
+    assert_eq!(status(&proxy, "/new").await, 200);
+    assert_eq!(status(&proxy, "/old").await, 502);
+    let connections = servers[1].connections();
+    let (certificate, key) = (pem.join("tls.crt"), pem.join("tls.key"));
+    let valid = [&certificate, &key].map(|file| std::fs::read_to_string(file).expect("read"));
+    for (file, text) in [
+        (pem.join("ca.pem"), "no certificate"),
+        (certificate.clone(), old.pem()),
+        (key.clone(), &*valid[0]),
+    ] {
+        replace(&file, text);
+        let report = reload(&proxy).await;
+        assert_eq!(report["outcome"], "rejected", "{}", file.display());
+        assert_eq!(status(&proxy, "/new").await, 200, "{}", file.display());
+        replace(&pem.join("ca.pem"), new.pem());
+        replace(&certificate, &valid[0]);
+        replace(&key, &valid[1]);
+        assert_eq!(reload(&proxy).await["outcome"], "unchanged");
+    }
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let opened = servers[1].connections() - connections;
+    assert!(opened < workers, "the pools are those of before: {opened}");
 }

@@ -148,6 +148,9 @@ async fn the_audit_log_and_the_memory_of_signatures_continue() {
         assert_eq!(post(&mut wrong, signed("another-secret-012345")).await, 401);
         assert_eq!(post(&mut client, before.clone()).await, 401, "a replay");
         drained(&old).await;
+        // The old process may have accepted the last ones.
+        client = Client::h1(proxy.address()).await;
+        wrong = Client::h1(proxy.address()).await;
         assert_eq!(post(&mut client, during.clone()).await, 401, "a replay");
         assert_eq!(post(&mut client, signed(SECRET)).await, 200);
     }

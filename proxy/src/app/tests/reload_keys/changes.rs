@@ -83,6 +83,7 @@ fn backends() -> Vec<(&'static str, Value)> {
         ("backends[].health_check.healthy_after", json!(3)),
         ("backends[].health_check.interval", json!("3s")),
         ("backends[].health_check.path", json!("/health")),
+        ("backends[].health_check.status", json!([204])),
         ("backends[].health_check.timeout", json!("2s")),
         ("backends[].health_check.unhealthy_after", json!(4)),
         ("backends[].idle_timeout", json!("2s")),

@@ -1,6 +1,5 @@
 //! Endpoints that reset streams, close connections, or hang.
 
-use h2::Reason;
 use tokio::io::AsyncReadExt;
 
 use super::*;

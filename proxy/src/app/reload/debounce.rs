@@ -1,26 +1,26 @@
-//! Decides when a changed file is loaded. Pure: the snapshots are passed in.
+//! Decides when a changed file is loaded: debounced, when two snapshots in a row agree. Pure: the snapshots are passed in.
 
 /// What a snapshot means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FileState {
     Unchanged,
     /// It has changed, and may still be written: a half-written file can be valid.
-    Unsettled,
+    Changing,
     /// It has changed, and two snapshots in a row are equal.
     Changed,
 }
 
 /// The snapshots so far.
 #[derive(Debug)]
-pub(super) struct SettledChanges<S> {
+pub(super) struct ChangeDebounce<S> {
     /// Of the last load, whatever its outcome: an invalid file is loaded once.
     loaded: S,
     last: S,
 }
 
-impl<S: Clone + PartialEq> SettledChanges<S> {
+impl<S: Clone + PartialEq> ChangeDebounce<S> {
     pub(super) fn new(loaded: S) -> Self {
-        SettledChanges {
+        ChangeDebounce {
             last: loaded.clone(),
             loaded,
         }
@@ -28,14 +28,14 @@ impl<S: Clone + PartialEq> SettledChanges<S> {
 
     /// Notes a snapshot.
     pub(super) fn check(&mut self, now: S) -> FileState {
-        let is_settled = self.last == now;
+        let is_stable = self.last == now;
         self.last = now;
         if self.last == self.loaded {
             FileState::Unchanged
-        } else if is_settled {
+        } else if is_stable {
             FileState::Changed
         } else {
-            FileState::Unsettled
+            FileState::Changing
         }
     }
 
@@ -49,16 +49,16 @@ impl<S: Clone + PartialEq> SettledChanges<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use FileState::{Changed, Unchanged, Unsettled};
+    use FileState::{Changed, Changing, Unchanged};
 
     #[test]
     fn a_change_is_loaded_once_when_two_snapshots_agree() {
-        let mut changes = SettledChanges::new("a");
+        let mut changes = ChangeDebounce::new("a");
         for (now, state) in [
             ("a", Unchanged),
-            ("b", Unsettled),
-            ("bc", Unsettled),
-            ("bcd", Unsettled),
+            ("b", Changing),
+            ("bc", Changing),
+            ("bcd", Changing),
             ("bcd", Changed),
             ("bcd", Changed),
         ] {
@@ -68,9 +68,9 @@ mod tests {
         for (now, state) in [
             ("bcd", Unchanged),
             // Gone for a moment, and back: nothing to load.
-            ("", Unsettled),
+            ("", Changing),
             ("bcd", Unchanged),
-            ("", Unsettled),
+            ("", Changing),
             ("", Changed),
         ] {
             assert_eq!(changes.check(now), state, "{now}");
