@@ -86,7 +86,9 @@ async fn serve(mut app: App, mut signals: Signals) {
             ReceivedSignal::Hangup => drop(app.reload()),
             ReceivedSignal::Quit => {
                 if let HandoverOutcome::Done { successor } = app.hand_over() {
-                    successor.map(supervisor::replaced_by);
+                    if let Some(successor) = successor {
+                        supervisor::replaced_by(successor);
+                    }
                     break;
                 }
             }

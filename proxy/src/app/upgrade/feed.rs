@@ -1,7 +1,7 @@
 //! Sends what happens in a process that drains to its successor.
 
 use std::sync::Arc;
-use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ const INTERVAL: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(in crate::app) struct SuccessorFeed {
     /// Dropped to end the thread.
-    stop: Sender<()>,
+    stop: SyncSender<()>,
     thread: JoinHandle<()>,
 }
 
@@ -28,7 +28,7 @@ impl SuccessorFeed {
         gateway: Arc<Gateway>,
         since_s: u64,
     ) -> std::io::Result<Self> {
-        let (stop, stopped) = mpsc::channel::<()>();
+        let (stop, stopped) = mpsc::sync_channel::<()>(0);
         let mut since_s = since_s;
         let thread = std::thread::Builder::new().name("successor".to_owned());
         let thread = thread.spawn(move || {

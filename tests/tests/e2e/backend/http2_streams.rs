@@ -15,6 +15,8 @@ use super::departures::{FREED_WITHIN, assert_event};
 use super::retry::outcomes;
 use super::variants::VARIANTS;
 
+type MakeRequest = fn() -> ClientRequest;
+
 /// A backend that ends one stream, and responds to all others.
 async fn ending(ended: StreamPosition, script: StreamScript) -> ScriptedHttp2 {
     let script = move |position| match position == ended {
@@ -44,7 +46,7 @@ async fn a_stream_of_a_new_connection_that_was_not_processed_is_retried_for_ever
         connection: 0,
         stream: 0,
     };
-    let cases: [(StreamScript, fn() -> ClientRequest, bool); 4] = [
+    let cases: [(StreamScript, MakeRequest, bool); 4] = [
         (
             StreamScript::Refuse,
             || ClientRequest::post("/orders", "x"),
