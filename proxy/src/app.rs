@@ -55,7 +55,7 @@ use upgrade::feed::SuccessorFeed;
 use upgrade::handing_over::HandoverParts;
 use upgrade::waiting::WaitingRoom;
 use upgrade::watch::{PredecessorWatch, SharedParts};
-use upgrade::{OfferedSocket, State};
+use upgrade::{HandedOverState, OfferedSocket};
 
 pub use upgrade::HandoverStart;
 pub use upgrade::handing_over::HandoverOutcome;
@@ -310,7 +310,7 @@ impl App {
 }
 
 /// How many processes write to the audit log, with or without the state of a predecessor.
-fn owners(inherited: &Option<State>) -> LogOwners {
+fn owners(inherited: &Option<HandedOverState>) -> LogOwners {
     match inherited {
         Some(_) => LogOwners::Two,
         None => LogOwners::One,
@@ -320,7 +320,7 @@ fn owners(inherited: &Option<State>) -> LogOwners {
 /// The gateway, with its metrics.
 fn gateway(
     config: &Config,
-    inherited: Option<&State>,
+    inherited: Option<&HandedOverState>,
     recorder: Arc<dyn Recorder>,
     metrics: &Metrics,
 ) -> anyhow::Result<Arc<Gateway>> {

@@ -119,6 +119,12 @@ impl Proxy {
         *self.plain.first().expect("an address without TLS")
     }
 
+    /// All addresses without TLS, in their order.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.plain
+    }
+
     /// The first address with TLS.
     ///
     /// # Panics

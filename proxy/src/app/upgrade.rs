@@ -8,10 +8,10 @@
 //! Hello              ->
 //!                    <-  Reply::Waiting
 //!                                  SIGQUIT
-//!                    <-  Offer, then each listening socket
-//! Prepared           ->            the configuration is valid, and every address is bound
+//!                    <-  SocketOffer, then each listening socket
+//! Preparation        ->            the configuration is valid, and every address is bound
 //!                                  gives up what only one process may write, and goes on serving
-//!                    <-  State
+//!                    <-  HandedOverState
 //! Started            ->            everything runs, and connections are accepted
 //!                                  stops accepting, and drains
 //!                    <-  Meanwhile, as often as there is news
@@ -70,12 +70,12 @@ enum Reply {
 
 /// The listening sockets, which follow in this order.
 #[derive(Debug, Serialize, Deserialize)]
-struct Offer {
+struct SocketOffer {
     sockets: Vec<SocketAddresses>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-enum Prepared {
+enum Preparation {
     Ready {
         /// For each offered socket, whether the successor uses it.
         taken: Vec<bool>,
@@ -87,7 +87,7 @@ enum Prepared {
 
 /// What the successor continues from. The spool, the audit log and the event file are free as well.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct State {
+pub(super) struct HandedOverState {
     pub(super) alerts: HandedOverAlerts,
     pub(super) seen: SeenElsewhere,
 }

@@ -16,7 +16,7 @@ const BYTES_MAX: usize = 1024 * 1024;
 
 /// How the ledgers account for the events of the other spool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Origin {
+enum EventOrigin {
     /// Recorded by another process, as events of this dataset if it is set.
     Other(Option<Dataset>),
     /// Recorded or recovered by this process: they are in the ledgers as spooled.
@@ -47,7 +47,7 @@ pub(super) fn adopt_former(
         directory,
         into,
         ledgers,
-        Origin::Other(Some(Dataset::Alert)),
+        EventOrigin::Other(Some(Dataset::Alert)),
     )
 }
 
@@ -60,7 +60,7 @@ pub(super) fn adopt_drained(
     into: &Spool,
     ledgers: &PerDataset<Ledger>,
 ) -> io::Result<u64> {
-    adopt_and_remove(directory, into, ledgers, Origin::Other(None))
+    adopt_and_remove(directory, into, ledgers, EventOrigin::Other(None))
 }
 
 /// Moves what this process handed over in `directory`, and nobody has taken, to `into`, which also keeps its lock. Returns
@@ -74,7 +74,7 @@ pub(super) fn take_back(
     ledgers: &PerDataset<Ledger>,
 ) -> io::Result<PerDataset<u64>> {
     let (from, mut reader) = open(directory)?;
-    let moved = move_events((&from, &mut reader), into, ledgers, Origin::Own)?;
+    let moved = move_events((&from, &mut reader), into, ledgers, EventOrigin::Own)?;
     if let Some(lock) = Arc::into_inner(from).and_then(Spool::into_lock) {
         into.keep_lock(lock);
     }
@@ -85,7 +85,7 @@ fn adopt_and_remove(
     directory: &Path,
     into: &Spool,
     ledgers: &PerDataset<Ledger>,
-    origin: Origin,
+    origin: EventOrigin,
 ) -> io::Result<u64> {
     let (from, mut reader) = open(directory)?;
     let moved = move_events((&from, &mut reader), into, ledgers, origin)?;
@@ -113,15 +113,15 @@ fn move_events(
     (from, reader): (&Spool, &mut SpoolReader),
     into: &Spool,
     ledgers: &PerDataset<Ledger>,
-    origin: Origin,
+    origin: EventOrigin,
 ) -> io::Result<PerDataset<u64>> {
     let mut moved = PerDataset::default();
     loop {
         match from.read(reader, EVENTS_MAX, BYTES_MAX) {
             SpoolRead::Events(events) => {
                 let dataset_of = |event: &Spooled| match origin {
-                    Origin::Other(Some(dataset)) => dataset,
-                    Origin::Other(None) | Origin::Own => event.dataset,
+                    EventOrigin::Other(Some(dataset)) => dataset,
+                    EventOrigin::Other(None) | EventOrigin::Own => event.dataset,
                 };
                 for events in events.chunk_by(|a, b| dataset_of(a) == dataset_of(b)) {
                     let dataset = events.first().map_or(Dataset::Access, dataset_of);
@@ -158,19 +158,19 @@ fn append(
     events: &[Spooled],
     (into, dataset): (&Spool, Dataset),
     ledger: &Ledger,
-    origin: Origin,
+    origin: EventOrigin,
 ) -> (usize, io::Result<()>) {
     let all = events.len() as u64;
     match origin {
-        Origin::Other(_) => ledger.adopt(all),
-        Origin::Own => ledger.unspool(all),
+        EventOrigin::Other(_) => ledger.adopt(all),
+        EventOrigin::Own => ledger.unspool(all),
     }
     let lines = events.iter().map(|event| (&event.id, &event.line[..]));
     let (count, outcome) = into.append(dataset, lines);
     let rest = all - count as u64;
     match origin {
-        Origin::Other(_) => ledger.disown(rest),
-        Origin::Own => ledger.spool(rest),
+        EventOrigin::Other(_) => ledger.disown(rest),
+        EventOrigin::Own => ledger.spool(rest),
     }
     (count, outcome)
 }

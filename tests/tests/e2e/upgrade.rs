@@ -10,8 +10,8 @@ use weir_tests::setup::Setup;
 use weir_tests::wait;
 
 mod failures;
-mod requests;
 mod state;
+mod streams;
 
 /// Longer than a drain.
 const DRAINED: Duration = Duration::from_secs(40);

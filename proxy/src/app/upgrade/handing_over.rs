@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use super::feed::SuccessorFeed;
 use super::waiting::{WaitingProcess, WaitingRoom};
-use super::{Offer, OfferedSocket, Prepared, START_MAX, Started, State, comparable};
+use super::{
+    HandedOverState, OfferedSocket, Preparation, START_MAX, SocketOffer, Started, comparable,
+};
 use crate::alert::Alerts;
 use crate::app::recording::RunningRecorders;
 use crate::audit::LogOwners;
@@ -118,15 +120,15 @@ fn try_to(
     let channel = &mut successor.channel;
     channel.set_deadline(Some(START_MAX));
     let addresses = parts.sockets.iter().map(|socket| socket.addresses);
-    channel.send(&Offer {
+    channel.send(&SocketOffer {
         sockets: addresses.collect(),
     })?;
     for socket in parts.sockets {
         channel.send_socket(&socket.socket)?;
     }
     let (taken, spool) = match channel.receive()? {
-        Prepared::Ready { taken, spool } => (taken, spool),
-        Prepared::Failed(why) => return Err(HandoverError::Reported(why)),
+        Preparation::Ready { taken, spool } => (taken, spool),
+        Preparation::Failed(why) => return Err(HandoverError::Reported(why)),
     };
     let state = release(parts, spool.as_deref(), released)?;
     channel.send(&state)?;
@@ -141,7 +143,7 @@ fn release(
     parts: &HandoverParts<'_>,
     spool: Option<&Path>,
     released: &mut Released,
-) -> Result<State, HandoverError> {
+) -> Result<HandedOverState, HandoverError> {
     let deadline = clock::now() + RELEASE_MAX;
     *released = Released::AllButSpool;
     parts.recording.events.hand_over(deadline);
@@ -157,7 +159,7 @@ fn release(
         }
     }
     let seen = parts.gateway.generation().replay_stores().seen_since(0);
-    Ok(State { alerts, seen })
+    Ok(HandedOverState { alerts, seen })
 }
 
 fn take_back(parts: &HandoverParts<'_>, released: Released) {

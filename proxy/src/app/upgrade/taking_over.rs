@@ -7,8 +7,8 @@ use anyhow::Context as _;
 use tokio::net::UnixStream;
 
 use super::{
-    HandoverStart, Hello, Offer, PROTOCOL, Prepared, RESPONSE_MAX, Reply, START_MAX, Started,
-    State, comparable,
+    HandedOverState, HandoverStart, Hello, PROTOCOL, Preparation, RESPONSE_MAX, Reply, START_MAX,
+    SocketOffer, Started, comparable,
 };
 use crate::app::inherited::InheritedSockets;
 use crate::config::Config;
@@ -18,7 +18,7 @@ use crate::listener::handover::HandoverChannel;
 #[derive(Debug)]
 pub struct Predecessor {
     channel: HandoverChannel,
-    step: Step,
+    step: StartStep,
 }
 
 impl Predecessor {
@@ -50,7 +50,7 @@ impl Predecessor {
         match reply.context("the running weir does not respond")? {
             Reply::Waiting => Ok(Predecessor {
                 channel,
-                step: Step::Preparing,
+                step: StartStep::Preparing,
             }),
             Reply::Rejected(why) => anyhow::bail!("the running weir refuses to hand over: {why}"),
         }
@@ -77,7 +77,7 @@ impl Predecessor {
 
     pub(in crate::app) fn receive_sockets(&mut self) -> io::Result<InheritedSockets> {
         self.channel.set_deadline(Some(START_MAX));
-        let offer = self.channel.receive::<Offer>()?;
+        let offer = self.channel.receive::<SocketOffer>()?;
         let mut sockets = InheritedSockets::default();
         for addresses in offer.sockets {
             sockets.push(addresses, self.channel.receive_socket()?);
@@ -90,14 +90,14 @@ impl Predecessor {
         &mut self,
         sockets: &InheritedSockets,
         config: &Config,
-    ) -> io::Result<State> {
+    ) -> io::Result<HandedOverState> {
         let taken = sockets.taken();
         let spool = config
             .ship
             .as_ref()
             .map(|ship| comparable(&ship.spool.path));
-        self.channel.send(&Prepared::Ready { taken, spool })?;
-        self.step = Step::Starting;
+        self.channel.send(&Preparation::Ready { taken, spool })?;
+        self.step = StartStep::Starting;
         self.channel.receive()
     }
 
@@ -116,15 +116,15 @@ impl Predecessor {
         let why = format!("{error:#}");
         // If it cannot be sent, the end of this process says the same.
         let _ = match self.step {
-            Step::Preparing => self.channel.send(&Prepared::Failed(why)),
-            Step::Starting => self.channel.send(&Started::Failed(why)),
+            StartStep::Preparing => self.channel.send(&Preparation::Failed(why)),
+            StartStep::Starting => self.channel.send(&Started::Failed(why)),
         };
     }
 }
 
 /// How far the start has got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
+enum StartStep {
     Preparing,
     Starting,
 }
