@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use pingora_runtime::Runtime;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
@@ -18,7 +19,6 @@ use crate::admin::{Admin, AdminState, Readiness, ReadinessFlag, RouteList};
 use crate::alert::counters::CounterRegistry;
 use crate::alert::rule_set::LabelValues;
 use crate::alert::{self, Alerts};
-use crate::audit::LogOwners;
 use crate::config::Config;
 use crate::config::file::OpenedConfig;
 use crate::exchange::Recorder;
@@ -30,14 +30,16 @@ use crate::http::budget::Budget;
 use crate::http::connections::Connections;
 use crate::http::connections::metrics::ConnectionCounts;
 use crate::listener::handover::Replaces;
+use crate::listener::tls::Certificates;
 use crate::metrics::Metrics;
-use crate::system::{self, System};
+use crate::system::{self, System, SystemSample};
 
 mod health_checks;
 mod housekeeping;
 mod inherited;
 mod installer;
 mod listening;
+mod prepared;
 mod recording;
 mod reload;
 mod sockets;
@@ -45,17 +47,16 @@ mod stop;
 mod upgrade;
 
 use housekeeping::Gauges;
-use inherited::InheritedSockets;
 use installer::Installer;
-use listening::{Listening, certificates};
+use listening::Listening;
+use prepared::{PreparedStart, owners, readiness};
 use recording::RunningRecorders;
 use reload::{ReloadTrigger, Reloader};
 use sockets::Sockets;
-use upgrade::feed::SuccessorFeed;
 use upgrade::handing_over::HandoverParts;
 use upgrade::waiting::WaitingRoom;
 use upgrade::watch::{PredecessorWatch, SharedParts};
-use upgrade::{HandedOverState, OfferedSocket};
+use upgrade::{HandedOverState, Succession};
 
 pub use upgrade::HandoverStart;
 pub use upgrade::handing_over::HandoverOutcome;
@@ -82,16 +83,7 @@ pub struct App {
     _system: System,
     drain: Duration,
     accept_loops: Vec<JoinHandle<()>>,
-    /// The listening sockets, for a successor.
-    offered: Vec<OfferedSocket>,
-    /// Set once a successor serves.
-    handed_over: Arc<HandoverFlag>,
-    /// The connection to a successor that serves.
-    feed: Option<SuccessorFeed>,
-    /// `None` without a predecessor.
-    predecessor: Option<PredecessorWatch>,
-    /// Where a successor waits; `None` if this process cannot be upgraded.
-    waiting_room: Option<WaitingRoom>,
+    succession: Succession,
     #[cfg(test)]
     metrics: Arc<Metrics>,
 }
@@ -110,6 +102,85 @@ impl ListenScheme {
             ListenScheme::Http => "http",
             ListenScheme::Https => "https",
         }
+    }
+}
+
+/// Everything that runs before the first request is accepted.
+struct StartedParts {
+    sockets: Sockets,
+    certificates: Vec<Option<Arc<Certificates>>>,
+    metrics: Arc<Metrics>,
+    reading: Arc<Mutex<SystemSample>>,
+    recording: RunningRecorders,
+    gauges: Gauges,
+    connections: Arc<Connections>,
+    alerts: Arc<Alerts>,
+    routes: Arc<RouteList>,
+    installer: Arc<Installer>,
+    reloader: Arc<Reloader>,
+    readiness: Arc<ReadinessFlag>,
+}
+
+impl StartedParts {
+    fn admin_state(&self) -> AdminState {
+        AdminState {
+            metrics: self.metrics.clone(),
+            in_flight: self.gauges.in_flight.clone(),
+            connections: self.gauges.connections.clone(),
+            events: self.recording.events.clone(),
+            readiness: self.readiness.clone(),
+            routes: self.routes.clone(),
+            alerts: self.alerts.clone(),
+            ship: self.recording.ship.clone(),
+            audit: self.recording.audit.clone(),
+            reloads: self.reloader.clone(),
+            backends: self.installer.clone(),
+        }
+    }
+
+    /// Opens the admin API and accepts connections.
+    fn serve(self, config: &Config) -> anyhow::Result<App> {
+        let state = self.admin_state();
+        let (metrics, sockets) = (self.metrics, self.sockets);
+        let gateway = self.installer.gateway.clone();
+        let (stop, shutdown) = watch::channel(false);
+        let handed_over = Arc::new(HandoverFlag::default());
+        let offered = sockets.offer(config)?;
+        let addresses = sockets.addresses();
+        let admin_server = Admin::start(&config.admin, sockets.admin, state)?;
+        let served = (gateway.clone(), self.connections.clone());
+        let listening = Listening::new(config, served, shutdown.clone(), handed_over.clone());
+        let (runtime, accept_loops) =
+            listening.serve(sockets.listeners, &offered, &self.certificates);
+        let certificates = listening::named(&addresses, self.certificates);
+        health_checks::start(&runtime, gateway.clone(), &metrics, shutdown.clone())?;
+        let maintained = (gateway.clone(), certificates, self.gauges);
+        housekeeping::start(&runtime, maintained, &metrics, shutdown)?;
+        let system = System::start(self.reading, metrics.worker("system")?)?;
+        self.readiness.set(Readiness::Ready);
+        Ok(App {
+            accept_loops,
+            succession: Succession {
+                offered,
+                handed_over,
+                ..Succession::default()
+            },
+            addresses,
+            admin: admin_server.address,
+            runtime,
+            stop,
+            connections: self.connections,
+            readiness: self.readiness,
+            recording: self.recording,
+            alerts: self.alerts,
+            installer: self.installer,
+            reloader: self.reloader,
+            admin_server: Some(admin_server),
+            _system: system,
+            drain: config.drain,
+            #[cfg(test)]
+            metrics,
+        })
     }
 }
 
@@ -153,7 +224,7 @@ impl App {
             ship: app.recording.ship.clone(),
         };
         let watch = PredecessorWatch::start(predecessor.into_channel(), shared)?;
-        app.predecessor = Some(watch);
+        app.succession.predecessor = Some(watch);
         Ok(app)
     }
 
@@ -165,42 +236,40 @@ impl App {
             return;
         }
         let runtime = self.runtime.get_handle();
-        self.waiting_room = WaitingRoom::open(path, replaces, runtime);
+        self.succession.waiting_room = WaitingRoom::open(path, replaces, runtime);
     }
 
     fn start_with(
         config: &Config,
         opened: Option<OpenedConfig>,
-        mut predecessor: Option<&mut Predecessor>,
+        predecessor: Option<&mut Predecessor>,
     ) -> anyhow::Result<Self> {
         // The dependencies bring two providers, so a process must choose one. An error means that an earlier
         // start in this process did.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut inherited = match &mut predecessor {
-            Some(predecessor) => predecessor.receive_sockets()?,
-            None => InheritedSockets::default(),
-        };
-        let sockets = Sockets::bind(config, &mut inherited)?;
-        let certificates = certificates(config)?;
-        // With a predecessor, requests are accepted all the time.
-        let (mut readiness, mut state) = (Readiness::Starting, None);
-        if let Some(predecessor) = predecessor {
-            state = Some(predecessor.prepared(&inherited, config)?);
-            readiness = Readiness::Ready;
-        }
-        drop(inherited);
+        let PreparedStart {
+            sockets,
+            certificates,
+            inherited,
+        } = PreparedStart::new(config, predecessor)?;
+        let readiness = readiness(&inherited);
         let counters = Arc::new(CounterRegistry::new(config.alerts.needs()));
         let metrics = Arc::new(Metrics::new()?);
         let reading = system::metrics::register(&metrics)?;
         let recording =
-            RunningRecorders::start(config, owners(&state), &metrics, counters.clone())?;
+            RunningRecorders::start(config, owners(&inherited), &metrics, counters.clone())?;
         let counts = ConnectionCounts::register(&metrics)?;
         let gauges = Gauges {
             in_flight: gateway::metrics::in_flight(&metrics)?,
             connections: counts.open.clone(),
         };
         let connections = Connections::new(config.limits.connections, counts);
-        let gateway = gateway(config, state.as_ref(), recording.recorder.clone(), &metrics)?;
+        let gateway = gateway(
+            config,
+            inherited.as_ref(),
+            recording.recorder.clone(),
+            &metrics,
+        )?;
         let sources = alert::Sources {
             metrics: metrics.clone(),
             counters,
@@ -210,62 +279,27 @@ impl App {
             environment: config.events.environment.clone(),
             instance: sockets.instance(),
         };
-        let alerts = Alerts::start(&config.alerts, sources, state.map(|state| state.alerts))?;
+        let inherited = inherited.map(|state| state.alerts);
+        let alerts = Alerts::start(&config.alerts, sources, inherited)?;
         let routes = Arc::new(RouteList::new(config));
         let changing = (recording.requests.clone(), routes.clone());
         let installer = Arc::new(Installer::new(gateway.clone(), alerts.clone(), changing));
         let reloader = Reloader::start(opened, installer.clone(), &metrics)?;
-        let readiness = Arc::new(ReadinessFlag::new(readiness));
-        let state = AdminState {
-            metrics: metrics.clone(),
-            in_flight: gauges.in_flight.clone(),
-            connections: gauges.connections.clone(),
-            events: recording.events.clone(),
-            readiness: readiness.clone(),
-            routes,
-            alerts: alerts.clone(),
-            ship: recording.ship.clone(),
-            audit: recording.audit.clone(),
-            reloads: reloader.clone(),
-            backends: installer.clone(),
-        };
-        let (stop, shutdown) = watch::channel(false);
-        let handed_over = Arc::new(HandoverFlag::default());
-        let offered = sockets.offer(config)?;
-        let addresses = sockets.addresses();
-        let admin_server = Admin::start(&config.admin, sockets.admin, state)?;
-        let served = (gateway.clone(), connections.clone());
-        let listening = Listening::new(config, served, shutdown.clone(), handed_over.clone());
-        let (runtime, accept_loops) = listening.serve(sockets.listeners, &offered, &certificates);
-        let certificates = listening::named(&addresses, certificates);
-        health_checks::start(&runtime, gateway.clone(), &metrics, shutdown.clone())?;
-        let maintained = (gateway.clone(), certificates, gauges);
-        housekeeping::start(&runtime, maintained, &metrics, shutdown)?;
-        let system = System::start(reading, metrics.worker("system")?)?;
-        readiness.set(Readiness::Ready);
-        Ok(App {
-            accept_loops,
-            offered,
-            handed_over,
-            waiting_room: None,
-            feed: None,
-            predecessor: None,
-            addresses,
-            admin: admin_server.address,
-            runtime,
-            stop,
-            connections,
-            readiness,
+        let parts = StartedParts {
+            sockets,
+            certificates,
+            metrics,
+            reading,
             recording,
+            gauges,
+            connections,
             alerts,
+            routes,
             installer,
             reloader,
-            admin_server: Some(admin_server),
-            _system: system,
-            drain: config.drain,
-            #[cfg(test)]
-            metrics,
-        })
+            readiness: Arc::new(ReadinessFlag::new(readiness)),
+        };
+        parts.serve(config)
     }
 
     /// Loads the file again, on a thread of its own; the receiver gets the report.
@@ -281,7 +315,7 @@ impl App {
 
     /// Resolves when a process waits that was started to take over at once. It may be cancelled at any time.
     pub async fn upgrade_requested(&self) {
-        match &self.waiting_room {
+        match &self.succession.waiting_room {
             Some(room) => room.requested().await,
             None => std::future::pending().await,
         }
@@ -290,30 +324,22 @@ impl App {
     /// Hands over to the process that waits at the upgrade socket, if there is one. Blocks until that one serves, or
     /// has failed.
     pub fn hand_over(&mut self) -> HandoverOutcome {
-        let Some(room) = &self.waiting_room else {
+        let Some(room) = &self.succession.waiting_room else {
             log::warn!("SIGQUIT, but this process cannot be upgraded: it has no upgrade socket");
             return HandoverOutcome::NotDone;
         };
         let parts = HandoverParts {
-            sockets: &self.offered,
+            sockets: &self.succession.offered,
             recording: &self.recording,
             alerts: &self.alerts,
             gateway: &self.installer.gateway,
         };
         let (outcome, feed) = upgrade::handing_over::hand_over(room, &parts);
-        self.feed = feed;
+        self.succession.feed = feed;
         if outcome != HandoverOutcome::NotDone {
-            self.handed_over.set();
+            self.succession.handed_over.set();
         }
         outcome
-    }
-}
-
-/// How many processes write to the audit log, with or without the state of a predecessor.
-fn owners(inherited: &Option<HandedOverState>) -> LogOwners {
-    match inherited {
-        Some(_) => LogOwners::Two,
-        None => LogOwners::One,
     }
 }
 

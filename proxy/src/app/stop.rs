@@ -18,10 +18,10 @@ impl App {
         let deadline = begun + self.drain;
         let flush = FLUSH_MAX.min(self.drain / 10);
         // The accept loops have the last descriptors of the listening sockets.
-        self.offered.clear();
-        self.waiting_room = None;
+        self.succession.offered.clear();
+        self.succession.waiting_room = None;
         self.readiness.set(Readiness::Draining);
-        if self.handed_over.is_set()
+        if self.succession.handed_over.is_set()
             && let Some(admin) = self.admin_server.take()
         {
             // The successor has its socket already.
@@ -43,7 +43,10 @@ impl App {
             let (open, detached) = (self.connections.open(), self.connections.detached());
             log::warn!("{}", drain_is_over(open, detached));
         }
-        if let (true, Some(predecessor)) = (self.handed_over.is_set(), self.predecessor.take()) {
+        if let (true, Some(predecessor)) = (
+            self.succession.handed_over.is_set(),
+            self.succession.predecessor.take(),
+        ) {
             // It shares files with this process, and the successor knows only this one.
             let left = remaining(deadline).saturating_sub(flush);
             let _ = tokio::time::timeout(left, predecessor.ended()).await;
@@ -52,7 +55,7 @@ impl App {
             // Requests that are cut off are recorded when their tasks are dropped.
             self.runtime.shutdown_timeout(Duration::from_millis(200));
             // Open until the last line is written to what both processes share.
-            let _shared = self.feed.map(SuccessorFeed::finish);
+            let _shared = self.succession.feed.map(SuccessorFeed::finish);
             self.reloader.stop(deadline);
             let recording = self.recording;
             let soon = || deadline.max(clock::now() + Duration::from_millis(100));

@@ -28,6 +28,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use self::feed::SuccessorFeed;
+use self::waiting::WaitingRoom;
+use self::watch::PredecessorWatch;
 use super::inherited::SocketAddresses;
 use crate::alert::HandedOverAlerts;
 use crate::handover_flag::HandoverFlag;
@@ -102,6 +105,21 @@ enum Started {
 #[derive(Debug, Serialize, Deserialize)]
 struct Meanwhile {
     seen: SeenElsewhere,
+}
+
+/// What a running process needs for its successor, and has of its predecessor.
+#[derive(Debug, Default)]
+pub(super) struct Succession {
+    /// The listening sockets, for a successor.
+    pub(super) offered: Vec<OfferedSocket>,
+    /// Set once a successor serves.
+    pub(super) handed_over: Arc<HandoverFlag>,
+    /// The connection to a successor that serves.
+    pub(super) feed: Option<SuccessorFeed>,
+    /// `None` without a predecessor.
+    pub(super) predecessor: Option<PredecessorWatch>,
+    /// Where a successor waits; `None` if this process cannot be upgraded.
+    pub(super) waiting_room: Option<WaitingRoom>,
 }
 
 /// A listening socket of this process, as it is offered to a successor.

@@ -283,3 +283,64 @@ fn named(error: io::Error) -> io::Error {
         _ => error,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_private_socket_replaces_one_that_nobody_listens_at() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("data/upgrade.sock");
+        let bind = |replaces| UpgradeSocket::bind(&path, replaces);
+        let (socket, listener) = bind(Replaces::Nothing).expect("a socket");
+        let mode = fs::metadata(&path).expect("its file").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let error = bind(Replaces::Nothing).expect_err("another process listens");
+        assert_eq!(error.kind(), ErrorKind::AddrInUse);
+        let (next, _listener) = bind(Replaces::Predecessor).expect("a socket");
+        drop((socket, listener));
+        assert!(path.exists(), "it belongs to the next one");
+        drop(next);
+        assert!(!path.exists());
+        // Of a process that was killed.
+        drop(std::os::unix::net::UnixListener::bind(&path).expect("a socket"));
+        bind(Replaces::Nothing).expect("a socket");
+        fs::write(&path, "not a socket").expect("a file");
+        bind(Replaces::Predecessor).expect_err("a file in the way");
+        assert!(path.exists());
+    }
+
+    #[tokio::test]
+    async fn messages_and_sockets_arrive_in_their_order() {
+        let (ours, theirs) = tokio::net::UnixStream::pair().expect("a pair");
+        let mut ours = HandoverChannel::new(ours).expect("the same user");
+        let mut theirs = HandoverChannel::new(theirs).expect("the same user");
+        let own_id = std::process::id();
+        assert_eq!(ours.peer.map(i32::unsigned_abs), Some(own_id));
+        let socket = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = socket.local_addr().expect("its address");
+        let long = "x".repeat(3 * 1024 * 1024);
+        let sending = std::thread::spawn(move || {
+            ours.set_deadline(Some(Duration::from_secs(60)));
+            ours.send(&1).expect("sent");
+            ours.send_socket(&socket).expect("sent");
+            ours.send(&long).expect("sent");
+            ours
+        });
+        assert_eq!(theirs.receive::<u32>().expect("a number"), 1);
+        let passed = theirs.receive_socket().expect("a socket");
+        assert_eq!(passed.local_addr().expect("its address"), address);
+        assert_eq!(theirs.receive::<String>().expect("a text").len(), 3 << 20);
+        let ours = sending.join().expect("sent");
+        // The sender has closed its descriptor: the socket still accepts.
+        std::net::TcpStream::connect(address).expect("a connection");
+        passed.accept().expect("a connection");
+        theirs.set_deadline(Some(Duration::from_millis(10)));
+        let error = theirs.receive::<u32>().expect_err("nothing is sent");
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+        assert!(theirs.is_open());
+        drop(ours);
+        assert!(!theirs.is_open());
+    }
+}

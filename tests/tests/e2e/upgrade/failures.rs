@@ -23,15 +23,21 @@ async fn logs(proxy: &Proxy, text: &str) {
     wait::eventually(text, wait::PATIENCE, || proxy.stderr().contains(text)).await;
 }
 
+/// With everything that only one process may write.
+fn recording(backend: &Backend, index: &Index) -> Setup {
+    let url = index.url();
+    Setup::open(backend)
+        .events("audit: {path: data/audit.ndjson}")
+        .events("spool: {path: data/spool, sync: 100ms}")
+        .events(&format!(
+            "elasticsearch: {{urls: ['{url}'], batch: {{events: 5, wait: 10ms}}}}"
+        ))
+}
+
 #[tokio::test]
 async fn a_successor_that_fails_leaves_the_running_process_as_it_was() {
     let (backend, index) = (Backend::echo().await, Index::start().await);
-    let audit = "audit: {path: data/audit.ndjson}";
-    let spool = "spool: {path: data/spool, sync: 100ms}";
-    let url = index.url();
-    let shipping = format!("elasticsearch: {{urls: ['{url}'], batch: {{events: 5, wait: 10ms}}}}");
-    let setup = Setup::open(&backend);
-    let setup = setup.events(audit).events(spool).events(&shipping);
+    let setup = recording(&backend, &index);
     let mut proxy = setup.start().await;
     let mut client = Client::h1(proxy.address()).await;
     let mut sent = 0;
