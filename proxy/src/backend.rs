@@ -66,7 +66,7 @@ pub struct Backend {
     retries: RetryBudget,
 }
 
-/// The positions of the endpoints that a request has been sent to.
+/// The positions of the endpoints that a request has been sent to, the last one at the end.
 pub type TriedEndpoints = SmallVec<[usize; 4]>;
 
 /// Why no endpoint can be picked.
@@ -176,6 +176,7 @@ impl Backend {
         let candidates = candidates.map(|(position, endpoint)| {
             let preference = match tried.contains(&position) {
                 _ if out.contains(&position) => PickPreference::Unavailable,
+                true if tried.last() == Some(&position) => PickPreference::TriedLast,
                 true => PickPreference::Tried,
                 false => PickPreference::Untried,
             };

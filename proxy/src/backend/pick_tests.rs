@@ -310,3 +310,18 @@ fn a_snapshot_has_the_reason_of_an_endpoint_out_of_rotation() {
         ]
     );
 }
+
+#[test]
+fn an_endpoint_is_tried_again_last_of_those_that_have_failed() {
+    let now = clock::now();
+    let backend = backend(3);
+    fail(&backend, 2, now);
+    let picked = |tried: &[usize]| {
+        let picked = backend.pick(tried, None, EligibleEndpoints::Available, now);
+        picked.map(|call| call.position())
+    };
+    for _ in 0..4 {
+        assert_eq!(picked(&[0, 1]), Ok(0));
+        assert_eq!(picked(&[1, 0]), Ok(1));
+    }
+}
