@@ -8,49 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
-use http::{HeaderName, HeaderValue, Request};
+use http::Request;
 use smallvec::SmallVec;
-
-/// One checked backend.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Config {
-    pub name: Arc<str>,
-    pub endpoints: Vec<EndpointConfig>,
-    /// Towards `https` endpoints; `None`: the system's roots, and no client certificate.
-    pub tls: Option<TlsSettings>,
-    /// Prepended to the path of every request, such as `/v1`; may be empty.
-    pub path_prefix: String,
-    pub connect_timeout: Duration,
-    pub first_byte_timeout: Duration,
-    /// Between two pieces of a response.
-    pub idle_timeout: Duration,
-    /// Of a request with all of its attempts.
-    pub total_timeout: Duration,
-    pub pool_idle_connections: usize,
-    pub pool_idle_timeout: Duration,
-    /// Set in every request; the values are marked sensitive.
-    pub request_headers: Vec<(HeaderName, HeaderValue)>,
-    /// Whether the usage of streams is requested when the client did not request it.
-    pub ask_usage: bool,
-    pub balancing: BalancingPolicy,
-    pub retry: RetryConfig,
-    pub breaker: BreakerConfig,
-    pub when_all_open: WhenAllOpen,
-    /// Active health checks; `None`: off.
-    pub health_check: Option<HealthCheckConfig>,
-    /// The name of the backend that is used when this one fails.
-    pub fallback: Option<Arc<str>>,
-    /// The names that models have at this backend, by the name in the request.
-    pub model_map: Vec<(Box<str>, Box<str>)>,
-}
-
-/// What happens while the circuit of every endpoint is open and there is no fallback.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WhenAllOpen {
-    /// One attempt may succeed, a rejection cannot.
-    Try,
-    Fail,
-}
 
 pub mod address;
 pub mod ask_usage;
@@ -75,6 +34,7 @@ pub mod request_head;
 mod resolve;
 pub mod response;
 pub mod retry;
+mod settings;
 pub mod snapshot;
 pub mod tls;
 pub mod wire;
@@ -85,18 +45,17 @@ use crate::random;
 use crate::refusal::{ErrorCode, Refusal};
 use crate::units;
 use address::EndpointConfig;
-use balance::{BalancingPolicy, PickPreference};
-use breaker::BreakerConfig;
+use balance::PickPreference;
 use client::{CallDeadline, CallTarget};
 use connector::UpstreamProtocol;
 use endpoint::{Availability, Endpoint, HealthPolicy, InFlightCall};
 use failure::{BrokenConnection, ConnectionError, Failure, UnansweredRequest};
-use health::HealthCheckConfig;
 use informational::InformationalResponses;
 use request_body::RequestBody;
 use response::UpstreamResponse;
-use retry::{RetryBudget, RetryConfig, RetryPermit};
-use tls::{TlsClient, TlsSettings};
+use retry::{RetryBudget, RetryPermit};
+pub use settings::{Config, WhenAllOpen};
+use tls::TlsClient;
 
 /// A backend with its connection pools. It is shared by `Arc`; a new generation of the configuration may keep it
 /// where its [`Config`] is equal.
@@ -107,7 +66,7 @@ pub struct Backend {
     retries: RetryBudget,
 }
 
-/// The positions of the endpoints that a request has been sent to.
+/// The positions of the endpoints that a request has been sent to, the last one at the end.
 pub type TriedEndpoints = SmallVec<[usize; 4]>;
 
 /// Why no endpoint can be picked.
@@ -133,11 +92,28 @@ pub enum EligibleEndpoints {
 impl Backend {
     #[must_use]
     pub fn new(config: Arc<Config>, tls: &TlsClient) -> Self {
+        Backend::replacing(None, config, tls)
+    }
+
+    /// Takes over the endpoints of `previous` whose settings are equal, with their connections and circuits, and of other
+    /// endpoints the health, if they are checked in the same way.
+    #[must_use]
+    pub fn replacing(previous: Option<&Backend>, config: Arc<Config>, tls: &TlsClient) -> Self {
         let now = clock::now();
-        let endpoints = config
-            .endpoints
-            .iter()
-            .map(|endpoint| Arc::new(Endpoint::new(endpoint.clone(), &config, tls, now)));
+        let endpoints = config.endpoints.iter().map(|endpoint| {
+            let known = previous.and_then(|previous| previous.endpoint(endpoint));
+            let (Some(known), Some(previous)) = (known, previous) else {
+                return Arc::new(Endpoint::new(endpoint.clone(), &config, tls, now));
+            };
+            if previous.config.has_equal_endpoints(&config) {
+                return known.clone();
+            }
+            let endpoint = Endpoint::new(endpoint.clone(), &config, tls, now);
+            if previous.config.health_check == config.health_check {
+                endpoint.inherit_health(known);
+            }
+            Arc::new(endpoint)
+        });
         Backend {
             endpoints: endpoints.collect(),
             config,
@@ -146,17 +122,9 @@ impl Backend {
         }
     }
 
-    /// Begins with the health of the endpoints of `previous` that are checked in the same way.
-    pub fn inherit_health(&self, previous: &Backend) {
-        if self.config.health_check != previous.config.health_check {
-            return;
-        }
-        for endpoint in &self.endpoints {
-            let mut known = previous.endpoints.iter();
-            if let Some(known) = known.find(|known| known.config() == endpoint.config()) {
-                endpoint.inherit_health(known);
-            }
-        }
+    fn endpoint(&self, config: &EndpointConfig) -> Option<&Arc<Endpoint>> {
+        let mut endpoints = self.endpoints.iter();
+        endpoints.find(|endpoint| endpoint.config() == config)
     }
 
     #[must_use]
@@ -208,6 +176,7 @@ impl Backend {
         let candidates = candidates.map(|(position, endpoint)| {
             let preference = match tried.contains(&position) {
                 _ if out.contains(&position) => PickPreference::Unavailable,
+                true if tried.last() == Some(&position) => PickPreference::TriedLast,
                 true => PickPreference::Tried,
                 false => PickPreference::Untried,
             };

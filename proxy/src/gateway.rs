@@ -107,10 +107,6 @@ struct Prepared {
 }
 
 /// Where a response comes from.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a request has one, and a box would be one more allocation for it"
-)]
 enum ResponseSource {
     Upstream(Upstream),
     /// The cache; with the age of the response in seconds.

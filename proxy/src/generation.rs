@@ -86,11 +86,8 @@ impl Generation {
                 Some(known) => known.clone(),
                 None => {
                     let tls = tls.get(backend.tls.as_ref());
-                    let backend = Backend::new(backend.clone(), &tls);
-                    if let Some(known) = known {
-                        backend.inherit_health(known);
-                    }
-                    Arc::new(backend)
+                    let known = known.map(|known| &**known);
+                    Arc::new(Backend::replacing(known, backend.clone(), &tls))
                 }
             }
         });

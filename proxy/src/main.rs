@@ -86,8 +86,8 @@ async fn serve(mut app: App, mut signals: Signals) {
             ReceivedSignal::Hangup => drop(app.reload()),
             ReceivedSignal::Quit => {
                 if let HandoverOutcome::Done { successor } = app.hand_over() {
-                    if let Some(id) = successor {
-                        supervisor::replaced_by(id);
+                    if let Some(successor) = successor {
+                        supervisor::replaced_by(successor);
                     }
                     break;
                 }

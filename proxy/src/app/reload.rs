@@ -110,6 +110,7 @@ pub(super) struct ReloadCounts {
     unchanged: IntCounter,
     rejected: IntCounter,
     last_success: IntGauge,
+    last_successful: IntGauge,
 }
 
 impl ReloadCounts {
@@ -121,6 +122,9 @@ impl ReloadCounts {
             unchanged: series(ReloadOutcome::Unchanged)?,
             rejected: series(ReloadOutcome::Rejected)?,
             last_success: metrics.gauge(catalog::CONFIG_LAST_SUCCESS)?.series(&[])?,
+            last_successful: metrics
+                .gauge(catalog::CONFIG_LAST_SUCCESSFUL)?
+                .series(&[])?,
         })
     }
 
@@ -128,13 +132,18 @@ impl ReloadCounts {
     fn succeeded(&self) {
         let now_s = clock::unix_now().as_secs();
         self.last_success.set(now_s.try_into().unwrap_or(i64::MAX));
+        self.last_successful.set(1);
     }
 
     fn count(&self, outcome: ReloadOutcome) {
         match outcome {
             ReloadOutcome::Applied => self.applied.inc(),
             ReloadOutcome::Unchanged => self.unchanged.inc(),
-            ReloadOutcome::Rejected => return self.rejected.inc(),
+            ReloadOutcome::Rejected => {
+                self.rejected.inc();
+                self.last_successful.set(0);
+                return;
+            }
         }
         self.succeeded();
     }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::App;
+use super::upgrade::feed::SuccessorFeed;
 use crate::admin::Readiness;
 use crate::clock;
 
@@ -53,9 +54,8 @@ impl App {
         let ended = tokio::task::spawn_blocking(move || {
             // Requests that are cut off are recorded when their tasks are dropped.
             self.runtime.shutdown_timeout(Duration::from_millis(200));
-            if let Some(feed) = self.succession.feed {
-                feed.finish();
-            }
+            // Open until the last line is written to what both processes share.
+            let _shared = self.succession.feed.map(SuccessorFeed::finish);
             self.reloader.stop(deadline);
             let recording = self.recording;
             let soon = || deadline.max(clock::now() + Duration::from_millis(100));

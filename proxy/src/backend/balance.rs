@@ -41,6 +41,8 @@ pub(super) enum PickPreference {
     Untried,
     /// This request has failed there already.
     Tried,
+    /// It was the last to fail.
+    TriedLast,
     /// Unhealthy, or its circuit is open.
     Unavailable,
 }
@@ -92,7 +94,12 @@ pub(super) fn pick(
             .max_by_key(|position| mix(key ^ candidates[*position].id)),
         (BalancingPolicy::RoundRobin | BalancingPolicy::Consistent, _) => {
             // A retry does not take a turn, or every request would begin with an endpoint that fails.
-            let is_retry = |candidate: &Candidate| candidate.preference == PickPreference::Tried;
+            let is_retry = |candidate: &Candidate| {
+                matches!(
+                    candidate.preference,
+                    PickPreference::Tried | PickPreference::TriedLast
+                )
+            };
             let turn = match candidates.iter().any(is_retry) {
                 true => turn.load(Ordering::Relaxed),
                 false => turn.fetch_add(1, Ordering::Relaxed),

@@ -268,24 +268,26 @@ async fn over_stream(
     took: Option<Duration>,
 ) -> Result<Box<UpstreamResponse>, UnansweredRequest> {
     let (sender, slot) = stream;
-    let unanswered = |failure: Failure| {
-        let broken = match (&failure, took) {
-            // Another request may have kept a connection open that the endpoint is about to close.
-            (
-                Failure::Connection(
-                    ConnectionError::Closed | ConnectionError::Io(_) | ConnectionError::Unprocessed,
-                ),
-                None,
-            ) => BrokenConnection::Stale,
-            _ => BrokenConnection::Other,
-        };
-        UnansweredRequest::over(broken, failure)
-    };
-    let stream = Http2Stream::begin(sender, slot, outgoing.head, outgoing.body);
-    let mut stream = stream.map_err(|error| unanswered(error.into()))?;
+    let is_reused = took.is_none();
+    let begun = Http2Stream::begin(sender, slot, outgoing.head, outgoing.body);
+    let mut stream = begun.map_err(|error| of_stream(error.into(), is_reused))?;
     let head = stream.response_head(outgoing.call.deadline, outgoing.informational);
-    let head = head.await.map_err(unanswered)?;
-    Ok(UpstreamResponse::over_http2(head, stream, took))
+    match head.await {
+        Ok(head) => Ok(UpstreamResponse::over_http2(head, stream, took)),
+        Err(failure) => Err(of_stream(failure, is_reused && !stream.has_received())),
+    }
+}
+
+/// A stream without a response. Its connection may be stale if it was reused, and nothing of a response has arrived: another
+/// request may have kept a connection open that the endpoint was about to close.
+fn of_stream(failure: Failure, may_be_stale: bool) -> UnansweredRequest {
+    let connection = match &failure {
+        Failure::Connection(
+            ConnectionError::Closed | ConnectionError::Io(_) | ConnectionError::Unprocessed,
+        ) if may_be_stale => BrokenConnection::Stale,
+        _ => BrokenConnection::Other,
+    };
+    UnansweredRequest::over(connection, failure)
 }
 
 impl Outgoing<'_> {

@@ -3,8 +3,8 @@
 use http::uri::PathAndQuery;
 
 use super::breaker::EndpointOutcome;
-use super::health::{CheckResult, CheckVerdict, ExpectedStatus, HealthStatus};
-use super::tls::TlsClients;
+use super::health::{CheckResult, CheckVerdict, ExpectedStatus, HealthCheckConfig, HealthStatus};
+use super::tls::{TlsClients, TlsSettings};
 use super::*;
 use crate::config;
 
@@ -227,8 +227,7 @@ fn the_health_of_an_endpoint_outlives_another_change_of_its_backend() {
         let mut config = Config::clone(&old.config);
         change(&mut config);
         let tls = TlsClients::with_system_roots().get(None);
-        let new = Backend::new(Arc::new(config), &tls);
-        new.inherit_health(&old);
+        let new = Backend::replacing(Some(&old), Arc::new(config), &tls);
         (
             new.endpoints[0].health(),
             used(&new, EligibleEndpoints::Available, now),
@@ -236,10 +235,51 @@ fn the_health_of_an_endpoint_outlives_another_change_of_its_backend() {
     };
     let other_retries = changed(|config| config.retry.attempts = 7);
     assert_eq!(other_retries, (HealthStatus::Unhealthy, vec![1]));
+    let other_breaker = changed(|config| config.breaker.failure_ratio = 0.1);
+    assert_eq!(other_breaker, (HealthStatus::Unhealthy, vec![1]));
     let other_checks = changed(|config| config.health_check = Some(CHECK));
     assert_eq!(other_checks, (HealthStatus::Unknown, vec![0, 1]));
     let other_endpoint = changed(|config| config.endpoints[0].text = "http://10.0.0.9:8000".into());
     assert_eq!(other_endpoint, (HealthStatus::Unknown, vec![0, 1]));
+}
+
+#[test]
+fn circuits_and_connections_of_an_endpoint_outlive_changes_that_do_not_concern_them() {
+    let now = clock::now();
+    let old = backend(2);
+    fail(&old, 0, now);
+    assert_eq!(old.open_circuits(now), 1);
+    let changed = |change: fn(&mut Config)| {
+        let mut config = Config::clone(&old.config);
+        change(&mut config);
+        let tls = TlsClients::with_system_roots().get(None);
+        let new = Backend::replacing(Some(&old), Arc::new(config), &tls);
+        let keeps = |at: usize| new.endpoints[at].pool_key() == old.endpoints[at].pool_key();
+        (new.open_circuits(now), keeps(0) && keeps(1))
+    };
+    let another_endpoint = changed(|config| {
+        let mut added = config.endpoints[0].clone();
+        added.text = "http://10.0.0.9:8000".into();
+        config.endpoints.push(added);
+    });
+    assert_eq!(another_endpoint, (1, true));
+    assert_eq!(changed(|config| config.retry.attempts = 7), (1, true));
+    assert_eq!(
+        changed(|config| config.total_timeout = Duration::from_secs(7)),
+        (1, true)
+    );
+    assert_eq!(
+        changed(|config| config.breaker.failure_ratio = 0.1),
+        (0, false)
+    );
+    assert_eq!(
+        changed(|config| config.tls = Some(TlsSettings::default())),
+        (0, false)
+    );
+    assert_eq!(
+        changed(|config| config.pool_idle_connections = 7),
+        (0, false)
+    );
 }
 
 #[test]
@@ -269,4 +309,19 @@ fn a_snapshot_has_the_reason_of_an_endpoint_out_of_rotation() {
             (Some(HealthStatus::Unhealthy), Some(&*both), None),
         ]
     );
+}
+
+#[test]
+fn an_endpoint_is_tried_again_last_of_those_that_have_failed() {
+    let now = clock::now();
+    let backend = backend(3);
+    fail(&backend, 2, now);
+    let picked = |tried: &[usize]| {
+        let picked = backend.pick(tried, None, EligibleEndpoints::Available, now);
+        picked.map(|call| call.position())
+    };
+    for _ in 0..4 {
+        assert_eq!(picked(&[0, 1]), Ok(0));
+        assert_eq!(picked(&[1, 0]), Ok(1));
+    }
 }

@@ -74,6 +74,15 @@ pub enum RequestOrigin {
     Delivery,
 }
 
+impl RequestOrigin {
+    /// Whether a request whose reused connection broke is sent again over a new one, if its body can be. A delivery is only
+    /// where the endpoint states that it has not processed it.
+    #[must_use]
+    pub fn is_sent_again(self, failure: AttemptFailure) -> bool {
+        self != RequestOrigin::Delivery || failure == AttemptFailure::Connect
+    }
+}
+
 /// Whether the body of a request can be sent again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyReplay {

@@ -90,6 +90,20 @@ fn requests_are_repeatable_as_documented() {
     }
 }
 
+#[test]
+fn reused_connections_are_replaced_for_all_but_deliveries_that_may_have_been_processed() {
+    for failure in [AttemptFailure::Connect, AttemptFailure::Reset] {
+        let is_unprocessed = failure == AttemptFailure::Connect;
+        for (origin, expected) in [
+            (RequestOrigin::Client, true),
+            (RequestOrigin::OpenStream, true),
+            (RequestOrigin::Delivery, is_unprocessed),
+        ] {
+            assert_eq!(origin.is_sent_again(failure), expected, "{origin:?}");
+        }
+    }
+}
+
 fn status(status: u16, quota: Quota) -> AttemptFailure {
     AttemptFailure::Status {
         status,

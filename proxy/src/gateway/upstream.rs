@@ -138,7 +138,7 @@ pub(super) async fn call(
         };
         started_at = clock::now();
         if attempted.connection == BrokenConnection::Stale {
-            if attempts.replaces_connection() {
+            if attempts.replaces_connection(failure) {
                 continue;
             }
             picked.report(EndpointOutcome::Failure, clock::now);

@@ -281,6 +281,11 @@ pub const CONFIG_LAST_SUCCESS: Definition = define(
     &[],
     "When the configuration was last loaded without an error, at the start or by a reload.",
 );
+pub const CONFIG_LAST_SUCCESSFUL: Definition = define(
+    "weir_config_last_reload_successful",
+    &[],
+    "1 if the last loading of the configuration succeeded; 0 if it was rejected, and the previous one stays in use.",
+);
 pub const BUILD_INFO: Definition = define(
     "weir_build_info",
     &["version"],
@@ -319,7 +324,7 @@ pub const PROCESS_START_TIME: Definition = define(
 pub const PROCESS_THREADS: Definition = define("process_threads", &[], "Threads of the process.");
 
 /// Every metric that this version exposes.
-pub const ALL: [Definition; 61] = [
+pub const ALL: [Definition; 62] = [
     REQUESTS,
     REQUEST_DURATION,
     OVERHEAD,
@@ -373,6 +378,7 @@ pub const ALL: [Definition; 61] = [
     RUNTIME_LAG,
     CONFIG_RELOADS,
     CONFIG_LAST_SUCCESS,
+    CONFIG_LAST_SUCCESSFUL,
     BUILD_INFO,
     PROCESS_CPU,
     PROCESS_RESIDENT,

@@ -27,6 +27,7 @@ mod quota;
 mod retry;
 mod silence;
 mod tls;
+mod upgrades;
 mod variants;
 
 #[tokio::test]

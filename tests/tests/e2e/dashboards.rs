@@ -195,6 +195,7 @@ async fn every_query_of_every_dashboard_has_data_under_load() {
     let files = Authority::new().issue(directory.path());
     let setup = Setup::new(&backend)
         .routes(ROUTES)
+        .backend_options(&["health_check: {interval: 1s}"])
         .tls(&files)
         // Nothing listens there, nor at the address of the collector: losses are shown as well.
         .top("alerts: {evaluate_every: 200ms, window: 5s, alertmanager: {urls: ['http://127.0.0.1:9']}}")

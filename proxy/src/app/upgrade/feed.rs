@@ -18,7 +18,7 @@ const INTERVAL: Duration = Duration::from_millis(100);
 pub(in crate::app) struct SuccessorFeed {
     /// Dropped to end the thread.
     stop: SyncSender<()>,
-    thread: JoinHandle<()>,
+    thread: JoinHandle<HandoverChannel>,
 }
 
 impl SuccessorFeed {
@@ -28,7 +28,7 @@ impl SuccessorFeed {
         gateway: Arc<Gateway>,
         since_s: u64,
     ) -> std::io::Result<Self> {
-        let (stop, stopped) = mpsc::sync_channel::<()>(1);
+        let (stop, stopped) = mpsc::sync_channel::<()>(0);
         let mut since_s = since_s;
         let thread = std::thread::Builder::new().name("successor".to_owned());
         let thread = thread.spawn(move || {
@@ -40,20 +40,20 @@ impl SuccessorFeed {
                 since_s = next_s;
                 channel.set_deadline(Some(RESPONSE_MAX));
                 if !seen.is_empty() && channel.send(&Meanwhile { seen }).is_err() {
-                    return;
+                    return channel;
                 }
                 if ended != Err(RecvTimeoutError::Timeout) {
-                    return;
+                    return channel;
                 }
             }
         })?;
         Ok(SuccessorFeed { stop, thread })
     }
 
-    /// Sends the rest. The end of this process ends the connection.
-    pub(in crate::app) fn finish(self) {
+    /// Sends the rest. Returns the connection, whose end shows the successor that this process shares nothing any more.
+    pub(in crate::app) fn finish(self) -> Option<HandoverChannel> {
         drop(self.stop);
         // It ends within the deadline of its connection.
-        let _ = self.thread.join();
+        self.thread.join().ok()
     }
 }

@@ -186,6 +186,11 @@ impl Http2Stream {
         self.timer.poll_end(deadline, context)
     }
 
+    /// Whether anything of the response has arrived.
+    pub(in crate::backend) fn has_received(&self) -> bool {
+        self.informational > 0 || !matches!(self.response, ResponseState::Awaited(_))
+    }
+
     /// Whether the response is complete.
     pub(in crate::backend) fn is_at_end(&self) -> bool {
         match &self.response {

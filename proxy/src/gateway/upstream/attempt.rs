@@ -72,7 +72,10 @@ pub(super) async fn run(
     relay: &mut Relay,
 ) -> Result<Attempted, Stop> {
     attempts.count += 1;
-    if !attempts.tried.contains(&picked.position()) {
+    if attempts.tried.last() != Some(&picked.position()) {
+        attempts
+            .tried
+            .retain(|position| *position != picked.position());
         attempts.tried.push(picked.position());
     }
     let sent = send((attempts, picked, started_at), session, exchange, relay);

@@ -10,7 +10,7 @@ use crate::backend::client::UsableConnections;
 use crate::backend::endpoint::InFlightCall;
 use crate::backend::request_body::RequestBody;
 use crate::backend::retry::{
-    AttemptFailure, AttemptState, BodyReplay, NextStep, Repeatable, RetryPermit,
+    AttemptFailure, AttemptState, BodyReplay, NextStep, Repeatable, RequestOrigin, RetryPermit,
 };
 use crate::backend::{Backend, EligibleEndpoints, TriedEndpoints, WhenAllOpen};
 use crate::exchange::Exchange;
@@ -31,6 +31,7 @@ pub(super) struct Attempts<'a> {
     /// The attempts with this backend.
     pub(super) count: u32,
     pub(super) repeatable: Repeatable,
+    origin: RequestOrigin,
     /// The hash of what consistent balancing goes by.
     key: Option<u64>,
     pub(super) connections: UsableConnections,
@@ -59,6 +60,7 @@ impl<'a> Attempts<'a> {
         let is_consistent =
             |backend: &Arc<Backend>| backend.config().balancing == BalancingPolicy::Consistent;
         let key = pipeline.backends().any(is_consistent);
+        let origin = outgoing::origin(pipeline, call.kind, exchange);
         let mut attempts = Attempts {
             pipeline,
             call,
@@ -66,7 +68,8 @@ impl<'a> Attempts<'a> {
             position: 0,
             tried: TriedEndpoints::new(),
             count: 0,
-            repeatable: outgoing.repeatable(pipeline, call.kind, session, exchange),
+            repeatable: outgoing.repeatable(origin, session, exchange),
+            origin,
             key: key.then(|| outgoing::balancing_key(pipeline, session, exchange)),
             connections: UsableConnections::PooledOrNew,
             permit: None,
@@ -165,9 +168,10 @@ impl<'a> Attempts<'a> {
 
     /// Whether a request whose pooled connection broke is sent once over a new one. That is no retry: the endpoint has
     /// most likely closed the connection before it saw the request.
-    pub(super) fn replaces_connection(&mut self) -> bool {
+    pub(super) fn replaces_connection(&mut self, failure: AttemptFailure) -> bool {
         let replaces = self.connections == UsableConnections::PooledOrNew
-            && self.outgoing.body() == BodyReplay::Whole;
+            && self.outgoing.body() == BodyReplay::Whole
+            && self.origin.is_sent_again(failure);
         self.connections = UsableConnections::New;
         // It is not counted.
         self.count -= u32::from(replaces);

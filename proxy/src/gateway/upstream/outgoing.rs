@@ -104,8 +104,7 @@ impl OutgoingRequest {
     /// Whether the request may be repeated.
     pub(super) fn repeatable(
         &self,
-        pipeline: &RoutePipeline,
-        kind: RequestKind,
+        origin: RequestOrigin,
         session: &Session,
         exchange: &Exchange,
     ) -> Repeatable {
@@ -114,11 +113,7 @@ impl OutgoingRequest {
             method: &exchange.method,
             operation: exchange.model.operation,
             idempotency_key: key.map(HeaderValue::as_bytes),
-            origin: match kind {
-                RequestKind::Upgrade | RequestKind::Grpc => RequestOrigin::OpenStream,
-                RequestKind::Plain if pipeline.is_delivery(exchange) => RequestOrigin::Delivery,
-                RequestKind::Plain => RequestOrigin::Client,
-            },
+            origin,
             body: self.body(),
         })
     }
@@ -158,6 +153,19 @@ impl OutgoingRequest {
             target.push_str(query);
         }
         target
+    }
+}
+
+/// Who sent the request.
+pub(super) fn origin(
+    pipeline: &RoutePipeline,
+    kind: RequestKind,
+    exchange: &Exchange,
+) -> RequestOrigin {
+    match kind {
+        RequestKind::Upgrade | RequestKind::Grpc => RequestOrigin::OpenStream,
+        RequestKind::Plain if pipeline.is_delivery(exchange) => RequestOrigin::Delivery,
+        RequestKind::Plain => RequestOrigin::Client,
     }
 }
 

@@ -120,81 +120,73 @@ fn a_start_is_bounded() {
     assert_eq!(reader.found(), ResponseStart::Begun);
 }
 
-#[test]
-fn json_is_read_only_if_it_may_be_an_error() {
+/// JSON with the operation that it responds to, and what its start is.
+const JSON_STARTS: [(Operation, &str, ResponseStart); 17] = {
+    use Operation::{Chat, GenerateContent, Messages, OllamaChat, Responses};
     use ResponseStart::{Begun, Failed, Pending};
-    let completion = r#"{"choices":[{"index":0,"message":{"content":"an \"error\" is"},"finish_reason":"stop"}]}"#;
-    let long = format!("{{\"choices\":\"{}", "a".repeat(JSON_PREFIX_BYTES));
-    let code = format!("{{\"code\":0,\"choices\":\"{}", "a".repeat(JSON_BYTES_MAX));
-    for (operation, text, expected) in [
+    [
+        (Chat, r#"{"error":{"message":"overloaded"}}"#, Failed),
+        (Chat, "\u{feff} \n[{\"error\":{\"code\":503}}]", Failed),
         (
-            Operation::Chat,
-            r#"{"error":{"message":"overloaded"}}"#,
-            Failed,
-        ),
-        (
-            Operation::Chat,
-            "\u{feff} \n[{\"error\":{\"code\":503}}]",
-            Failed,
-        ),
-        (
-            Operation::Messages,
+            Messages,
             r#"{"type":"error","error":{"type":"overloaded_error"}}"#,
             Failed,
         ),
         (
-            Operation::GenerateContent,
+            GenerateContent,
             r#"{"error":{"code":503,"status":"UNAVAILABLE"}}"#,
             Failed,
         ),
-        (Operation::Chat, "{\"error\":\"no model\"}\n", Failed),
+        (Chat, "{\"error\":\"no model\"}\n", Failed),
         (
-            Operation::Chat,
+            Chat,
             r#"{"error":null,"choices":[{"message":{"content":"a"},"finish_reason":"stop"}]}"#,
             Begun,
         ),
-        (Operation::Chat, completion, Begun),
         (
-            Operation::Chat,
+            Chat,
+            r#"{"choices":[{"index":0,"message":{"content":"an \"error\" is"},"finish_reason":"stop"}]}"#,
+            Begun,
+        ),
+        (
+            Chat,
             r#"{"id":"gen-1","error":{"code":502,"message":"x"}}"#,
             Failed,
         ),
         (
-            Operation::Chat,
+            Chat,
             r#"{"choices":null,"base_resp":{"status_code":1002}}"#,
             Failed,
         ),
         (
-            Operation::Responses,
+            Responses,
             r#"{"object":"response","status":"failed","error":{"code":"server_error"}}"#,
             Failed,
         ),
+        (OllamaChat, "{\"error\":\"out of memory\"}\n", Failed),
         (
-            Operation::OllamaChat,
-            "{\"error\":\"out of memory\"}\n",
-            Failed,
-        ),
-        (
-            Operation::Responses,
+            Responses,
             r#"{"object":"response","status":"completed","error":null,"output":[]}"#,
             Begun,
         ),
         (
-            Operation::GenerateContent,
+            GenerateContent,
             "[{\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"a\"}]}}]}\n",
             Begun,
         ),
-        (Operation::Chat, "hello\n", Begun),
-        (Operation::Chat, &long, Begun),
-        (Operation::Chat, &code, Begun),
-        (
-            Operation::Chat,
-            "{\"message\":{\"content\":\"a\"}}\n",
-            Begun,
-        ),
-        (Operation::Chat, r#"{"error":{"message":"ov"#, Pending),
-        (Operation::Chat, "{\"id\":\"", Pending),
-    ] {
+        (Chat, "hello\n", Begun),
+        (Chat, "{\"message\":{\"content\":\"a\"}}\n", Begun),
+        (Chat, r#"{"error":{"message":"ov"#, Pending),
+        (Chat, "{\"id\":\"", Pending),
+    ]
+};
+
+#[test]
+fn json_is_read_only_if_it_may_be_an_error() {
+    let long = format!("{{\"choices\":\"{}", "a".repeat(JSON_PREFIX_BYTES));
+    let code = format!("{{\"code\":0,\"choices\":\"{}", "a".repeat(JSON_BYTES_MAX));
+    let large = [&*long, &*code].map(|text| (Operation::Chat, text, ResponseStart::Begun));
+    for (operation, text, expected) in JSON_STARTS.into_iter().chain(large) {
         for format in [ResponseFormat::Json, ResponseFormat::Sse] {
             assert_eq!(read_as(format, operation, text), expected, "{text}");
         }
@@ -202,6 +194,6 @@ fn json_is_read_only_if_it_may_be_an_error() {
     let events = "data: {\"error\":{\"message\":\"overloaded\"}}\n\n";
     assert_eq!(
         read_as(ResponseFormat::Json, Operation::Chat, events),
-        Failed
+        ResponseStart::Failed
     );
 }

@@ -15,6 +15,8 @@ use super::departures::{FREED_WITHIN, assert_event};
 use super::retry::outcomes;
 use super::variants::VARIANTS;
 
+type MakeRequest = fn() -> ClientRequest;
+
 /// A backend that ends one stream, and responds to all others.
 async fn ending(ended: StreamPosition, script: StreamScript) -> ScriptedHttp2 {
     let script = move |position| match position == ended {
@@ -44,7 +46,7 @@ async fn a_stream_of_a_new_connection_that_was_not_processed_is_retried_for_ever
         connection: 0,
         stream: 0,
     };
-    let cases: [(StreamScript, fn() -> ClientRequest, bool); 4] = [
+    let cases: [(StreamScript, MakeRequest, bool); 4] = [
         (
             StreamScript::Refuse,
             || ClientRequest::post("/orders", "x"),
@@ -158,20 +160,45 @@ async fn idle_and_total_timeout_within_a_response_over_http2() {
     }
 }
 
-/// gRPC has no deadline of its own but that of silence.
+/// gRPC has no deadline but that of silence.
 #[tokio::test]
-async fn a_grpc_call_without_a_response_ends_when_it_has_been_silent() {
-    let backend = ScriptedHttp2::start(|_| StreamScript::Hang).await;
-    let proxy = proxy_to(&backend, &["first_byte_timeout: 100ms"]).await;
-    let mut client = Client::h2(proxy.address()).await;
-    let started = weir::clock::now();
-    let call = ClientRequest::post("/pkg.Service/Call", "\0\0\0\0\0")
-        .header("content-type", "application/grpc")
-        .header("te", "trailers");
-    let response = client.send(call).await;
-    assert_eq!(response.rejection(), "upstream_timeout");
-    assert!(started.elapsed() >= Duration::from_millis(900));
-    assert_resets(&backend, 1, "the call").await;
+async fn a_grpc_call_ends_when_it_has_been_silent_or_its_client_leaves() {
+    let call = || {
+        ClientRequest::post("/pkg.Service/Call", "\0\0\0\0\0")
+            .header("content-type", "application/grpc")
+            .header("te", "trailers")
+    };
+    for script in [StreamScript::Hang, StreamScript::Begin] {
+        let backend = ScriptedHttp2::start(move |_| script).await;
+        let options = [
+            "first_byte_timeout: 100ms",
+            "idle_timeout: 100ms",
+            "total_timeout: 200ms",
+        ];
+        let proxy = proxy_to(&backend, &options).await;
+        let mut client = Client::h2(proxy.address()).await;
+        let started = weir::clock::now();
+        let streaming = client.open(call()).await;
+        match script {
+            StreamScript::Hang => {
+                assert_eq!(streaming.whole().await.rejection(), "upstream_timeout");
+            }
+            _ => {
+                streaming.rest().await.expect_err("a truncated response");
+                proxy.event_with_code("upstream_timeout").await;
+            }
+        }
+        assert!(started.elapsed() >= Duration::from_millis(900));
+        assert_resets(&backend, 1, "silence").await;
+        let begun = || backend.streams() == 2;
+        tokio::select! {
+            opened = client.try_open(call()) => drop(opened),
+            () = wait::eventually("a call", wait::PATIENCE, begun),
+                if script == StreamScript::Hang => {}
+        }
+        drop(client);
+        assert_resets(&backend, 2, "a client that leaves").await;
+    }
 }
 
 #[tokio::test]

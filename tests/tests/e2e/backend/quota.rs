@@ -1,7 +1,7 @@
 //! Backends that are overloaded, or whose account is exhausted: `429` and `Retry-After`.
 
 use std::io::Write as _;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, UNIX_EPOCH};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -14,21 +14,37 @@ use super::retry::{recovering, start};
 
 const SECOND: Duration = Duration::from_secs(1);
 
+/// A `Retry-After`.
+#[derive(Clone, Copy)]
+enum RetryAfter {
+    Text(&'static str),
+    /// In whole seconds: up to one less.
+    DateIn(Duration),
+}
+
+impl RetryAfter {
+    fn text(self) -> String {
+        match self {
+            RetryAfter::Text(text) => text.to_owned(),
+            RetryAfter::DateIn(time) => {
+                httpdate::fmt_http_date(UNIX_EPOCH + clock::unix_now() + time)
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn retry_after_is_obeyed_up_to_its_maximum() {
     const RETRY: &str = "retry: {backoff: 1ms, when: [429, '503'], retry_after_max: 2s}";
-    // In whole seconds: up to one less.
-    let date = |seconds| httpdate::fmt_http_date(SystemTime::now() + seconds * SECOND);
     // The header, whether it is obeyed, and what is waited for.
-    let cases: [(fn(&dyn Fn(u32) -> String) -> String, bool, Duration); 5] = [
-        (|_| "1".to_owned(), true, SECOND),
-        (|_| "3".to_owned(), false, Duration::ZERO),
-        (|_| "later".to_owned(), true, Duration::ZERO),
-        (|date| date(2), true, SECOND),
-        (|date| date(60), false, Duration::ZERO),
-    ];
-    for (header, is_retried, waited) in cases {
-        let limited = move || BackendResponse::status(429).header("retry-after", &header(&date));
+    for (header, is_retried, waited) in [
+        (RetryAfter::Text("1"), true, SECOND),
+        (RetryAfter::Text("3"), false, Duration::ZERO),
+        (RetryAfter::Text("later"), true, Duration::ZERO),
+        (RetryAfter::DateIn(2 * SECOND), true, SECOND),
+        (RetryAfter::DateIn(60 * SECOND), false, Duration::ZERO),
+    ] {
+        let limited = move || BackendResponse::status(429).header("retry-after", &header.text());
         let backend = recovering(limited).await;
         let proxy = start(&backend, RETRY).await;
         let begun = clock::now();

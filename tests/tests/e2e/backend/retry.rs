@@ -48,7 +48,11 @@ pub(super) async fn start(backend: &Backend, retry: &str) -> Proxy {
 
 /// The outcomes of the attempts of a request.
 pub(super) async fn outcomes(proxy: &Proxy, response: &ClientResponse) -> Vec<String> {
-    let event = proxy.event_of(response).await;
+    outcomes_of(&proxy.event_of(response).await)
+}
+
+/// The outcomes of the attempts that an event lists.
+pub(super) fn outcomes_of(event: &Value) -> Vec<String> {
     let tried = event["weir"]["upstream"]["tried"].as_array().cloned();
     let outcome = |attempt: &Value| attempt["outcome"].as_str().expect("an outcome").to_owned();
     tried.unwrap_or_default().iter().map(outcome).collect()
@@ -247,19 +251,15 @@ async fn a_post_whose_reused_connection_broke_is_sent_once_over_a_new_one() {
         .routes(OPEN)
         .start()
         .await;
-    let requests: [fn() -> ClientRequest; 2] = [
-        || ClientRequest::post("/orders", "x"),
-        || delivery("/hooks/feishu"),
-    ];
-    for request in requests {
-        let mut client = Client::h1(proxy.address()).await;
-        assert_eq!(client.send(request()).await.status, 200);
-        for _ in 0..2 {
-            let response = client.send(request()).await;
-            assert_eq!(response.status, 200, "{}", response.text());
-            assert_eq!(outcomes(&proxy, &response).await, ["reset", "ok"]);
-        }
+    let mut client = Client::h1(proxy.address()).await;
+    for expected in [&[][..], &["reset", "ok"], &["reset", "ok"]] {
+        let response = client.send(ClientRequest::post("/orders", "x")).await;
+        assert_eq!(response.status, 200, "{}", response.text());
+        assert_eq!(outcomes(&proxy, &response).await, expected);
     }
+    // The platform repeats a delivery itself; this one may have been processed.
+    let response = client.send(delivery("/hooks/feishu")).await;
+    assert_eq!(response.rejection(), "upstream_reset");
 }
 
 #[tokio::test]

@@ -135,40 +135,57 @@ fn post(path: &str, body: &str) -> String {
 async fn send_http2(address: SocketAddr, quota: &Quota) -> Results {
     let mut results = Results::default();
     let mut client = Client::h2(address).await;
+    // Requests that found their connection closed before they were sent.
+    let mut unsent: Vec<usize> = Vec::new();
     loop {
-        let numbers: Vec<usize> = std::iter::from_fn(|| quota.next()).take(STREAMS).collect();
+        let new = std::iter::from_fn(|| quota.next());
+        let numbers: Vec<usize> = std::mem::take(&mut unsent)
+            .into_iter()
+            .chain(new)
+            .take(STREAMS)
+            .collect();
         if numbers.is_empty() {
             return results;
         }
         let mut opening = Vec::new();
         for number in numbers {
-            let request = || match number % 4 {
-                0 => ClientRequest::get("/any"),
-                1 => ClientRequest::json("/any", &serde_json::json!({})),
-                2 => ClientRequest::chat("hello"),
-                _ => ClientRequest::chat_stream("hello"),
-            };
-            let mut begun = client.begin(request()).await;
-            if begun.is_err() {
-                // After a GOAWAY, which has arrived before the request was sent.
-                client = Client::h2(address).await;
-                begun = client.begin(request()).await;
-            }
+            let begun = client.begin(http2_request(number)).await;
             opening.push(async move {
-                let response = begun?.await?;
-                let id = response.header("x-request-id").map(str::to_owned);
-                Ok::<_, hyper::Error>((number, id, response.status, response.rest().await))
+                let response = async {
+                    let response = begun?.await?;
+                    let id = response.header("x-request-id").map(str::to_owned);
+                    Ok::<_, hyper::Error>((id, response.status, response.rest().await))
+                };
+                (number, response.await)
             });
         }
-        for answered in join_all(opening).await {
-            let result = answered.map_err(|error| format!("{error:?}"));
-            let result = result.and_then(|(number, id, status, body)| {
-                let body = body.map_err(|error| format!("{error:?}"))?;
-                check(status, &body, number)?;
-                id.ok_or("no id".to_owned())
-            });
-            results.add(result.map_err(|failure| format!("HTTP/2: {failure}")));
+        for (number, answered) in join_all(opening).await {
+            let result = match answered {
+                Err(error) if error.is_canceled() || error.is_closed() => {
+                    unsent.push(number);
+                    continue;
+                }
+                Err(error) => Err(format!("{error:?}")),
+                Ok((id, status, body)) => body
+                    .map_err(|error| format!("{error:?}"))
+                    .and_then(|body| check(status, &body, number))
+                    .and_then(|()| id.ok_or("no id".to_owned())),
+            };
+            let failed = |failure| format!("HTTP/2, request {number}: {failure}");
+            results.add(result.map_err(failed));
         }
+        if !unsent.is_empty() {
+            client = Client::h2(address).await;
+        }
+    }
+}
+
+fn http2_request(number: usize) -> ClientRequest {
+    match number % 4 {
+        0 => ClientRequest::get("/any"),
+        1 => ClientRequest::json("/any", &serde_json::json!({})),
+        2 => ClientRequest::chat("hello"),
+        _ => ClientRequest::chat_stream("hello"),
     }
 }
 

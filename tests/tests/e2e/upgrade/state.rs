@@ -10,6 +10,7 @@ use weir_tests::client::{Client, ClientRequest};
 use weir_tests::index::{Fault, Index};
 use weir_tests::process::Process;
 use weir_tests::proxy::Proxy;
+use weir_tests::raw::Raw;
 use weir_tests::setup::Setup;
 use weir_tests::sign::{Headers, sign_hmac_now};
 use weir_tests::wait;
@@ -52,6 +53,16 @@ async fn no_event_is_lost_or_indexed_twice_when_the_old_process_is_killed() {
     );
     let mut ids = send(&mut first, 30).await;
     ids.extend(send(&mut second, 30).await);
+    // The old process does not end by itself while this request is incomplete.
+    let mut incomplete = Raw::connect(proxy.address()).await;
+    incomplete
+        .write("POST /a HTTP/1.1\r\nHost: weir.test\r\nContent-Length: 2\r\n\r\n{")
+        .await;
+    proxy
+        .metrics_when("the incomplete request", |metrics| {
+            metrics.sum("weir_requests_in_flight", &[]) == 1.0
+        })
+        .await;
     let old = proxy.upgrade(&setup).await;
     // The last requests of the old connections are recorded by the old process.
     ids.extend(send(&mut first, 1).await);
