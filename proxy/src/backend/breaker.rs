@@ -124,7 +124,7 @@ impl Breaker {
         match (self.state, admission) {
             (State::Closed, _) => {
                 self.window.add(outcome, now);
-                let is_open = self.window.has_failed(&self.config, now);
+                let is_open = self.window.has_failed(&self.config);
                 is_open.then(|| self.open(now))
             }
             (State::Probing, CircuitAdmission::Probe) => match outcome {
@@ -251,8 +251,8 @@ impl OutcomeWindow {
         }
     }
 
-    fn has_failed(&mut self, config: &BreakerConfig, now: Instant) -> bool {
-        self.advance(now);
+    /// Whether enough of the requests have failed, directly after one was added.
+    fn has_failed(&self, config: &BreakerConfig) -> bool {
         let OutcomeCounts {
             successes,
             failures,

@@ -9,7 +9,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use http::{HeaderMap, Method, header};
+use http::{HeaderMap, HeaderName, Method, header};
 use serde_json::Value;
 
 use crate::backoff;
@@ -99,7 +99,8 @@ pub enum BodyReplay {
 pub struct RepeatTraits<'a> {
     pub method: &'a Method,
     pub operation: Option<Operation>,
-    pub idempotency_key: Option<&'a [u8]>,
+    /// Where `Idempotency-Key` is looked for, if it matters.
+    pub headers: &'a HeaderMap,
     pub origin: RequestOrigin,
     pub body: BodyReplay,
 }
@@ -109,12 +110,18 @@ impl Repeatable {
     pub fn of(request: &RepeatTraits<'_>) -> Self {
         let is_harmless = request.method.is_safe()
             || request.operation.is_some()
-            || request.idempotency_key.is_some_and(|key| !key.is_empty());
+            || has_idempotency_key(request.headers);
         match (request.origin, request.body) {
             (RequestOrigin::Client, BodyReplay::Whole) if is_harmless => Repeatable::Yes,
             _ => Repeatable::Unprocessed,
         }
     }
+}
+
+fn has_idempotency_key(headers: &HeaderMap) -> bool {
+    const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+    let key = headers.get(IDEMPOTENCY_KEY);
+    key.is_some_and(|key| !key.is_empty())
 }
 
 /// Why an attempt did not succeed.

@@ -1,7 +1,21 @@
 //! The tables of `docs/backends.md`, row by row.
 
+use std::sync::LazyLock;
+
+use http::HeaderValue;
+
 use super::*;
 use crate::clock;
+
+static NO_KEY: LazyLock<HeaderMap> = LazyLock::new(HeaderMap::new);
+static WITH_KEY: LazyLock<HeaderMap> = LazyLock::new(|| with_key("1"));
+static EMPTY_KEY: LazyLock<HeaderMap> = LazyLock::new(|| with_key(""));
+
+fn with_key(key: &'static str) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert("idempotency-key", HeaderValue::from_static(key));
+    headers
+}
 
 const DOCUMENT: &str = include_str!("../../../docs/backends.md");
 
@@ -21,7 +35,7 @@ fn traits(row: &str, body: BodyReplay) -> Vec<RepeatTraits<'static>> {
     let post = RepeatTraits {
         method: &Method::POST,
         operation: None,
-        idempotency_key: None,
+        headers: &NO_KEY,
         origin: RequestOrigin::Client,
         body,
     };
@@ -34,7 +48,7 @@ fn traits(row: &str, body: BodyReplay) -> Vec<RepeatTraits<'static>> {
         vec![RepeatTraits {
             method: &Method::GET,
             operation: Some(Operation::Chat),
-            idempotency_key: Some(b"1"),
+            headers: &WITH_KEY,
             origin,
             ..post
         }]
@@ -48,14 +62,14 @@ fn traits(row: &str, body: BodyReplay) -> Vec<RepeatTraits<'static>> {
             ..post
         }],
         "any method with an `Idempotency-Key`" => vec![RepeatTraits {
-            idempotency_key: Some(b"1"),
+            headers: &WITH_KEY,
             ..post
         }],
         "a delivery of a platform, which repeats it itself" => from(RequestOrigin::Delivery),
         "a WebSocket, another upgrade, or gRPC" => from(RequestOrigin::OpenStream),
         "any other request" => {
             let empty_key = RepeatTraits {
-                idempotency_key: Some(b""),
+                headers: &EMPTY_KEY,
                 ..post
             };
             let mut others: Vec<_> =

@@ -5,7 +5,6 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::HeaderValue;
 
 use super::mode::{BodyMode, RequestKind};
 use super::model_request::operation;
@@ -103,11 +102,10 @@ fn is_kept(
     budget: &Budget,
 ) -> bool {
     let is_small = |bytes| bytes <= REPLAYED_BYTES_MAX && budget.is_half_free_beside(bytes);
-    let key = session.header("idempotency-key");
     let traits = RepeatTraits {
         method: &exchange.method,
         operation: operation(exchange),
-        idempotency_key: key.map(HeaderValue::as_bytes),
+        headers: &session.head().headers,
         origin: RequestOrigin::Client,
         body: BodyReplay::Whole,
     };

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
-use http::HeaderValue;
 
 use super::super::ask_usage::{self, UsageRequested};
 use super::super::mode::RequestKind;
@@ -108,11 +107,10 @@ impl OutgoingRequest {
         session: &Session,
         exchange: &Exchange,
     ) -> Repeatable {
-        let key = session.header("idempotency-key");
         Repeatable::of(&RepeatTraits {
             method: &exchange.method,
             operation: exchange.model.operation,
-            idempotency_key: key.map(HeaderValue::as_bytes),
+            headers: &session.head().headers,
             origin,
             body: self.body(),
         })
