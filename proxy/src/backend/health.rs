@@ -38,7 +38,8 @@ impl ExpectedStatus {
     #[must_use]
     pub fn verdict(&self, status: StatusCode) -> CheckVerdict {
         let is_expected = match self {
-            ExpectedStatus::Below500 => status.as_u16() < 500,
+            // An unsolicited 101 is no response.
+            ExpectedStatus::Below500 => (200..500).contains(&status.as_u16()),
             ExpectedStatus::OneOf(statuses) => statuses.contains(&status.as_u16()),
         };
         match is_expected {

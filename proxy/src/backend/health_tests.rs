@@ -121,6 +121,7 @@ fn the_status_follows_from_the_history() {
 fn a_status_is_expected_below_500_or_by_the_list() {
     let one_of = |statuses: &[u16]| ExpectedStatus::OneOf(statuses.into());
     for (expected, status, verdict) in [
+        (ExpectedStatus::Below500, 101, CheckVerdict::Failed),
         (ExpectedStatus::Below500, 200, CheckVerdict::Passed),
         (ExpectedStatus::Below500, 302, CheckVerdict::Passed),
         (ExpectedStatus::Below500, 404, CheckVerdict::Passed),

@@ -1,9 +1,9 @@
 //! Upgrades: a new process takes over from a running one.
 
-use std::io;
+use std::fs::OpenOptions;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode};
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -67,16 +67,17 @@ pub(crate) fn upgrade(path: Option<&Path>) -> anyhow::Result<ExitCode> {
     }
     // It outlives this process and its terminal's Ctrl-C.
     command.process_group(0);
-    let child = command.spawn();
-    let mut child = child.with_context(|| format!("cannot start {}", program.display()))?;
     block_on(async {
+        log_like(running(&socket).await, &mut command);
+        let child = command.spawn();
+        let mut child = child.with_context(|| format!("cannot start {}", program.display()))?;
         loop {
             if let Some(ended) = child.try_wait()? {
                 anyhow::bail!(
-                    "the new process has not taken over ({ended}); the running one goes on"
+                    "the new process has not taken over ({ended}); the running one goes on, and the log has the reason"
                 );
             }
-            if listens(&socket, &child).await? {
+            if listens(&socket, &child).await {
                 note(format_args!("weir: process {} has taken over", child.id()));
                 return Ok(ExitCode::SUCCESS);
             }
@@ -85,11 +86,33 @@ pub(crate) fn upgrade(path: Option<&Path>) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// Whether the new process listens on the upgrade socket, as it does once it has taken over.
-async fn listens(socket: &Path, child: &Child) -> io::Result<bool> {
-    let Ok(stream) = UnixStream::connect(socket).await else {
-        return Ok(false);
+/// Lets a new process write to the output of the running one, as far as it can be opened; a socket, such as that of the
+/// journal, cannot. With the output of this command it would keep a caller waiting that captures it.
+fn log_like(running: Option<i32>, command: &mut Command) {
+    command.stdin(Stdio::null());
+    let Some(id) = running else {
+        return;
     };
-    let listening = stream.peer_cred()?.pid();
-    Ok(listening.is_some_and(|id| id.unsigned_abs() == child.id()))
+    let open = |descriptor: u8| {
+        let path = format!("/proc/{id}/fd/{descriptor}");
+        OpenOptions::new().append(true).open(path)
+    };
+    if let Ok(output) = open(1) {
+        command.stdout(output);
+    }
+    if let Ok(errors) = open(2) {
+        command.stderr(errors);
+    }
+}
+
+/// The process that listens on the upgrade socket.
+async fn running(socket: &Path) -> Option<i32> {
+    let stream = UnixStream::connect(socket).await.ok()?;
+    stream.peer_cred().ok()?.pid()
+}
+
+/// Whether the new process listens on the upgrade socket, as it does once it has taken over.
+async fn listens(socket: &Path, child: &Child) -> bool {
+    let listening = running(socket).await;
+    listening.is_some_and(|id| id.unsigned_abs() == child.id())
 }

@@ -76,6 +76,8 @@ async fn one_command_upgrades_and_reports_the_new_process() {
     drained(proxy.process()).await;
     let exit = command.wait_exit(wait::PATIENCE).await;
     assert_eq!(exit.code(), Some(0), "{}", command.stderr());
+    // The new process writes to where the old one did: whoever captures the output of the command does not wait for it.
+    command.finished(wait::PATIENCE).await;
     let mut messages = [next().await, next().await];
     messages.sort();
     let id = messages[0]
