@@ -145,11 +145,11 @@ pub enum AttemptFailure {
     ErrorInBody,
 }
 
-/// What a 429 says of the account.
+/// What a 429 reports about the account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Quota {
     Left,
-    /// There is no money left: waiting does not help.
+    /// The quota is exhausted, or a bill is unpaid: waiting does not help.
     Exhausted,
 }
 
@@ -270,7 +270,7 @@ pub fn retry_after(headers: &HeaderMap, unix_now: Duration) -> Option<Duration> 
     Some(at.saturating_sub(unix_now))
 }
 
-/// Reads from the body of a 429 whether there is any money left: providers name the reason in the code, the type or
+/// Reads from the body of a 429 whether the quota or the credit of the account is exhausted: providers name the reason in the code, the type or
 /// the message of the error.
 #[must_use]
 pub fn quota(body: &[u8]) -> Quota {

@@ -67,7 +67,7 @@ pub(super) async fn until_content(
     })
 }
 
-/// Reads from the body of a 429 whether there is any money left.
+/// Reads from the body of a 429 whether the quota or the credit of the account is exhausted.
 ///
 /// # Errors
 /// The client left, or its request must be rejected.
