@@ -223,8 +223,10 @@ impl App {
             audit: app.recording.audit.clone(),
             ship: app.recording.ship.clone(),
         };
-        let watch = PredecessorWatch::start(predecessor.into_channel(), shared)?;
-        app.succession.predecessor = Some(watch);
+        // The predecessor is draining: from here on, nothing may end this process.
+        let watch = PredecessorWatch::start(predecessor.into_channel(), shared);
+        let watch = watch.inspect_err(|error| log::error!("cannot start a thread: {error}"));
+        app.succession.predecessor = watch.ok();
         Ok(app)
     }
 

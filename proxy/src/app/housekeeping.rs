@@ -1,5 +1,6 @@
 //! Periodic work.
 
+use std::panic;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -97,15 +98,26 @@ impl Housekeeping {
         let mut tick = tokio::time::interval(INTERVAL);
         loop {
             tokio::select! {
-                _ = tick.tick() => self.tidy(),
+                _ = tick.tick() => {}
                 _ = shutdown.wait_for(|begun| *begun) => return,
             }
+            self.clone().tidy().await;
         }
     }
 
-    fn tidy(&self) {
+    async fn tidy(self: Arc<Self>) {
         self.worker.fault_point();
         self.gateway.generation().forget_idle();
+        // The disk may hang, and this thread serves requests.
+        let refreshed = tokio::task::spawn_blocking(move || self.refresh_certificates()).await;
+        if let Err(error) = refreshed
+            && error.is_panic()
+        {
+            panic::resume_unwind(error.into_panic());
+        }
+    }
+
+    fn refresh_certificates(&self) {
         self.certificates
             .iter()
             .for_each(|(_, pair)| pair.refresh());

@@ -36,12 +36,20 @@ const PIECES_MAX: usize = 16;
 #[derive(Debug, Default)]
 pub struct HealthChecks {
     tasks: JoinSet<()>,
-    running: HashMap<PoolKey, AbortHandle>,
+    running: HashMap<PoolKey, RunningCheck>,
+}
+
+/// The task of one endpoint.
+#[derive(Debug)]
+struct RunningCheck {
+    /// The settings that it was started with.
+    config: Arc<Config>,
+    task: AbortHandle,
 }
 
 impl HealthChecks {
-    /// Starts and ends tasks, so that exactly the endpoints of these backends are checked. A task that is running
-    /// already goes on.
+    /// Starts and ends tasks, so that exactly the endpoints of these backends are checked. A task whose backend has not
+    /// changed goes on.
     pub fn set<'b>(&mut self, backends: impl IntoIterator<Item = &'b Arc<Backend>>) {
         let mut checked = HashSet::new();
         for backend in backends {
@@ -50,16 +58,24 @@ impl HealthChecks {
                 if config.health_check.is_none() || !checked.insert(endpoint.pool_key()) {
                     continue;
                 }
-                self.running.entry(endpoint.pool_key()).or_insert_with(|| {
-                    self.tasks
-                        .spawn(check_periodically(endpoint.clone(), config.clone()))
-                });
+                let running = self.running.get(&endpoint.pool_key());
+                if running.is_some_and(|running| Arc::ptr_eq(&running.config, config)) {
+                    continue;
+                }
+                let checks = check_periodically(endpoint.clone(), config.clone());
+                let running = RunningCheck {
+                    config: config.clone(),
+                    task: self.tasks.spawn(checks),
+                };
+                if let Some(earlier) = self.running.insert(endpoint.pool_key(), running) {
+                    earlier.task.abort();
+                }
             }
         }
-        self.running.retain(|endpoint, task| {
+        self.running.retain(|endpoint, running| {
             let stays = checked.contains(endpoint);
             if !stays {
-                task.abort();
+                running.task.abort();
             }
             stays
         });

@@ -157,10 +157,10 @@ async fn exactly_the_endpoints_of_the_backends_in_use_are_checked() {
         hanging_open.load(Ordering::SeqCst) == 1
     })
     .await;
-    let task = checks.running[&one.endpoints()[0].pool_key()].id();
+    let task = checks.running[&one.endpoints()[0].pool_key()].task.id();
     checks.set([&one]);
     assert_eq!(checks.running.len(), 1);
-    let same = checks.running[&one.endpoints()[0].pool_key()].id();
+    let same = checks.running[&one.endpoints()[0].pool_key()].task.id();
     assert_eq!(same, task, "a task that is running goes on");
     eventually("the end of a removed check", || {
         hanging_open.load(Ordering::SeqCst) == 0

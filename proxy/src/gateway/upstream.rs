@@ -150,11 +150,13 @@ pub(super) async fn call(
                 picked = next;
             }
             FollowUp::AttemptAt(at) => {
-                discard(attempted.result, exchange).await;
+                let failed = discard(attempted.result, exchange).await;
                 drop(picked);
                 wait(at, session, relay).await?;
                 started_at = clock::now();
-                picked = attempts.pick(attempts.position, session, exchange, started_at)?;
+                let next = attempts.pick(attempts.position, session, exchange, started_at);
+                // Nothing to attempt is not the reason why the request failed.
+                picked = next.map_err(|none| failed.unwrap_or(none))?;
             }
         }
     }
@@ -183,11 +185,12 @@ fn finish(
 }
 
 /// Ends an attempt whose response is not delivered. A connection whose response has arrived is reused; any other is
-/// closed, since the rest of the response may take any time.
-async fn discard(result: Result<Received, Refusal>, exchange: &mut Exchange) {
+/// closed, since the rest of the response may take any time. Returns the error if there was no response.
+async fn discard(result: Result<Received, Refusal>, exchange: &mut Exchange) -> Option<Refusal> {
     const PIECES_MAX: usize = 16;
-    let Ok(mut received) = result else {
-        return;
+    let mut received = match result {
+        Ok(received) => received,
+        Err(refusal) => return Some(refusal),
     };
     let now = clock::now();
     if let Some(attempt) = exchange.attempt() {
@@ -196,9 +199,10 @@ async fn discard(result: Result<Received, Refusal>, exchange: &mut Exchange) {
     let body = &mut received.response.body;
     for _ in 0..PIECES_MAX {
         if body.is_at_end(now) || !matches!(body.arrived().await, Some(Some(Ok(_)))) {
-            return;
+            break;
         }
     }
+    None
 }
 
 /// Waits, and attends to the client meanwhile.

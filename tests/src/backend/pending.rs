@@ -131,6 +131,16 @@ impl PendingRequest {
         let _ = self.back.send((self.stream, self.reader));
     }
 
+    /// As [`PendingRequest::finish`], when the proxy may have disconnected.
+    ///
+    /// # Errors
+    /// The error of the socket.
+    pub async fn try_finish(mut self) -> Result<()> {
+        self.stream.write_all(b"0\r\n\r\n").await?;
+        let _ = self.back.send((self.stream, self.reader));
+        Ok(())
+    }
+
     /// Sends exactly these bytes.
     ///
     /// # Panics

@@ -192,5 +192,9 @@ async fn admit(stream: UnixStream, shared: &Arc<Shared>) -> std::io::Result<()> 
 
 fn handle(peer: i32) -> Option<OwnedFd> {
     let id = Pid::from_raw(peer)?;
-    rustix::process::pidfd_open(id, PidfdFlags::empty()).ok()
+    let opened = rustix::process::pidfd_open(id, PidfdFlags::empty());
+    let opened = opened.inspect_err(|error| {
+        log::warn!("process {peer} cannot be ended if it hangs in a handover: {error}");
+    });
+    opened.ok()
 }

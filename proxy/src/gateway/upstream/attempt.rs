@@ -92,8 +92,13 @@ pub(super) async fn run(
         (Ok(received), None | Some(AttemptFailure::Status { .. })) => is_server_error(received),
         _ => true,
     };
-    if is_error && attempted.connection == BrokenConnection::Other {
-        picked.report(EndpointOutcome::Failure, clock::now);
+    match attempted.failure {
+        _ if is_error && attempted.connection == BrokenConnection::Other => {
+            picked.report(EndpointOutcome::Failure, clock::now);
+        }
+        // Such as 429: the endpoint works, though this response may not be the one that is delivered.
+        Some(AttemptFailure::Status { .. }) => picked.report(EndpointOutcome::Success, clock::now),
+        _ => {}
     }
     Ok(attempted)
 }
