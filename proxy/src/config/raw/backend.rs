@@ -29,7 +29,8 @@ settings! {
         first_byte_timeout: TimeSpan [default "60s"] reload,
         /// Timeout between two chunks of a response.
         idle_timeout: TimeSpan [default "30s"] reload,
-        /// Timeout of the whole call, with all retries, waits and fallbacks, until the end of the response.
+        /// Timeout until the end of the response, with all earlier attempts and waits; that of a fallback counts from the same
+        /// start.
         total_timeout: TimeSpan [default "300s"] reload,
         /// Connections kept for the next request.
         pool: Pool [default "{}"] reload,
