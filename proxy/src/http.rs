@@ -22,6 +22,7 @@ pub(crate) mod refused;
 pub(crate) mod relay;
 pub mod response_body;
 pub(crate) mod response_head;
+pub(crate) mod retry_after;
 pub(crate) mod session;
 pub(crate) mod socket;
 

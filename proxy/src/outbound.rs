@@ -1,11 +1,9 @@
-//! Helpers for outbound requests to services other than backends: the index, Alertmanager, webhooks, a trace
-//! collector.
+//! Requests to services other than backends: the index, Alertmanager, webhooks, a trace collector.
 
 use std::error::Error;
 use std::io::Read;
 use std::time::{Duration, Instant};
 
-use http::header::{HeaderMap, RETRY_AFTER};
 use reqwest::blocking::{Client, ClientBuilder};
 
 use crate::clock;
@@ -29,12 +27,6 @@ pub(crate) fn client(connect_timeout: Duration) -> ClientBuilder {
 /// sections 15.5.9 and 15.6; RFC 8470, section 5.2; RFC 6585, section 4).
 pub(crate) const fn is_retryable(status: u16) -> bool {
     matches!(status, 408 | 425 | 429 | 500..=599)
-}
-
-/// The wait that the server requests, if it is in seconds.
-pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?;
-    text.trim().parse().ok().map(Duration::from_secs)
 }
 
 /// The innermost cause of an error: the outer errors repeat the URL, which may be secret.
@@ -116,17 +108,6 @@ mod tests {
         for status in [200, 302, 400, 401, 403, 404, 409, 413] {
             assert!(!is_retryable(status), "{status}");
         }
-    }
-
-    #[test]
-    fn retry_after_is_read_in_seconds() {
-        let after = |value: &'static str| {
-            let value = http::HeaderValue::from_static(value);
-            retry_after(&HeaderMap::from_iter([(RETRY_AFTER, value)]))
-        };
-        assert_eq!(after("7"), Some(Duration::from_secs(7)));
-        assert_eq!(after("Fri, 31 Dec 1999 23:59:59 GMT"), None);
-        assert_eq!(retry_after(&HeaderMap::new()), None);
     }
 
     #[test]

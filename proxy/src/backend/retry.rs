@@ -7,9 +7,9 @@
 //! Pure: the clock and random bits are passed in.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use http::{HeaderMap, HeaderName, Method, header};
+use http::{HeaderMap, HeaderName, Method};
 use serde_json::Value;
 
 use crate::backoff;
@@ -254,23 +254,7 @@ impl RetryConfig {
     }
 }
 
-/// The wait that a response requests (`Retry-After`, RFC 9110, section 10.2.3), in seconds or as a date. `unix_now` is the
-/// time since the Unix epoch.
-#[must_use]
-pub fn retry_after(headers: &HeaderMap, unix_now: Duration) -> Option<Duration> {
-    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
-    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-        // More seconds than a number holds are too many in any case.
-        return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)));
-    }
-    let at = httpdate::parse_http_date(text).ok()?;
-    let at = at
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    Some(at.saturating_sub(unix_now))
-}
-
-/// Reads from the body of a 429 whether the quota or the credit of the account is exhausted: providers name the reason in the code, the type or
+/// Reads from the body of a 429 whether there is any money left: providers name the reason in the code, the type or
 /// the message of the error.
 #[must_use]
 pub fn quota(body: &[u8]) -> Quota {

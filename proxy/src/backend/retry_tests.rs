@@ -1,5 +1,3 @@
-use http::HeaderValue;
-
 use super::*;
 use crate::clock;
 
@@ -111,26 +109,6 @@ fn retry_after_is_obeyed_up_to_its_maximum() {
     assert_eq!(after(0), NextStep::Wait(SECOND / 2));
     assert_eq!(after(10), NextStep::Wait(10 * SECOND));
     assert_eq!(after(11), NextStep::Failover);
-}
-
-#[test]
-fn retry_after_is_read_as_seconds_and_as_a_date() {
-    // Sun, 06 Nov 1994 08:49:37 GMT.
-    let now = Duration::from_secs(784_111_777);
-    let read = |text: &'static str| {
-        let headers = HeaderMap::from_iter([(header::RETRY_AFTER, HeaderValue::from_static(text))]);
-        retry_after(&headers, now)
-    };
-    assert_eq!(read(" 7 "), Some(7 * SECOND));
-    assert_eq!(
-        read("99999999999999999999999"),
-        Some(Duration::from_secs(u64::MAX))
-    );
-    assert_eq!(read("Sun, 06 Nov 1994 08:49:40 GMT"), Some(3 * SECOND));
-    assert_eq!(read("Sun, 06 Nov 1994 08:49:30 GMT"), Some(Duration::ZERO));
-    assert_eq!(read("soon"), None);
-    assert_eq!(read("-1"), None);
-    assert_eq!(retry_after(&HeaderMap::new(), now), None);
 }
 
 #[test]

@@ -18,9 +18,10 @@ use reqwest::blocking::Client;
 use self::wire::{AttributeValue, ProtoMessage};
 use crate::backoff::Backoff;
 use crate::clock;
+use crate::http::retry_after::retry_after;
 use crate::log_throttle::{LogDecision, LogThrottle};
 use crate::metrics::{Metrics, catalog};
-use crate::outbound::{self, read_until, retry_after, root_cause};
+use crate::outbound::{self, read_until, root_cause};
 use crate::settings::secret::SecretText;
 use crate::worker::Worker;
 use crate::worker::thread::{SharedState, State, WorkerThread};
@@ -321,7 +322,7 @@ fn post(client: &Client, url: &str, body: &[u8]) -> ExportOutcome {
         }
     };
     let status = response.status();
-    let after = retry_after(response.headers());
+    let after = retry_after(response.headers(), clock::unix_now());
     // Read the response so that the connection can be reused.
     let read = read_until(&mut response, outbound::RESPONSE_BYTES_MAX, deadline);
     match status {

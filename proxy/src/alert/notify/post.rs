@@ -9,7 +9,8 @@ use reqwest::blocking::Client;
 
 use super::NotifyFailure;
 use crate::clock;
-use crate::outbound::{self, is_retryable, retry_after, root_cause};
+use crate::http::retry_after::retry_after;
+use crate::outbound::{self, is_retryable, root_cause};
 use crate::settings::secret::SecretText;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -84,7 +85,7 @@ impl PostTarget {
         let mut response = response
             .map_err(|error| NotifyFailure::Retryable(root_cause(&error.without_url()), None))?;
         let status = response.status();
-        let after = retry_after(response.headers());
+        let after = retry_after(response.headers(), clock::unix_now());
         let bytes = outbound::read_until(&mut response, outbound::RESPONSE_BYTES_MAX, deadline)
             .map_err(|error| NotifyFailure::Retryable(self.masked(&error.to_string()), None))?;
         if status.is_success() {

@@ -24,11 +24,12 @@ use crate::backend::informational::InformationalResponses;
 use crate::backend::request_body::RequestBody;
 use crate::backend::request_head::{self, AddedHeaders, Encodings};
 use crate::backend::response::UpstreamResponse;
-use crate::backend::retry::{AttemptFailure, Quota, Repeatable, retry_after};
+use crate::backend::retry::{AttemptFailure, Quota, Repeatable};
 use crate::clock;
 use crate::exchange::{Attempt, Exchange};
 use crate::http::relay::Relay;
 use crate::http::response_body::ResponseBody;
+use crate::http::retry_after::retry_after;
 use crate::http::session::Session;
 use crate::refusal::{ErrorCode, Refusal};
 use crate::route::address;
@@ -213,7 +214,10 @@ async fn examine(
         if is_listed {
             let retry_after = retry_after(&response.head.headers, clock::unix_now());
             let quota = match status {
-                429 => hold::quota(session, relay, &mut response).await?,
+                429 => {
+                    let until = attempts.deadline(backend);
+                    hold::quota(session, relay, &mut response, until).await?
+                }
                 _ => Quota::Left,
             };
             failure = Some(AttemptFailure::Status {

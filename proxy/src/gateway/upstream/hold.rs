@@ -59,7 +59,11 @@ pub(super) async fn until_content(
             ResponseStart::Begun | ResponseStart::Failed => Reading::Done,
         }
     });
-    Ok(match (end.await?, start.found()) {
+    let end = end.await?;
+    if end == ReadEnd::Ended {
+        start.finish(clock::now());
+    }
+    Ok(match (end, start.found()) {
         (_, ResponseStart::Failed) | (ReadEnd::Broken, ResponseStart::Pending) => {
             Some(AttemptFailure::ErrorInBody)
         }
@@ -67,7 +71,7 @@ pub(super) async fn until_content(
     })
 }
 
-/// Reads from the body of a 429 whether the quota or the credit of the account is exhausted.
+/// Reads from the body of a 429 whether the quota or the credit of the account is exhausted, or until a time.
 ///
 /// # Errors
 /// The client left, or its request must be rejected.
@@ -75,6 +79,7 @@ pub(super) async fn quota(
     session: &mut Session,
     relay: &mut Relay,
     response: &mut UpstreamResponse,
+    until: Instant,
 ) -> Result<Quota, Stop> {
     let Some(mut decoder) = Decoder::of(&response.head.headers) else {
         return Ok(Quota::Left);
@@ -82,7 +87,7 @@ pub(super) async fn quota(
     decoder.limit(QUOTA_BYTES_MAX as u64);
     let mut text = Vec::new();
     let mut bytes = 0;
-    let until = clock::now() + QUOTA_WAIT_MAX;
+    let until = until.min(clock::now() + QUOTA_WAIT_MAX);
     let end = read(session, relay, &mut response.body, until, |data| {
         bytes += data.len();
         decoder.feed(data, |plain| text.extend_from_slice(plain));
@@ -105,8 +110,10 @@ enum Reading {
 /// How reading ended.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum ReadEnd {
-    /// Enough has been read, or all, or time is up.
+    /// Enough has been read, or time is up.
     Read,
+    /// All has been read.
+    Ended,
     /// The backend's connection broke.
     Broken,
 }
@@ -132,12 +139,18 @@ async fn read(
                 end = ReadEnd::Broken;
                 Reading::Done
             }
-            None => Reading::Done,
+            None => {
+                end = ReadEnd::Ended;
+                Reading::Done
+            }
         };
         pieces.push(piece);
         if reading == Reading::Done {
             break;
         }
+    }
+    if end == ReadEnd::Read && body.is_at_end(clock::now()) {
+        end = ReadEnd::Ended;
     }
     pieces.reverse();
     body.put_back(pieces);

@@ -115,6 +115,13 @@ impl StartReader {
         }
     }
 
+    /// The response has ended: reads an event whose blank line is missing.
+    pub fn finish(&mut self, now: Instant) {
+        if self.layout == StartLayout::Events {
+            self.feed(b"\n\n", now);
+        }
+    }
+
     /// Reads JSON only where one of its first members is one of an error.
     fn read_json(&mut self, piece: &[u8], now: Instant) {
         let ending = match &mut self.reader {

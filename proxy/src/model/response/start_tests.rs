@@ -107,6 +107,32 @@ fn errors_of_every_format_are_found() {
 }
 
 #[test]
+fn an_error_without_its_blank_line_is_found_at_the_end() {
+    for (stream, expected) in [
+        (
+            "data: {\"error\":{\"message\":\"x\"}}",
+            ResponseStart::Failed,
+        ),
+        (
+            "data: {\"error\":{\"message\":\"x\"}}\r",
+            ResponseStart::Failed,
+        ),
+        (
+            "data: {\"error\":{\"message\":\"x\"}}\n",
+            ResponseStart::Failed,
+        ),
+        ("data: {\"choices\":[]}\n\n", ResponseStart::Pending),
+        ("", ResponseStart::Pending),
+    ] {
+        let mut reader = StartReader::new(ResponseFormat::Sse, Some(Operation::Chat));
+        reader.feed(stream.as_bytes(), clock::now());
+        assert_eq!(reader.found(), ResponseStart::Pending, "{stream:?}");
+        reader.finish(clock::now());
+        assert_eq!(reader.found(), expected, "{stream:?}");
+    }
+}
+
+#[test]
 fn a_start_is_bounded() {
     let event = format!("{ROLE}\n\n");
     let events = |count| read(Operation::Chat, &event.repeat(count));

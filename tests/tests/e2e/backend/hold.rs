@@ -32,8 +32,9 @@ async fn an_error_before_any_content_is_failed_over() {
         BackendResponse::chunks("text/event-stream", chunks.collect())
             .header("content-encoding", "gzip")
     };
-    let failures: [fn() -> BackendResponse; 6] = [
+    let failures: [fn() -> BackendResponse; 7] = [
         || BackendResponse::bytes("application/json", ERROR),
+        || BackendResponse::bytes("text/event-stream", format!("data: {ERROR}\n")),
         || BackendResponse::chunks("text/event-stream", vec![ERROR.into()]),
         || BackendResponse::events(&[ERROR]),
         || BackendResponse::events(&[ROLE, ROLE, ERROR]),
