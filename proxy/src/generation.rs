@@ -5,7 +5,7 @@
 //! pipeline that it found: a swap changes nothing for requests in flight, and the previous generation is
 //! freed with the last of them. What lives as long as the process (sockets, runtimes, metrics, recorders,
 //! shippers, the admin API) is in `app`. Alert rules are evaluated by a thread of their own and no request meets
-//! them: `App::install` hands them to the engine (`alert::engine`) when it installs the generation.
+//! them: `app/installer.rs` passes them to the engine (`alert::engine`) when it installs the generation.
 //!
 //! Building a generation takes the previous one. State is carried over where the settings that it depends
 //! on are equal: replay protection, keys of limits, requests in flight, stored responses, and the pools of

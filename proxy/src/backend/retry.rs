@@ -145,11 +145,11 @@ pub enum AttemptFailure {
     ErrorInBody,
 }
 
-/// What a 429 says of the account.
+/// What a 429 reports about the account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Quota {
     Left,
-    /// There is no money left: waiting does not help.
+    /// The quota is exhausted, or a bill is unpaid: waiting does not help.
     Exhausted,
 }
 

@@ -137,7 +137,7 @@ fn failures(row: &str) -> Vec<AttemptFailure> {
         "a status in `when`" => [429, 502, 503, 504]
             .map(|code| status(code, Quota::Left))
             .to_vec(),
-        "a status in `when`: 429 whose body names a quota or a bill that is exhausted" => {
+        "a status in `when`: 429 whose body names an exhausted quota or an unpaid bill" => {
             vec![status(429, Quota::Exhausted)]
         }
         "any other status" => [404, 500].map(|code| status(code, Quota::Left)).to_vec(),

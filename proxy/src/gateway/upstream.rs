@@ -173,7 +173,7 @@ fn finish(
     if received.response.head.status.is_server_error() {
         exchange.error_code = Some(ErrorCode::UpstreamStatus);
     } else if in_flight.is_probe() {
-        // Long before the end of a stream.
+        // The head proves enough: a stream may take minutes to end, and its circuit would stay half-open until then.
         in_flight.report(EndpointOutcome::Success, clock::now);
     }
     Ok(CallResponse {

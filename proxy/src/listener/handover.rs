@@ -278,7 +278,7 @@ impl HandoverChannel {
     }
 }
 
-/// As people understand it.
+/// The error with a message that names what the other process did, in place of the system's.
 fn named(error: io::Error) -> io::Error {
     match error.kind() {
         ErrorKind::WouldBlock => io::Error::new(ErrorKind::TimedOut, "it did not respond in time"),

@@ -34,7 +34,7 @@ impl SuccessorFeed {
         let thread = thread.spawn(move || {
             loop {
                 let ended = stopped.recv_timeout(INTERVAL);
-                // An entry may get its time before, and its place after, it is looked for.
+                // An entry may be inserted after this lookup with a time before it: the next lookup begins a second earlier.
                 let next_s = clock::unix_now().as_secs().saturating_sub(1);
                 let seen = gateway.generation().replay_stores().seen_since(since_s);
                 since_s = next_s;

@@ -25,15 +25,16 @@ settings! {
         load_balancing: LoadBalancing [default "round_robin"] reload,
         /// Timeout for a connection to be established.
         connect_timeout: TimeSpan [default "1s"] reload,
-        /// Timeout until the first byte of a response.
+        /// Timeout of each attempt, until the head of its response is complete.
         first_byte_timeout: TimeSpan [default "60s"] reload,
         /// Timeout between two chunks of a response.
         idle_timeout: TimeSpan [default "30s"] reload,
-        /// Timeout of the whole response.
+        /// Timeout until the end of the response, with all earlier attempts and waits; that of a fallback counts from the same
+        /// start.
         total_timeout: TimeSpan [default "300s"] reload,
         /// Connections kept for the next request.
         pool: Pool [default "{}"] reload,
-        /// Retries; a request is retried only if it is safe.
+        /// Retries. Any request whose connection failed is retried; others only if repeating them does no harm.
         retry: Retry [default "{}"] reload,
         /// Circuit breaker: stops using an endpoint that fails.
         circuit_breaker: CircuitBreaker [default "{}"] reload,
@@ -44,9 +45,10 @@ settings! {
         /// Requests the usage of chat streams whose client did not request it, and removes the chunk that reports it from the
         /// response.
         ask_usage: bool [default "false"] reload,
-        /// Prefix of the path of every request.
+        /// Prepended to the path of every request.
         path_prefix: PlainText [optional] reload,
-        /// The backend that is used when this one has no available endpoint, or its retries are used up.
+        /// The backend that is used when this one has no endpoint to offer, its retries are used up, or a failure is not
+        /// worth a retry, such as a timeout.
         fallback: Slug [optional] reload,
         /// The names that models have at this backend: the name in the request is replaced.
         model_map: NamedValues<ModelName, ModelName> [optional] reload,
@@ -68,7 +70,7 @@ settings! {
 settings! {
     /// Connections kept for the next request.
     struct Pool {
-        /// Idle connections to each endpoint.
+        /// Idle connections that each worker keeps to each endpoint.
         idle_connections: Count<0> [default "128"] reload,
         /// How long a pooled connection may be idle.
         idle_timeout: TimeSpan [default "50s"] reload,
@@ -78,13 +80,14 @@ settings! {
 settings! {
     /// When a request is retried.
     struct Retry {
-        /// Attempts in total.
+        /// Attempts with this backend in total; a fallback has its own.
         attempts: Count [default "3"] reload,
         /// Waits backoff * 2^(n-1), with jitter, and never beyond total_timeout.
         backoff: TimeSpan<0> [default "1s"] reload,
         /// Failures that are retried.
         when: List<RetryCause> [default "[connect, reset_before_response, '502', '503', '504']"] reload,
-        /// Share of the backend's requests in flight; beyond it nothing is retried.
+        /// Retries at the same time, as a share of the backend's requests in flight, but at least 3; beyond it nothing is
+        /// retried. Another endpoint after a failed connection is not counted.
         budget: Percentage [default "20%"] reload,
         /// A longer Retry-After is not waited for.
         retry_after_max: TimeSpan<0> [default "10s"] reload,
@@ -104,7 +107,8 @@ settings! {
         window: TimeSpan [default "10s"] reload,
         /// How long the breaker stays open.
         open_for: TimeSpan [default "15s"] reload,
-        /// What happens while every endpoint is open and there is no fallback: try sends the request, fail rejects it.
+        /// What happens while the circuit of every endpoint is open and no fallback is available: try sends the request,
+        /// fail rejects it.
         when_all_open: WhenAllOpen [default "try"] reload,
     }
 }

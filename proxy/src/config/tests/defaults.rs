@@ -11,7 +11,7 @@ backends:
     fallback: cloud
   - name: cloud
     endpoints: [https://api.example.com]
-    path_prefix: /v1
+    path_prefix: /openai
     model_map: {glm-4: gpt-4o-mini}
 routes:
   - name: chat
@@ -28,7 +28,7 @@ routes:
   - {name: feishu, path: /hooks/feishu, backend: assistant, signature: {scheme: feishu, secrets: [change-me]}}
   - {name: static, path: /static/*, methods: [GET, HEAD], backend: assistant}
   - {name: everything-else, path: /*, backend: assistant, signature: {scheme: bearer, clients: [{name: web, secrets: [change-me]}]}}
-events: {file: {}, elasticsearch: {urls: [http://127.0.0.1:9200]}}
+events: {file: {}, audit: {}, elasticsearch: {urls: [http://127.0.0.1:9200]}}
 traces: {otlp: 'http://127.0.0.1:4318'}
 alerts: {alertmanager: {urls: [http://127.0.0.1:9093]}}
 "#;
@@ -90,7 +90,7 @@ fn values_of_the_full_example_are_loaded() {
         crate::backend::breaker::BreakerConfig::default()
     );
     let cloud = &config.backends[1];
-    assert_eq!(cloud.path_prefix, "/v1");
+    assert_eq!(cloud.path_prefix, "/openai");
     assert_eq!(cloud.model_map, [("glm-4".into(), "gpt-4o-mini".into())]);
 }
 

@@ -157,7 +157,7 @@ impl<'a> Attempts<'a> {
         if self.position != position {
             self.position = position;
             self.backend = backend;
-            // It was one of the other backend's budget.
+            // The permit is part of the budget of the previous backend.
             self.permit = None;
             self.tried.clear();
             self.count = 0;

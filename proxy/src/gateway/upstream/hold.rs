@@ -71,7 +71,7 @@ pub(super) async fn until_content(
     })
 }
 
-/// Reads from the body of a 429 whether the quota is exhausted, or until a time.
+/// Reads from the body of a 429 whether the quota or the credit of the account is exhausted, or until a time.
 ///
 /// # Errors
 /// The client left, or its request must be rejected.
