@@ -278,6 +278,9 @@ impl Backend {
                 Ok(response)
             }
             Err(unanswered) => {
+                if let Failure::Connect(error) = &unanswered.failure {
+                    call.endpoint().log_connect_failure(error, clock::now());
+                }
                 let refusal = self.refusal_of(&unanswered.failure);
                 attempt.fail(refusal.code);
                 attempt.end(clock::now());

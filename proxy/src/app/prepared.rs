@@ -35,7 +35,7 @@ impl PreparedStart {
         Ok(PreparedStart {
             sockets,
             certificates,
-            inherited: prepared.transpose()?,
+            inherited: prepared.transpose()?.flatten(),
         })
     }
 }

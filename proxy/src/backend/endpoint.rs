@@ -2,9 +2,10 @@
 //!
 //! An endpoint that works takes no lock to be picked: a flag says that there is nothing to be considered.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
@@ -18,6 +19,10 @@ use super::connector::Connector;
 use super::health::{CheckResult, Health, HealthChange, HealthCheckConfig, HealthStatus};
 use super::pool::PoolKey;
 use super::tls::TlsClient;
+use crate::log_throttle::{LogDecision, LogThrottle};
+
+/// How often failed connections to one endpoint are logged.
+const CONNECT_FAILURE_LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// One endpoint.
 #[derive(Debug)]
@@ -40,6 +45,7 @@ struct EndpointState {
     breaker: Breaker,
     health: Health,
     recovered_at: Option<Instant>,
+    connect_failures: LogThrottle,
 }
 
 /// Why an endpoint gets no requests, if it gets none.
@@ -103,6 +109,7 @@ impl Endpoint {
                 breaker: Breaker::new(backend.breaker, now),
                 health: Health::default(),
                 recovered_at: None,
+                connect_failures: LogThrottle::every(CONNECT_FAILURE_LOG_INTERVAL),
             }),
         }
     }
@@ -240,6 +247,15 @@ impl Endpoint {
                 );
             }
             None => {}
+        }
+    }
+
+    /// Logs why no connection could be opened, such as a certificate that is not trusted: clients and events get no details.
+    pub(super) fn log_connect_failure(&self, error: &io::Error, now: Instant) {
+        let decision = self.state.lock().connect_failures.failed(now);
+        if decision == LogDecision::Log {
+            let (backend, endpoint) = (&self.backend, &self.config.text);
+            log::warn!("backend {backend}: cannot connect to {endpoint}: {error}");
         }
     }
 

@@ -25,6 +25,8 @@ use crate::clock;
 
 /// More than any state that is handed over.
 const FRAME_BYTES_MAX: u32 = 256 * 1024 * 1024;
+/// More than the message of a process that has not been accepted yet.
+const FIRST_BYTES_MAX: u32 = 4 * 1024;
 /// Accompanies each descriptor: without a byte none is passed.
 const MARKER: &[u8] = b"d";
 const LISTENERS_MAX: i32 = 16;
@@ -181,10 +183,23 @@ impl HandoverChannel {
     /// # Errors
     /// As [`HandoverChannel::receive`].
     pub(crate) fn receive_bytes(&mut self) -> io::Result<Vec<u8>> {
+        self.receive_up_to(FRAME_BYTES_MAX)
+    }
+
+    /// Receives the first message, which is short.
+    ///
+    /// # Errors
+    /// As [`HandoverChannel::receive`].
+    pub(crate) fn receive_first<M: DeserializeOwned>(&mut self) -> io::Result<M> {
+        let bytes = self.receive_up_to(FIRST_BYTES_MAX)?;
+        Ok(serde_json::from_slice(&bytes)?)
+    }
+
+    fn receive_up_to(&mut self, bytes_max: u32) -> io::Result<Vec<u8>> {
         let mut length = [0; 4];
         self.read_exact(&mut length)?;
         let length = u32::from_be_bytes(length);
-        if length > FRAME_BYTES_MAX {
+        if length > bytes_max {
             return Err(io::Error::new(
                 ErrorKind::InvalidData,
                 "the message is too long",

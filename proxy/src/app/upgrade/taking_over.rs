@@ -86,24 +86,36 @@ impl Predecessor {
     }
 
     /// The configuration is valid and every address is bound: the predecessor gives up what only one process may have.
+    /// `None` if it has ended by itself: everything but its sockets is free then, and its state is lost.
     pub(in crate::app) fn prepared(
         &mut self,
         sockets: &InheritedSockets,
         config: &Config,
-    ) -> io::Result<HandedOverState> {
+    ) -> io::Result<Option<HandedOverState>> {
         let taken = sockets.taken();
         let spool = config
             .ship
             .as_ref()
             .map(|ship| comparable(&ship.spool.path));
-        self.channel.send(&Preparation::Ready { taken, spool })?;
+        let sent = self.channel.send(&Preparation::Ready { taken, spool });
         self.step = StartStep::Starting;
-        self.channel.receive()
+        match sent.and_then(|()| self.channel.receive()) {
+            Err(error) if has_ended(&error) => {
+                log::warn!(
+                    "the previous process has ended while it handed over: its state is lost"
+                );
+                Ok(None)
+            }
+            received => received.map(Some),
+        }
     }
 
     /// This process serves: from now on the predecessor drains.
     pub(in crate::app) fn started(&mut self) -> io::Result<()> {
-        self.channel.send(&Started::Serving)
+        match self.channel.send(&Started::Serving) {
+            Err(error) if has_ended(&error) => Ok(()),
+            sent => sent,
+        }
     }
 
     /// The connection to the predecessor while it drains.
@@ -120,6 +132,14 @@ impl Predecessor {
             StartStep::Starting => self.channel.send(&Started::Failed(why)),
         };
     }
+}
+
+/// Whether the predecessor has ended: only this process has the sockets now.
+fn has_ended(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::BrokenPipe | ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset
+    )
 }
 
 /// How far the start has got.

@@ -11,7 +11,7 @@ use std::os::fd::OwnedFd;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, JoinSet};
 
 use super::{HandoverStart, Hello, PROTOCOL, RESPONSE_MAX, Reply};
 use crate::clock;
@@ -21,6 +21,9 @@ use crate::listener::handover::{HandoverChannel, Replaces, UpgradeSocket};
 const REQUEST_LASTS: Duration = Duration::from_secs(10);
 /// How long the end of a process that was killed may take.
 const KILLED_MAX: Duration = Duration::from_secs(2);
+
+/// How many processes may be about to be accepted at once.
+const ARRIVING_MAX: usize = 8;
 
 /// A process that waits, and has been accepted.
 #[derive(Debug)]
@@ -133,7 +136,13 @@ impl Drop for WaitingRoom {
 }
 
 async fn serve(listener: &UnixListener, shared: &Arc<Shared>) {
+    let mut arriving = JoinSet::new();
     loop {
+        // One that sends nothing does not keep others waiting.
+        while arriving.try_join_next().is_some() {}
+        if arriving.len() >= ARRIVING_MAX {
+            arriving.join_next().await;
+        }
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
@@ -142,10 +151,13 @@ async fn serve(listener: &UnixListener, shared: &Arc<Shared>) {
                 continue;
             }
         };
-        if let Err(error) = admit(stream, shared).await {
-            // `weir upgrade` only looks which process listens.
-            log::debug!("a connection to the upgrade socket was closed: {error}");
-        }
+        let shared = shared.clone();
+        arriving.spawn(async move {
+            if let Err(error) = admit(stream, &shared).await {
+                // `weir upgrade` only looks which process listens.
+                log::debug!("a connection to the upgrade socket was closed: {error}");
+            }
+        });
     }
 }
 
@@ -154,7 +166,7 @@ async fn admit(stream: UnixStream, shared: &Arc<Shared>) -> std::io::Result<()> 
     let mut channel = HandoverChannel::new(stream)?;
     channel.set_deadline(Some(RESPONSE_MAX));
     let received = tokio::task::spawn_blocking(move || {
-        let hello = channel.receive::<Hello>()?;
+        let hello = channel.receive_first::<Hello>()?;
         Ok::<_, std::io::Error>((channel, hello))
     });
     let (mut channel, hello) = received.await??;

@@ -91,6 +91,14 @@ async fn status_with(tls: &Backend, options: &[&str]) -> (u16, String) {
         200 => String::new(),
         _ => response.rejection(),
     };
+    // The client gets no details.
+    if code == "upstream_connect" {
+        wait::eventually("the reason in the log", wait::PATIENCE, || {
+            let log = proxy.stderr();
+            log.contains("cannot connect to https://") && log.contains("certificate")
+        })
+        .await;
+    }
     (response.status, code)
 }
 

@@ -1,5 +1,8 @@
 //! A new process that cannot take over: the running one goes on, with all that it had given up.
 
+use std::io::{Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+
 use tempfile::TempDir;
 use weir_tests::backend::Backend;
 use weir_tests::client::{Client, ClientRequest};
@@ -154,4 +157,45 @@ async fn a_successor_that_hangs_is_killed_at_the_deadline() {
     assert_eq!(proxy.send(ClientRequest::get("/a")).await.status, 200);
     let old = proxy.upgrade(&setup).await;
     drained(&old).await;
+}
+
+#[tokio::test]
+async fn a_predecessor_that_ends_in_the_handover_is_replaced_all_the_same() {
+    let backend = Backend::echo().await;
+    let directory = TempDir::new().expect("a directory");
+    std::fs::create_dir(directory.path().join("data")).expect("a directory");
+    let path = directory.path().join("data/upgrade.sock");
+    let listener = UnixListener::bind(path).expect("a socket");
+    let predecessor = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a successor");
+        read_frame(&mut stream);
+        write_frame(&mut stream, r#""Waiting""#);
+        write_frame(&mut stream, r#"{"sockets":[]}"#);
+        read_frame(&mut stream)
+    });
+    let successor = Setup::open(&backend).spawn_successor(directory.path());
+    wait::eventually("a successor that serves", wait::PATIENCE, || {
+        assert!(successor.exit().is_none(), "{}", successor.stderr());
+        successor.stderr().contains("weir: ready")
+    })
+    .await;
+    let prepared = predecessor.join().expect("the predecessor");
+    assert!(prepared.contains("Ready"), "{prepared}");
+    assert!(successor.stderr().contains("its state is lost"));
+    successor.sigterm();
+    assert!(successor.wait_exit(wait::PATIENCE).await.success());
+}
+
+fn read_frame(stream: &mut UnixStream) -> String {
+    let mut length = [0; 4];
+    stream.read_exact(&mut length).expect("a length");
+    let mut bytes = vec![0; u32::from_be_bytes(length) as usize];
+    stream.read_exact(&mut bytes).expect("a message");
+    String::from_utf8(bytes).expect("a message in UTF-8")
+}
+
+fn write_frame(stream: &mut UnixStream, message: &str) {
+    let length = u32::try_from(message.len()).expect("a length");
+    stream.write_all(&length.to_be_bytes()).expect("written");
+    stream.write_all(message.as_bytes()).expect("written");
 }
