@@ -3,6 +3,7 @@
 //!
 //! A leaf: it depends on no stage. Nothing is modified, memory is bounded, and malformed text is ignored.
 
+pub mod creation;
 pub mod ending;
 pub mod estimate;
 pub mod json;

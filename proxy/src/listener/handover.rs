@@ -217,9 +217,18 @@ impl HandoverChannel {
         Ok(bytes)
     }
 
-    fn read_exact(&mut self, bytes: &mut [u8]) -> io::Result<()> {
-        self.stream.set_read_timeout(self.remaining()?)?;
-        self.stream.read_exact(bytes).map_err(named)
+    /// The timeout of a socket applies to each read, so that it is set again for each.
+    fn read_exact(&mut self, mut bytes: &mut [u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            self.stream.set_read_timeout(self.remaining()?)?;
+            match self.stream.read(bytes) {
+                Ok(0) => return Err(named(ErrorKind::UnexpectedEof.into())),
+                Ok(read) => bytes = &mut std::mem::take(&mut bytes)[read..],
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(named(error)),
+            }
+        }
+        Ok(())
     }
 
     /// Passes a listening socket.

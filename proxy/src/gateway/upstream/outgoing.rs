@@ -17,6 +17,8 @@ use crate::backend::retry::{BodyReplay, RepeatTraits, Repeatable, RequestOrigin}
 use crate::exchange::Exchange;
 use crate::generation::pipeline::RoutePipeline;
 use crate::http::session::Session;
+use crate::model::creation::creates_state;
+use crate::model::operation::Operation;
 
 /// A request for one backend after another.
 pub(super) struct OutgoingRequest {
@@ -107,9 +109,14 @@ impl OutgoingRequest {
         session: &Session,
         exchange: &Exchange,
     ) -> Repeatable {
+        let creates = |operation: &Operation| match &self.body {
+            OutgoingBody::Replayable { original, .. } => creates_state(*operation, original),
+            OutgoingBody::Once(_) => false,
+        };
+        let operation = exchange.model.operation;
         Repeatable::of(&RepeatTraits {
             method: &exchange.method,
-            operation: exchange.model.operation,
+            operation: operation.filter(|operation| !creates(operation)),
             headers: &session.head().headers,
             origin,
             body: self.body(),

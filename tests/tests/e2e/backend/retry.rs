@@ -123,7 +123,7 @@ fn large_chat() -> String {
 
 #[tokio::test]
 async fn statuses_and_resets_are_retried_only_where_repeating_does_no_harm() {
-    let requests: [(fn() -> ClientRequest, bool); 8] = [
+    let requests: [(fn() -> ClientRequest, bool); 9] = [
         (|| ClientRequest::get("/a"), true),
         (|| ClientRequest::chat("hi"), true),
         (|| ClientRequest::post(CHAT, large_chat()), true),
@@ -137,6 +137,10 @@ async fn statuses_and_resets_are_retried_only_where_repeating_does_no_harm() {
         ),
         (
             || ClientRequest::post("/orders", "x").header("idempotency-key", ""),
+            false,
+        ),
+        (
+            || ClientRequest::post("/v1/responses", r#"{"input":"a","background":true}"#),
             false,
         ),
         (|| ClientRequest::post("/orders", "x"), false),

@@ -6,6 +6,7 @@ use weir_tests::certs::Authority;
 use weir_tests::client::{Client, ClientRequest};
 use weir_tests::process::Process;
 use weir_tests::setup::{BUFFERED, OPEN, Setup};
+use weir_tests::wait;
 
 #[tokio::test]
 async fn bodies_of_all_sizes_pass_over_tls_in_both_directions() {
