@@ -9,7 +9,7 @@ use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
 use h2::{Reason, RecvStream};
 use http::request;
-use http::response;
+use http::{StatusCode, response};
 use http_body::Body as _;
 
 use super::connection::StreamSlot;
@@ -102,6 +102,11 @@ impl Http2Stream {
         };
         while let Poll::Ready(Some(Ok(head))) = response.poll_informational(context) {
             self.slot.note_heard();
+            if head.status() == StatusCode::SWITCHING_PROTOCOLS {
+                // RFC 9113, section 8.6: HTTP/2 has none.
+                let flaw = "a 101 over HTTP/2";
+                return Poll::Ready(Err(ConnectionError::Malformed(flaw)));
+            }
             self.informational += 1;
             if self.informational > INFORMATIONAL_MAX {
                 let flaw = "too many informational responses";

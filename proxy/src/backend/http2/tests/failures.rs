@@ -213,3 +213,25 @@ async fn a_body_that_the_endpoint_does_not_read_is_sent_as_far_as_its_window() {
     // The window, the piece that waits for it, and the one in the channel.
     assert!(taken <= 65_535 + 3 * 16 * 1024, "{taken}");
 }
+
+#[tokio::test]
+async fn a_101_is_malformed_and_is_not_passed_on() {
+    let server = Server::serving(|(_request, mut respond)| async move {
+        let upgrade = Response::builder().status(101);
+        respond
+            .send_informational(upgrade.body(()).expect("a head"))
+            .expect("sent");
+        // The stream ends with its connection.
+        std::future::pending().await
+    })
+    .await;
+    let caller = Caller::of(&server.listener).await;
+    let informational = InformationalResponses::default();
+    let sent = caller.send_within("/", whole("a"), LONG, Some(&informational));
+    let failure = sent.await.err().expect("no response");
+    assert!(
+        matches!(failure, Failure::Connection(ConnectionError::Malformed(_))),
+        "{failure:?}"
+    );
+    assert!(informational.is_empty());
+}
