@@ -13,7 +13,6 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A backend at this address, checked every few milliseconds.
 fn backend(name: &str, authority: &str, timeout: Duration) -> Arc<Backend> {
-    drop(rustls::crypto::ring::default_provider().install_default());
     let mut config = Config::clone(&config::defaults().expect("the defaults").config.backends[0]);
     config.name = name.into();
     config.endpoints = vec![EndpointConfig {

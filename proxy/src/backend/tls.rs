@@ -123,6 +123,8 @@ pub struct TlsClient {
 
 impl TlsClient {
     fn new(roots: Arc<RootCertStore>, identity: Option<Arc<dyn ResolvesClientCert>>) -> Self {
+        // The dependencies bring two providers, so a process must choose one. An error means that it has been chosen.
+        let _ = ring::default_provider().install_default();
         let builder = ClientConfig::builder().with_root_certificates(roots);
         let config = match identity {
             Some(identity) => builder.with_client_cert_resolver(identity),

@@ -1,9 +1,10 @@
 //! Data after the last event of a stream: its line end, more data, or nothing.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use serde_json::json;
-use weir_tests::backend::{Backend, PendingRequest};
+use weir_tests::backend::{Backend, BackendResponse, PendingRequest};
 use weir_tests::client::{Client, ClientRequest};
 use weir_tests::proxy::Proxy;
 use weir_tests::wait;
@@ -76,20 +77,19 @@ async fn send_until_end(backend: &Backend, content_type: &str, text: &str) -> Pe
 
 /// Whether the response is stored in the end, as `whole`.
 async fn is_stored(proxy: &Proxy, backend: &Backend, request: ClientRequest, whole: &str) -> bool {
-    let sending = async {
-        let response = proxy.send(request).await;
-        if is_hit(&response) {
-            assert_eq!(response.text(), whole);
-        }
-        is_hit(&response)
-    };
-    tokio::select! {
-        is_hit = sending => is_hit,
+    let mut sending = pin!(proxy.send(request));
+    let response = tokio::select! {
+        response = &mut sending => response,
         call = backend.next_request() => {
-            drop(call);
-            false
+            // Not dropped: it would be sent again over another connection.
+            let (response, ()) = tokio::join!(sending, call.respond(BackendResponse::status(500)));
+            response
         }
+    };
+    if is_hit(&response) {
+        assert_eq!(response.text(), whole);
     }
+    is_hit(&response)
 }
 
 async fn assert_success(proxy: &Proxy, id: &str, what: &str) {
