@@ -222,7 +222,7 @@ async fn a_101_is_malformed_and_is_not_passed_on() {
             .send_informational(upgrade.body(()).expect("a head"))
             .expect("sent");
         // The stream ends with its connection.
-        std::future::pending().await
+        std::future::pending::<()>().await;
     })
     .await;
     let caller = Caller::of(&server.listener).await;
