@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
+use crate::backend::{Backend, PendingRequest};
 use crate::certs::Authority;
 use crate::wait::{PATIENCE, within};
 
@@ -191,6 +192,26 @@ impl Client {
             }
         });
         Ok(Box::pin(response))
+    }
+
+    /// Opens a chat stream whose first token has arrived.
+    ///
+    /// # Panics
+    /// As [`Client::open`], and if the backend gets no request.
+    pub async fn begin_stream(
+        &mut self,
+        backend: &Backend,
+        token: &str,
+    ) -> (StreamingResponse, PendingRequest) {
+        let opening = self.open(ClientRequest::chat_stream("hi"));
+        let (mut streaming, mut call) = tokio::join!(opening, async {
+            let mut call = backend.next_request().await;
+            call.send_event_stream_head().await;
+            call
+        });
+        call.token(token).await;
+        streaming.until(token).await;
+        (streaming, call)
     }
 
     /// As [`Client::try_open`].

@@ -63,14 +63,7 @@ async fn a_running_stream_finishes_at_shutdown() {
         } else {
             Client::h1(proxy.address()).await
         };
-        let (mut streaming, mut call) =
-            tokio::join!(client.open(ClientRequest::chat_stream("hi")), async {
-                let mut call = backend.next_request().await;
-                call.send_event_stream_head().await;
-                call
-            });
-        call.token("before").await;
-        streaming.until("before").await;
+        let (streaming, call) = client.begin_stream(&backend, "before").await;
         streams.push((client, streaming, call));
     }
     proxy.sigterm();

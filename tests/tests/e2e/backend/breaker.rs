@@ -148,14 +148,7 @@ async fn a_probe_is_decided_by_the_head_of_its_response() {
     }
     assert_open(&proxy, 1.0).await;
     let mut client = Client::h1(proxy.address()).await;
-    let (mut streaming, mut call) =
-        tokio::join!(client.open(ClientRequest::chat_stream("hi")), async {
-            let mut call = backend.next_request().await;
-            call.send_event_stream_head().await;
-            call
-        });
-    call.token("first").await;
-    streaming.until("first").await;
+    let (streaming, call) = client.begin_stream(&backend, "first").await;
     assert_open(&proxy, 0.0).await;
     call.end_chat(1).await;
     streaming.rest().await.expect("whole");

@@ -124,14 +124,7 @@ async fn interrupted_stream(
     let backend = Backend::manual().await;
     let proxy = Setup::open(&backend).backend_options(options).start().await;
     let mut client = Client::h1(proxy.address()).await;
-    let (mut streaming, mut call) =
-        tokio::join!(client.open(ClientRequest::chat_stream("hi")), async {
-            let mut call = backend.next_request().await;
-            call.send_event_stream_head().await;
-            call
-        });
-    call.token("first").await;
-    streaming.until("first").await;
+    let (streaming, call) = client.begin_stream(&backend, "first").await;
     let id = streaming.header("x-request-id").expect("an id").to_owned();
     end(call).await;
     let cut = streaming.rest().await;

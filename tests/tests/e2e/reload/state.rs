@@ -65,14 +65,7 @@ async fn a_running_stream_ends_whole_under_the_route_that_it_met() {
             true => Client::h2(proxy.address()).await,
             false => Client::h1(proxy.address()).await,
         };
-        let (mut streaming, mut call) =
-            tokio::join!(client.open(ClientRequest::chat_stream("hi")), async {
-                let mut call = backend.next_request().await;
-                call.send_event_stream_head().await;
-                call
-            });
-        call.token("before").await;
-        streaming.until("before").await;
+        let (streaming, call) = client.begin_stream(&backend, "before").await;
         streams.push((client, streaming, call));
     }
     // The route goes, another takes its name with another path and platform, and the backend gets another endpoint.
