@@ -14,6 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use crate::client::{Client, ClientRequest, StreamingResponse};
 use crate::wait;
 
 mod http2;
@@ -159,6 +160,22 @@ impl Backend {
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// Opens a stream: the client has the head of the response, and the test sends the rest.
+    ///
+    /// # Panics
+    /// The request does not arrive, or gets no response.
+    pub async fn open_stream(
+        &self,
+        client: &mut Client,
+        request: ClientRequest,
+    ) -> (StreamingResponse, PendingRequest) {
+        tokio::join!(client.open(request), async {
+            let mut call = self.next_request().await;
+            call.send_event_stream_head().await;
+            call
+        })
     }
 
     /// Closes the listener and every connection.

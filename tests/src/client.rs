@@ -203,12 +203,8 @@ impl Client {
         backend: &Backend,
         token: &str,
     ) -> (StreamingResponse, PendingRequest) {
-        let opening = self.open(ClientRequest::chat_stream("hi"));
-        let (mut streaming, mut call) = tokio::join!(opening, async {
-            let mut call = backend.next_request().await;
-            call.send_event_stream_head().await;
-            call
-        });
+        let request = ClientRequest::chat_stream("hi");
+        let (mut streaming, mut call) = backend.open_stream(self, request).await;
         call.token(token).await;
         streaming.until(token).await;
         (streaming, call)

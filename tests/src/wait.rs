@@ -1,4 +1,4 @@
-//! Waits for other processes by polling with a deadline. The only module that sleeps.
+//! Waits for other processes by polling with a deadline. Only this module and the timers of the fault proxy sleep.
 
 use std::future::Future;
 use std::time::Duration;
@@ -14,8 +14,8 @@ pub async fn tick() {
     tokio::time::sleep(TICK).await;
 }
 
-/// Sleeps, to simulate a slow peer.
-pub(crate) async fn sleep(time: Duration) {
+/// Sleeps, to simulate a slow peer or to let a time pass that is itself what is tested.
+pub async fn sleep(time: Duration) {
     tokio::time::sleep(time).await;
 }
 

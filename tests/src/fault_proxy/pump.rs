@@ -141,7 +141,7 @@ impl Pump<'_> {
                 counter.fetch_add(size as u64, Ordering::SeqCst);
                 let pause = pause(&plan.faults, size);
                 if !pause.is_zero() {
-                    tokio::time::sleep(pause).await;
+                    crate::wait::sleep(pause).await;
                 }
             }
         }

@@ -37,12 +37,9 @@ async fn token_usage_and_first_token_of_a_stream_are_recorded() {
     let backend = Backend::manual().await;
     let proxy = Setup::open(&backend).start().await;
     let mut client = Client::h1(proxy.address()).await;
-    let (mut streaming, mut call) =
-        tokio::join!(client.open(ClientRequest::chat_stream("hi")), async {
-            let mut call = backend.next_request().await;
-            call.send_event_stream_head().await;
-            call
-        });
+    let (mut streaming, mut call) = backend
+        .open_stream(&mut client, ClientRequest::chat_stream("hi"))
+        .await;
     // The first token is delayed; the last events arrive in chunks that split a line.
     assert!(wait::still_waiting_after(Duration::from_millis(100), streaming.chunk()).await);
     call.token("one").await;

@@ -269,11 +269,7 @@ async fn content_is_not_delayed() {
     let backend = Backend::manual().await;
     let proxy = start(&backend).await;
     let mut client = Client::h1(proxy.address()).await;
-    let (mut streaming, mut call) = tokio::join!(client.open(request_with(BODY)), async {
-        let mut call = backend.next_request().await;
-        call.send_event_stream_head().await;
-        call
-    });
+    let (mut streaming, mut call) = backend.open_stream(&mut client, request_with(BODY)).await;
     // Each event arrives before the next is sent, complete or in part.
     call.token("one").await;
     streaming.until("one").await;

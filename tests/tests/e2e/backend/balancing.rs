@@ -20,7 +20,7 @@ async fn conversations_stay_with_their_endpoint() {
         .start()
         .await;
     let mut client = Client::h1(proxy.address()).await;
-    for number in 0..24 {
+    for number in 0..64 {
         let conversation = format!("c{number}");
         for _ in 0..2 {
             let request = ClientRequest::get("/a").header("x-conversation-id", &conversation);

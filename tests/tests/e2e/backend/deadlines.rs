@@ -152,7 +152,7 @@ async fn first_byte_timeout_begins_after_a_body_that_is_passed_through() {
             // Longer than the timeout, and steadily.
             for _ in 0..5 {
                 sender.send("x".repeat(100).into()).await.expect("sent");
-                wait::still_waiting_after(DEADLINE / 2, std::future::pending::<()>()).await;
+                wait::sleep(DEADLINE / 2).await;
                 sent_at = weir::clock::now();
             }
             drop(sender);
@@ -231,15 +231,13 @@ async fn idle_timeout_between_two_chunks() {
         for lost in [Delivery::Stalled, Delivery::Lost] {
             faults.heal();
             let mut client = variant.client(&proxy).await;
-            let (mut streaming, mut call) =
-                tokio::join!(client.open(variant.chat_stream()), async {
-                    let mut call = backend.next_request().await;
-                    call.send_event_stream_head().await;
-                    call
-                });
+            let (mut streaming, mut call) = backend
+                .open_stream(&mut client, variant.chat_stream())
+                .await;
+            // The time begins no later than this.
+            let started = weir::clock::now();
             call.token("first").await;
             streaming.until("first").await;
-            let started = weir::clock::now();
             let delivery = Faults {
                 delivery: lost,
                 ..Faults::default()
@@ -288,11 +286,9 @@ async fn total_timeout_of_a_stream_that_never_ends() {
     for variant in VARIANTS {
         let mut client = variant.client(&proxy).await;
         let started = weir::clock::now();
-        let (streaming, mut call) = tokio::join!(client.open(variant.chat_stream()), async {
-            let mut call = backend.next_request().await;
-            call.send_event_stream_head().await;
-            call
-        });
+        let (streaming, mut call) = backend
+            .open_stream(&mut client, variant.chat_stream())
+            .await;
         let talking = async {
             while call.try_chunk(": still here\n\n").await.is_ok() {
                 wait::tick().await;
@@ -310,7 +306,7 @@ async fn a_response_in_slow_pieces_is_no_timeout() {
     let backend = Backend::chat().await;
     let faults = FaultProxy::start(backend.address());
     let slices = Slices {
-        bytes: 50,
+        bytes: 12,
         pause: Duration::from_millis(50),
     };
     let slow = Faults {
@@ -322,18 +318,20 @@ async fn a_response_in_slow_pieces_is_no_timeout() {
     faults.set(Direction::ToClient, slow);
     // Less than the whole stream takes.
     let proxy = Setup::behind(&faults)
-        .backend_options(&["first_byte_timeout: 10s", "idle_timeout: 500ms"])
+        .backend_options(&["first_byte_timeout: 10s", "idle_timeout: 2s"])
         .start()
         .await;
-    for variant in VARIANTS {
-        let mut client = variant.client(&proxy).await;
+    let proxy = &proxy;
+    let responses = VARIANTS.map(|variant| async move {
+        let mut client = variant.client(proxy).await;
         let started = weir::clock::now();
         let response = client.send(variant.chat_stream()).await;
-        assert!(started.elapsed() > Duration::from_millis(500));
+        assert!(started.elapsed() > Duration::from_secs(2));
         assert!(response.text().ends_with("data: [DONE]\n\n"));
         let event = proxy.event_of(&response).await;
         assert_eq!(event["event"]["outcome"], "success", "{event}");
-    }
+    });
+    join_all(responses).await;
 }
 
 #[tokio::test]

@@ -84,11 +84,9 @@ async fn a_client_that_leaves_during_a_stream() {
         let faults = FaultProxy::start(backend.address());
         let proxy = Setup::behind(&faults).start().await;
         let mut client = variant.client(&proxy).await;
-        let (mut streaming, mut call) = tokio::join!(client.open(variant.chat_stream()), async {
-            let mut call = backend.next_request().await;
-            call.send_event_stream_head().await;
-            call
-        });
+        let (mut streaming, mut call) = backend
+            .open_stream(&mut client, variant.chat_stream())
+            .await;
         call.token("first").await;
         streaming.until("first").await;
         drop(streaming);

@@ -135,9 +135,12 @@ async fn an_unhealthy_endpoint_leaves_the_rotation_and_comes_back() {
     one.set(200);
     healthy_when(&proxy, ("assistant", &one.url()), Some(1.0)).await;
     // Gradually: the first requests may all go to the other one.
-    while one.requests() == 0 {
-        assert_eq!(client.send(ClientRequest::get("/a")).await.status, 200);
-    }
+    let recovering = async {
+        while one.requests() == 0 {
+            assert_eq!(client.send(ClientRequest::get("/a")).await.status, 200);
+        }
+    };
+    wait::within("a request to it", wait::PATIENCE, recovering).await;
     let log = proxy.stderr();
     assert_eq!(log.matches("is unhealthy").count(), 1, "{log}");
     assert_eq!(log.matches("is healthy again").count(), 1, "{log}");

@@ -68,7 +68,7 @@ async fn open_connection(
             return Some(number);
         }
         // What was sent must be processed before more is sent: otherwise the count is that of the socket buffers.
-        let _ = wait::still_waiting_after(pause, std::future::pending::<()>()).await;
+        wait::sleep(pause).await;
     }
     let ended = wait::still_waiting_after(Duration::from_secs(1), reading).await;
     (!ended).then_some(rounds)

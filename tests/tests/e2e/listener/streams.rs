@@ -22,12 +22,9 @@ async fn events_are_forwarded_as_they_arrive() {
         Client::h1(proxy.address()).await,
         Client::h2(proxy.address()).await,
     ] {
-        let (mut streaming, mut call) =
-            tokio::join!(client.open(ClientRequest::chat_stream("hi")), async {
-                let mut call = backend.next_request().await;
-                call.send_event_stream_head().await;
-                call
-            });
+        let (mut streaming, mut call) = backend
+            .open_stream(&mut client, ClientRequest::chat_stream("hi"))
+            .await;
         assert_eq!(streaming.status, 200);
         assert_eq!(streaming.header("content-type"), Some("text/event-stream"));
         for word in ["one", "two", "three"] {
