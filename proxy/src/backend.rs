@@ -49,7 +49,7 @@ use balance::PickPreference;
 use client::{CallDeadline, CallTarget};
 use connector::UpstreamProtocol;
 use endpoint::{Availability, Endpoint, HealthPolicy, InFlightCall};
-use failure::{BrokenConnection, ConnectionError, Failure, UnansweredRequest};
+use failure::{ConnectionError, Failure, UnansweredRequest};
 use informational::InformationalResponses;
 use request_body::RequestBody;
 use response::UpstreamResponse;
@@ -232,6 +232,12 @@ impl Backend {
         positions.any(|position| !tried.contains(&position) && !out.contains(&position))
     }
 
+    /// Whether an endpoint is healthy and has no open circuit.
+    #[must_use]
+    pub fn has_available(&self, now: Instant) -> bool {
+        self.out_of_rotation(HealthPolicy::Respect, now).is_ok()
+    }
+
     /// A retry within the retry budget.
     #[must_use]
     pub fn begin_retry(&self) -> Option<RetryPermit<'_>> {
@@ -281,12 +287,6 @@ impl Backend {
                 if let Failure::Connect(error) = &unanswered.failure {
                     call.endpoint().log_connect_failure(error, clock::now());
                 }
-                let refusal = self.refusal_of(&unanswered.failure);
-                attempt.fail(refusal.code);
-                attempt.end(clock::now());
-                if unanswered.connection == BrokenConnection::Other {
-                    call.report(unanswered.proves(), clock::now);
-                }
                 Err(unanswered)
             }
         }
@@ -304,6 +304,14 @@ impl Backend {
     #[must_use]
     pub fn no_first_byte(&self) -> Refusal {
         self.no_response_within(self.first_byte_timeout())
+    }
+
+    /// The refusal for a backend that sent no response before `total_timeout` of the request.
+    #[must_use]
+    pub fn no_response_in_total(&self) -> Refusal {
+        let (name, within) = (&self.config.name, units::shown(self.config.total_timeout));
+        let detail = format!("backend {name} sent no response before total_timeout, {within}");
+        Refusal::new(ErrorCode::UpstreamTimeout, detail)
     }
 
     /// The refusal for a backend that was silent for this time.

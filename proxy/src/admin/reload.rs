@@ -114,32 +114,39 @@ pub(super) async fn reload(
     if !is_same_site(&headers) {
         return Err(Problem::ForeignOrigin.into());
     }
-    let report = timeout(WAIT_MAX, pages.state.reloads.request()).await;
-    let Ok(Ok(report)) = report else {
+    let requested = pages.state.reloads.request();
+    // A task of its own: a client that leaves changes nothing about the line in the audit log.
+    let reloading = tokio::spawn(async move {
+        let report = requested.await.ok()?;
+        if let Some(audit) = &pages.state.audit {
+            audit.changed(change(&report), address);
+        }
+        Some(report)
+    });
+    let Ok(Ok(Some(report))) = timeout(WAIT_MAX, reloading).await else {
         return Err(DetailedProblem::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "the reload has not finished; see the log",
         ));
     };
     let rejected = report.outcome == ReloadOutcome::Rejected;
-    if let Some(audit) = &pages.state.audit {
-        audit.changed(
-            AdminChange {
-                action: "config_reloaded",
-                outcome: match rejected {
-                    true => ChangeOutcome::Failure,
-                    false => ChangeOutcome::Success,
-                },
-                what: audited(&report),
-            },
-            address,
-        );
-    }
     let mut response = typed("application/json", format!("{}\n", report.json()));
     if rejected {
         *response.status_mut() = StatusCode::UNPROCESSABLE_ENTITY;
     }
     Ok(response)
+}
+
+/// The entry of the audit log.
+fn change(report: &ReloadReport) -> AdminChange {
+    AdminChange {
+        action: "config_reloaded",
+        outcome: match report.outcome {
+            ReloadOutcome::Rejected => ChangeOutcome::Failure,
+            ReloadOutcome::Applied | ReloadOutcome::Unchanged => ChangeOutcome::Success,
+        },
+        what: audited(report),
+    }
 }
 
 /// The report without the text of errors, which a line of the audit log has no room for.

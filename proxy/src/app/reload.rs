@@ -26,6 +26,8 @@ mod debounce;
 
 /// How often the files are read to find changes.
 const INTERVAL: Duration = Duration::from_secs(1);
+/// Reloads that may be requested while one is in progress; one reload follows for all of them.
+const REQUESTED_MAX: usize = 64;
 /// More errors than this are counted, not logged.
 const LOGGED_MAX: usize = 100;
 
@@ -84,7 +86,11 @@ impl Reloader {
     pub(super) fn request(&self, trigger: ReloadTrigger) -> oneshot::Receiver<ReloadReport> {
         let (report, receiver) = oneshot::channel();
         let requested = RequestedReload { trigger, report };
-        self.thread.lock().work.push(requested);
+        let mut inner = self.thread.lock();
+        if inner.work.len() < REQUESTED_MAX {
+            inner.work.push(requested);
+        }
+        drop(inner);
         self.thread.wake();
         receiver
     }

@@ -15,9 +15,8 @@ use super::upgrade::OfferedSocket;
 use crate::admin::Admin;
 use crate::alert::identity::instance;
 use crate::config::Config;
+use crate::listener::accept::BACKLOG;
 use crate::listener::tls::Certificates;
-
-const BACKLOG: i32 = 4096;
 
 /// Bound sockets, before connections are accepted on them.
 pub(super) struct Sockets {

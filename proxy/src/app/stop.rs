@@ -54,8 +54,6 @@ impl App {
         let ended = tokio::task::spawn_blocking(move || {
             // Requests that are cut off are recorded when their tasks are dropped.
             self.runtime.shutdown_timeout(Duration::from_millis(200));
-            // Open until the last line is written to what both processes share.
-            let _shared = self.succession.feed.map(SuccessorFeed::finish);
             self.reloader.stop(deadline);
             let recording = self.recording;
             let soon = || deadline.max(clock::now() + Duration::from_millis(100));
@@ -73,6 +71,9 @@ impl App {
             if let Some(audit) = recording.audit {
                 audit.stop(soon());
             }
+            // Last, since a successor that hangs delays it: the end of the connection shows that the last line is written to
+            // what both processes share.
+            drop(self.succession.feed.map(SuccessorFeed::finish));
         });
         let left = remaining(deadline) + Duration::from_millis(500);
         if tokio::time::timeout(left, ended).await.is_err() {

@@ -38,6 +38,7 @@ use crate::signature::shared_stores::SeenElsewhere;
 
 pub(super) mod feed;
 pub(super) mod handing_over;
+mod process;
 pub(super) mod taking_over;
 pub(super) mod waiting;
 pub(super) mod watch;

@@ -116,7 +116,8 @@ impl UnansweredRequest {
     }
 
     /// What it proves of the endpoint, unless its connection was stale and is replaced.
-    pub(super) fn proves(&self) -> EndpointOutcome {
+    #[must_use]
+    pub fn proves(&self) -> EndpointOutcome {
         match &self.failure {
             // The client did not send its whole body.
             Failure::Connection(ConnectionError::RequestBody(_)) => EndpointOutcome::Abandoned,

@@ -183,7 +183,9 @@ impl Name {
 
     /// Looks the name up once.
     async fn look_up(&self) {
-        let found = match (self.lookup)(&self.host, self.port).await {
+        // The system's resolver has no deadline of its own.
+        let looking_up = clock::timeout(PERIOD, (self.lookup)(&self.host, self.port)).await;
+        let found = match looking_up.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
             Ok(found) if found.is_empty() => Err(io::Error::other("it has no address")),
             found => found,
         };

@@ -187,3 +187,24 @@ fn addresses_are_not_looked_up() {
         Addresses::Named(_)
     ));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_lookup_that_hangs_ends_and_is_followed_by_the_next_one() {
+    let lookups = Arc::new(AtomicUsize::new(0));
+    let count = lookups.clone();
+    let lookup = move |_: &str, _| -> LookupFuture {
+        match count.fetch_add(1, Ordering::Relaxed) {
+            1 => Box::pin(std::future::pending()),
+            number => Box::pin(async move { Ok(vec![address(number as u16 + 1)]) }),
+        }
+    };
+    let name = Name::new("a.test", 80, Box::new(lookup));
+    assert_eq!(*name.addresses().await.expect("resolved"), [address(1)]);
+    // The second one hangs for a period; the addresses stay.
+    while lookups.load(Ordering::Relaxed) < 3 {
+        assert_eq!(*name.addresses().await.expect("resolved"), [address(1)]);
+        pass(PERIOD).await;
+    }
+    pass(PERIOD / 2).await;
+    assert_ne!(*name.addresses().await.expect("resolved"), [address(1)]);
+}

@@ -185,7 +185,7 @@ fn finish(
 }
 
 /// Ends an attempt whose response is not delivered. A connection whose response has arrived is reused; any other is
-/// closed, since the rest of the response may take any time. Returns the error if there was no response.
+/// closed, since the rest of the response may take any time. Returns the error for a client that gets no other response.
 async fn discard(result: Result<Received, Refusal>, exchange: &mut Exchange) -> Option<Refusal> {
     const PIECES_MAX: usize = 16;
     let mut received = match result {
@@ -193,8 +193,10 @@ async fn discard(result: Result<Received, Refusal>, exchange: &mut Exchange) -> 
         Err(refusal) => return Some(refusal),
     };
     let now = clock::now();
+    let mut name = None;
     if let Some(attempt) = exchange.attempt() {
         attempt.succeed(now);
+        name = Some(attempt.backend.clone());
     }
     let body = &mut received.response.body;
     for _ in 0..PIECES_MAX {
@@ -202,7 +204,9 @@ async fn discard(result: Result<Received, Refusal>, exchange: &mut Exchange) -> 
             break;
         }
     }
-    None
+    let (name, status) = (name?, received.response.head.status.as_u16());
+    let detail = format!("backend {name} responded with {status}");
+    Some(Refusal::new(ErrorCode::UpstreamStatus, detail))
 }
 
 /// Waits, and attends to the client meanwhile.

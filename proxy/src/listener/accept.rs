@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use pingora::server::ShutdownWatch;
 use tokio::net::{TcpListener as TokioListener, TcpStream as TokioStream};
 use tokio::runtime::Handle;
+use tokio::task::coop::unconstrained;
 use tokio_rustls::TlsAcceptor;
 
 use super::Listener;
@@ -25,6 +26,8 @@ use crate::http::connections::{Admission, Connections};
 use crate::http::head;
 use crate::log_throttle::{LogDecision, LogThrottle};
 
+/// The connections that may wait to be accepted.
+pub(crate) const BACKLOG: i32 = 4096;
 /// How long accepting pauses when there is no capacity, unless a connection is closed earlier.
 const PAUSE: Duration = Duration::from_millis(50);
 /// How often a lack of capacity is logged.
@@ -103,12 +106,16 @@ impl Accepting {
 
     /// Accepts clients that have connected already: they may have sent requests.
     async fn drain_queue(&self, listener: &TokioListener) {
-        while self.capacity() == Capacity::Free {
+        for _ in 0..BACKLOG {
+            if self.capacity() != Capacity::Free {
+                return;
+            }
             let accepted = poll_fn(|context| match listener.poll_accept(context) {
                 Poll::Ready(Ok(accepted)) => Poll::Ready(Some(accepted)),
                 Poll::Ready(Err(_)) | Poll::Pending => Poll::Ready(None),
             });
-            match accepted.await {
+            // Without the budget of the task, whose end looks like that of the queue.
+            match unconstrained(accepted).await {
                 Some((client, peer)) => self.serve(client, peer),
                 None => return,
             }

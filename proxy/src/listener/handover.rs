@@ -14,6 +14,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use rustix::io::retry_on_intr;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags,
@@ -29,7 +30,7 @@ const FRAME_BYTES_MAX: u32 = 256 * 1024 * 1024;
 const FIRST_BYTES_MAX: u32 = 4 * 1024;
 /// Accompanies each descriptor: without a byte none is passed.
 const MARKER: &[u8] = b"d";
-const LISTENERS_MAX: i32 = 16;
+const BACKLOG: i32 = 16;
 
 /// The listening socket of a running process, at which its successor connects. Its file is removed when it is dropped,
 /// unless another process has replaced it.
@@ -108,7 +109,7 @@ fn bind_private(path: &Path) -> io::Result<UnixListener> {
     rustix::fs::fchmod(&socket, rustix::fs::Mode::from_bits_truncate(0o600))?;
     socket.bind(&socket2::SockAddr::unix(path)?)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
-    socket.listen(LISTENERS_MAX)?;
+    socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
     Ok(UnixListener::from(OwnedFd::from(socket)))
 }
@@ -242,7 +243,9 @@ impl HandoverChannel {
         let mut control = SendAncillaryBuffer::new(&mut space);
         control.push(SendAncillaryMessage::ScmRights(&descriptors));
         let data = [IoSlice::new(MARKER)];
-        rustix::net::sendmsg(&self.stream, &data, &mut control, SendFlags::NOSIGNAL)?;
+        retry_on_intr(|| {
+            rustix::net::sendmsg(&self.stream, &data, &mut control, SendFlags::NOSIGNAL)
+        })?;
         Ok(())
     }
 
@@ -257,7 +260,7 @@ impl HandoverChannel {
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let mut data = [IoSliceMut::new(&mut marker)];
         let flags = RecvFlags::CMSG_CLOEXEC;
-        rustix::net::recvmsg(&self.stream, &mut data, &mut control, flags)
+        retry_on_intr(|| rustix::net::recvmsg(&self.stream, &mut data, &mut control, flags))
             .map_err(|error| named(error.into()))?;
         let mut passed = control.drain().filter_map(|message| match message {
             RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors),

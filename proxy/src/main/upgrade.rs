@@ -9,10 +9,13 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::net::UnixStream;
 use weir::app::{App, HandoverStart, Predecessor};
+use weir::clock;
 
 use crate::terminal::note;
 use crate::{ReceivedSignal, Signals, announce, block_on, load, serve};
 
+/// Longer than a handover and its failure may take.
+const TAKES_OVER_WITHIN: Duration = Duration::from_secs(45);
 /// How often the new process is looked for.
 const POLL: Duration = Duration::from_millis(20);
 
@@ -22,7 +25,7 @@ pub(crate) fn run(path: Option<&Path>, start: HandoverStart) -> anyhow::Result<E
     let socket = socket(path)?;
     block_on(async {
         let mut signals = Signals::register()?;
-        let predecessor = Predecessor::find(&socket, start).await?;
+        let mut predecessor = Predecessor::find(&socket, start).await?;
         if start == HandoverStart::Signal {
             note(waiting(predecessor.id()));
         }
@@ -36,7 +39,8 @@ pub(crate) fn run(path: Option<&Path>, start: HandoverStart) -> anyhow::Result<E
             }
         }
         // It may have changed in the meantime.
-        let app = App::take_over(load(path)?, predecessor)?;
+        let opened = load(path).inspect_err(|error| predecessor.failed(error))?;
+        let app = App::take_over(opened, predecessor)?;
         announce(&app);
         serve(app, signals).await;
         Ok(ExitCode::SUCCESS)
@@ -71,6 +75,7 @@ pub(crate) fn upgrade(path: Option<&Path>) -> anyhow::Result<ExitCode> {
         log_like(running(&socket).await, &mut command);
         let child = command.spawn();
         let mut child = child.with_context(|| format!("cannot start {}", program.display()))?;
+        let until = clock::now() + TAKES_OVER_WITHIN;
         loop {
             if let Some(ended) = child.try_wait()? {
                 anyhow::bail!(
@@ -81,6 +86,12 @@ pub(crate) fn upgrade(path: Option<&Path>) -> anyhow::Result<ExitCode> {
                 note(format_args!("weir: process {} has taken over", child.id()));
                 return Ok(ExitCode::SUCCESS);
             }
+            anyhow::ensure!(
+                clock::now() < until,
+                "process {} does not listen on {}; see its log",
+                child.id(),
+                socket.display()
+            );
             tokio::time::sleep(POLL).await;
         }
     })

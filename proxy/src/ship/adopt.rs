@@ -11,7 +11,8 @@ use super::dataset::{Dataset, PerDataset};
 use super::ledger::Ledger;
 use super::spool::{self, Spool, SpoolRead, SpoolReader, Spooled};
 
-const EVENTS_MAX: usize = 100;
+/// Of one read, and between two syncs.
+const EVENTS_MAX: usize = 1000;
 const BYTES_MAX: usize = 1024 * 1024;
 
 /// How the ledgers account for the events of the other spool.

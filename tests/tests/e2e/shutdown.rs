@@ -151,18 +151,19 @@ async fn a_busy_connection_may_send_one_more_request() {
 async fn clients_connected_before_shutdown_are_answered() {
     let backend = Backend::echo().await;
     let proxy = Setup::open(&backend).start().await;
-    let get = "GET /late HTTP/1.1\r\nHost: weir.test\r\n\r\n";
+    // The proxy responds itself, so that no backend has to accept as many connections at once.
+    let options = "OPTIONS * HTTP/1.1\r\nHost: weir.test\r\n\r\n";
     let mut late = Vec::new();
-    for _ in 0..50 {
+    // More than a task may accept without yielding.
+    for _ in 0..300 {
         late.push(Raw::connect(proxy.address()).await);
     }
     proxy.sigterm();
     for raw in &mut late {
-        raw.write(get).await;
+        raw.write(options).await;
     }
     for raw in &mut late {
-        let backend_response = raw.response().await;
-        assert_eq!(backend_response.status, 200);
+        assert_eq!(raw.response().await.status, 204);
     }
     assert_eq!(proxy.wait_exit(wait::PATIENCE).await.code(), Some(0));
 }

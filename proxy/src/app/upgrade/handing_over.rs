@@ -16,7 +16,7 @@ use crate::audit::LogOwners;
 use crate::clock;
 use crate::gateway::Gateway;
 
-/// How long the alerts and the event file may take to be handed over.
+/// How long the event file may take to be handed over, and the alerts.
 const RELEASE_MAX: Duration = Duration::from_secs(2);
 /// How long a successor that has reported a failure may take to end.
 const END_MAX: Duration = Duration::from_secs(2);
@@ -98,6 +98,8 @@ pub(in crate::app) fn hand_over(
 fn end(successor: &WaitingProcess, error: &HandoverError) {
     successor.end(match error {
         HandoverError::Reported(_) => END_MAX,
+        // It has closed the connection, and is ending.
+        HandoverError::Channel(error) if error.kind() == ErrorKind::UnexpectedEof => END_MAX,
         HandoverError::Channel(_) | HandoverError::Spool(_) => Duration::ZERO,
     });
 }
@@ -144,10 +146,9 @@ fn release(
     spool: Option<&Path>,
     released: &mut Released,
 ) -> Result<HandedOverState, HandoverError> {
-    let deadline = clock::now() + RELEASE_MAX;
     *released = Released::AllButSpool;
-    parts.recording.events.hand_over(deadline);
-    let alerts = parts.alerts.hand_over(deadline);
+    parts.recording.events.hand_over(clock::now() + RELEASE_MAX);
+    let alerts = parts.alerts.hand_over(clock::now() + RELEASE_MAX);
     if let Some(audit) = &parts.recording.audit {
         audit.set_owners(LogOwners::Two);
     }
@@ -167,6 +168,8 @@ fn take_back(parts: &HandoverParts<'_>, released: Released) {
         return;
     }
     parts.recording.events.take_back();
+    // Before the spool, which may be large.
+    parts.alerts.take_back();
     if let Some(audit) = &parts.recording.audit {
         audit.set_owners(LogOwners::One);
     }
@@ -182,7 +185,6 @@ fn take_back(parts: &HandoverParts<'_>, released: Released) {
             std::thread::sleep(TAKE_BACK_PAUSE);
         }
     }
-    parts.alerts.take_back();
 }
 
 fn is_over(until: Instant) -> bool {

@@ -2,10 +2,12 @@
 
 use std::io::{self, ErrorKind};
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::net::UnixStream;
 
+use super::process::PeerProcess;
 use super::{
     HandedOverState, HandoverStart, Hello, PROTOCOL, Preparation, RESPONSE_MAX, Reply, START_MAX,
     SocketOffer, Started, comparable,
@@ -13,6 +15,9 @@ use super::{
 use crate::app::inherited::InheritedSockets;
 use crate::config::Config;
 use crate::listener::handover::HandoverChannel;
+
+/// How long a predecessor that has closed its connections may take to be gone.
+const ENDING_MAX: Duration = Duration::from_secs(2);
 
 /// The running process that this one takes over from.
 #[derive(Debug)]
@@ -104,6 +109,10 @@ impl Predecessor {
                 log::warn!(
                     "the previous process has ended while it handed over: its state is lost"
                 );
+                // Its files are free once it is gone as a whole.
+                if let Some(process) = self.channel.peer.and_then(PeerProcess::open) {
+                    process.wait(ENDING_MAX);
+                }
                 Ok(None)
             }
             received => received.map(Some),
@@ -124,7 +133,7 @@ impl Predecessor {
     }
 
     /// Reports why this process cannot start. The predecessor goes on.
-    pub(in crate::app) fn failed(&mut self, error: &anyhow::Error) {
+    pub fn failed(&mut self, error: &anyhow::Error) {
         let why = format!("{error:#}");
         // If it cannot be sent, the end of this process says the same.
         let _ = match self.step {

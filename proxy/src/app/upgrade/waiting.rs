@@ -5,23 +5,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::process::{Pid, PidfdFlags, Signal};
-use std::os::fd::OwnedFd;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinSet};
 
+use super::process::PeerProcess;
 use super::{HandoverStart, Hello, PROTOCOL, RESPONSE_MAX, Reply};
 use crate::clock;
 use crate::listener::handover::{HandoverChannel, Replaces, UpgradeSocket};
 
 /// How long a request to hand over waits for a successor.
 const REQUEST_LASTS: Duration = Duration::from_secs(10);
-/// How long the end of a process that was killed may take.
-const KILLED_MAX: Duration = Duration::from_secs(2);
-
 /// How many processes may be about to be accepted at once.
 const ARRIVING_MAX: usize = 8;
 
@@ -29,8 +24,7 @@ const ARRIVING_MAX: usize = 8;
 #[derive(Debug)]
 pub(super) struct WaitingProcess {
     pub(super) channel: HandoverChannel,
-    /// Refers to the process even after its id is used by another.
-    handle: Option<OwnedFd>,
+    process: Option<PeerProcess>,
 }
 
 impl WaitingProcess {
@@ -42,20 +36,10 @@ impl WaitingProcess {
         }
     }
 
-    /// Waits until it has ended, at first for at most `patience`, and kills it then: what it holds becomes free.
+    /// Waits until it has ended, and kills it after `patience`.
     pub(super) fn end(&self, patience: Duration) {
-        let Some(handle) = &self.handle else {
-            return;
-        };
-        let has_ended = |patience: Duration| {
-            let timeout = Timespec::try_from(patience).ok();
-            let mut watched = [PollFd::new(handle, PollFlags::IN)];
-            rustix::event::poll(&mut watched, timeout.as_ref()).is_ok_and(|ready| ready > 0)
-        };
-        if !has_ended(patience) {
-            // It may have ended by itself.
-            let _ = rustix::process::pidfd_send_signal(handle, Signal::KILL);
-            has_ended(KILLED_MAX);
+        if let Some(process) = &self.process {
+            process.end(patience);
         }
     }
 }
@@ -187,7 +171,7 @@ async fn admit(stream: UnixStream, shared: &Arc<Shared>) -> std::io::Result<()> 
     }
     channel.send(&Reply::Waiting)?;
     let process = WaitingProcess {
-        handle: channel.peer.and_then(handle),
+        process: channel.peer.and_then(PeerProcess::open),
         channel,
     };
     log::info!("{} waits to take over", process.name());
@@ -200,13 +184,4 @@ async fn admit(stream: UnixStream, shared: &Arc<Shared>) -> std::io::Result<()> 
         shared.requested.notify_one();
     }
     Ok(())
-}
-
-fn handle(peer: i32) -> Option<OwnedFd> {
-    let id = Pid::from_raw(peer)?;
-    let opened = rustix::process::pidfd_open(id, PidfdFlags::empty());
-    let opened = opened.inspect_err(|error| {
-        log::warn!("process {peer} cannot be ended if it hangs in a handover: {error}");
-    });
-    opened.ok()
 }

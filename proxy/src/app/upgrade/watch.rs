@@ -11,8 +11,9 @@ use crate::gateway::Gateway;
 use crate::listener::handover::HandoverChannel;
 use crate::ship::Ship;
 
-/// How often it is looked whether the files of a process that has ended are free.
-const INTERVAL: Duration = Duration::from_millis(200);
+/// How long the files of a process that has ended are waited for at first; the spool may also be full for long.
+const PAUSE_MIN: Duration = Duration::from_millis(200);
+const PAUSE_MAX: Duration = Duration::from_secs(60);
 
 /// The parts that the predecessor still shares.
 pub(in crate::app) struct SharedParts {
@@ -43,12 +44,14 @@ impl PredecessorWatch {
             ended.send_replace(true);
             log::info!("the previous process has ended");
             // Its locks are released after its connections are closed.
+            let mut pause = PAUSE_MIN;
             while parts
                 .ship
                 .as_ref()
                 .is_some_and(|ship| ship.adopt_drained().left > 0)
             {
-                std::thread::sleep(INTERVAL);
+                std::thread::sleep(pause);
+                pause = (pause * 2).min(PAUSE_MAX);
             }
         })?;
         Ok(PredecessorWatch(watched))

@@ -31,7 +31,7 @@ use crate::http::relay::Relay;
 use crate::http::response_body::ResponseBody;
 use crate::http::retry_after::retry_after;
 use crate::http::session::Session;
-use crate::refusal::{ErrorCode, Refusal};
+use crate::refusal::Refusal;
 use crate::route::address;
 
 /// A deadline that never comes.
@@ -48,6 +48,8 @@ pub(super) struct Attempted {
     /// `None` if it succeeded, as far as can be known now.
     pub(super) failure: Option<AttemptFailure>,
     pub(super) connection: BrokenConnection,
+    /// What it proves of the endpoint, as far as that is known now.
+    proves: Option<EndpointOutcome>,
     /// What the client gets if no other attempt follows.
     pub(super) result: Result<Received, Refusal>,
 }
@@ -57,6 +59,7 @@ impl Attempted {
         Attempted {
             failure: Some(failure),
             connection: BrokenConnection::Other,
+            proves: Some(EndpointOutcome::Failure),
             result: Err(refusal),
         }
     }
@@ -88,18 +91,8 @@ pub(super) async fn run(
         attempt.fail(refusal.code);
         attempt.end(clock::now());
     }
-    let is_server_error = |received: &Received| received.response.head.status.is_server_error();
-    let is_error = match (&attempted.result, attempted.failure) {
-        (Ok(received), None | Some(AttemptFailure::Status { .. })) => is_server_error(received),
-        _ => true,
-    };
-    match attempted.failure {
-        _ if is_error && attempted.connection == BrokenConnection::Other => {
-            picked.report(EndpointOutcome::Failure, clock::now);
-        }
-        // Such as 429: the endpoint works, though this response may not be the one that is delivered.
-        Some(AttemptFailure::Status { .. }) => picked.report(EndpointOutcome::Success, clock::now),
-        _ => {}
+    if let Some(outcome) = attempted.proves {
+        picked.report(outcome, clock::now);
     }
     Ok(attempted)
 }
@@ -147,7 +140,12 @@ async fn send(
                 // Informational responses that arrived in the same packet are written first.
                 write_informational(session, arriving).await?;
                 return Ok(response.map_err(|unanswered| {
-                    let refusal = backend.refusal_of(&unanswered.failure);
+                    let refusal = match unanswered.failure {
+                        Failure::TimedOut if total < started_at + first_byte => {
+                            backend.no_response_in_total()
+                        }
+                        ref failure => backend.refusal_of(failure),
+                    };
                     of_unanswered(attempts, unanswered, refusal)
                 }));
             }
@@ -187,9 +185,12 @@ fn of_unanswered(
         Failure::Connection(ConnectionError::Malformed(_)) => AttemptFailure::Invalid,
         Failure::Connection(_) => AttemptFailure::Reset,
     };
+    let is_stale = unanswered.connection == BrokenConnection::Stale;
+    let proves = (!is_stale).then(|| unanswered.proves());
     attempts.outgoing.return_body(unanswered.unsent);
     Attempted {
         connection: unanswered.connection,
+        proves,
         ..Attempted::failed(failure, refusal)
     }
 }
@@ -208,41 +209,48 @@ async fn examine(
         Err(refusal) => return Ok(Attempted::failed(AttemptFailure::Invalid, refusal)),
     };
     let status = response.head.status.as_u16();
-    let mut failure = None;
+    let (mut failure, mut proves) = (None, None);
+    if status >= 500 {
+        proves = Some(EndpointOutcome::Failure);
+    }
     if attempts.repeatable == Repeatable::Yes {
         let is_listed = backend.config().retry.on.statuses.contains(&status);
         if is_listed {
             let retry_after = retry_after(&response.head.headers, clock::unix_now());
             let quota = match status {
-                429 => {
+                429 if attempts.may_follow() => {
                     let until = attempts.deadline(backend);
                     hold::quota(session, relay, &mut response, until).await?
                 }
                 _ => Quota::Left,
             };
+            // Below 500 the endpoint works, though this response may not be the one that is delivered.
+            proves = proves.or(Some(EndpointOutcome::Success));
             failure = Some(AttemptFailure::Status {
                 status,
                 retry_after,
                 quota,
             });
         } else if attempts.has_alternative()
-            && let Some(format) = hold::held_format(exchange, &response.head)
+            && let Some(held) = hold::held(exchange, &response.head)
         {
             let config = backend.config();
             let hold = config.retry.hold.min(config.idle_timeout);
             let until = attempts.deadline(backend).min(clock::now() + hold);
-            let held = (format, until);
-            failure = hold::until_content(session, exchange, relay, &mut response, held).await?;
+            let until_content = hold::until_content(session, relay, &mut response, held, until);
+            if let Some(code) = until_content.await? {
+                failure = Some(AttemptFailure::ErrorInBody);
+                proves = Some(EndpointOutcome::Failure);
+                if let Some(attempt) = exchange.attempt() {
+                    attempt.fail(code);
+                }
+            }
         }
-    }
-    if failure == Some(AttemptFailure::ErrorInBody)
-        && let Some(attempt) = exchange.attempt()
-    {
-        attempt.fail(ErrorCode::UpstreamError);
     }
     Ok(Attempted {
         failure,
         connection: BrokenConnection::Other,
+        proves,
         result: Ok(Received { response, framing }),
     })
 }

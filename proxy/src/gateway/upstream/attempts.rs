@@ -200,6 +200,10 @@ impl<'a> Attempts<'a> {
         let position = match step {
             NextStep::Deliver => return FollowUp::Deliver,
             NextStep::Failover => self.position + 1,
+            // There is nothing to wait for.
+            NextStep::Wait(_) if self.has_fallback() && !self.backend.has_available(now) => {
+                self.position + 1
+            }
             NextStep::OtherEndpoint | NextStep::Wait(_) if !self.may_retry(step, failure) => {
                 self.position + 1
             }
@@ -223,8 +227,15 @@ impl<'a> Attempts<'a> {
 
     /// Whether another endpoint or backend could follow an attempt.
     pub(super) fn has_alternative(&self) -> bool {
-        let has_fallback = self.position < self.pipeline.fallbacks.len();
-        let may_retry = self.count < self.backend.config().retry.attempts;
-        has_fallback || may_retry && self.backend.endpoints().len() > 1
+        self.has_fallback() || self.may_follow() && self.backend.endpoints().len() > 1
+    }
+
+    /// Whether another attempt could follow.
+    pub(super) fn may_follow(&self) -> bool {
+        self.has_fallback() || self.count < self.backend.config().retry.attempts
+    }
+
+    fn has_fallback(&self) -> bool {
+        self.position < self.pipeline.fallbacks.len()
     }
 }

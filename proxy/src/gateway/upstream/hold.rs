@@ -7,32 +7,46 @@
 use std::time::{Duration, Instant};
 
 use http::StatusCode;
-use http::header;
 use http::response::Parts;
 
 use super::super::Stop;
+use super::super::model_response::Readable;
 use super::attend;
 use crate::backend::failure::ConnectionError;
 use crate::backend::response::{UpstreamBody, UpstreamResponse};
-use crate::backend::retry::{self, AttemptFailure, Quota};
+use crate::backend::retry::{self, Quota};
 use crate::clock;
-use crate::coding::Decoder;
+use crate::coding::{DecodeProgress, Decoder};
 use crate::exchange::Exchange;
 use crate::http::relay::Relay;
 use crate::http::response_body::{NextPiece, Piece, PiecesAhead, ResponseBody};
 use crate::http::session::Session;
-use crate::model::response::ResponseFormat;
 use crate::model::response::start::{ResponseStart, StartReader};
+use crate::refusal::ErrorCode;
 
+/// The longest start that is held, as it is sent.
+const HELD_BYTES_MAX: usize = 256 * 1024;
 /// How much of the body of a 429 is read, and for how long.
 const QUOTA_BYTES_MAX: usize = 64 * 1024;
 const QUOTA_WAIT_MAX: Duration = Duration::from_secs(1);
 
-/// The format of a response whose start is held: one of a model call, in a coding that weir can decode.
-pub(super) fn held_format(exchange: &Exchange, head: &Parts) -> Option<ResponseFormat> {
-    let is_model_call = head.status == StatusCode::OK && exchange.model.operation.is_some();
-    let format = ResponseFormat::of_response(head.headers.get(header::CONTENT_TYPE))?;
-    (is_model_call && Decoder::of(&head.headers).is_some()).then_some(format)
+/// How a response is read whose start is held.
+pub(super) struct HeldStart {
+    decoder: Decoder,
+    start: StartReader,
+}
+
+/// Whether the start of a response is held: one of a model call that weir can read.
+pub(super) fn held(exchange: &Exchange, head: &Parts) -> Option<HeldStart> {
+    let operation = exchange.model.operation?;
+    if head.status != StatusCode::OK {
+        return None;
+    }
+    let Readable { decoder, format } = Readable::of(exchange, head);
+    Some(HeldStart {
+        decoder: decoder?,
+        start: StartReader::new(format?, Some(operation)),
+    })
 }
 
 /// Reads the start of a response until its first content, or until a time. Returns the failure if it is an error, or the
@@ -42,21 +56,25 @@ pub(super) fn held_format(exchange: &Exchange, head: &Parts) -> Option<ResponseF
 /// The client left, or its request must be rejected.
 pub(super) async fn until_content(
     session: &mut Session,
-    exchange: &Exchange,
     relay: &mut Relay,
     response: &mut UpstreamResponse,
-    (format, until): (ResponseFormat, Instant),
-) -> Result<Option<AttemptFailure>, Stop> {
-    let Some(mut decoder) = Decoder::of(&response.head.headers) else {
-        return Ok(None);
-    };
-    let mut start = StartReader::new(format, exchange.model.operation);
+    held: HeldStart,
+    until: Instant,
+) -> Result<Option<ErrorCode>, Stop> {
+    let HeldStart {
+        mut decoder,
+        mut start,
+    } = held;
+    let mut bytes = 0;
     let end = read(session, relay, &mut response.body, until, |data| {
         let now = clock::now();
+        bytes += data.len();
         decoder.feed(data, |plain| start.feed(plain, now));
+        // What cannot be decoded is forwarded unread.
+        let is_stopped = matches!(decoder.progress(), DecodeProgress::Stopped(_));
         match start.found() {
-            ResponseStart::Pending => Reading::Continues,
-            ResponseStart::Begun | ResponseStart::Failed => Reading::Done,
+            ResponseStart::Pending if !is_stopped && bytes <= HELD_BYTES_MAX => Reading::Continues,
+            _ => Reading::Done,
         }
     });
     let end = end.await?;
@@ -64,9 +82,8 @@ pub(super) async fn until_content(
         start.finish(clock::now());
     }
     Ok(match (end, start.found()) {
-        (_, ResponseStart::Failed) | (ReadEnd::Broken, ResponseStart::Pending) => {
-            Some(AttemptFailure::ErrorInBody)
-        }
+        (_, ResponseStart::Failed) => Some(ErrorCode::UpstreamError),
+        (ReadEnd::Broken, ResponseStart::Pending) => Some(ErrorCode::UpstreamReset),
         _ => None,
     })
 }

@@ -131,7 +131,8 @@ impl StartReader {
             }
             None => {
                 let text = without_mark(&self.bytes);
-                let names = |member: &&[u8]| memmem::find(text, member).is_some();
+                let begin = &text[..text.len().min(JSON_PREFIX_BYTES)];
+                let names = |member: &&[u8]| memmem::find(begin, member).is_some();
                 let is_short =
                     text.len() < JSON_PREFIX_BYTES && memmem::find(text, END_OF_DOCUMENT).is_none();
                 if !ERROR_MEMBERS.iter().any(names) {

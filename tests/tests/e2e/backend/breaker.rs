@@ -8,6 +8,7 @@ use weir_tests::client::{Client, ClientRequest};
 use weir_tests::metrics::assert_metric;
 use weir_tests::proxy::Proxy;
 use weir_tests::setup::{OPEN, Setup};
+use weir_tests::wait;
 
 const NO_RETRY: &str = "retry: {attempts: 1}";
 
@@ -130,6 +131,29 @@ async fn with_every_circuit_open_the_fallback_goes_first() {
     assert_eq!(response.status, 200, "{}", response.text());
     assert_eq!(proxy.event_of(&response).await["backend"], "cloud");
     assert_eq!(backend.requests().len(), 3);
+}
+
+#[tokio::test]
+async fn a_request_that_opens_the_last_circuit_goes_to_the_fallback_at_once() {
+    let (backend, cloud) = (
+        Backend::responding(|_| BackendResponse::status(503)).await,
+        Backend::echo().await,
+    );
+    let proxy = Setup::open(&backend)
+        .backend_options(&[
+            "retry: {backoff: 40s}",
+            "circuit_breaker: {minimum_requests: 1, open_for: 1h}",
+            "fallback: cloud",
+        ])
+        .backend("cloud", &[cloud.url()], &[])
+        .start()
+        .await;
+    // A wait would be longer than the patience.
+    let request = proxy.send(ClientRequest::get("/a"));
+    let response = wait::within("a response", wait::PATIENCE, request).await;
+    assert_eq!(response.status, 200, "{}", response.text());
+    assert_eq!(proxy.event_of(&response).await["backend"], "cloud");
+    assert_eq!(backend.requests().len(), 1);
 }
 
 #[tokio::test]
