@@ -35,6 +35,7 @@ use prometheus::IntGauge;
 
 use crate::answer::ResponseOutcome;
 use crate::answer::local::{self, LocalResponse};
+use crate::backend::Backend;
 use crate::backend::loops::LoopToken;
 use crate::cache::CachedResponse;
 use crate::clock;
@@ -55,7 +56,9 @@ use crate::signature::delivery::Delivery;
 mod ask_usage;
 mod cache_copy;
 mod checks;
+mod coalesce;
 mod downstream;
+mod followed;
 mod inbound;
 pub mod metrics;
 mod mode;
@@ -68,7 +71,7 @@ mod tests;
 mod tunnel;
 mod upstream;
 
-use checks::Lookup;
+use coalesce::{Coalesced, Followed};
 use inbound::{ForwardedBody, InboundBody};
 use mode::RequestKind;
 use outcome::{finish, is_accepted, is_unread};
@@ -111,6 +114,8 @@ enum ResponseSource {
     Upstream(Upstream),
     /// The cache; with the age of the response in seconds.
     Stored(Arc<CachedResponse>, u64),
+    /// An equal request; with the backend that it was sent to.
+    Followed(Box<Followed>, Arc<Backend>),
     Local(LocalResponse),
 }
 
@@ -259,9 +264,16 @@ impl Gateway {
         let reader = model_request::read_rest(exchange, read.reader, buffered).await?;
         let headers = &session.head().headers;
         model_request::record_text(exchange, pipeline.shared.content, headers, body.bytes());
-        let decision = match checks::look_up(&pipeline, exchange, read.decision) {
-            Lookup::Hit(stored, age_s) => return Ok(ResponseSource::Stored(stored, age_s)),
-            Lookup::Miss(decision) => decision,
+        let sharing = coalesce::sharing(session, delivery);
+        let decision = (read.decision, sharing);
+        let found = coalesce::look_up(&pipeline, session, exchange, connection, decision).await?;
+        let (decision, lead) = match found {
+            Coalesced::Hit(stored, age_s) => return Ok(ResponseSource::Stored(stored, age_s)),
+            Coalesced::Followed(followed) => {
+                let backend = pipeline.backend.clone();
+                return Ok(ResponseSource::Followed(followed, backend));
+            }
+            Coalesced::Forward(decision, lead) => (decision, lead),
         };
 
         // backend
@@ -286,7 +298,14 @@ impl Gateway {
         let called = Box::pin(calling).await;
         drop(booking);
         model_request::note_relayed(exchange, &relay);
-        let upstream = Upstream::new(pipeline, &call, decision, called?, relay);
+        let response = match called {
+            Ok(response) => response,
+            Err(stop) => {
+                coalesce::fail(lead, &stop);
+                return Err(stop);
+            }
+        };
+        let upstream = Upstream::new(pipeline, &call, (decision, lead), response, relay);
         self.yield_to_batch_writes().await;
         Ok(ResponseSource::Upstream(upstream))
     }
@@ -315,6 +334,13 @@ impl Gateway {
             }
             ResponseSource::Stored(stored, age_s) => {
                 downstream::deliver_stored(session, exchange, stored, *age_s).await
+            }
+            ResponseSource::Followed(followed, backend) => {
+                let config = backend.config();
+                Box::pin(downstream::deliver_followed(
+                    session, exchange, followed, config,
+                ))
+                .await
             }
             ResponseSource::Local(response) => local::write(session, exchange, response).await,
         }
