@@ -49,7 +49,6 @@ use crate::http::session::Session;
 use crate::limit::concurrency::Permit;
 use crate::metrics::InUse;
 use crate::random;
-use crate::refusal::Refusal;
 use crate::route::address;
 use crate::signature::delivery::Delivery;
 
@@ -110,6 +109,10 @@ struct Prepared {
 }
 
 /// Where a response comes from.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is moved once, and boxing it costs each request an allocation"
+)]
 enum ResponseSource {
     Upstream(Upstream),
     /// The cache; with the age of the response in seconds.
@@ -381,25 +384,5 @@ impl Gateway {
             self.default_platform.clone(),
             self.recorder.clone(),
         )
-    }
-
-    /// Rejects a request whose head could not be read; `bytes`
-    /// begins with the part of its request line that arrived.
-    pub(crate) async fn refuse_unread(
-        &self,
-        session: &mut Session,
-        connection: &Connection,
-        bytes: &[u8],
-        refusal: Refusal,
-        started: Instant,
-    ) {
-        let _in_flight = InUse::count(&self.in_flight);
-        let mut exchange = self.begin(connection.peer, started);
-        exchange.scheme = connection.scheme;
-        routing::parse_request_line(&mut exchange, bytes, &self.generation.load());
-        session.close_after_response();
-        let mut response = LocalResponse::Refusal(refusal);
-        let outcome = local::write(session, &mut exchange, &mut response).await;
-        finish(session, &mut exchange, outcome);
     }
 }
