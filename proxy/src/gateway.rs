@@ -48,7 +48,6 @@ use crate::http::session::Session;
 use crate::limit::concurrency::Permit;
 use crate::metrics::InUse;
 use crate::random;
-use crate::refusal::Refusal;
 use crate::route::address;
 use crate::signature::delivery::Delivery;
 
@@ -57,12 +56,15 @@ mod cache_copy;
 mod checks;
 mod downstream;
 mod http_cache;
+mod http_copy;
 mod inbound;
 pub mod metrics;
 mod mode;
 mod model_request;
 mod model_response;
 mod outcome;
+mod reused;
+mod revalidation;
 mod routing;
 #[cfg(test)]
 mod tests;
@@ -70,10 +72,11 @@ mod tunnel;
 mod upstream;
 
 use checks::Lookup;
-use http_cache::{Found, Reused};
+use http_cache::{Found, HttpFetch};
 use inbound::{ForwardedBody, InboundBody};
 use mode::RequestKind;
 use outcome::{finish, is_accepted, is_unread};
+use reused::Reused;
 use upstream::{Call, Upstream};
 
 pub(crate) use outcome::{Served, Stop};
@@ -110,7 +113,8 @@ struct Prepared {
 
 /// Where a response comes from.
 enum ResponseSource {
-    Upstream(Upstream),
+    /// A backend; with what the HTTP cache does with its response, if anything.
+    Upstream(Upstream, Option<Box<HttpFetch>>),
     /// The cache; with the age of the response in seconds.
     Stored(Arc<CachedResponse>, u64),
     /// The HTTP cache.
@@ -269,6 +273,10 @@ impl Gateway {
         };
         let fetch = match checks::look_up_http(&pipeline, kind, session, exchange, buffered)? {
             Found::Serve(reused) => return Ok(ResponseSource::Reused(reused)),
+            Found::ServeStale(reused, fetch) => {
+                revalidation::start(pipeline, session, exchange, connection, fetch);
+                return Ok(ResponseSource::Reused(reused));
+            }
             Found::Forward(fetch) => fetch,
         };
 
@@ -299,10 +307,9 @@ impl Gateway {
             Ok(response) => response,
             Err(stop) => return http_cache::of_failure(fetch, exchange, stop),
         };
-        let uses = (decision, fetch);
-        let upstream = Upstream::new(pipeline, kind, started_at, uses, response, relay);
+        let upstream = Upstream::new(pipeline, &call, decision, response, relay);
         self.yield_to_batch_writes().await;
-        Ok(http_cache::of_response(session, exchange, upstream))
+        Ok(http_cache::of_response(session, exchange, upstream, fetch))
     }
 
     /// Step three: writes the response, whatever its source.
@@ -319,18 +326,20 @@ impl Gateway {
         }
         match source {
             // answer
-            ResponseSource::Upstream(upstream) => {
+            ResponseSource::Upstream(upstream, fetch) => {
                 let now = clock::now();
                 exchange.timing.enter(Stage::Answer, now);
                 let idle = upstream.pipeline.shared.upgrade_idle_timeout;
-                let outcome = downstream::deliver(session, exchange, upstream, idle, now).await;
+                let outcome =
+                    downstream::deliver(session, exchange, upstream, fetch.as_deref(), idle, now)
+                        .await;
                 upstream.report(exchange);
                 outcome
             }
             ResponseSource::Stored(stored, age_s) => {
                 downstream::deliver_stored(session, exchange, stored, *age_s).await
             }
-            ResponseSource::Reused(reused) => http_cache::deliver(session, exchange, reused).await,
+            ResponseSource::Reused(reused) => reused::deliver(session, exchange, reused).await,
             ResponseSource::Local(response) => local::write(session, exchange, response).await,
         }
     }
@@ -370,25 +379,5 @@ impl Gateway {
             self.default_platform.clone(),
             self.recorder.clone(),
         )
-    }
-
-    /// Rejects a request whose head could not be read; `bytes`
-    /// begins with the part of its request line that arrived.
-    pub(crate) async fn refuse_unread(
-        &self,
-        session: &mut Session,
-        connection: &Connection,
-        bytes: &[u8],
-        refusal: Refusal,
-        started: Instant,
-    ) {
-        let _in_flight = InUse::count(&self.in_flight);
-        let mut exchange = self.begin(connection.peer, started);
-        exchange.scheme = connection.scheme;
-        routing::parse_request_line(&mut exchange, bytes, &self.generation.load());
-        session.close_after_response();
-        let mut response = LocalResponse::Refusal(refusal);
-        let outcome = local::write(session, &mut exchange, &mut response).await;
-        finish(session, &mut exchange, outcome);
     }
 }

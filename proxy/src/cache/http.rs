@@ -87,6 +87,8 @@ enum MayStore {
 pub enum Lookup {
     /// The stored response serves the request.
     Hit(Arc<StoredResponse>, HitKind),
+    /// It serves the request although it is stale, and is to be revalidated in the background.
+    Revalidate(RequestKey, Arc<StoredResponse>),
     /// The request is forwarded. The backend may validate the response that was found.
     Forward(RequestKey, ForwardReason, Option<Arc<StoredResponse>>),
     /// The request accepts a stored response only, and there is none.
@@ -102,8 +104,6 @@ pub enum Lookup {
 pub enum HitKind {
     Fresh,
     Stale,
-    /// Stale, and to be revalidated in the background.
-    StaleWhileRevalidating,
 }
 
 /// Why a request is forwarded.
@@ -173,7 +173,16 @@ impl HttpCache {
             Use::Fresh => Lookup::Hit(stored, HitKind::Fresh),
             Use::Stale => Lookup::Hit(stored, HitKind::Stale),
             Use::WhileRevalidating if is_only => Lookup::Hit(stored, HitKind::Stale),
-            Use::WhileRevalidating => Lookup::Hit(stored, HitKind::StaleWhileRevalidating),
+            Use::WhileRevalidating => {
+                let storing = MayStore::Yes;
+                Lookup::Revalidate(
+                    RequestKey {
+                        storing,
+                        ..request_key
+                    },
+                    stored,
+                )
+            }
             Use::Validated | Use::ValidatedByRequest if is_only => Lookup::NotCached,
             Use::Validated => Lookup::Forward(request_key, ForwardReason::Stale, Some(stored)),
             Use::ValidatedByRequest => {

@@ -7,7 +7,8 @@ use http::{StatusCode, header};
 
 use super::ask_usage::UsageRequested;
 use super::cache_copy::CacheCopy;
-use super::http_cache::{self, HttpCacheCopy};
+use super::http_cache::HttpFetch;
+use super::http_copy::HttpCacheCopy;
 use super::mode::RequestKind;
 use super::model_response::Readable;
 use super::upstream::Upstream;
@@ -30,11 +31,12 @@ use crate::http::session::Session;
 use crate::model::response::{ResponseFormat, ResponseReader};
 
 /// Delivers the response, whose head arrived at `now`. Upgraded connections and gRPC streams
-/// may be silent for `messages_idle`.
+/// may be silent for `messages_idle`. The HTTP cache stores it by `fetch`.
 pub(super) async fn deliver(
     session: &mut Session,
     exchange: &mut Exchange,
     upstream: &mut Upstream,
+    fetch: Option<&HttpFetch>,
     messages_idle: Duration,
     now: Instant,
 ) -> ResponseOutcome {
@@ -49,22 +51,16 @@ pub(super) async fn deliver(
     let (pipeline, decision) = (&upstream.pipeline, upstream.decision);
     let copy = |_| CacheCopy::of(pipeline, exchange, decision, head, exchange.at(now));
     let mut copy = readable.format.and_then(copy);
-    let fetch = upstream.fetch.take();
-    let mut http_copy = fetch
-        .as_deref()
-        .and_then(|fetch| HttpCacheCopy::of(session, exchange, upstream, fetch, now));
+    let mut http_copy =
+        fetch.and_then(|fetch| HttpCacheCopy::of(session, exchange, upstream, fetch, now));
     let copying = match (&mut copy, &mut http_copy) {
         (Some(copy), _) => Some(Copying::new(copy, StoredOnce::Successful)),
         (None, Some(copy)) => Some(Copying::new(copy, StoredOnce::Complete)),
         (None, None) => None,
     };
     let mut filter = filter(exchange, upstream, timeouts, stripper, readable, copying);
-    let if_stored = match &fetch {
-        Some(fetch) => http_cache::stored_status(fetch),
-        None => stored_status(decision),
-    };
     let (response, relay) = (&mut upstream.response, &mut upstream.relay);
-    let outcome = forward(session, exchange, response, relay, &mut filter, if_stored).await;
+    let outcome = forward(session, exchange, response, relay, &mut filter, decision).await;
     model_request::note_relayed(exchange, &upstream.relay);
     model_response::note(exchange, &mut filter, outcome);
     model_response::record_text(exchange, &mut filter);
@@ -167,18 +163,19 @@ async fn forward(
     response: &mut UpstreamResponse,
     relay: &mut Relay,
     filter: &mut BodyFilter<'_>,
-    if_stored: Option<CacheStatus>,
+    decision: CacheDecision,
 ) -> ResponseOutcome {
     let UpstreamResponse { head, body, .. } = response;
     // A chunk that may have to be stripped is not part of the copy before the end of the stream.
-    if filter.copying.is_some() && filter.stripper.is_none() {
+    let is_answer = |copying: &Copying<'_>| copying.stored_once() == StoredOnce::Successful;
+    if filter.copying.as_ref().is_some_and(is_answer) && filter.stripper.is_none() {
         let format = filter.reader.as_ref().map(|reader| reader.format());
         let ahead = match format {
             Some(ResponseFormat::Json) if !exchange.model.request_stream => ReadAhead::ToTheEnd,
             _ => ReadAhead::Arrived,
         };
         match ahead::read(session, exchange, body, filter, relay, ahead).await {
-            Ok(stored) => note_stored(exchange, stored, if_stored),
+            Ok(stored) => note_stored(exchange, stored, decision),
             Err(ClientLeft) => {
                 if let Some(attempt) = exchange.attempt() {
                     attempt.end(clock::now());
@@ -190,18 +187,12 @@ async fn forward(
     deliver::deliver(session, exchange, head, body, filter, relay).await
 }
 
-/// The `Cache-Status` of a response that has been stored.
-fn stored_status(decision: CacheDecision) -> Option<CacheStatus> {
-    match decision {
-        CacheDecision::Lookup(_) => Some(CacheStatus::MissStored),
-        CacheDecision::Refresh(_) => Some(CacheStatus::RefreshStored),
-        CacheDecision::Bypass => None,
-    }
-}
-
 /// Replaces the `Cache-Status` of a response that has been stored.
-fn note_stored(exchange: &mut Exchange, stored: CopyStored, if_stored: Option<CacheStatus>) {
-    if let (CopyStored::Yes, Some(status)) = (stored, if_stored) {
-        routing::replace_header(exchange, "cache-status", status.header());
-    }
+fn note_stored(exchange: &mut Exchange, stored: CopyStored, decision: CacheDecision) {
+    let status = match (stored, decision) {
+        (CopyStored::Yes, CacheDecision::Lookup(_)) => CacheStatus::MissStored,
+        (CopyStored::Yes, CacheDecision::Refresh(_)) => CacheStatus::RefreshStored,
+        (CopyStored::No, _) | (_, CacheDecision::Bypass) => return,
+    };
+    routing::replace_header(exchange, "cache-status", status.header());
 }

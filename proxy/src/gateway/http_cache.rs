@@ -6,21 +6,18 @@
 //! while it is delivered.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
 
+use super::reused::Reused;
 use super::routing::{add_header, forwarded_host, query, replace_header};
 use super::upstream::Upstream;
 use super::{ResponseSource, Stop};
-use crate::answer::ResponseOutcome;
-use crate::answer::copying::{CopyStored, ResponseCopy};
-use crate::answer::reused::{self, Content, ReusedResponse};
 use crate::backend::request_head::{HeaderFilter, is_set_by_weir};
 use crate::cache::http::{
-    ForwardReason, HitKind, HttpCache, HttpCopy, HttpRequest, Lookup, ReceiptTimes, RequestKey,
-    ResourceName, Served, StoredResponse, Validators,
+    ForwardReason, HitKind, HttpCache, HttpRequest, Lookup, ReceiptTimes, RequestKey, ResourceName,
+    StoredResponse, Validators,
 };
 use crate::cache::status::CacheStatus;
 use crate::clock;
@@ -33,14 +30,10 @@ use crate::refusal::{ErrorCode, Refusal};
 /// What the cache stage found.
 pub(super) enum Found {
     Serve(Box<Reused>),
+    /// A stale response; it is to be revalidated in the background.
+    ServeStale(Box<Reused>, Box<HttpFetch>),
     /// The request is forwarded; with what the cache does with the response, if anything.
     Forward(Option<Box<HttpFetch>>),
-}
-
-/// A stored response that serves a request.
-pub(super) struct Reused {
-    response: Arc<StoredResponse>,
-    age_s: u64,
 }
 
 /// What the cache does with the response to a request that is forwarded.
@@ -72,6 +65,40 @@ impl HttpFetch {
             Step::Store { .. } | Step::Invalidate => None,
         }
     }
+
+    /// Where and how the response may be stored.
+    pub(super) fn storing(&self) -> Option<(&HttpCache, &RequestKey, ForwardReason)> {
+        match &self.step {
+            Step::Store {
+                request_key,
+                reason,
+                ..
+            } => Some((&self.cache, request_key, *reason)),
+            Step::Invalidate => None,
+        }
+    }
+
+    /// The stored response that is to be revalidated, unless another request does that.
+    pub(super) fn begin_revalidation(&self) -> Option<Revalidation> {
+        match &self.step {
+            Step::Store {
+                stored: Some(stored),
+                ..
+            } => stored
+                .begin_revalidation()
+                .then(|| Revalidation(stored.clone())),
+            Step::Store { .. } | Step::Invalidate => None,
+        }
+    }
+}
+
+/// While it lives, no other request revalidates the stored response.
+pub(super) struct Revalidation(Arc<StoredResponse>);
+
+impl Drop for Revalidation {
+    fn drop(&mut self) {
+        self.0.end_revalidation();
+    }
 }
 
 /// Looks up a request without a body, and records the result.
@@ -92,7 +119,7 @@ pub(super) fn look_up(
     });
     let (outcome, status) = match &found {
         Lookup::Hit(_, HitKind::Fresh) => (CacheOutcome::Hit, CacheStatus::Hit),
-        Lookup::Hit(..) => (CacheOutcome::Hit, CacheStatus::StaleHit),
+        Lookup::Hit(..) | Lookup::Revalidate(..) => (CacheOutcome::Hit, CacheStatus::StaleHit),
         Lookup::Forward(_, reason, _) => match reason {
             ForwardReason::Miss => (CacheOutcome::Miss, CacheStatus::Miss),
             ForwardReason::VaryMiss => (CacheOutcome::Miss, CacheStatus::VaryMiss),
@@ -104,7 +131,9 @@ pub(super) fn look_up(
         Lookup::Unsafe => (CacheOutcome::Bypass, CacheStatus::Method),
     };
     let reused = match &found {
-        Lookup::Hit(response, _) => Some(Reused::new(response.clone(), now)),
+        Lookup::Hit(response, _) | Lookup::Revalidate(_, response) => {
+            Some(Reused::new(response.clone(), now))
+        }
         _ => None,
     };
     exchange.cache = Some(CacheNote {
@@ -113,22 +142,32 @@ pub(super) fn look_up(
             Some(_) => CacheTier::Memory,
             None => CacheTier::None,
         },
-        age_s: reused.as_ref().map_or(0, |reused| reused.age_s),
+        age_s: reused.as_ref().map_or(0, Reused::age_s),
     });
     add_header(exchange, "cache-status", status.header());
     let fetch = |step| {
         let cache = cache.clone();
-        Ok(Found::Forward(Some(Box::new(HttpFetch { cache, step }))))
+        Box::new(HttpFetch { cache, step })
     };
     match (found, reused) {
         (Lookup::Hit(..), Some(reused)) => Ok(Found::Serve(Box::new(reused))),
-        (Lookup::Hit(..) | Lookup::Bypass, _) => Ok(Found::Forward(None)),
-        (Lookup::Forward(request_key, reason, stored), _) => fetch(Step::Store {
-            request_key,
-            reason,
-            stored,
-        }),
-        (Lookup::Unsafe, _) => fetch(Step::Invalidate),
+        (Lookup::Revalidate(request_key, stored), Some(reused)) => {
+            let fetch = fetch(Step::Store {
+                request_key,
+                reason: ForwardReason::Stale,
+                stored: Some(stored),
+            });
+            Ok(Found::ServeStale(Box::new(reused), fetch))
+        }
+        (Lookup::Hit(..) | Lookup::Revalidate(..) | Lookup::Bypass, _) => Ok(Found::Forward(None)),
+        (Lookup::Forward(request_key, reason, stored), _) => {
+            Ok(Found::Forward(Some(fetch(Step::Store {
+                request_key,
+                reason,
+                stored,
+            }))))
+        }
+        (Lookup::Unsafe, _) => Ok(Found::Forward(Some(fetch(Step::Invalidate)))),
         (Lookup::NotCached, _) => {
             let detail = "the request has `only-if-cached`, and no stored response may be used";
             Err(Refusal::new(ErrorCode::NotCached, detail).into())
@@ -147,7 +186,7 @@ pub(super) fn bypass(exchange: &mut Exchange) {
 }
 
 /// Calls `used` with the request as the cache sees it.
-fn with_request<R>(
+pub(super) fn with_request<R>(
     pipeline: &RoutePipeline,
     session: &Session,
     exchange: &Exchange,
@@ -178,9 +217,11 @@ pub(super) fn of_response(
     session: &Session,
     exchange: &mut Exchange,
     mut upstream: Upstream,
+    fetch: Option<Box<HttpFetch>>,
 ) -> ResponseSource {
-    let Some(fetch) = &upstream.fetch else {
-        return ResponseSource::Upstream(upstream);
+    // Another backend may respond differently: its response is not stored for this one.
+    let Some(fetch) = fetch.filter(|_| upstream.is_of_route()) else {
+        return ResponseSource::Upstream(upstream, None);
     };
     let now = clock::now();
     let head = &upstream.response.head;
@@ -218,7 +259,7 @@ pub(super) fn of_response(
         Step::Store { stored: None, .. } => None,
     };
     let Some((response, cache_status)) = reused else {
-        return ResponseSource::Upstream(upstream);
+        return ResponseSource::Upstream(upstream, Some(fetch));
     };
     if let Some(attempt) = exchange.attempt() {
         attempt.succeed(now);
@@ -273,133 +314,9 @@ fn serve(
     ResponseSource::Reused(Box::new(reused))
 }
 
-fn times(exchange: &Exchange, asked_at: Instant, received_at: Instant) -> ReceiptTimes {
+pub(super) fn times(exchange: &Exchange, asked_at: Instant, received_at: Instant) -> ReceiptTimes {
     ReceiptTimes {
         asked_at: exchange.at(asked_at),
         received_at: exchange.at(received_at),
     }
-}
-
-impl Reused {
-    fn new(response: Arc<StoredResponse>, now: Duration) -> Self {
-        Reused {
-            age_s: response.age_s(now),
-            response,
-        }
-    }
-}
-
-/// Delivers a stored response, or the part of it that the request asks for.
-pub(super) async fn deliver(
-    session: &mut Session,
-    exchange: &mut Exchange,
-    reused: &Reused,
-) -> ResponseOutcome {
-    let stored = &*reused.response;
-    if stored.status.is_server_error() {
-        exchange.error_code = Some(ErrorCode::UpstreamStatus);
-    }
-    let head = session.head();
-    let served = Served::of(&head.headers, stored, &head.method);
-    let length = stored.body.len();
-    let (status, lines, content) = match &served {
-        Served::Whole if stored.status == StatusCode::NO_CONTENT => {
-            (stored.status, stored.head_lines(), Content::None)
-        }
-        Served::Whole => (stored.status, stored.head_lines(), Content::Whole),
-        Served::Part(part) => {
-            let first = part.start;
-            let content = Content::Part { first, length };
-            (StatusCode::PARTIAL_CONTENT, stored.head_lines(), content)
-        }
-        Served::NotModified(lines) => (StatusCode::NOT_MODIFIED, &lines[..], Content::None),
-        Served::RangeNotSatisfiable => {
-            let content = Content::OutOfRange { length };
-            (StatusCode::RANGE_NOT_SATISFIABLE, &[][..], content)
-        }
-    };
-    let response = ReusedResponse {
-        status,
-        head_lines: lines,
-        age_s: reused.age_s,
-        content,
-        body: served.body(stored),
-    };
-    reused::write(session, exchange, response).await
-}
-
-/// The copy of a response for the HTTP cache.
-pub(super) struct HttpCacheCopy<'a> {
-    copy: HttpCopy,
-    cache: &'a HttpCache,
-    request_key: RequestKey,
-}
-
-impl<'a> HttpCacheCopy<'a> {
-    /// An empty copy, if request and response allow storing one; the head arrived at `now`.
-    pub(super) fn of(
-        session: &Session,
-        exchange: &Exchange,
-        upstream: &Upstream,
-        fetch: &'a HttpFetch,
-        now: Instant,
-    ) -> Option<Self> {
-        let Step::Store { request_key, .. } = &fetch.step else {
-            return None;
-        };
-        let times = times(exchange, upstream.started_at, now);
-        let head = &upstream.response.head;
-        let cache = &*fetch.cache;
-        let copy = with_request(&upstream.pipeline, session, exchange, |request| {
-            cache.copy(request, request_key, head.status, &head.headers, times)
-        });
-        match copy {
-            Ok(copy) => Some(HttpCacheCopy {
-                copy,
-                cache,
-                request_key: *request_key,
-            }),
-            Err(reason) => {
-                log::debug!("a response is not stored: {reason:?}");
-                None
-            }
-        }
-    }
-}
-
-impl ResponseCopy for HttpCacheCopy<'_> {
-    fn push(&mut self, piece: &Bytes) {
-        self.copy.push(piece);
-    }
-
-    fn ends_with(&self, _end: &[u8]) -> bool {
-        false
-    }
-
-    fn store(&mut self, _stored_at: Duration) -> CopyStored {
-        match self.copy.finish() {
-            Some(stored) => {
-                self.cache.store(&self.request_key.key, stored);
-                CopyStored::Yes
-            }
-            None => CopyStored::No,
-        }
-    }
-
-    fn remove(&mut self) {
-        self.cache.invalidate(&self.request_key.key);
-    }
-}
-
-/// The `Cache-Status` of a forwarded response that has been stored.
-pub(super) fn stored_status(fetch: &HttpFetch) -> Option<CacheStatus> {
-    let Step::Store { reason, .. } = &fetch.step else {
-        return None;
-    };
-    Some(match reason {
-        ForwardReason::Miss => CacheStatus::MissStored,
-        ForwardReason::VaryMiss => CacheStatus::VaryMissStored,
-        ForwardReason::Stale => CacheStatus::StaleStored,
-        ForwardReason::Request => CacheStatus::RefreshStored,
-    })
 }

@@ -10,7 +10,6 @@ use std::time::Instant;
 
 use super::Stop;
 use super::ask_usage::UsageRequested;
-use super::http_cache::HttpFetch;
 use super::mode::RequestKind;
 use crate::answer::framing::ResponseFraming;
 use crate::backend::Backend;
@@ -56,8 +55,6 @@ pub(super) struct Upstream {
     pub(super) usage: UsageRequested,
     /// Whether and how the response may be stored.
     pub(super) decision: CacheDecision,
-    /// What the HTTP cache does with the response, if it is involved.
-    pub(super) fetch: Option<Box<HttpFetch>>,
     pub(super) response: Box<UpstreamResponse>,
     pub(super) framing: ResponseFraming,
     pub(super) relay: Relay,
@@ -75,30 +72,33 @@ pub(super) struct CallResponse {
 impl Upstream {
     pub(super) fn new(
         pipeline: Arc<RoutePipeline>,
-        kind: RequestKind,
-        started_at: Instant,
-        (decision, fetch): (CacheDecision, Option<Box<HttpFetch>>),
+        call: &Call<'_>,
+        decision: CacheDecision,
         response: CallResponse,
         relay: Relay,
     ) -> Self {
         // Another backend may respond differently: its response is not stored for this one.
-        let (decision, fetch) = match Arc::ptr_eq(&response.backend, &pipeline.backend) {
-            true => (decision, fetch),
-            false => (CacheDecision::Bypass, None),
+        let decision = match Arc::ptr_eq(&response.backend, &pipeline.backend) {
+            true => decision,
+            false => CacheDecision::Bypass,
         };
         Upstream {
             pipeline,
             backend: response.backend,
-            kind,
-            started_at,
+            kind: call.kind,
+            started_at: call.started_at,
             usage: response.usage,
             decision,
-            fetch,
             response: response.received.response,
             framing: response.received.framing,
             relay,
             in_flight: response.in_flight,
         }
+    }
+
+    /// Whether the backend of the route has responded, and not a fallback.
+    pub(super) fn is_of_route(&self) -> bool {
+        Arc::ptr_eq(&self.backend, &self.pipeline.backend)
     }
 
     /// Reports the outcome of the attempt to the circuit breaker of its endpoint, once its response has been delivered.

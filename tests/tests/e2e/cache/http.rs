@@ -37,12 +37,9 @@ async fn start(backend: &Backend) -> Proxy {
         .await
 }
 
+type Lines = &'static [(&'static str, &'static str)];
 /// One request: method, header lines, the backend's reply.
-type Step = (
-    &'static str,
-    &'static [(&'static str, &'static str)],
-    &'static str,
-);
+type Step = (&'static str, Lines, &'static str);
 /// What the client gets: status and `Cache-Status`.
 type Expected = (u16, &'static str);
 type Case = (&'static str, Vec<(Step, Expected)>);
