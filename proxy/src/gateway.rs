@@ -56,6 +56,7 @@ mod ask_usage;
 mod cache_copy;
 mod checks;
 mod downstream;
+mod http_cache;
 mod inbound;
 pub mod metrics;
 mod mode;
@@ -69,6 +70,7 @@ mod tunnel;
 mod upstream;
 
 use checks::Lookup;
+use http_cache::{Found, Reused};
 use inbound::{ForwardedBody, InboundBody};
 use mode::RequestKind;
 use outcome::{finish, is_accepted, is_unread};
@@ -111,6 +113,8 @@ enum ResponseSource {
     Upstream(Upstream),
     /// The cache; with the age of the response in seconds.
     Stored(Arc<CachedResponse>, u64),
+    /// The HTTP cache.
+    Reused(Box<Reused>),
     Local(LocalResponse),
 }
 
@@ -263,6 +267,10 @@ impl Gateway {
             Lookup::Hit(stored, age_s) => return Ok(ResponseSource::Stored(stored, age_s)),
             Lookup::Miss(decision) => decision,
         };
+        let fetch = match checks::look_up_http(&pipeline, kind, session, exchange, buffered)? {
+            Found::Serve(reused) => return Ok(ResponseSource::Reused(reused)),
+            Found::Forward(fetch) => fetch,
+        };
 
         // backend
         self.yield_to_batch_writes().await;
@@ -272,6 +280,7 @@ impl Gateway {
             connection,
             kind,
             started_at,
+            validators: fetch.as_ref().and_then(|fetch| fetch.validators()),
         };
         let idle = pipeline.shared.upgrade_idle_timeout;
         let forwarded = inbound::forward(&pipeline, kind, body, reader, session, idle);
@@ -286,9 +295,14 @@ impl Gateway {
         let called = Box::pin(calling).await;
         drop(booking);
         model_request::note_relayed(exchange, &relay);
-        let upstream = Upstream::new(pipeline, &call, decision, called?, relay);
+        let response = match called {
+            Ok(response) => response,
+            Err(stop) => return http_cache::of_failure(fetch, exchange, stop),
+        };
+        let uses = (decision, fetch);
+        let upstream = Upstream::new(pipeline, kind, started_at, uses, response, relay);
         self.yield_to_batch_writes().await;
-        Ok(ResponseSource::Upstream(upstream))
+        Ok(http_cache::of_response(session, exchange, upstream))
     }
 
     /// Step three: writes the response, whatever its source.
@@ -316,6 +330,7 @@ impl Gateway {
             ResponseSource::Stored(stored, age_s) => {
                 downstream::deliver_stored(session, exchange, stored, *age_s).await
             }
+            ResponseSource::Reused(reused) => http_cache::deliver(session, exchange, reused).await,
             ResponseSource::Local(response) => local::write(session, exchange, response).await,
         }
     }

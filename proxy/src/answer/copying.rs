@@ -31,9 +31,19 @@ pub(crate) trait ResponseCopy: Send {
     fn remove(&mut self);
 }
 
+/// When a copy may be stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StoredOnce {
+    /// The response has been read, and is complete and successful.
+    Successful,
+    /// Its framing is complete.
+    Complete,
+}
+
 /// A copy that is being taken.
 pub(crate) struct Copying<'a> {
     copy: &'a mut dyn ResponseCopy,
+    stored_once: StoredOnce,
     state: State,
 }
 
@@ -47,11 +57,16 @@ enum State {
 }
 
 impl<'a> Copying<'a> {
-    pub(crate) fn new(copy: &'a mut dyn ResponseCopy) -> Self {
+    pub(crate) fn new(copy: &'a mut dyn ResponseCopy, stored_once: StoredOnce) -> Self {
         Copying {
             copy,
+            stored_once,
             state: State::Nothing,
         }
+    }
+
+    pub(crate) fn stored_once(&self) -> StoredOnce {
+        self.stored_once
     }
 
     pub(super) fn push(&mut self, piece: &Bytes) {
@@ -135,7 +150,7 @@ mod tests {
     #[test]
     fn bytes_after_the_end_replace_or_remove_the_stored_copy() {
         let mut cache = Cache::default();
-        let mut copying = Copying::new(&mut cache);
+        let mut copying = Copying::new(&mut cache, StoredOnce::Successful);
         copying.push(&Bytes::from_static(b"a"));
         copying.store(Duration::ZERO);
         assert_eq!(copying.is_stored(), CopyStored::Yes);
@@ -145,7 +160,7 @@ mod tests {
         drop(copying);
         assert_eq!(cache.stored.as_deref(), Some(&b"ab"[..]));
 
-        let mut copying = Copying::new(&mut cache);
+        let mut copying = Copying::new(&mut cache, StoredOnce::Successful);
         copying.store(Duration::ZERO);
         copying.push(&Bytes::from_static(b"c"));
         drop(copying);

@@ -6,6 +6,8 @@ use std::time::Duration;
 use http::HeaderValue;
 
 use super::Stop;
+use super::http_cache::{self, Found};
+use super::mode::RequestKind;
 use super::routing::{add_header, forwarded_host, query};
 use crate::backend::request_head::HeaderFilter;
 use crate::cache::status::CacheStatus;
@@ -266,6 +268,26 @@ pub(super) fn decide(
         Some(reader) => reader.with_visitor(|visitor| cache.decide(&request, visitor)),
         None => cache.decide(&request, &mut IgnoreAll),
     })
+}
+
+/// Looks up a request in the HTTP cache of its route, if there is one. A body could change the response, and is no part of
+/// the key: a `GET` that has one is not for the cache.
+pub(super) fn look_up_http(
+    pipeline: &RoutePipeline,
+    kind: RequestKind,
+    session: &Session,
+    exchange: &mut Exchange,
+    body: Option<&[u8]>,
+) -> Result<Found, Stop> {
+    if pipeline.http_cache.is_none() {
+        return Ok(Found::Forward(None));
+    }
+    let has_no_body = body.is_some_and(<[u8]>::is_empty);
+    if kind != RequestKind::Plain || exchange.method.is_safe() && !has_no_body {
+        http_cache::bypass(exchange);
+        return Ok(Found::Forward(None));
+    }
+    http_cache::look_up(pipeline, session, exchange)
 }
 
 /// Looks up a stored response, and records the result.

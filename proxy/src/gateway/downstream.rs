@@ -7,12 +7,13 @@ use http::{StatusCode, header};
 
 use super::ask_usage::UsageRequested;
 use super::cache_copy::CacheCopy;
+use super::http_cache::{self, HttpCacheCopy};
 use super::mode::RequestKind;
 use super::model_response::Readable;
 use super::upstream::Upstream;
 use super::{model_request, model_response, routing, tunnel};
 use crate::answer::ahead::{self, ClientLeft, ReadAhead};
-use crate::answer::copying::{CopyStored, Copying};
+use crate::answer::copying::{CopyStored, Copying, StoredOnce};
 use crate::answer::filter::BodyFilter;
 use crate::answer::stored::{self, StoredResponse};
 use crate::answer::timeouts::ResponseTimeouts;
@@ -48,16 +49,22 @@ pub(super) async fn deliver(
     let (pipeline, decision) = (&upstream.pipeline, upstream.decision);
     let copy = |_| CacheCopy::of(pipeline, exchange, decision, head, exchange.at(now));
     let mut copy = readable.format.and_then(copy);
-    let mut filter = filter(
-        exchange,
-        upstream,
-        timeouts,
-        stripper,
-        readable,
-        copy.as_mut(),
-    );
+    let fetch = upstream.fetch.take();
+    let mut http_copy = fetch
+        .as_deref()
+        .and_then(|fetch| HttpCacheCopy::of(session, exchange, upstream, fetch, now));
+    let copying = match (&mut copy, &mut http_copy) {
+        (Some(copy), _) => Some(Copying::new(copy, StoredOnce::Successful)),
+        (None, Some(copy)) => Some(Copying::new(copy, StoredOnce::Complete)),
+        (None, None) => None,
+    };
+    let mut filter = filter(exchange, upstream, timeouts, stripper, readable, copying);
+    let if_stored = match &fetch {
+        Some(fetch) => http_cache::stored_status(fetch),
+        None => stored_status(decision),
+    };
     let (response, relay) = (&mut upstream.response, &mut upstream.relay);
-    let outcome = forward(session, exchange, response, relay, &mut filter, decision).await;
+    let outcome = forward(session, exchange, response, relay, &mut filter, if_stored).await;
     model_request::note_relayed(exchange, &upstream.relay);
     model_response::note(exchange, &mut filter, outcome);
     model_response::record_text(exchange, &mut filter);
@@ -89,13 +96,14 @@ fn filter<'a>(
     timeouts: ResponseTimeouts,
     stripper: Option<UsageStripper>,
     readable: Readable,
-    copy: Option<&'a mut CacheCopy<'_>>,
+    copying: Option<Copying<'a>>,
 ) -> BodyFilter<'a> {
     let head = &upstream.response.head;
     let Readable { decoder, format } = readable;
     let operation = exchange.model.operation;
     // A response that may be stored has to be read, whatever the request was.
-    let is_read = operation.is_some() || copy.is_some();
+    let is_answer = |copying: &Copying<'_>| copying.stored_once() == StoredOnce::Successful;
+    let is_read = operation.is_some() || copying.as_ref().is_some_and(is_answer);
     let reader = format
         .filter(|_| is_read)
         .map(|format| Box::new(ResponseReader::new(format, operation)));
@@ -109,7 +117,7 @@ fn filter<'a>(
         // A stripped chunk shortens the body.
         length: upstream.framing.length.filter(|_| stripper.is_none()),
         stripper,
-        copying: copy.map(|copy| Copying::new(copy)),
+        copying,
         read_ahead: 0,
         timeouts,
     }
@@ -159,7 +167,7 @@ async fn forward(
     response: &mut UpstreamResponse,
     relay: &mut Relay,
     filter: &mut BodyFilter<'_>,
-    decision: CacheDecision,
+    if_stored: Option<CacheStatus>,
 ) -> ResponseOutcome {
     let UpstreamResponse { head, body, .. } = response;
     // A chunk that may have to be stripped is not part of the copy before the end of the stream.
@@ -170,7 +178,7 @@ async fn forward(
             _ => ReadAhead::Arrived,
         };
         match ahead::read(session, exchange, body, filter, relay, ahead).await {
-            Ok(stored) => note_stored(exchange, stored, decision),
+            Ok(stored) => note_stored(exchange, stored, if_stored),
             Err(ClientLeft) => {
                 if let Some(attempt) = exchange.attempt() {
                     attempt.end(clock::now());
@@ -182,14 +190,18 @@ async fn forward(
     deliver::deliver(session, exchange, head, body, filter, relay).await
 }
 
+/// The `Cache-Status` of a response that has been stored.
+fn stored_status(decision: CacheDecision) -> Option<CacheStatus> {
+    match decision {
+        CacheDecision::Lookup(_) => Some(CacheStatus::MissStored),
+        CacheDecision::Refresh(_) => Some(CacheStatus::RefreshStored),
+        CacheDecision::Bypass => None,
+    }
+}
+
 /// Replaces the `Cache-Status` of a response that has been stored.
-fn note_stored(exchange: &mut Exchange, stored: CopyStored, decision: CacheDecision) {
-    let status = match (stored, decision) {
-        (CopyStored::Yes, CacheDecision::Lookup(_)) => CacheStatus::MissStored,
-        (CopyStored::Yes, CacheDecision::Refresh(_)) => CacheStatus::RefreshStored,
-        (CopyStored::No, _) | (_, CacheDecision::Bypass) => return,
-    };
-    let headers = &mut exchange.response_headers;
-    headers.retain(|(name, _)| name != "cache-status");
-    routing::add_header(exchange, "cache-status", status.header());
+fn note_stored(exchange: &mut Exchange, stored: CopyStored, if_stored: Option<CacheStatus>) {
+    if let (CopyStored::Yes, Some(status)) = (stored, if_stored) {
+        routing::replace_header(exchange, "cache-status", status.header());
+    }
 }

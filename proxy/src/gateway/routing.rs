@@ -294,6 +294,12 @@ pub(super) fn add_header(exchange: &mut Exchange, name: &'static str, value: Hea
         .push((HeaderName::from_static(name), value));
 }
 
+/// Replaces a header field of the response.
+pub(super) fn replace_header(exchange: &mut Exchange, name: &'static str, value: HeaderValue) {
+    exchange.response_headers.retain(|(known, _)| known != name);
+    add_header(exchange, name, value);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use super::Stop;
 use super::ask_usage::UsageRequested;
+use super::http_cache::HttpFetch;
 use super::mode::RequestKind;
 use crate::answer::framing::ResponseFraming;
 use crate::backend::Backend;
@@ -19,6 +20,7 @@ use crate::backend::failure::BrokenConnection;
 use crate::backend::request_body::RequestBody;
 use crate::backend::response::UpstreamResponse;
 use crate::cache::CacheDecision;
+use crate::cache::http::Validators;
 use crate::clock;
 use crate::exchange::{AttemptOutcome, Exchange, UpstreamNote};
 use crate::generation::pipeline::RoutePipeline;
@@ -40,6 +42,8 @@ pub(super) struct Call<'a> {
     pub(super) connection: &'a Connection,
     pub(super) kind: RequestKind,
     pub(super) started_at: Instant,
+    /// Of a stored response that the backend is asked to validate.
+    pub(super) validators: Option<&'a Validators>,
 }
 
 /// A backend's response whose head has arrived, with everything that is needed to deliver it.
@@ -52,6 +56,8 @@ pub(super) struct Upstream {
     pub(super) usage: UsageRequested,
     /// Whether and how the response may be stored.
     pub(super) decision: CacheDecision,
+    /// What the HTTP cache does with the response, if it is involved.
+    pub(super) fetch: Option<Box<HttpFetch>>,
     pub(super) response: Box<UpstreamResponse>,
     pub(super) framing: ResponseFraming,
     pub(super) relay: Relay,
@@ -69,23 +75,25 @@ pub(super) struct CallResponse {
 impl Upstream {
     pub(super) fn new(
         pipeline: Arc<RoutePipeline>,
-        call: &Call<'_>,
-        decision: CacheDecision,
+        kind: RequestKind,
+        started_at: Instant,
+        (decision, fetch): (CacheDecision, Option<Box<HttpFetch>>),
         response: CallResponse,
         relay: Relay,
     ) -> Self {
         // Another backend may respond differently: its response is not stored for this one.
-        let decision = match Arc::ptr_eq(&response.backend, &pipeline.backend) {
-            true => decision,
-            false => CacheDecision::Bypass,
+        let (decision, fetch) = match Arc::ptr_eq(&response.backend, &pipeline.backend) {
+            true => (decision, fetch),
+            false => (CacheDecision::Bypass, None),
         };
         Upstream {
             pipeline,
             backend: response.backend,
-            kind: call.kind,
-            started_at: call.started_at,
+            kind,
+            started_at,
             usage: response.usage,
             decision,
+            fetch,
             response: response.received.response,
             framing: response.received.framing,
             relay,
