@@ -10,8 +10,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::http::{HeaderMap, HeaderName, Method};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, Method};
 
 mod accept;
 mod cache_control;
@@ -20,6 +20,7 @@ pub(crate) mod canonical;
 pub mod copy;
 pub mod flight;
 mod freshness;
+pub mod http;
 mod key;
 mod memory;
 mod request_head;
@@ -39,7 +40,7 @@ use crate::model::operation::Operation;
 use copy::{CopyBuffer, LifetimeBounds, SharedHead};
 use flight::{FlightBounds, Flights};
 use freshness::Freshness;
-use memory::MemoryTier;
+use memory::{Entry, MemoryTier};
 use request_head::{RequestDirective, RequestHead};
 use statefulness::Statefulness;
 
@@ -183,7 +184,12 @@ impl CachedResponse {
         now.saturating_sub(self.stored_at)
     }
 
-    /// The memory that the response takes.
+    fn is_fresh(&self, ttl: Duration, now: Duration) -> bool {
+        self.stored_for(now) < ttl.min(self.lifetime)
+    }
+}
+
+impl Entry for CachedResponse {
     fn bytes(&self) -> u64 {
         let ends = self.ends.as_ref().map_or(0, |ends| size_of_val(&**ends));
         (ENTRY_OVERHEAD + self.text.len() + ends) as u64
@@ -193,7 +199,7 @@ impl CachedResponse {
 /// The cache of one route. It is shared by `Arc`: a new generation of the configuration keeps it where its
 /// [`Config`] is equal.
 pub struct ResponseCache {
-    memory: MemoryTier,
+    memory: MemoryTier<CachedResponse>,
     memory_bytes: u64,
     ttl: Duration,
     scope: Scope,
@@ -205,7 +211,7 @@ impl ResponseCache {
     #[must_use]
     pub fn new(config: &Config) -> Self {
         ResponseCache {
-            memory: MemoryTier::new(config.memory_bytes, config.ttl),
+            memory: MemoryTier::new(config.memory_bytes),
             memory_bytes: config.memory_bytes,
             ttl: config.ttl,
             scope: config.scope,
@@ -247,7 +253,10 @@ impl ResponseCache {
     /// The response under `key`, if it is fresh at `now` (since the Unix epoch).
     #[must_use]
     pub fn look_up(&self, key: &CacheKey, now: Duration) -> Option<Hit> {
-        let response = self.memory.get(key, now)?;
+        let response = self.memory.get(key)?;
+        if !response.is_fresh(self.ttl, now) {
+            return None;
+        }
         Some(Hit {
             response,
             tier: CacheTier::Memory,
@@ -314,7 +323,8 @@ impl ResponseCache {
 
     /// Removes responses that are expired at `now` (since the Unix epoch); called on a timer.
     pub fn remove_expired(&self, now: Duration) {
-        self.memory.remove_expired(now);
+        self.memory
+            .remove_expired(|response| !response.is_fresh(self.ttl, now));
     }
 
     /// The largest response that is stored: an eighth of the memory.

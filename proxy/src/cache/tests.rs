@@ -1,4 +1,4 @@
-use http::{HeaderMap, HeaderValue, header};
+use ::http::{HeaderMap, HeaderValue, header};
 
 use super::*;
 use crate::model::json::IgnoreAll;

@@ -11,7 +11,7 @@ use super::coalesce::ResponseLead;
 use super::upstream::Storing;
 use crate::answer::copying::{CopyEnd, CopyStored, Followers, ResponseCopy};
 use crate::cache::copy::CopyBuffer;
-use crate::cache::flight::{FlightFailure, ResponseEnd};
+use crate::cache::flight::{FlightFailure, Lead, ResponseEnd};
 use crate::cache::{CacheKey, ResponseCache};
 use crate::exchange::Exchange;
 use crate::generation::pipeline::RoutePipeline;
@@ -64,6 +64,15 @@ impl<'a> CacheCopy<'a> {
     }
 }
 
+impl From<CopyEnd> for ResponseEnd {
+    fn from(end: CopyEnd) -> Self {
+        match end {
+            CopyEnd::Whole(failure) => ResponseEnd::Whole(failure),
+            CopyEnd::Cut(code) => ResponseEnd::Cut(code),
+        }
+    }
+}
+
 /// A response that is not shared: a failure may be followed by another attempt.
 pub(super) fn decline(lead: &mut ResponseLead, exchange: &Exchange, head: &Parts) {
     if !head.status.is_server_error() {
@@ -108,10 +117,7 @@ impl ResponseCopy for CacheCopy<'_> {
 
     fn end(&mut self, end: CopyEnd) {
         if let Some(lead) = &mut self.lead {
-            lead.end(match end {
-                CopyEnd::Whole(failure) => ResponseEnd::Whole(failure),
-                CopyEnd::Cut(code) => ResponseEnd::Cut(code),
-            });
+            lead.end(end.into());
         }
     }
 
@@ -121,7 +127,7 @@ impl ResponseCopy for CacheCopy<'_> {
     }
 }
 
-impl Followers for ResponseLead {
+impl<H: Send + Sync> Followers for Lead<H> {
     fn are_any(&self) -> bool {
         self.is_followed()
     }

@@ -29,16 +29,16 @@ pub(super) enum Coalesced {
     /// A stored response, and its age in seconds.
     Hit(Arc<CachedResponse>, u64),
     /// The response to an equal request, which is on its way.
-    Followed(Box<Followed>),
+    Followed(Box<Followed<SharedHead>>),
     /// It is sent to the backend. Whether, and under which key, the response may be stored; and the equal requests that it
     /// leads, if there may be any.
     Forward(CacheDecision, Option<ResponseLead>),
 }
 
 /// The response to an equal request.
-pub(super) struct Followed {
-    pub(super) head: SharedHead,
-    pub(super) body: FollowedBody,
+pub(super) struct Followed<H> {
+    pub(super) head: H,
+    pub(super) body: FollowedBody<H>,
 }
 
 /// Whether a request may share its response with others.
@@ -108,12 +108,12 @@ pub(super) async fn look_up(
 }
 
 /// Waits for the response to an equal request. This is time of the backend.
-async fn start(
+pub(super) async fn start<H: Clone>(
     pipeline: &RoutePipeline,
     session: &mut Session,
     exchange: &mut Exchange,
-    follower: Follower<SharedHead>,
-) -> Result<FollowerStart<SharedHead>, Stop> {
+    follower: Follower<H>,
+) -> Result<FollowerStart<H>, Stop> {
     let now = clock::now();
     exchange.timing.enter(Stage::Backend, now);
     let until = now + pipeline.backend.config().total_timeout;
@@ -130,7 +130,7 @@ async fn start(
     Ok(start)
 }
 
-fn note_collapsed(exchange: &mut Exchange) {
+pub(super) fn note_collapsed(exchange: &mut Exchange) {
     exchange.cache = Some(CacheNote {
         outcome: CacheOutcome::Collapsed,
         tier: CacheTier::None,
@@ -140,7 +140,7 @@ fn note_collapsed(exchange: &mut Exchange) {
 }
 
 /// The request of a leader has failed before the head of a response.
-pub(super) fn fail(lead: Option<ResponseLead>, stop: &Stop) {
+pub(super) fn fail<H>(lead: Option<Lead<H>>, stop: &Stop) {
     if let (Some(mut lead), Stop::Refused(refusal)) = (lead, stop) {
         lead.fail(FlightFailure {
             code: refusal.code,

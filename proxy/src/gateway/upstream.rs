@@ -19,6 +19,7 @@ use crate::backend::endpoint::InFlightCall;
 use crate::backend::failure::BrokenConnection;
 use crate::backend::request_body::RequestBody;
 use crate::backend::response::UpstreamResponse;
+use crate::cache::http::Validators;
 use crate::cache::{CacheDecision, CacheKey};
 use crate::clock;
 use crate::exchange::{AttemptOutcome, Exchange, UpstreamNote};
@@ -41,6 +42,8 @@ pub(super) struct Call<'a> {
     pub(super) connection: &'a Connection,
     pub(super) kind: RequestKind,
     pub(super) started_at: Instant,
+    /// Of a stored response that the backend is asked to validate.
+    pub(super) validators: Option<&'a Validators>,
 }
 
 /// A backend's response whose head has arrived, with everything that is needed to deliver it.
@@ -120,6 +123,11 @@ impl Upstream {
             relay,
             in_flight: response.in_flight,
         }
+    }
+
+    /// Whether the backend of the route has responded, and not a fallback.
+    pub(super) fn is_of_route(&self) -> bool {
+        Arc::ptr_eq(&self.backend, &self.pipeline.backend)
     }
 
     /// Reports the outcome of the attempt to the circuit breaker of its endpoint, once its response has been delivered.
