@@ -4,7 +4,7 @@
 //! (LRU) eviction, for as long as the backend allows (RFC 9111). A response is never shared beyond its scope. Only
 //! a `POST` with a JSON object has a key, and only a call whose response depends on nothing else (`cacheable.rs`,
 //! `statefulness.rs`): a `GET` would need RFC 9111 (`cache.http`), and a call that creates an object is forwarded
-//! each time. Requests for the same key that miss at the same time are all forwarded: a cache stampede is not
+//! each time. With Redis, replicas share their responses (`redis_tier.rs`). Requests for the same key that miss at the same time are all forwarded: a cache stampede is not
 //! collapsed yet.
 
 use std::sync::Arc;
@@ -18,9 +18,11 @@ mod cache_control;
 mod cacheable;
 pub(crate) mod canonical;
 pub mod copy;
+mod entry;
 mod freshness;
 mod key;
 mod memory;
+pub mod redis_tier;
 mod request_head;
 mod statefulness;
 pub mod status;
@@ -168,6 +170,16 @@ impl CachedResponse {
         })
     }
 
+    /// How long it may still be served at `now` (since the Unix epoch), at most for `ttl` since it was stored.
+    fn time_left(&self, now: Duration, ttl: Duration) -> Duration {
+        let lifetime = ttl.min(self.lifetime);
+        lifetime.saturating_sub(self.stored_for(now))
+    }
+
+    fn is_fresh(&self, now: Duration, ttl: Duration) -> bool {
+        !self.time_left(now, ttl).is_zero()
+    }
+
     /// Zero if the wall clock has been set back.
     fn stored_for(&self, now: Duration) -> Duration {
         now.saturating_sub(self.stored_at)
@@ -289,6 +301,14 @@ impl ResponseCache {
     /// Removes the response under `key`, which has turned out not to be storable.
     pub fn remove(&self, key: &CacheKey) {
         self.memory.remove(key);
+    }
+
+    /// Removes the responses whose keys in lower-case hexadecimal begin with `key`, or all; returns their number.
+    pub fn purge(&self, key: Option<&str>) -> u64 {
+        let begins = |hashed: &CacheKey| {
+            key.is_none_or(|key| base16ct::lower::encode_string(&hashed.0).starts_with(key))
+        };
+        self.memory.remove_where(begins)
     }
 
     /// Removes responses that are expired at `now` (since the Unix epoch); called on a timer.

@@ -62,6 +62,7 @@ mod mode;
 mod model_request;
 mod model_response;
 mod outcome;
+mod redis_lookup;
 mod routing;
 #[cfg(test)]
 mod tests;
@@ -72,6 +73,7 @@ use checks::Lookup;
 use inbound::{ForwardedBody, InboundBody};
 use mode::RequestKind;
 use outcome::{finish, is_accepted, is_unread};
+use redis_lookup::RedisLookedUp;
 use upstream::{Call, Upstream};
 
 pub(crate) use outcome::{Served, Stop};
@@ -263,6 +265,19 @@ impl Gateway {
             Lookup::Hit(stored, age_s) => return Ok(ResponseSource::Stored(stored, age_s)),
             Lookup::Miss(decision) => decision,
         };
+        let lease = match redis_lookup::shared(&pipeline, decision) {
+            None => None,
+            // Boxed: a route without Redis must not pay for it.
+            Some(shared) => {
+                let found = Box::pin(redis_lookup::look_up(shared, session, exchange)).await?;
+                match found {
+                    RedisLookedUp::Hit(stored, age_s) => {
+                        return Ok(ResponseSource::Stored(stored, age_s));
+                    }
+                    RedisLookedUp::Miss(lease) => lease,
+                }
+            }
+        };
 
         // backend
         self.yield_to_batch_writes().await;
@@ -286,7 +301,8 @@ impl Gateway {
         let called = Box::pin(calling).await;
         drop(booking);
         model_request::note_relayed(exchange, &relay);
-        let upstream = Upstream::new(pipeline, &call, decision, called?, relay);
+        let mut upstream = Upstream::new(pipeline, &call, decision, called?, relay);
+        upstream.lease = lease;
         self.yield_to_batch_writes().await;
         Ok(ResponseSource::Upstream(upstream))
     }

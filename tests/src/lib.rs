@@ -24,6 +24,7 @@ pub mod disk;
 pub mod frameworks;
 pub mod path_variants;
 pub mod raw;
+pub mod redis;
 pub mod sdks;
 pub mod sign;
 

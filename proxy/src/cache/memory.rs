@@ -77,8 +77,24 @@ impl MemoryTier {
         drop(removed);
     }
 
+    /// Removes those whose keys `matches`; returns their number.
+    pub(super) fn remove_where(&self, matches: impl Fn(&CacheKey) -> bool) -> u64 {
+        let keys: Vec<CacheKey> = {
+            let entries = self.entries.lock();
+            let keys = entries.by_use.iter().map(|(key, _)| *key);
+            keys.filter(|key| matches(key)).collect()
+        };
+        let mut removed = 0;
+        // The lock is released in between, so that no request waits for long.
+        for key in keys {
+            let taken = self.entries.lock().take(&key);
+            removed += u64::from(taken.is_some());
+        }
+        removed
+    }
+
     fn is_fresh(&self, stored: &CachedResponse, now: Duration) -> bool {
-        stored.stored_for(now) < self.ttl.min(stored.lifetime)
+        stored.is_fresh(now, self.ttl)
     }
 
     fn evict(&self) -> Option<Arc<CachedResponse>> {

@@ -7,7 +7,8 @@ use http::response::Parts;
 
 use crate::answer::copying::{CopyStored, ResponseCopy};
 use crate::cache::copy::CopyBuffer;
-use crate::cache::{CacheDecision, CacheKey, ResponseCache};
+use crate::cache::redis_tier::{Lease, RedisTier};
+use crate::cache::{CacheDecision, CacheKey, CachedResponse, ResponseCache};
 use crate::exchange::Exchange;
 use crate::generation::pipeline::RoutePipeline;
 
@@ -16,6 +17,15 @@ pub(super) struct CacheCopy<'a> {
     buffer: CopyBuffer,
     cache: &'a ResponseCache,
     key: CacheKey,
+    shared: Option<SharedCopy<'a>>,
+}
+
+/// What is written to Redis once the response has been delivered.
+struct SharedCopy<'a> {
+    tier: &'a RedisTier,
+    key: CacheKey,
+    lease: Option<Lease>,
+    stored: Option<CachedResponse>,
 }
 
 impl<'a> CacheCopy<'a> {
@@ -24,7 +34,7 @@ impl<'a> CacheCopy<'a> {
     pub(super) fn of(
         pipeline: &'a RoutePipeline,
         exchange: &Exchange,
-        decision: CacheDecision,
+        (decision, lease): (CacheDecision, Option<Lease>),
         head: &Parts,
         received_at: Duration,
     ) -> Option<Self> {
@@ -39,6 +49,12 @@ impl<'a> CacheCopy<'a> {
             buffer: buffer.ok()?,
             cache,
             key,
+            shared: pipeline.redis_tier.as_ref().map(|tier| SharedCopy {
+                tier,
+                key,
+                lease,
+                stored: None,
+            }),
         })
     }
 }
@@ -55,6 +71,9 @@ impl ResponseCopy for CacheCopy<'_> {
     fn store(&mut self, stored_at: Duration) -> CopyStored {
         match self.buffer.stored(stored_at) {
             Some(stored) => {
+                if let Some(shared) = &mut self.shared {
+                    shared.stored = Some(stored.clone());
+                }
                 self.cache.store(self.key, stored);
                 CopyStored::Yes
             }
@@ -63,6 +82,18 @@ impl ResponseCopy for CacheCopy<'_> {
     }
 
     fn remove(&mut self) {
+        if let Some(shared) = &mut self.shared {
+            shared.stored = None;
+        }
         self.cache.remove(&self.key);
+    }
+}
+
+impl Drop for SharedCopy<'_> {
+    fn drop(&mut self) {
+        if let Some(stored) = self.stored.take() {
+            let lease = self.lease.take();
+            self.tier.write_behind(self.key, stored, lease);
+        }
     }
 }

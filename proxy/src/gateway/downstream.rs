@@ -46,7 +46,17 @@ pub(super) async fn deliver(
     let head = &upstream.response.head;
     let readable = Readable::of(exchange, head);
     let (pipeline, decision) = (&upstream.pipeline, upstream.decision);
-    let copy = |_| CacheCopy::of(pipeline, exchange, decision, head, exchange.at(now));
+    // Without a copy, the lease is released at once.
+    let lease = upstream.lease.take();
+    let copy = |_| {
+        CacheCopy::of(
+            pipeline,
+            exchange,
+            (decision, lease),
+            head,
+            exchange.at(now),
+        )
+    };
     let mut copy = readable.format.and_then(copy);
     let mut filter = filter(
         exchange,

@@ -19,6 +19,7 @@ use crate::backend::failure::BrokenConnection;
 use crate::backend::request_body::RequestBody;
 use crate::backend::response::UpstreamResponse;
 use crate::cache::CacheDecision;
+use crate::cache::redis_tier::Lease;
 use crate::clock;
 use crate::exchange::{AttemptOutcome, Exchange, UpstreamNote};
 use crate::generation::pipeline::RoutePipeline;
@@ -52,6 +53,8 @@ pub(super) struct Upstream {
     pub(super) usage: UsageRequested,
     /// Whether and how the response may be stored.
     pub(super) decision: CacheDecision,
+    /// Other replicas wait for this response.
+    pub(super) lease: Option<Lease>,
     pub(super) response: Box<UpstreamResponse>,
     pub(super) framing: ResponseFraming,
     pub(super) relay: Relay,
@@ -86,6 +89,7 @@ impl Upstream {
             started_at: call.started_at,
             usage: response.usage,
             decision,
+            lease: None,
             response: response.received.response,
             framing: response.received.framing,
             relay,

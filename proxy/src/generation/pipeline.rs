@@ -7,8 +7,10 @@ use http::HeaderName;
 use ipnet::IpNet;
 
 use super::occupancy::RouteOccupancy;
+use super::shared_cache;
 use crate::backend::Backend;
 use crate::cache::ResponseCache;
+use crate::cache::redis_tier::{RedisTier, SharedTier};
 use crate::config::{self, Config};
 use crate::content;
 use crate::exchange::Exchange;
@@ -24,6 +26,8 @@ pub(crate) struct RoutePipeline {
     pub(crate) limits: Arc<RateLimits>,
     pub(crate) concurrency: Option<Arc<Concurrency>>,
     pub(crate) cache: Option<Arc<ResponseCache>>,
+    /// Where replicas share its responses; `None` without a cache or without Redis.
+    pub(crate) redis_tier: Option<RedisTier>,
     pub(crate) backend: Arc<Backend>,
     /// The backends that are used when it fails, in their order.
     pub(crate) fallbacks: Box<[Arc<Backend>]>,
@@ -55,6 +59,7 @@ pub(super) struct Parts<'a> {
     pub(super) fallbacks: Box<[Arc<Backend>]>,
     pub(super) shared: &'a Arc<GenerationSettings>,
     pub(super) replay_stores: &'a SharedStores,
+    pub(super) redis: Option<&'a Arc<SharedTier>>,
     /// The pipeline of the route of that name in the previous generation.
     pub(super) previous: Option<&'a RoutePipeline>,
 }
@@ -95,6 +100,7 @@ impl RoutePipeline {
                     .as_ref()
                     .map(|cache| Arc::new(ResponseCache::new(cache))),
             },
+            redis_tier: shared_cache::tier(route, parts.backend, parts.redis),
             backend: parts.backend.clone(),
             fallbacks: parts.fallbacks.clone(),
             shared: parts.shared.clone(),

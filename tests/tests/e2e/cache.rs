@@ -11,6 +11,7 @@ use weir_tests::wait;
 
 mod codings;
 mod key;
+mod redis;
 mod stored;
 mod stream_end;
 
