@@ -26,8 +26,8 @@ pub(crate) mod keeper;
 pub(crate) mod metrics;
 pub(crate) mod script;
 
-use breaker::{Breaker, Transition};
-use connections::Connections;
+use breaker::{BreakerChange, CommandBreaker};
+use connections::WorkerConnections;
 use metrics::{CommandOutcome, RedisMetrics};
 
 /// The checked `redis` block.
@@ -37,8 +37,6 @@ pub struct Config {
     pub url: SecretText,
     /// The deadline of one command.
     pub timeout: Duration,
-    /// The certificate authorities that are trusted instead of the system's, in PEM.
-    pub roots: Option<Arc<[u8]>>,
 }
 
 /// Who uses Redis: the label of its metrics.
@@ -76,8 +74,8 @@ pub enum Unavailable {
 /// A Redis. A new generation of the configuration keeps it where its [`Config`] is equal.
 pub struct Redis {
     config: Config,
-    breaker: Breaker,
-    connections: ArcSwap<Connections>,
+    breaker: CommandBreaker,
+    connections: ArcSwap<WorkerConnections>,
     /// Notified when the circuit opens.
     opened: Notify,
     /// Set when the background task starts; nothing is connected before.
@@ -89,8 +87,8 @@ impl Redis {
     pub(crate) fn new(config: &Config) -> Arc<Self> {
         Arc::new(Redis {
             config: config.clone(),
-            breaker: Breaker::new(),
-            connections: ArcSwap::from_pointee(Connections::default()),
+            breaker: CommandBreaker::new(),
+            connections: ArcSwap::from_pointee(WorkerConnections::default()),
             opened: Notify::new(),
             metrics: OnceLock::new(),
         })
@@ -179,8 +177,8 @@ impl Redis {
         }
     }
 
-    fn note(&self, transition: Transition, reason: &str) {
-        if transition == Transition::Opened {
+    fn note(&self, transition: BreakerChange, reason: &str) {
+        if transition == BreakerChange::Opened {
             log::warn!("redis is unavailable: {reason}; requests continue without it");
             self.opened.notify_one();
         }

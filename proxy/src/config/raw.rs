@@ -117,7 +117,7 @@ settings! {
 settings! {
     /// A Redis shared by all replicas.
     struct Redis {
-        /// The address of the server: redis://, rediss:// (TLS) or unix://; user, password and database as in redis://user:password@host:6379/0.
+        /// The address of the server: redis://, rediss:// (TLS, with the roots of the system or of SSL_CERT_FILE) or unix://; user, password and database as in redis://user:password@host:6379/0.
         url: RedisUrl [required] reload,
         /// Timeout of one command; after that the request continues without Redis.
         timeout: TimeSpan [default "100ms"] reload,

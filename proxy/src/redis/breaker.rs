@@ -12,20 +12,20 @@ const OPEN: u32 = u32::MAX;
 
 /// What a report has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Transition {
+pub(super) enum BreakerChange {
     None,
     Opened,
 }
 
 /// A breaker; it is open until the first connection.
 #[derive(Debug)]
-pub(super) struct Breaker {
+pub(super) struct CommandBreaker {
     consecutive_failures: AtomicU32,
 }
 
-impl Breaker {
+impl CommandBreaker {
     pub(super) const fn new() -> Self {
-        Breaker {
+        CommandBreaker {
             consecutive_failures: AtomicU32::new(OPEN),
         }
     }
@@ -52,7 +52,7 @@ impl Breaker {
     }
 
     /// A command failed or timed out.
-    pub(super) fn failed(&self) -> Transition {
+    pub(super) fn failed(&self) -> BreakerChange {
         let next = |failures: u32| match failures {
             OPEN => None,
             failures if failures + 1 >= FAILURES_MAX => Some(OPEN),
@@ -61,16 +61,16 @@ impl Breaker {
         let order = Ordering::Relaxed;
         let before = self.consecutive_failures.fetch_update(order, order, next);
         match before {
-            Ok(before) if before + 1 >= FAILURES_MAX => Transition::Opened,
-            Ok(_) | Err(_) => Transition::None,
+            Ok(before) if before + 1 >= FAILURES_MAX => BreakerChange::Opened,
+            Ok(_) | Err(_) => BreakerChange::None,
         }
     }
 
     /// The connection is known to be useless.
-    pub(super) fn trip(&self) -> Transition {
+    pub(super) fn trip(&self) -> BreakerChange {
         match self.consecutive_failures.swap(OPEN, Ordering::Relaxed) {
-            OPEN => Transition::None,
-            _ => Transition::Opened,
+            OPEN => BreakerChange::None,
+            _ => BreakerChange::Opened,
         }
     }
 
@@ -86,26 +86,26 @@ mod tests {
 
     #[test]
     fn three_consecutive_failures_open_the_circuit_and_only_a_probe_closes_it() {
-        let breaker = Breaker::new();
+        let breaker = CommandBreaker::new();
         assert!(!breaker.is_closed(), "open until the first connection");
-        assert_eq!(breaker.failed(), Transition::None);
+        assert_eq!(breaker.failed(), BreakerChange::None);
         breaker.succeeded();
         assert!(!breaker.is_closed());
         breaker.close();
         assert!(breaker.is_closed());
-        assert_eq!(breaker.failed(), Transition::None);
-        assert_eq!(breaker.failed(), Transition::None);
+        assert_eq!(breaker.failed(), BreakerChange::None);
+        assert_eq!(breaker.failed(), BreakerChange::None);
         breaker.succeeded();
-        assert_eq!(breaker.failed(), Transition::None);
-        assert_eq!(breaker.failed(), Transition::None);
+        assert_eq!(breaker.failed(), BreakerChange::None);
+        assert_eq!(breaker.failed(), BreakerChange::None);
         assert!(breaker.is_closed());
-        assert_eq!(breaker.failed(), Transition::Opened);
-        assert_eq!(breaker.failed(), Transition::None, "reported once");
+        assert_eq!(breaker.failed(), BreakerChange::Opened);
+        assert_eq!(breaker.failed(), BreakerChange::None, "reported once");
         breaker.succeeded();
         assert!(!breaker.is_closed());
         breaker.close();
-        assert_eq!(breaker.trip(), Transition::Opened);
-        assert_eq!(breaker.trip(), Transition::None);
+        assert_eq!(breaker.trip(), BreakerChange::Opened);
+        assert_eq!(breaker.trip(), BreakerChange::None);
         assert!(!breaker.is_closed());
     }
 }

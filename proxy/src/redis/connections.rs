@@ -5,7 +5,7 @@ use std::thread::ThreadId;
 use std::time::Duration;
 
 use ::redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use ::redis::{Client, IntoConnectionInfo as _, RedisError, RedisResult, TlsCertificates, cmd};
+use ::redis::{Client, IntoConnectionInfo as _, RedisError, RedisResult, cmd};
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
@@ -27,9 +27,9 @@ pub(super) enum ConnectError {
 
 /// The connections by the thread whose runtime drives them.
 #[derive(Default)]
-pub(crate) struct Connections(Vec<(ThreadId, ConnectionManager)>);
+pub(crate) struct WorkerConnections(Vec<(ThreadId, ConnectionManager)>);
 
-impl Connections {
+impl WorkerConnections {
     /// Opens one for the current thread, which is probed first, and one for each of the runtimes of `workers`.
     pub(super) async fn open(config: &Config, workers: &[Handle]) -> Result<Self, ConnectError> {
         let own = within(probed(config)).await?;
@@ -48,7 +48,7 @@ impl Connections {
             }
             Ok::<_, RedisError>(opened)
         });
-        opened.await.map(Connections)
+        opened.await.map(WorkerConnections)
     }
 
     /// The connection of this thread; for a thread without one, that of another.
@@ -99,14 +99,6 @@ async fn connected(config: &Config) -> RedisResult<(ThreadId, ConnectionManager)
 
 fn client(config: &Config) -> RedisResult<Client> {
     let info = config.url.expose_secret().into_connection_info()?;
-    match &config.roots {
-        Some(roots) => {
-            let certificates = TlsCertificates {
-                client_tls: None,
-                root_cert: Some(roots.to_vec()),
-            };
-            Client::build_with_tls(info, certificates)
-        }
-        None => Client::open(info),
-    }
+    // TLS trusts the system's roots, or those of `SSL_CERT_FILE`.
+    Client::open(info)
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use prometheus::IntGauge;
 use tokio::runtime::Handle;
 
-use super::connections::{ConnectError, Connections};
+use super::connections::{ConnectError, WorkerConnections};
 use super::metrics::CommandOutcome;
 use super::{Redis, RedisUser, describe};
 use crate::backoff::Backoff;
@@ -15,7 +15,7 @@ use crate::{clock, random};
 /// The wait after the first failed attempt.
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 const WAIT_MAX: Duration = Duration::from_secs(2);
-/// Connections that worked for this long were stable: the backoff starts again.
+/// WorkerConnections that worked for this long were stable: the backoff starts again.
 const STABLE_AFTER: Duration = Duration::from_secs(5);
 
 /// Connects each of the workers, again whenever the circuit opens. `up` is whether Redis is connected. It never ends.
@@ -23,7 +23,7 @@ pub(crate) async fn keep_connected(redis: Arc<Redis>, workers: Vec<Handle>, up: 
     let mut backoff = Backoff::new(FIRST_WAIT, WAIT_MAX);
     let mut is_reported = false;
     loop {
-        match Connections::open(&redis.config, &workers).await {
+        match WorkerConnections::open(&redis.config, &workers).await {
             Ok(connections) => {
                 redis.connections.store(Arc::new(connections));
                 let connected_at = clock::now();

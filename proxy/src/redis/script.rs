@@ -9,7 +9,7 @@ use sha1::{Digest as _, Sha1};
 use super::{Redis, RedisUser, Unavailable};
 
 /// A script, named by its SHA-1: its text is only sent to a server that does not know it yet.
-pub(crate) struct Script {
+pub(crate) struct LuaScript {
     text: &'static str,
     hash: LazyLock<String>,
 }
@@ -20,9 +20,9 @@ pub(crate) struct ScriptCall<'a> {
     pub(crate) arguments: &'a [&'a [u8]],
 }
 
-impl Script {
+impl LuaScript {
     pub(crate) const fn new(text: &'static str, hash: fn() -> String) -> Self {
-        Script {
+        LuaScript {
             text,
             hash: LazyLock::new(hash),
         }
@@ -42,7 +42,7 @@ impl Redis {
     pub(crate) async fn run<T: FromRedisValue>(
         &self,
         user: RedisUser,
-        script: &Script,
+        script: &LuaScript,
         call: &ScriptCall<'_>,
     ) -> Result<T, Unavailable> {
         let send = async |connection: &mut ConnectionManager| {

@@ -9,9 +9,8 @@ use std::time::Duration;
 use ::redis::Value;
 
 use super::SharedTier;
-use super::write_behind::Release;
 use crate::random;
-use crate::redis::script::{Script, ScriptCall, hash};
+use crate::redis::script::{LuaScript, ScriptCall, hash};
 use crate::redis::{Redis, RedisUser, Unavailable};
 
 /// How long a lease is held at most: others wait for a shorter time than this.
@@ -25,12 +24,12 @@ local entry = redis.call('GET', KEYS[1])
 if entry then return entry end
 if redis.call('SET', KEYS[2], ARGV[1], 'NX', 'PX', ARGV[2]) then return 1 end
 return 0";
-static LOOK_UP: Script = Script::new(LOOK_UP_TEXT, || hash(LOOK_UP_TEXT));
+static LOOK_UP: LuaScript = LuaScript::new(LOOK_UP_TEXT, || hash(LOOK_UP_TEXT));
 
 const RELEASE_TEXT: &str = "\
 if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
 return 0";
-static RELEASE: Script = Script::new(RELEASE_TEXT, || hash(RELEASE_TEXT));
+static RELEASE: LuaScript = LuaScript::new(RELEASE_TEXT, || hash(RELEASE_TEXT));
 
 /// Identifies one holder of a lease.
 #[derive(Clone, Copy, Debug)]
@@ -93,6 +92,13 @@ impl std::fmt::Debug for Lease {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(formatter, "Lease({})", self.name)
     }
+}
+
+/// A lease to release.
+#[derive(Debug)]
+pub(super) struct Release {
+    lease: String,
+    token: LeaseToken,
 }
 
 /// Deletes a lease if it is still held with this token.

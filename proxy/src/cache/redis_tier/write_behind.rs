@@ -9,7 +9,7 @@ use ::redis::cmd;
 use parking_lot::Mutex;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
-use super::lease::{self, Lease, LeaseToken};
+use super::lease::{self, Lease, Release};
 use super::{EntryOutcome, SharedTier};
 use crate::cache::entry;
 use crate::cache::{CacheKey, CachedResponse};
@@ -31,13 +31,6 @@ pub(super) struct Write {
     pub(super) ttl: Duration,
     /// Released afterwards.
     pub(super) lease: Option<Lease>,
-}
-
-/// A lease to release.
-#[derive(Debug)]
-pub(super) struct Release {
-    pub(super) lease: String,
-    pub(super) token: LeaseToken,
 }
 
 enum Job {

@@ -12,6 +12,5 @@ pub(super) fn check(file: &File) -> Option<Option<Config>> {
     Some(Some(Config {
         url: raw.url.value()?.0.clone(),
         timeout: raw.timeout.get()?.0,
-        roots: None,
     }))
 }
