@@ -41,6 +41,7 @@ mod installer;
 mod listening;
 mod prepared;
 mod recording;
+mod redis;
 mod reload;
 mod sockets;
 mod stop;
@@ -154,6 +155,7 @@ impl StartedParts {
             listening.serve(sockets.listeners, &offered, &self.certificates);
         let certificates = listening::named(&addresses, self.certificates);
         health_checks::start(&runtime, gateway.clone(), &metrics, shutdown.clone())?;
+        redis::start(&runtime, gateway.clone(), &metrics, shutdown.clone())?;
         let maintained = (gateway.clone(), certificates, self.gauges);
         housekeeping::start(&runtime, maintained, &metrics, shutdown)?;
         let system = System::start(self.reading, metrics.worker("system")?)?;

@@ -5,7 +5,7 @@
 //! a `POST` with a JSON object has a key, and only a call whose response depends on nothing else (`cacheable.rs`,
 //! `statefulness.rs`): a `GET` would need RFC 9111 (`cache.http`), and a call that creates an object is forwarded
 //! each time. Requests for the same key that miss at the same time are forwarded once (`flight.rs`), against cache
-//! stampedes.
+//! stampedes. With Redis, replicas share their responses (`redis_tier.rs`).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,11 +18,13 @@ mod cache_control;
 mod cacheable;
 pub(crate) mod canonical;
 pub mod copy;
+mod entry;
 pub mod flight;
 mod freshness;
 pub mod http;
 mod key;
 mod memory;
+pub mod redis_tier;
 mod request_head;
 mod statefulness;
 pub mod status;
@@ -179,13 +181,19 @@ impl CachedResponse {
         })
     }
 
+    /// How long it may still be served at `now` (since the Unix epoch), at most for `ttl` since it was stored.
+    fn time_left(&self, now: Duration, ttl: Duration) -> Duration {
+        let lifetime = ttl.min(self.lifetime);
+        lifetime.saturating_sub(self.stored_for(now))
+    }
+
+    fn is_fresh(&self, now: Duration, ttl: Duration) -> bool {
+        !self.time_left(now, ttl).is_zero()
+    }
+
     /// Zero if the wall clock has been set back.
     fn stored_for(&self, now: Duration) -> Duration {
         now.saturating_sub(self.stored_at)
-    }
-
-    fn is_fresh(&self, ttl: Duration, now: Duration) -> bool {
-        self.stored_for(now) < ttl.min(self.lifetime)
     }
 }
 
@@ -254,7 +262,7 @@ impl ResponseCache {
     #[must_use]
     pub fn look_up(&self, key: &CacheKey, now: Duration) -> Option<Hit> {
         let response = self.memory.get(key)?;
-        if !response.is_fresh(self.ttl, now) {
+        if !response.is_fresh(now, self.ttl) {
             return None;
         }
         Some(Hit {
@@ -321,10 +329,18 @@ impl ResponseCache {
         self.memory.remove(key);
     }
 
+    /// Removes the responses whose keys in lower-case hexadecimal begin with `key`, or all; returns their number.
+    pub fn purge(&self, key: Option<&str>) -> u64 {
+        let begins = |hashed: &CacheKey| {
+            key.is_none_or(|key| base16ct::lower::encode_string(&hashed.0).starts_with(key))
+        };
+        self.memory.remove_where(begins)
+    }
+
     /// Removes responses that are expired at `now` (since the Unix epoch); called on a timer.
     pub fn remove_expired(&self, now: Duration) {
         self.memory
-            .remove_expired(|response| !response.is_fresh(self.ttl, now));
+            .remove_expired(|response| !response.is_fresh(now, self.ttl));
     }
 
     /// The largest response that is stored: an eighth of the memory.

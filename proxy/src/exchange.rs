@@ -151,6 +151,7 @@ impl CacheOutcome {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CacheTier {
     Memory,
+    Redis,
     None,
 }
 
@@ -159,6 +160,7 @@ impl CacheTier {
     pub const fn as_str(self) -> &'static str {
         match self {
             CacheTier::Memory => "memory",
+            CacheTier::Redis => "redis",
             CacheTier::None => "none",
         }
     }

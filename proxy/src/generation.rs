@@ -16,6 +16,7 @@ use std::sync::Arc;
 use crate::backend::Backend;
 use crate::backend::snapshot::BackendSnapshot;
 use crate::backend::tls::TlsClients;
+use crate::cache::redis_tier::SharedTier;
 use crate::clock;
 use crate::config::{self, Config};
 use crate::exchange::EventSampling;
@@ -26,6 +27,7 @@ use crate::trace::TraceSampling;
 
 pub mod occupancy;
 pub(crate) mod pipeline;
+mod shared_cache;
 
 use occupancy::{Occupancy, OpenCircuitCount};
 use pipeline::{GenerationSettings, Parts, RoutePipeline};
@@ -43,6 +45,7 @@ pub struct Generation {
     backends: Box<[Arc<Backend>]>,
     tls: TlsClients,
     replay_stores: SharedStores,
+    redis: Option<Arc<SharedTier>>,
 }
 
 impl Generation {
@@ -97,12 +100,20 @@ impl Generation {
             Some(previous) => previous.next(schemes),
             None => SharedStores::new(schemes),
         };
+        let redis = config.redis.as_ref().map(|redis| {
+            let known = previous.and_then(|previous| previous.redis.as_ref());
+            match known.filter(|known| known.redis().config() == redis) {
+                Some(known) => known.clone(),
+                None => SharedTier::new(redis),
+            }
+        });
         let pipelines = config.routes.iter().map(|route| {
             let parts = Parts {
                 backend: &backends[route.backend],
                 fallbacks: fallbacks(&backends, route.backend),
                 shared: &shared,
                 replay_stores: &replay_stores,
+                redis: redis.as_ref(),
                 previous: previous.and_then(|previous| previous.pipeline(&route.name)),
             };
             Arc::new(RoutePipeline::new(route, &parts))
@@ -120,6 +131,7 @@ impl Generation {
             backends,
             tls,
             replay_stores,
+            redis,
         })
     }
 
@@ -161,6 +173,24 @@ impl Generation {
     #[must_use]
     pub fn replay_stores(&self) -> &SharedStores {
         &self.replay_stores
+    }
+
+    /// What replicas share; `None` without Redis.
+    #[must_use]
+    pub fn redis(&self) -> Option<&Arc<SharedTier>> {
+        self.redis.as_ref()
+    }
+
+    /// Removes stored responses from memory: of one route or of all, those whose keys begin with `key` or all.
+    /// Returns their number.
+    pub fn purge_memory(&self, route: Option<&str>, key: Option<&str>) -> u64 {
+        let pipelines = self.pipelines.iter();
+        let purged = pipelines.filter(|pipeline| {
+            let name = &*pipeline.config.name;
+            route.is_none_or(|route| route == name)
+        });
+        let caches = purged.filter_map(|pipeline| pipeline.cache.as_ref());
+        caches.map(|cache| cache.purge(key)).sum()
     }
 
     /// Removes idle limit keys and expired responses; called on a timer.

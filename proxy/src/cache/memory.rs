@@ -91,6 +91,22 @@ impl<E: Entry> MemoryTier<E> {
         drop(removed);
     }
 
+    /// Removes those whose keys `matches`; returns their number.
+    pub(super) fn remove_where(&self, matches: impl Fn(&CacheKey) -> bool) -> u64 {
+        let keys: Vec<CacheKey> = {
+            let entries = self.entries.lock();
+            let keys = entries.by_use.iter().map(|(key, _)| *key);
+            keys.filter(|key| matches(key)).collect()
+        };
+        let mut removed = 0;
+        // The lock is released in between, so that no request waits for long.
+        for key in keys {
+            let taken = self.entries.lock().take(&key);
+            removed += u64::from(taken.is_some());
+        }
+        removed
+    }
+
     /// Evicts entries until the rest fits.
     fn evict(&self) {
         while let Some(evicted) = self.evict_one() {

@@ -6,6 +6,8 @@ use http::HeaderValue;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CacheStatus {
     Hit,
+    /// Stored by another replica, perhaps.
+    HitRedis,
     Miss,
     /// A miss whose response has already been stored.
     MissStored,
@@ -41,6 +43,7 @@ impl CacheStatus {
     pub const fn header(self) -> HeaderValue {
         HeaderValue::from_static(match self {
             CacheStatus::Hit => "weir; hit; detail=memory",
+            CacheStatus::HitRedis => "weir; hit; detail=redis",
             CacheStatus::Miss => "weir; fwd=miss",
             CacheStatus::MissStored => "weir; fwd=miss; stored",
             CacheStatus::Collapsed => "weir; fwd=miss; collapsed",

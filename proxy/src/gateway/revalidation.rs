@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::Method;
 
+use super::coalesce::WaitingRequests;
 use super::http_cache::{self, HttpFetch};
 use super::mode::RequestKind;
 use super::upstream::{self, Call, Upstream};
@@ -68,7 +69,7 @@ async fn run(
     let Ok(response) = Box::pin(called).await else {
         return;
     };
-    let none = (CacheDecision::Bypass, None);
+    let none = (CacheDecision::Bypass, WaitingRequests::default());
     let upstream = Upstream::new(pipeline.clone(), &call, none, response, relay);
     let source = http_cache::of_response(session, exchange, upstream, Some(fetch));
     if let ResponseSource::Upstream(mut upstream, fetch) = source {

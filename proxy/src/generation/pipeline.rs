@@ -7,9 +7,11 @@ use http::HeaderName;
 use ipnet::IpNet;
 
 use super::occupancy::RouteOccupancy;
+use super::shared_cache;
 use crate::backend::Backend;
 use crate::cache::ResponseCache;
 use crate::cache::http::HttpCache;
+use crate::cache::redis_tier::{RedisTier, SharedTier};
 use crate::config::{self, Config};
 use crate::content;
 use crate::exchange::Exchange;
@@ -26,6 +28,8 @@ pub(crate) struct RoutePipeline {
     pub(crate) concurrency: Option<Arc<Concurrency>>,
     pub(crate) cache: Option<Arc<ResponseCache>>,
     pub(crate) http_cache: Option<Arc<HttpCache>>,
+    /// Where replicas share its responses; `None` without a cache or without Redis.
+    pub(crate) redis_tier: Option<RedisTier>,
     pub(crate) backend: Arc<Backend>,
     /// The backends that are used when it fails, in their order.
     pub(crate) fallbacks: Box<[Arc<Backend>]>,
@@ -57,6 +61,7 @@ pub(super) struct Parts<'a> {
     pub(super) fallbacks: Box<[Arc<Backend>]>,
     pub(super) shared: &'a Arc<GenerationSettings>,
     pub(super) replay_stores: &'a SharedStores,
+    pub(super) redis: Option<&'a Arc<SharedTier>>,
     /// The pipeline of the route of that name in the previous generation.
     pub(super) previous: Option<&'a RoutePipeline>,
 }
@@ -105,6 +110,7 @@ impl RoutePipeline {
                     .as_ref()
                     .map(|cache| Arc::new(HttpCache::new(cache))),
             },
+            redis_tier: shared_cache::tier(route, parts.backend, parts.redis),
             backend: parts.backend.clone(),
             fallbacks: parts.fallbacks.clone(),
             shared: parts.shared.clone(),

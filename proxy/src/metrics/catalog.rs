@@ -2,6 +2,10 @@
 //!
 //! They are a public interface: add metrics, but never rename one.
 
+mod redis;
+
+pub use redis::{CACHE_REDIS_ENTRIES, REDIS_COMMANDS, REDIS_DEGRADED};
+
 /// One metric as users see it.
 #[derive(Clone, Copy, Debug)]
 pub struct Definition {
@@ -324,7 +328,7 @@ pub const PROCESS_START_TIME: Definition = define(
 pub const PROCESS_THREADS: Definition = define("process_threads", &[], "Threads of the process.");
 
 /// Every metric that this version exposes.
-pub const ALL: [Definition; 62] = [
+pub const ALL: [Definition; 65] = [
     REQUESTS,
     REQUEST_DURATION,
     OVERHEAD,
@@ -344,6 +348,9 @@ pub const ALL: [Definition; 62] = [
     BUFFERED_BYTES,
     CACHE_LOOKUPS,
     CACHE_BYTES,
+    CACHE_REDIS_ENTRIES,
+    REDIS_COMMANDS,
+    REDIS_DEGRADED,
     UPSTREAM_ATTEMPTS,
     CIRCUIT_OPEN,
     UPSTREAM_HEALTHY,

@@ -4,6 +4,7 @@ use super::*;
 
 /// The example without the keys that have their default.
 const TERSE: &str = r#"
+redis: {url: redis://127.0.0.1:6379/0}
 backends:
   - name: assistant
     endpoints: [http://127.0.0.1:8000]

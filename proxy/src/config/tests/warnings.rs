@@ -26,7 +26,6 @@ fn the_contract_warns_of_each_key_that_is_not_built_yet() {
         .map(|warning| &*warning.key)
         .collect();
     let expected = [
-        "redis",
         "routes[0].rate_limits[1].shared",
         "routes[0].rate_limits[2].tokens",
         "routes[0].conversation",
@@ -44,8 +43,10 @@ fn the_contract_warns_of_each_key_that_is_not_built_yet() {
 #[test]
 fn a_warning_is_a_whole_sentence_with_key_and_line() {
     assert_eq!(
-        warnings_of("redis: {url: 'redis://h'}"),
-        ["`redis` (line 3) is not in this version yet; all state stays in this process."]
+        warnings_of("admin: {token: change-me}"),
+        [
+            "`admin.token` (line 3) is the example secret `change-me`, which is public; set your own."
+        ]
     );
 }
 

@@ -120,6 +120,8 @@ fn others() -> Vec<(&'static str, Value)> {
         ("limits.body_bytes", json!("1MiB")),
         ("limits.body_timeout", json!("3s")),
         ("limits.upgrade_idle_timeout", json!("2h")),
+        ("redis.timeout", json!("50ms")),
+        ("redis.url", json!("redis://127.0.0.1:1/0")),
         ("traces.sample", json!("20%")),
         ("traces.trust_incoming", json!(false)),
         ("trusted_proxies", json!(["10.0.0.0/8"])),
