@@ -122,7 +122,10 @@ async fn a_leader_that_leaves_stops_nobody() {
         let question = format!("why, {protocol}?");
         let request = || ClientRequest::chat_stream(&question);
         let mut leader = client(&proxy, protocol).await;
-        let leading = tokio::spawn(async move { leader.open(request_of(protocol)).await });
+        let leading = tokio::spawn(async move {
+            let streaming = leader.open(request_of(protocol)).await;
+            (leader, streaming)
+        });
         let mut call = backend.next_request().await;
         let clients = herd(&proxy, HERD - 1, request).await;
         call.write(
@@ -131,9 +134,9 @@ async fn a_leader_that_leaves_stops_nobody() {
         )
         .await;
         call.token("word0 ").await;
-        let mut first = leading.await.expect("joined");
+        let (leader, mut first) = leading.await.expect("joined");
         first.until("word0").await;
-        drop(first);
+        drop((leader, first));
         stream_rest(call, 1).await;
         let responses = all(clients).await;
         assert_herd(&responses, 0);
