@@ -8,19 +8,23 @@
 //! collapsed yet.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, Method};
+use http::{HeaderMap, HeaderName};
 
 mod accept;
+mod body_rules;
 mod cache_control;
 mod cacheable;
 pub(crate) mod canonical;
 pub mod copy;
+mod decision;
 mod freshness;
 mod key;
 mod memory;
+pub mod pointer;
+pub mod purge;
 mod request_head;
 mod statefulness;
 pub mod status;
@@ -28,25 +32,31 @@ mod storable;
 #[cfg(test)]
 mod tests;
 mod unkeyed;
+pub mod unless;
 
 pub use cacheable::PathMatch;
+pub use decision::{CacheDecision, CacheRequest};
+pub use memory::{MemoryCounts, RemovedCounts};
 pub use storable::NotStorable;
 
+pub use crate::exchange::{BypassReason, CacheKey};
+
 use crate::exchange::CacheTier;
-use crate::model::json::Visitor;
-use crate::model::operation::Operation;
+use body_rules::BodySettings;
 use copy::{CopyBuffer, LifetimeBounds};
 use freshness::Freshness;
+use key::Keying;
 use memory::MemoryTier;
-use request_head::{RequestDirective, RequestHead};
-use statefulness::Statefulness;
+use pointer::Pointer;
+use purge::PurgeTarget;
+use unless::Unless;
 
 /// What an entry costs besides its text: the key, the nodes of the list and the table, the entry itself, and the
 /// rounding of allocations.
 const ENTRY_OVERHEAD: usize = 320;
 
 /// The checked `cache` block of a route.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// Bytes of responses in memory.
     pub memory_bytes: u64,
@@ -54,6 +64,17 @@ pub struct Config {
     pub scope: Scope,
     /// Headers that are not part of the key, besides those in `unkeyed.rs`.
     pub ignore_headers: Vec<HeaderName>,
+    /// Values of the body that are not part of the key.
+    pub ignore: Vec<Pointer>,
+    pub unless: Unless,
+    pub coalescing: Coalescing,
+}
+
+/// Whether identical requests in flight are sent once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Coalescing {
+    Enabled,
+    Disabled,
 }
 
 /// Who shares a response.
@@ -61,43 +82,6 @@ pub struct Config {
 pub enum Scope {
     Client,
     Route,
-}
-
-/// What a key is computed from.
-#[derive(Clone, Copy)]
-pub struct CacheRequest<'a> {
-    pub method: &'a Method,
-    /// The canonical path.
-    pub path: &'a str,
-    pub query: &'a str,
-    /// The host that is forwarded as `X-Forwarded-Host`; empty if there is none.
-    pub host: &'a [u8],
-    pub headers: &'a HeaderMap,
-    /// Whether a header is forwarded as the client sent it, and does not belong to a verified signature.
-    pub is_forwarded: &'a (dyn Fn(&HeaderName) -> bool + Sync),
-    pub body: &'a [u8],
-    /// The verified client, or else the address as text.
-    pub client: &'a str,
-    /// The model operation, if it is known.
-    pub operation: Option<Operation>,
-    /// How the route matched the path.
-    pub path_match: PathMatch,
-}
-
-/// The key of a response: SHA-256 over everything that may change it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct CacheKey(pub [u8; 32]);
-
-/// What the cache may do for a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CacheDecision {
-    /// Look for a stored response, and store a new one.
-    Lookup(CacheKey),
-    /// `no-cache`, `max-age=0` or `Pragma: no-cache`: forward the request, and store the response.
-    Refresh(CacheKey),
-    /// Neither: `no-store`, a request for a part, an encoded body, a body that is not a JSON object or has
-    /// duplicate members, a call that depends on more than the request, or another method than `POST`.
-    Bypass,
 }
 
 /// A stored response, made by [`copy::CopyBuffer`]. It is one buffer: most entries are cold when they are evicted,
@@ -188,6 +172,10 @@ pub struct ResponseCache {
     ttl: Duration,
     scope: Scope,
     ignored: Box<[HeaderName]>,
+    keying: Keying,
+    /// `None` without `ignore` and `unless`.
+    body_settings: Option<BodySettings>,
+    coalescing: Coalescing,
 }
 
 impl ResponseCache {
@@ -199,34 +187,16 @@ impl ResponseCache {
             ttl: config.ttl,
             scope: config.scope,
             ignored: config.ignore_headers.clone().into(),
+            keying: Keying::new(config),
+            body_settings: BodySettings::new(config),
+            coalescing: config.coalescing,
         }
     }
 
-    /// Decides what may be done for a request. If the body is parsed for its key, its values are passed to `visitor`,
-    /// but the end only of a complete JSON object.
+    /// Whether identical requests in flight are sent once.
     #[must_use]
-    pub fn decide<V: Visitor>(&self, request: &CacheRequest<'_>, visitor: &mut V) -> CacheDecision {
-        if request.method != Method::POST
-            || !cacheable::is_cacheable(request.path, request.operation, request.path_match)
-        {
-            return CacheDecision::Bypass;
-        }
-        let head = RequestHead::read(request, &self.ignored);
-        if head.is_range_request || head.is_encoded || head.directive == RequestDirective::NoStore {
-            return CacheDecision::Bypass;
-        }
-        let key = |body: &[u8], statefulness: Statefulness| {
-            let is_stateless = statefulness.is_none();
-            is_stateless.then(|| key::of(request, self.scope, &head.keyed, body))
-        };
-        let statefulness = Statefulness::new(request.operation);
-        let Ok(Some(key)) = canonical::canonical(request.body, statefulness, visitor, key) else {
-            return CacheDecision::Bypass;
-        };
-        match head.directive {
-            RequestDirective::Refresh => CacheDecision::Refresh(key),
-            RequestDirective::None | RequestDirective::NoStore => CacheDecision::Lookup(key),
-        }
+    pub fn coalescing(&self) -> Coalescing {
+        self.coalescing
     }
 
     /// The response under `key`, if it is fresh at `now` (since the Unix epoch).
@@ -279,11 +249,30 @@ impl ResponseCache {
     }
 
     /// Stores a response. The caller has checked that it is complete and successful, and copied it with
-    /// [`ResponseCache::copy`]. A response larger than the memory is not stored.
-    pub fn store(&self, key: CacheKey, stored: CachedResponse) {
+    /// [`ResponseCache::copy`]. It is not stored if it is larger than the memory, or if the cache has been purged since
+    /// its request arrived (`asked_at`).
+    pub fn store(&self, key: CacheKey, stored: CachedResponse, asked_at: Instant) {
         if stored.bytes() <= self.memory_bytes {
-            self.memory.insert(key, stored);
+            self.memory.insert(key, stored, asked_at);
         }
+    }
+
+    /// Removes what `target` names; returns the number of responses. Responses to requests that arrived before `now`
+    /// are not stored afterwards.
+    pub fn purge(&self, target: &PurgeTarget, now: Instant) -> u64 {
+        self.memory.purge(target, now)
+    }
+
+    /// How often the cache has been purged.
+    #[must_use]
+    pub fn purges(&self) -> u64 {
+        self.memory.purges()
+    }
+
+    /// What the memory holds, and has removed since the last call.
+    #[must_use]
+    pub fn memory_counts(&self) -> MemoryCounts {
+        self.memory.counts()
     }
 
     /// Removes the response under `key`, which has turned out not to be storable.
@@ -302,7 +291,7 @@ impl ResponseCache {
         usize::try_from(self.memory_bytes / 8).unwrap_or(usize::MAX)
     }
 
-    /// Bytes held, for `weir_cache_bytes`.
+    /// Bytes held.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.memory.bytes()

@@ -1,13 +1,16 @@
 //! Responses in memory, bounded by their bytes; the least recently used are evicted first.
 
-use std::hash::{BuildHasherDefault, Hasher};
+use std::borrow::Borrow;
+use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lru::LruCache;
 use parking_lot::Mutex;
 
+use super::purge::PurgeTarget;
 use super::{CacheKey, CachedResponse};
+use crate::exchange::CacheKeyId;
 
 /// How many expired responses are removed at once, so that no request waits for long.
 const REMOVE_MAX: usize = 10_000;
@@ -31,6 +34,30 @@ impl Hasher for KeyHasher {
     }
 }
 
+// A response is found by the prefix of its key, too: it has the same hash.
+impl Borrow<CacheKeyId> for CacheKey {
+    fn borrow(&self) -> &CacheKeyId {
+        self.id()
+    }
+}
+
+/// What a cache holds, and what it has removed since it was last counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MemoryCounts {
+    pub bytes: u64,
+    pub entries: u64,
+    pub removed: RemovedCounts,
+}
+
+/// Responses that were removed, by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RemovedCounts {
+    /// Evicted for a newer response, because the memory was full.
+    pub full: u64,
+    pub expired: u64,
+    pub purged: u64,
+}
+
 /// The responses, the most recently used first.
 pub(super) struct MemoryTier {
     /// Locked while a key is found or moved, never while a response is copied or freed.
@@ -40,16 +67,25 @@ pub(super) struct MemoryTier {
 }
 
 struct LruEntries {
-    by_use: LruCache<CacheKey, Arc<CachedResponse>, BuildHasherDefault<KeyHasher>>,
+    by_use: ByUse,
     bytes: u64,
+    /// When responses were last purged, and how often.
+    purged_at: Option<Instant>,
+    purges: u64,
+    removed: RemovedCounts,
 }
+
+type ByUse = LruCache<CacheKey, Arc<CachedResponse>, BuildHasherDefault<KeyHasher>>;
 
 impl MemoryTier {
     pub(super) fn new(bytes_max: u64, ttl: Duration) -> Self {
         MemoryTier {
             entries: Mutex::new(LruEntries {
-                by_use: LruCache::unbounded_with_hasher(BuildHasherDefault::default()),
+                by_use: ByUse::unbounded_with_hasher(BuildHasherDefault::default()),
                 bytes: 0,
+                purged_at: None,
+                purges: 0,
+                removed: RemovedCounts::default(),
             }),
             bytes_max,
             ttl,
@@ -62,10 +98,19 @@ impl MemoryTier {
         self.is_fresh(&found, now).then_some(found)
     }
 
-    /// Stores a response that is no larger than the memory.
-    pub(super) fn insert(&self, key: CacheKey, stored: CachedResponse) {
+    /// Stores a response that is no larger than the memory, unless it was purged after its request had arrived.
+    pub(super) fn insert(&self, key: CacheKey, stored: CachedResponse, asked_at: Instant) {
         let stored = Arc::new(stored);
-        let replaced = self.entries.lock().insert(key, stored);
+        let mut entries = self.entries.lock();
+        // Under the lock of the purge: a response cannot slip in between.
+        if entries
+            .purged_at
+            .is_some_and(|purged_at| asked_at <= purged_at)
+        {
+            return;
+        }
+        let replaced = entries.insert(key, stored);
+        drop(entries);
         drop(replaced);
         while let Some(evicted) = self.evict() {
             drop(evicted);
@@ -83,7 +128,40 @@ impl MemoryTier {
 
     fn evict(&self) -> Option<Arc<CachedResponse>> {
         let mut entries = self.entries.lock();
-        (entries.bytes > self.bytes_max).then(|| entries.take_last())?
+        let evicted = (entries.bytes > self.bytes_max).then(|| entries.take_last())?;
+        entries.removed.full += u64::from(evicted.is_some());
+        evicted
+    }
+
+    /// Removes what `target` names; returns the number of responses.
+    pub(super) fn purge(&self, target: &PurgeTarget, now: Instant) -> u64 {
+        let mut entries = self.entries.lock();
+        entries.purged_at = entries.purged_at.max(Some(now));
+        entries.purges += 1;
+        let (all, one) = match target {
+            PurgeTarget::All => (Some(entries.take_all()), None),
+            PurgeTarget::Key(prefix) => (None, entries.take(prefix)),
+            PurgeTarget::Path(_) => (None, None),
+        };
+        let count = all.as_ref().map_or(0, |all| all.len() as u64) + u64::from(one.is_some());
+        entries.removed.purged += count;
+        drop(entries);
+        drop((all, one));
+        count
+    }
+
+    pub(super) fn purges(&self) -> u64 {
+        self.entries.lock().purges
+    }
+
+    /// What the memory holds now, and has removed since the last call.
+    pub(super) fn counts(&self) -> MemoryCounts {
+        let mut entries = self.entries.lock();
+        MemoryCounts {
+            bytes: entries.bytes,
+            entries: entries.by_use.len() as u64,
+            removed: std::mem::take(&mut entries.removed),
+        }
     }
 
     /// Removes expired responses, the least recently used first, up to one that is fresh.
@@ -95,6 +173,7 @@ impl MemoryTier {
                 return;
             }
             let removed = entries.take_last();
+            entries.removed.expired += 1;
             drop(entries);
             drop(removed);
         }
@@ -124,7 +203,11 @@ impl LruEntries {
         replaced
     }
 
-    fn take(&mut self, key: &CacheKey) -> Option<Arc<CachedResponse>> {
+    fn take<Q>(&mut self, key: &Q) -> Option<Arc<CachedResponse>>
+    where
+        Q: Eq + Hash + ?Sized,
+        CacheKey: Borrow<Q>,
+    {
         let stored = self.by_use.pop(key)?;
         self.bytes -= stored.bytes();
         Some(stored)
@@ -134,5 +217,11 @@ impl LruEntries {
         let (_, stored) = self.by_use.pop_lru()?;
         self.bytes -= stored.bytes();
         Some(stored)
+    }
+
+    fn take_all(&mut self) -> ByUse {
+        self.bytes = 0;
+        let none = ByUse::unbounded_with_hasher(BuildHasherDefault::default());
+        std::mem::replace(&mut self.by_use, none)
     }
 }

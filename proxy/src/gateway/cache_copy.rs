@@ -1,6 +1,6 @@
 //! The cache's copy of a response that is being delivered.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::response::Parts;
@@ -16,6 +16,8 @@ pub(super) struct CacheCopy<'a> {
     buffer: CopyBuffer,
     cache: &'a ResponseCache,
     key: CacheKey,
+    /// When the request arrived.
+    asked_at: Instant,
 }
 
 impl<'a> CacheCopy<'a> {
@@ -29,9 +31,7 @@ impl<'a> CacheCopy<'a> {
         received_at: Duration,
     ) -> Option<Self> {
         let cache = pipeline.cache.as_ref()?;
-        let (CacheDecision::Lookup(key) | CacheDecision::Refresh(key)) = decision else {
-            return None;
-        };
+        let key = decision.key()?;
         let (_, verified) = pipeline.signature_headers(exchange);
         let status = head.status.as_u16();
         let buffer = cache.copy(status, &head.headers, verified, received_at);
@@ -39,6 +39,7 @@ impl<'a> CacheCopy<'a> {
             buffer: buffer.ok()?,
             cache,
             key,
+            asked_at: exchange.timing.started(),
         })
     }
 }
@@ -55,7 +56,7 @@ impl ResponseCopy for CacheCopy<'_> {
     fn store(&mut self, stored_at: Duration) -> CopyStored {
         match self.buffer.stored(stored_at) {
             Some(stored) => {
-                self.cache.store(self.key, stored);
+                self.cache.store(self.key, stored, self.asked_at);
                 CopyStored::Yes
             }
             None => CopyStored::No,

@@ -187,7 +187,7 @@ fn note_stored(exchange: &mut Exchange, stored: CopyStored, decision: CacheDecis
     let status = match (stored, decision) {
         (CopyStored::Yes, CacheDecision::Lookup(_)) => CacheStatus::MissStored,
         (CopyStored::Yes, CacheDecision::Refresh(_)) => CacheStatus::RefreshStored,
-        (CopyStored::No, _) | (_, CacheDecision::Bypass) => return,
+        (CopyStored::No, _) | (_, CacheDecision::Bypass(_)) => return,
     };
     let headers = &mut exchange.response_headers;
     headers.retain(|(name, _)| name != "cache-status");

@@ -18,7 +18,7 @@ use crate::backend::endpoint::InFlightCall;
 use crate::backend::failure::BrokenConnection;
 use crate::backend::request_body::RequestBody;
 use crate::backend::response::UpstreamResponse;
-use crate::cache::CacheDecision;
+use crate::cache::{BypassReason, CacheDecision};
 use crate::clock;
 use crate::exchange::{AttemptOutcome, Exchange, UpstreamNote};
 use crate::generation::pipeline::RoutePipeline;
@@ -77,7 +77,7 @@ impl Upstream {
         // Another backend may respond differently: its response is not stored for this one.
         let decision = match Arc::ptr_eq(&response.backend, &pipeline.backend) {
             true => decision,
-            false => CacheDecision::Bypass,
+            false => CacheDecision::Bypass(BypassReason::NoCache),
         };
         Upstream {
             pipeline,
