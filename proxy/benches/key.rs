@@ -6,7 +6,7 @@
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use futures_util::FutureExt;
@@ -17,7 +17,10 @@ use weir::backend::request_head::HeaderFilter;
 use weir::backend::retry::RetryConfig;
 use weir::backend::{self, WhenAllOpen};
 use weir::cache::copy::CopyBuffer;
-use weir::cache::{CacheDecision, CacheRequest, Config, PathMatch, ResponseCache, Scope};
+use weir::cache::unless::Unless;
+use weir::cache::{
+    CacheDecision, CacheRequest, Coalescing, Config, PathMatch, ResponseCache, Scope,
+};
 use weir::limit::{self, By, RateLimits, Subject};
 use weir::model::json::IgnoreAll;
 use weir::model::operation::Operation;
@@ -88,6 +91,9 @@ fn keys(criterion: &mut Criterion) {
         ttl: Duration::from_secs(3600),
         scope: Scope::Client,
         ignore_headers: Vec::new(),
+        ignore: Vec::new(),
+        unless: Unless::default(),
+        coalescing: Coalescing::Enabled,
     });
     let as_sent = (
         r#"{"model":"glm-4","messages":[{"role":"user","content":""#,
@@ -138,7 +144,7 @@ fn keys(criterion: &mut Criterion) {
             let mut copy = CopyBuffer::new(200, &HeaderMap::new(), 1_000);
             copy.push([b'x'; 600]);
             if let Some(stored) = copy.finish(Duration::ZERO) {
-                cache.store(key, stored);
+                cache.store(key, stored, Instant::now());
             }
             group.bench_function(format!("{name}_hit"), |bencher| {
                 bencher.iter(|| cache.look_up(black_box(&key), Duration::ZERO));

@@ -41,11 +41,11 @@ pub use storable::NotStorable;
 
 pub use crate::exchange::{BypassReason, CacheKey};
 
+use crate::clock;
 use crate::exchange::CacheTier;
 use body_rules::BodySettings;
 use copy::{CopyBuffer, LifetimeBounds};
 use freshness::Freshness;
-use key::Keying;
 use memory::MemoryTier;
 use pointer::Pointer;
 use purge::PurgeTarget;
@@ -172,7 +172,6 @@ pub struct ResponseCache {
     ttl: Duration,
     scope: Scope,
     ignored: Box<[HeaderName]>,
-    keying: Keying,
     /// `None` without `ignore` and `unless`.
     body_settings: Option<BodySettings>,
     coalescing: Coalescing,
@@ -187,7 +186,6 @@ impl ResponseCache {
             ttl: config.ttl,
             scope: config.scope,
             ignored: config.ignore_headers.clone().into(),
-            keying: Keying::new(config),
             body_settings: BodySettings::new(config),
             coalescing: config.coalescing,
         }
@@ -257,10 +255,11 @@ impl ResponseCache {
         }
     }
 
-    /// Removes what `target` names; returns the number of responses. Responses to requests that arrived before `now`
-    /// are not stored afterwards.
-    pub fn purge(&self, target: &PurgeTarget, now: Instant) -> u64 {
-        self.memory.purge(target, now)
+    /// Removes all responses, or the one that an event names with this `key`; returns their number. Responses to
+    /// requests that have arrived before are not stored afterwards.
+    pub fn purge(&self, key: Option<&str>) -> u64 {
+        let target = key.map_or(Ok(PurgeTarget::All), str::parse);
+        target.map_or(0, |target| self.memory.purge(&target, clock::now()))
     }
 
     /// How often the cache has been purged.

@@ -27,6 +27,7 @@ use crate::trace::TraceSampling;
 
 pub mod occupancy;
 pub(crate) mod pipeline;
+mod purge;
 
 use occupancy::{Occupancy, OpenCircuitCount};
 use pipeline::{GenerationSettings, Parts, RoutePipeline};

@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderName, Method};
 use super::cacheable::{self, PathMatch};
 use super::request_head::{RequestDirective, RequestHead};
 use super::statefulness::Statefulness;
-use super::{ResponseCache, canonical};
+use super::{ResponseCache, canonical, key};
 use crate::exchange::{BypassReason, CacheKey};
 use crate::model::json::Visitor;
 use crate::model::operation::Operation;
@@ -91,7 +91,7 @@ impl ResponseCache {
         let head = RequestHead::read(request, &self.ignored);
         head.bypass().map_or(Ok(()), Err)?;
         let key = |body: &[u8], bypass: Option<BypassReason>| match bypass {
-            None => Ok(self.keying.key(request, &head.keyed, body)),
+            None => Ok(key::of(request, self.scope, &head.keyed, body)),
             Some(reason) => Err(reason),
         };
         let operation = request.operation;

@@ -11,90 +11,47 @@ use sha2::{Digest, Sha256};
 
 use super::request_head::KeyedHeader;
 use super::unkeyed::is_unkeyed;
-use super::{CacheKey, CacheRequest, Config, Scope};
+use super::{CacheKey, CacheRequest, Scope};
 
 /// Changes with the layout below: a shared tier may hold keys of another version.
-const DOMAIN: &[u8] = b"weir key 5";
+const DOMAIN: &[u8] = b"weir key 4";
 
 /// A prefix up to this size takes one allocation.
 const HEAD_BYTES_USUAL: usize = 256;
 
-/// What the keys of a route have in common.
-#[derive(Debug)]
-pub(super) struct Keying {
+/// The key of a request whose body has the canonical text `body`. The method is always `POST`.
+pub(super) fn of(
+    request: &CacheRequest<'_>,
     scope: Scope,
-    /// What the configuration leaves out of keys, one text for each list; empty if it is nothing. A shared tier holds
-    /// the responses of processes that leave out other things.
-    left_out: Box<[u8]>,
-}
-
-impl Keying {
-    pub(super) fn new(config: &Config) -> Self {
-        let mut left_out = KeyPrefix(Vec::new());
-        let mut headers: Vec<&str> = config
-            .ignore_headers
-            .iter()
-            .map(HeaderName::as_str)
-            .collect();
-        headers.sort_unstable();
-        let mut pointers: Vec<Vec<&str>> = config
-            .ignore
-            .iter()
-            .map(|at| at.tokens().collect())
-            .collect();
-        pointers.sort_unstable();
-        for header in headers {
-            left_out.0.push(1);
-            left_out.add(header.as_bytes());
-        }
-        for pointer in pointers {
-            left_out.0.push(2);
-            for token in pointer {
-                left_out.0.push(3);
-                left_out.add(token.as_bytes());
-            }
-        }
-        Keying {
-            scope: config.scope,
-            left_out: left_out.0.into(),
+    headers: &[KeyedHeader<'_>],
+    body: &[u8],
+) -> CacheKey {
+    let mut prefix = KeyPrefix(Vec::with_capacity(HEAD_BYTES_USUAL));
+    prefix.0.extend_from_slice(DOMAIN);
+    match scope {
+        Scope::Route => prefix.0.push(0),
+        Scope::Client => {
+            prefix.0.push(1);
+            prefix.add(request.client.as_bytes());
         }
     }
-
-    /// The key of a request whose body has the canonical text `body`. The method is always `POST`.
-    pub(super) fn key(
-        &self,
-        request: &CacheRequest<'_>,
-        headers: &[KeyedHeader<'_>],
-        body: &[u8],
-    ) -> CacheKey {
-        let mut prefix = KeyPrefix(Vec::with_capacity(HEAD_BYTES_USUAL));
-        prefix.0.extend_from_slice(DOMAIN);
-        match self.scope {
-            Scope::Route => prefix.0.push(0),
-            Scope::Client => {
+    prefix.add(request.path.as_bytes());
+    prefix.add(request.query.as_bytes());
+    prefix.add(request.host);
+    for header in headers {
+        // One part for each value: none, an empty one and several are different.
+        match header {
+            KeyedHeader::JsonType => prefix.0.push(2),
+            KeyedHeader::Field(name, value) => {
                 prefix.0.push(1);
-                prefix.add(request.client.as_bytes());
+                prefix.add(name.as_bytes());
+                prefix.add(value);
             }
         }
-        prefix.add(&self.left_out);
-        prefix.add(request.path.as_bytes());
-        prefix.add(request.query.as_bytes());
-        prefix.add(request.host);
-        for header in headers {
-            // One part for each value: none, an empty one and several are different.
-            match header {
-                KeyedHeader::JsonType => prefix.0.push(2),
-                KeyedHeader::Field(name, value) => {
-                    prefix.0.push(1);
-                    prefix.add(name.as_bytes());
-                    prefix.add(value);
-                }
-            }
-        }
-        prefix.0.push(0);
-        let hash = Sha256::new().chain_update(&prefix.0).chain_update(body);
-        CacheKey(hash.finalize().into())
     }
+    prefix.0.push(0);
+    let hash = Sha256::new().chain_update(&prefix.0).chain_update(body);
+    CacheKey(hash.finalize().into())
 }
 
 /// What is hashed before the body, in one buffer: hashing it in parts would take longer.

@@ -1,9 +1,53 @@
-//! Purging: which responses of a cache are removed by hand.
+//! Purging: responses that are removed by hand.
+//!
+//! The admin API, and other replicas through Redis, name them by the name of a route and by a key. A response whose
+//! request arrived before the purge is not stored after it: the memory compares the times under its lock.
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use crate::exchange::CacheKeyId;
+
+/// Which responses are purged: all that these have in common.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PurgeRequest {
+    /// The name of a route; `None`: every route.
+    pub route: Option<String>,
+    /// A valid [`PurgeTarget`]; `None`: every key.
+    pub key: Option<String>,
+}
+
+/// Why responses were not purged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PurgeError {
+    /// No route of this name has a cache.
+    UnknownRoute {
+        name: String,
+        /// The routes with a cache.
+        known: Vec<Arc<str>>,
+    },
+    /// This process has purged its memory; Redis, or other replicas, may still have the responses.
+    Incomplete,
+}
+
+impl fmt::Display for PurgeError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PurgeError::UnknownRoute { name, known } => {
+                write!(formatter, "no route `{name}` has a cache")?;
+                match &known[..] {
+                    [] => formatter.write_str(", nor has any other route"),
+                    known => write!(formatter, "; routes with a cache: {}", known.join(", ")),
+                }
+            }
+            PurgeError::Incomplete => formatter.write_str(
+                "the memory of this process is purged, but Redis and other replicas may still have the responses: \
+                 send the request again",
+            ),
+        }
+    }
+}
 
 /// What is purged in the cache of a route.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,7 +55,7 @@ pub enum PurgeTarget {
     All,
     /// The response whose key begins with these bytes.
     Key(CacheKeyId),
-    /// The responses of an HTTP cache to requests for this path, with all its queries unless it has one.
+    /// The responses of an HTTP cache to requests for this path.
     Path(Box<str>),
 }
 

@@ -21,17 +21,22 @@ fn a_purge_removes_what_it_names_and_counts_it() {
         (named(77), 0),
         (PurgeTarget::Path("/a".into()), 0),
     ] {
-        assert_eq!(cache.purge(&target, start), expected, "{target:?}");
+        assert_eq!(cache.memory.purge(&target, start), expected, "{target:?}");
     }
     assert!(cache.look_up(&numbered(3), NOW).is_none());
     assert!(cache.look_up(&numbered(4), NOW).is_some());
     assert_eq!(cache.memory.counted_bytes(), (cache.bytes(), 9));
-    assert_eq!(cache.purge(&PurgeTarget::All, start), 9);
+    assert_eq!(cache.memory.purge(&PurgeTarget::All, start), 9);
     assert_eq!(cache.memory.counted_bytes(), (0, 0));
     assert_eq!(cache.bytes(), 0);
     assert_eq!(cache.purges(), 5);
+    assert_eq!(cache.purge(None), 0);
+    cache.store(numbered(1), stored(100), clock::now() + SECOND);
+    let key = format!("{:032x}", 1_u128 << 96);
+    assert_eq!(cache.purge(Some("none")), 0, "of no response");
+    assert_eq!(cache.purge(Some(&key)), 1);
     let counts = cache.memory_counts();
-    assert_eq!(counts.removed.purged, 10);
+    assert_eq!(counts.removed.purged, 11);
     assert_eq!(cache.memory_counts().removed, RemovedCounts::default());
 }
 
@@ -39,7 +44,7 @@ fn a_purge_removes_what_it_names_and_counts_it() {
 fn a_response_to_a_request_from_before_a_purge_is_not_stored() {
     let cache = cache(1 << 20, Scope::Client);
     let purged_at = clock::now() + 10 * SECOND;
-    cache.purge(&named(1), purged_at);
+    cache.memory.purge(&named(1), purged_at);
     let later = purged_at + Duration::from_nanos(1);
     for (asked_at, is_stored) in [
         (purged_at - SECOND, false),
@@ -50,7 +55,7 @@ fn a_response_to_a_request_from_before_a_purge_is_not_stored() {
         assert_eq!(cache.look_up(&numbered(2), NOW).is_some(), is_stored);
     }
     // Purges that overtake each other.
-    cache.purge(&named(1), purged_at - SECOND);
+    cache.memory.purge(&named(1), purged_at - SECOND);
     cache.store(numbered(3), stored(100), purged_at);
     assert!(cache.look_up(&numbered(3), NOW).is_none());
 }
@@ -71,7 +76,7 @@ fn nothing_from_before_a_purge_is_left_by_a_race() {
                 })
             });
             let storing: Vec<_> = storing.collect();
-            cache.purge(&PurgeTarget::All, Instant::now());
+            cache.memory.purge(&PurgeTarget::All, Instant::now());
             storing
                 .into_iter()
                 .for_each(|thread| thread.join().expect("no panic"));
