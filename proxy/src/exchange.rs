@@ -19,6 +19,7 @@ use crate::refusal::{Blame, ErrorCode};
 use crate::trace::{Recording, TraceContext};
 
 mod attempt;
+mod background;
 mod cache;
 pub(crate) mod millis;
 mod request_id;
@@ -135,6 +136,8 @@ pub struct CacheNote {
 pub enum CacheOutcome {
     Hit,
     Miss,
+    /// An equal request in flight was sent for this one, too.
+    Collapsed,
     /// A stored response must not be used.
     Bypass,
 }
@@ -145,6 +148,7 @@ impl CacheOutcome {
         match self {
             CacheOutcome::Hit => "hit",
             CacheOutcome::Miss => "miss",
+            CacheOutcome::Collapsed => "collapsed",
             CacheOutcome::Bypass => "bypass",
         }
     }
@@ -271,6 +275,15 @@ impl Exchange {
         platform: Arc<str>,
         recorder: Arc<dyn Recorder>,
     ) -> Self {
+        Exchange::new(started, client_ip, platform, Some(recorder))
+    }
+
+    fn new(
+        started: Instant,
+        client_ip: IpAddr,
+        platform: Arc<str>,
+        recorder: Option<Arc<dyn Recorder>>,
+    ) -> Self {
         let received_at = clock::unix_now();
         Exchange {
             id: RequestId::new(received_at),
@@ -304,7 +317,7 @@ impl Exchange {
             content: None,
             response_headers: Vec::new(),
             phase: Phase::Open,
-            recorder: Some(recorder),
+            recorder,
         }
     }
 

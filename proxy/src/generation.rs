@@ -16,7 +16,7 @@ use std::sync::Arc;
 use crate::backend::Backend;
 use crate::backend::snapshot::BackendSnapshot;
 use crate::backend::tls::TlsClients;
-use crate::cache::ResponseCache;
+use crate::cache::MemoryCounts;
 use crate::clock;
 use crate::config::{self, Config};
 use crate::exchange::EventSampling;
@@ -173,6 +173,9 @@ impl Generation {
             if let Some(cache) = &pipeline.cache {
                 cache.remove_expired(now);
             }
+            if let Some(cache) = &pipeline.http_cache {
+                cache.remove_expired(now);
+            }
         }
     }
 
@@ -188,15 +191,22 @@ impl Generation {
         counts.collect()
     }
 
+    /// What the cache of each route holds, and has removed since the last call.
+    #[must_use]
+    pub fn take_cache_counts(&self) -> Vec<(Arc<str>, MemoryCounts)> {
+        let pipelines = self.pipelines.iter();
+        let counts = pipelines.filter_map(|pipeline| {
+            let counts = pipeline.take_cache_counts()?;
+            Some((pipeline.config.name.clone(), counts))
+        });
+        counts.collect()
+    }
+
     /// What the pipelines occupy now.
     #[must_use]
     pub fn occupancy(&self) -> Occupancy {
         let pipelines = self.pipelines.iter();
-        let caches = pipelines
-            .clone()
-            .filter_map(|pipeline| pipeline.cache.as_deref());
         Occupancy {
-            cache_bytes: caches.map(ResponseCache::bytes).sum(),
             routes: pipelines.map(|pipeline| pipeline.occupancy()).collect(),
             backends: self.open_circuits(),
             ..Occupancy::default()

@@ -1,15 +1,15 @@
-//! Responses in memory, bounded by their bytes; the least recently used are evicted first.
+//! Entries in memory, bounded by their bytes; the least recently used are evicted first (LRU).
 
 use std::borrow::Borrow;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use lru::LruCache;
 use parking_lot::Mutex;
 
-use super::purge::PurgeTarget;
-use super::{CacheKey, CachedResponse};
+use super::CacheKey;
+use super::purge::{PathHash, PurgeTarget};
 use crate::exchange::CacheKeyId;
 
 /// How many expired responses are removed at once, so that no request waits for long.
@@ -17,7 +17,7 @@ const REMOVE_MAX: usize = 10_000;
 
 /// A key is a hash already: the table uses a part of it.
 #[derive(Default)]
-struct KeyHasher(u64);
+pub(super) struct KeyHasher(u64);
 
 impl Hasher for KeyHasher {
     fn write(&mut self, bytes: &[u8]) {
@@ -34,7 +34,7 @@ impl Hasher for KeyHasher {
     }
 }
 
-// A response is found by the prefix of its key, too: it has the same hash.
+// An entry is found by the id of its key, too: it has the same hash.
 impl Borrow<CacheKeyId> for CacheKey {
     fn borrow(&self) -> &CacheKeyId {
         self.id()
@@ -49,25 +49,35 @@ pub struct MemoryCounts {
     pub removed: RemovedCounts,
 }
 
-/// Responses that were removed, by reason.
+/// Entries that were removed, by reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RemovedCounts {
-    /// Evicted for a newer response, because the memory was full.
+    /// Evicted for a newer entry, because the memory was full.
     pub full: u64,
     pub expired: u64,
     pub purged: u64,
 }
 
-/// The responses, the most recently used first.
-pub(super) struct MemoryTier {
-    /// Locked while a key is found or moved, never while a response is copied or freed.
-    entries: Mutex<LruEntries>,
-    bytes_max: u64,
-    ttl: Duration,
+/// What is stored under a key.
+pub(super) trait Entry {
+    /// The memory that it takes.
+    fn bytes(&self) -> u64;
+
+    /// Whether it was stored for this path.
+    fn is_of_path(&self, _path: PathHash) -> bool {
+        false
+    }
 }
 
-struct LruEntries {
-    by_use: ByUse,
+/// The entries, the most recently used first.
+pub(super) struct MemoryTier<E> {
+    /// Locked while a key is found or moved, never while an entry is copied or freed.
+    entries: Mutex<LruEntries<E>>,
+    bytes_max: u64,
+}
+
+struct LruEntries<E> {
+    by_use: ByUse<E>,
     bytes: u64,
     /// When responses were last purged, and how often.
     purged_at: Option<Instant>,
@@ -75,10 +85,10 @@ struct LruEntries {
     removed: RemovedCounts,
 }
 
-type ByUse = LruCache<CacheKey, Arc<CachedResponse>, BuildHasherDefault<KeyHasher>>;
+type ByUse<E> = LruCache<CacheKey, Arc<E>, BuildHasherDefault<KeyHasher>>;
 
-impl MemoryTier {
-    pub(super) fn new(bytes_max: u64, ttl: Duration) -> Self {
+impl<E: Entry> MemoryTier<E> {
+    pub(super) fn new(bytes_max: u64) -> Self {
         MemoryTier {
             entries: Mutex::new(LruEntries {
                 by_use: ByUse::unbounded_with_hasher(BuildHasherDefault::default()),
@@ -88,33 +98,47 @@ impl MemoryTier {
                 removed: RemovedCounts::default(),
             }),
             bytes_max,
-            ttl,
         }
     }
 
-    /// The response under `key`, if it is fresh at `now`.
-    pub(super) fn get(&self, key: &CacheKey, now: Duration) -> Option<Arc<CachedResponse>> {
-        let found = self.entries.lock().by_use.get(key).cloned()?;
-        self.is_fresh(&found, now).then_some(found)
+    /// The entry under `key`.
+    pub(super) fn get(&self, key: &CacheKey) -> Option<Arc<E>> {
+        self.entries.lock().by_use.get(key).cloned()
     }
 
-    /// Stores a response that is no larger than the memory, unless it was purged after its request had arrived.
-    pub(super) fn insert(&self, key: CacheKey, stored: CachedResponse, asked_at: Instant) {
-        let stored = Arc::new(stored);
+    /// Stores an entry that is no larger than the memory, unless it was purged after its request had arrived.
+    pub(super) fn insert(&self, key: CacheKey, entry: E, asked_at: Instant) {
+        let entry = Arc::new(entry);
         let mut entries = self.entries.lock();
-        // Under the lock of the purge: a response cannot slip in between.
-        if entries
-            .purged_at
-            .is_some_and(|purged_at| asked_at <= purged_at)
-        {
+        if entries.is_purged_since(asked_at) {
             return;
         }
-        let replaced = entries.insert(key, stored);
+        let replaced = entries.insert(key, entry);
         drop(entries);
         drop(replaced);
-        while let Some(evicted) = self.evict() {
-            drop(evicted);
+        self.evict();
+    }
+
+    /// Replaces the entry under `key`, if there is one, by what `change` makes of it; `None` removes it. `change` is
+    /// called with the lock held, and not at all if entries were purged after the request had arrived.
+    pub(super) fn update(
+        &self,
+        key: &CacheKey,
+        asked_at: Instant,
+        change: impl FnOnce(Option<&E>) -> Option<E>,
+    ) {
+        let mut entries = self.entries.lock();
+        if entries.is_purged_since(asked_at) {
+            return;
         }
+        let changed = change(entries.by_use.peek(key).map(|entry| &**entry));
+        let replaced = match changed {
+            Some(entry) => entries.insert(*key, Arc::new(entry)),
+            None => entries.take(key),
+        };
+        drop(entries);
+        drop(replaced);
+        self.evict();
     }
 
     pub(super) fn remove(&self, key: &CacheKey) {
@@ -122,11 +146,14 @@ impl MemoryTier {
         drop(removed);
     }
 
-    fn is_fresh(&self, stored: &CachedResponse, now: Duration) -> bool {
-        stored.stored_for(now) < self.ttl.min(stored.lifetime)
+    /// Evicts entries until the rest fits.
+    fn evict(&self) {
+        while let Some(evicted) = self.evict_one() {
+            drop(evicted);
+        }
     }
 
-    fn evict(&self) -> Option<Arc<CachedResponse>> {
+    fn evict_one(&self) -> Option<Arc<E>> {
         let mut entries = self.entries.lock();
         let evicted = (entries.bytes > self.bytes_max).then(|| entries.take_last())?;
         entries.removed.full += u64::from(evicted.is_some());
@@ -138,15 +165,15 @@ impl MemoryTier {
         let mut entries = self.entries.lock();
         entries.purged_at = entries.purged_at.max(Some(now));
         entries.purges += 1;
-        let (all, one) = match target {
-            PurgeTarget::All => (Some(entries.take_all()), None),
-            PurgeTarget::Key(prefix) => (None, entries.take(prefix)),
-            PurgeTarget::Path(_) => (None, None),
+        let (all, some) = match target {
+            PurgeTarget::All => (Some(entries.take_all()), Vec::new()),
+            PurgeTarget::Key(id) => (None, Vec::from_iter(entries.take(id))),
+            PurgeTarget::Path(path) => (None, entries.take_path(*path)),
         };
-        let count = all.as_ref().map_or(0, |all| all.len() as u64) + u64::from(one.is_some());
+        let count = (all.as_ref().map_or(0, LruCache::len) + some.len()) as u64;
         entries.removed.purged += count;
         drop(entries);
-        drop((all, one));
+        drop((all, some));
         count
     }
 
@@ -155,7 +182,7 @@ impl MemoryTier {
     }
 
     /// What the memory holds now, and has removed since the last call.
-    pub(super) fn counts(&self) -> MemoryCounts {
+    pub(super) fn take_counts(&self) -> MemoryCounts {
         let mut entries = self.entries.lock();
         MemoryCounts {
             bytes: entries.bytes,
@@ -164,12 +191,12 @@ impl MemoryTier {
         }
     }
 
-    /// Removes expired responses, the least recently used first, up to one that is fresh.
-    pub(super) fn remove_expired(&self, now: Duration) {
+    /// Removes expired entries, the least recently used first, up to one that is not expired.
+    pub(super) fn remove_expired(&self, is_expired: impl Fn(&E) -> bool) {
         for _ in 0..REMOVE_MAX {
             let mut entries = self.entries.lock();
             let last = entries.by_use.peek_lru();
-            if last.is_none_or(|(_, stored)| self.is_fresh(stored, now)) {
+            if last.is_none_or(|(_, entry)| !is_expired(entry)) {
                 return;
             }
             let removed = entries.take_last();
@@ -186,42 +213,51 @@ impl MemoryTier {
     #[cfg(test)]
     pub(super) fn counted_bytes(&self) -> (u64, usize) {
         let entries = self.entries.lock();
-        let each = entries.by_use.iter().map(|(_, stored)| stored.bytes());
+        let each = entries.by_use.iter().map(|(_, entry)| entry.bytes());
         (each.sum(), entries.by_use.len())
     }
 }
 
-impl LruEntries {
-    fn insert(
-        &mut self,
-        key: CacheKey,
-        stored: Arc<CachedResponse>,
-    ) -> Option<Arc<CachedResponse>> {
-        self.bytes += stored.bytes();
-        let replaced = self.by_use.put(key, stored);
+impl<E: Entry> LruEntries<E> {
+    /// Called with the lock of the purge held: no entry can slip in between.
+    fn is_purged_since(&self, asked_at: Instant) -> bool {
+        self.purged_at
+            .is_some_and(|purged_at| asked_at <= purged_at)
+    }
+
+    fn insert(&mut self, key: CacheKey, entry: Arc<E>) -> Option<Arc<E>> {
+        self.bytes += entry.bytes();
+        let replaced = self.by_use.put(key, entry);
         self.bytes -= replaced.as_ref().map_or(0, |replaced| replaced.bytes());
         replaced
     }
 
-    fn take<Q>(&mut self, key: &Q) -> Option<Arc<CachedResponse>>
+    fn take<Q>(&mut self, key: &Q) -> Option<Arc<E>>
     where
         Q: Eq + Hash + ?Sized,
         CacheKey: Borrow<Q>,
     {
-        let stored = self.by_use.pop(key)?;
-        self.bytes -= stored.bytes();
-        Some(stored)
+        let entry = self.by_use.pop(key)?;
+        self.bytes -= entry.bytes();
+        Some(entry)
     }
 
-    fn take_last(&mut self) -> Option<Arc<CachedResponse>> {
-        let (_, stored) = self.by_use.pop_lru()?;
-        self.bytes -= stored.bytes();
-        Some(stored)
+    fn take_last(&mut self) -> Option<Arc<E>> {
+        let (_, entry) = self.by_use.pop_lru()?;
+        self.bytes -= entry.bytes();
+        Some(entry)
     }
 
-    fn take_all(&mut self) -> ByUse {
+    fn take_path(&mut self, path: PathHash) -> Vec<Arc<E>> {
+        let entries = self.by_use.iter();
+        let of_path = entries.filter(|(_, entry)| entry.is_of_path(path));
+        let keys: Vec<CacheKey> = of_path.map(|(key, _)| *key).collect();
+        keys.iter().filter_map(|key| self.take(key)).collect()
+    }
+
+    fn take_all(&mut self) -> ByUse<E> {
         self.bytes = 0;
-        let none = ByUse::unbounded_with_hasher(BuildHasherDefault::default());
+        let none = ByUse::<E>::unbounded_with_hasher(BuildHasherDefault::default());
         std::mem::replace(&mut self.by_use, none)
     }
 }

@@ -4,6 +4,7 @@
 //! request arrived before the purge is not stored after it: the memory compares the times under its lock.
 
 use std::fmt;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -55,8 +56,22 @@ pub enum PurgeTarget {
     All,
     /// The response whose key begins with these bytes.
     Key(CacheKeyId),
-    /// The responses of an HTTP cache to requests for this path.
-    Path(Box<str>),
+    /// The responses of an HTTP cache to requests for this path, whatever their queries are.
+    Path(PathHash),
+}
+
+/// The hash of a path, which responses of an HTTP cache are stored with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PathHash(u64);
+
+impl PathHash {
+    /// Of a canonical path, without a query.
+    #[must_use]
+    pub fn of(path: &str) -> Self {
+        let mut hasher = DefaultHasher::new();
+        path.hash(&mut hasher);
+        PathHash(hasher.finish())
+    }
 }
 
 /// A text that is neither a key nor a path.
@@ -66,8 +81,8 @@ pub struct InvalidTarget;
 impl fmt::Display for InvalidTarget {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(
-            "key must be the 32 hexadecimal digits of weir.cache.key in an event, or the path of a response of an \
-             HTTP cache, which begins with /",
+            "key must be the 32 hexadecimal digits of weir.cache.key in an event, or the path of responses of \
+             an HTTP cache, which begins with / and has no query",
         )
     }
 }
@@ -77,7 +92,10 @@ impl FromStr for PurgeTarget {
 
     fn from_str(text: &str) -> Result<Self, InvalidTarget> {
         if text.starts_with('/') {
-            return Ok(PurgeTarget::Path(text.into()));
+            return match text.contains(['?', '#']) {
+                true => Err(InvalidTarget),
+                false => Ok(PurgeTarget::Path(PathHash::of(text))),
+            };
         }
         let mut prefix = CacheKeyId::default();
         if text.len() != 2 * prefix.len() {
@@ -102,11 +120,12 @@ mod tests {
         let mut bytes = CacheKeyId::default();
         (bytes[1], bytes[2], bytes[3], bytes[15]) = (0xff, 0x10, 0xab, 1);
         assert_eq!(key.parse(), Ok(PurgeTarget::Key(bytes)));
-        let path = PurgeTarget::Path("/a.css?v=1".into());
-        assert_eq!("/a.css?v=1".parse(), Ok(path));
+        let path = PurgeTarget::Path(PathHash::of("/a.css"));
+        assert_eq!("/a.css".parse(), Ok(path));
         let long = "0".repeat(64);
         for invalid in [
             "",
+            "/a.css?v=1",
             "00",
             &key[1..],
             &long,

@@ -1,4 +1,4 @@
-use http::{HeaderMap, HeaderValue, Method, header};
+use ::http::{HeaderMap, HeaderValue, Method, header};
 
 use super::*;
 use crate::clock;

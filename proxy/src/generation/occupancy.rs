@@ -5,8 +5,6 @@ use std::sync::Arc;
 /// What requests occupy at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Occupancy {
-    /// Of responses in the cache.
-    pub cache_bytes: u64,
     /// Of bodies that are buffered or being read, with what is reserved for them.
     pub buffered_bytes: u64,
     pub routes: Vec<RouteOccupancy>,

@@ -12,8 +12,9 @@ impl Generation {
             let name = &*pipeline.config.name;
             route.is_none_or(|route| route == name)
         });
-        let caches = purged.filter_map(|pipeline| pipeline.cache.as_ref());
-        caches.map(|cache| cache.purge(key)).sum()
+        purged
+            .filter_map(|pipeline| pipeline.purge_memory(key))
+            .sum()
     }
 
     /// Checks that the route has a cache.
@@ -22,7 +23,7 @@ impl Generation {
     /// It has none, or there is no such route.
     pub fn check_cached(&self, route: &str) -> Result<(), PurgeError> {
         let pipelines = self.pipelines.iter();
-        let cached = pipelines.filter(|pipeline| pipeline.cache.is_some());
+        let cached = pipelines.filter(|pipeline| pipeline.has_cache());
         let known: Vec<_> = cached
             .map(|pipeline| pipeline.config.name.clone())
             .collect();

@@ -2,6 +2,10 @@
 //!
 //! They are a public interface: add metrics, but never rename one.
 
+mod cache;
+
+pub use cache::{CACHE_BYTES, CACHE_ENTRIES, CACHE_EVICTIONS, CACHE_LOOKUPS};
+
 /// One metric as users see it.
 #[derive(Clone, Copy, Debug)]
 pub struct Definition {
@@ -108,16 +112,6 @@ pub const BUFFERED_BYTES: Definition = define(
     "weir_buffered_bytes",
     &[],
     "Bytes of buffered request bodies; limits.buffered_bytes is the maximum.",
-);
-pub const CACHE_LOOKUPS: Definition = define(
-    "weir_cache_lookups_total",
-    &["route", "tier", "outcome"],
-    "Cache lookups, by outcome.",
-);
-pub const CACHE_BYTES: Definition = define(
-    "weir_cache_bytes",
-    &["tier"],
-    "Bytes of the responses in the cache.",
 );
 pub const UPSTREAM_ATTEMPTS: Definition = define(
     "weir_upstream_attempts_total",
@@ -324,7 +318,7 @@ pub const PROCESS_START_TIME: Definition = define(
 pub const PROCESS_THREADS: Definition = define("process_threads", &[], "Threads of the process.");
 
 /// Every metric that this version exposes.
-pub const ALL: [Definition; 62] = [
+pub const ALL: [Definition; 64] = [
     REQUESTS,
     REQUEST_DURATION,
     OVERHEAD,
@@ -344,6 +338,8 @@ pub const ALL: [Definition; 62] = [
     BUFFERED_BYTES,
     CACHE_LOOKUPS,
     CACHE_BYTES,
+    CACHE_ENTRIES,
+    CACHE_EVICTIONS,
     UPSTREAM_ATTEMPTS,
     CIRCUIT_OPEN,
     UPSTREAM_HEALTHY,

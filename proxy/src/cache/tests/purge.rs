@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::*;
+use crate::cache::purge::PathHash;
 
 fn named(number: u32) -> PurgeTarget {
     PurgeTarget::Key(*numbered(number).id())
@@ -19,7 +20,7 @@ fn a_purge_removes_what_it_names_and_counts_it() {
         (named(3), 1),
         (named(3), 0),
         (named(77), 0),
-        (PurgeTarget::Path("/a".into()), 0),
+        (PurgeTarget::Path(PathHash::of("/a")), 0),
     ] {
         assert_eq!(cache.memory.purge(&target, start), expected, "{target:?}");
     }
@@ -35,9 +36,9 @@ fn a_purge_removes_what_it_names_and_counts_it() {
     let key = format!("{:032x}", 1_u128 << 96);
     assert_eq!(cache.purge(Some("none")), 0, "of no response");
     assert_eq!(cache.purge(Some(&key)), 1);
-    let counts = cache.memory_counts();
+    let counts = cache.take_counts();
     assert_eq!(counts.removed.purged, 11);
-    assert_eq!(cache.memory_counts().removed, RemovedCounts::default());
+    assert_eq!(cache.take_counts().removed, RemovedCounts::default());
 }
 
 #[test]
