@@ -54,6 +54,7 @@ use crate::signature::delivery::Delivery;
 
 mod ask_usage;
 mod cache_copy;
+mod cache_metrics;
 mod checks;
 mod coalesce;
 mod downstream;

@@ -9,7 +9,7 @@
 //! (`policy.rs`). A path never decides: cache deception works by paths that look static.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderName, Method, StatusCode, header};
 
@@ -43,8 +43,10 @@ pub use shared::HttpHead;
 pub use store::StoredResponse;
 
 use super::flight::Flights;
-use super::memory::MemoryTier;
-use super::{CacheKey, Coalescing, ENTRY_OVERHEAD, Scope, flight_bounds};
+use super::memory::{MemoryCounts, MemoryTier};
+use super::purge::{PathHash, PurgeTarget};
+use super::{BypassReason, CacheKey, Coalescing, ENTRY_OVERHEAD, Scope, flight_bounds};
+use crate::clock;
 use directives::{RequestDirectives, UseStored};
 use lookup::MayStore;
 use policy::Use;
@@ -112,13 +114,13 @@ impl HttpCache {
     pub fn look_up(&self, request: &HttpRequest<'_>, now: Duration) -> Lookup {
         if !matches!(*request.method, Method::GET | Method::HEAD) {
             return match request.method.is_safe() {
-                true => Lookup::Bypass,
+                true => Lookup::Bypass(BypassReason::Method),
                 false => Lookup::Unsafe,
             };
         }
         let directives = RequestDirectives::of(request.headers);
         if !policy::may_store(&directives) {
-            return Lookup::Bypass;
+            return Lookup::Bypass(BypassReason::NoStore);
         }
         let forwarded = request.headers.keys();
         let request_key = RequestKey {
@@ -251,14 +253,15 @@ impl HttpCache {
         if announced.is_some_and(|bytes| bytes > room) {
             return Err(NotStorable::TooLarge);
         }
+        let head = head.of_path(PathHash::of(request.name.path));
         Ok(HttpCopy::new(head, times.received_at, announced, room))
     }
 
-    /// Stores a complete response.
-    pub fn store(&self, key: &CacheKey, response: StoredResponse) {
+    /// Stores a complete response, unless the cache has been purged since its request arrived (`asked_at`).
+    pub fn store(&self, key: &CacheKey, response: StoredResponse, asked_at: Instant) {
         let response = Arc::new(response);
         let none = Resource::default();
-        self.memory.update(key, |resource| {
+        self.memory.update(key, asked_at, |resource| {
             Some(resource.unwrap_or(&none).with(response))
         });
     }
@@ -283,7 +286,8 @@ impl HttpCache {
             Err(_) => (stored.clone(), MayStore::No),
         };
         let (served, storing) = update(validated);
-        self.memory.update(key, |resource| {
+        // What has been purged is not there any more.
+        self.memory.update(key, clock::now(), |resource| {
             let changed = resource?.changed(|stored| {
                 let is_same = stored.validators.are_of_same(&validated.validators);
                 if stored.variant == validated.variant {
@@ -340,6 +344,19 @@ impl HttpCache {
     /// The largest response that is stored: an eighth of the memory.
     fn response_bytes_max(&self) -> usize {
         usize::try_from(self.config.memory_bytes / 8).unwrap_or(usize::MAX)
+    }
+
+    /// Removes all responses, those to requests for a path, or those of one URI by the key that an event has; returns
+    /// the number of URIs. Responses to requests that have arrived before are not stored afterwards.
+    pub fn purge(&self, key: Option<&str>) -> u64 {
+        let target = key.map_or(Ok(PurgeTarget::All), str::parse);
+        target.map_or(0, |target| self.memory.purge(&target, clock::now()))
+    }
+
+    /// What the memory holds, and has removed since the last call.
+    #[must_use]
+    pub fn take_counts(&self) -> MemoryCounts {
+        self.memory.take_counts()
     }
 
     /// Bytes held, for `weir_cache_bytes`.

@@ -1,7 +1,7 @@
 //! The cache's copy of a response that is being delivered, and the equal requests that share the response.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::response::Parts;
@@ -24,6 +24,8 @@ pub(super) struct CacheCopy<'a> {
     cache: &'a ResponseCache,
     /// `None` if the response is only shared.
     key: Option<CacheKey>,
+    /// When the request arrived.
+    asked_at: Instant,
     lead: Option<ResponseLead>,
     redis: Option<RedisCopy<'a>>,
 }
@@ -70,6 +72,7 @@ impl<'a> CacheCopy<'a> {
             buffer: buffer?,
             cache,
             key,
+            asked_at: exchange.timing.started(),
             lead,
             redis: pipeline
                 .redis_tier
@@ -126,7 +129,7 @@ impl ResponseCopy for CacheCopy<'_> {
                 if let Some(redis) = &mut self.redis {
                     redis.stored = Some(stored.clone());
                 }
-                self.cache.store(key, stored);
+                self.cache.store(key, stored, self.asked_at);
                 CopyStored::Yes
             }
             _ => CopyStored::No,

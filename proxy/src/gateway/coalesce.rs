@@ -184,6 +184,8 @@ pub(super) fn note_collapsed(exchange: &mut Exchange) {
         outcome: CacheOutcome::Collapsed,
         tier: CacheTier::None,
         age_s: 0,
+        key: exchange.cache.and_then(|cache| cache.key),
+        bypass: None,
     });
     routing::set_header(exchange, "cache-status", CacheStatus::Collapsed.header());
 }

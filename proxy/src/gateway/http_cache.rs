@@ -24,7 +24,7 @@ use crate::cache::http::{
 };
 use crate::cache::status::CacheStatus;
 use crate::clock;
-use crate::exchange::{CacheNote, CacheOutcome, CacheTier, Exchange};
+use crate::exchange::{BypassReason, CacheNote, CacheOutcome, CacheTier, Exchange};
 use crate::generation::pipeline::RoutePipeline;
 use crate::http::response_body::ResponseBody;
 use crate::http::session::Session;
@@ -171,7 +171,7 @@ pub(super) fn look_up(
             ForwardReason::Request => (CacheOutcome::Bypass, CacheStatus::Refresh),
         },
         Lookup::NotCached => (CacheOutcome::Miss, CacheStatus::Miss),
-        Lookup::Bypass => (CacheOutcome::Bypass, CacheStatus::Bypass),
+        Lookup::Bypass(reason) => (CacheOutcome::Bypass, CacheStatus::Bypass(*reason)),
         Lookup::Unsafe => (CacheOutcome::Bypass, CacheStatus::Method),
     };
     let reused = match &found {
@@ -187,6 +187,8 @@ pub(super) fn look_up(
             None => CacheTier::None,
         },
         age_s: reused.as_ref().map_or(0, Reused::age_s),
+        key: found.key(),
+        bypass: found.bypass(),
     });
     set_header(exchange, "cache-status", status.header());
     let fetch = |step| {
@@ -204,7 +206,9 @@ pub(super) fn look_up(
             });
             Ok(Found::ServeStale(Box::new(reused), fetch))
         }
-        (Lookup::Hit(..) | Lookup::Revalidate(..) | Lookup::Bypass, _) => Ok(Found::Forward(None)),
+        (Lookup::Hit(..) | Lookup::Revalidate(..) | Lookup::Bypass(_), _) => {
+            Ok(Found::Forward(None))
+        }
         (Lookup::Forward(request_key, reason, stored), _) => {
             Ok(Found::Forward(Some(fetch(Step::Store {
                 request_key,
@@ -226,8 +230,11 @@ pub(super) fn bypass(exchange: &mut Exchange) {
         outcome: CacheOutcome::Bypass,
         tier: CacheTier::None,
         age_s: 0,
+        key: None,
+        bypass: Some(BypassReason::Body),
     });
-    add_header(exchange, "cache-status", CacheStatus::Bypass.header());
+    let status = CacheStatus::Bypass(BypassReason::Body);
+    add_header(exchange, "cache-status", status.header());
 }
 
 /// Calls `used` with the request as the cache sees it.

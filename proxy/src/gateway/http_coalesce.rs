@@ -22,6 +22,10 @@ use crate::http::Connection;
 use crate::http::session::Session;
 
 /// What the cache stage decided for a request.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is moved once, and boxing it costs each request an allocation"
+)]
 pub(super) enum HttpFound {
     Served(ResponseSource),
     /// It is sent to the backend; with what the cache does with the response, if anything.

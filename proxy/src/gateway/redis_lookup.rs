@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Stop;
-use super::routing::add_header;
+use super::routing::set_header;
 use crate::cache::redis_tier::{Lease, RedisLookup, RedisTier};
 use crate::cache::status::CacheStatus;
 use crate::cache::{CacheDecision, CacheKey, CachedResponse, ResponseCache};
@@ -57,10 +57,11 @@ pub(super) async fn look_up(
         outcome: CacheOutcome::Hit,
         tier: CacheTier::Redis,
         age_s,
+        key: Some(shared.key),
+        bypass: None,
     });
-    let headers = &mut exchange.response_headers;
-    headers.retain(|(name, _)| name != "cache-status");
-    add_header(exchange, "cache-status", CacheStatus::HitRedis.header());
-    shared.cache.store(shared.key, response.clone());
+    set_header(exchange, "cache-status", CacheStatus::HitRedis.header());
+    let asked_at = exchange.timing.started();
+    shared.cache.store(shared.key, response.clone(), asked_at);
     Ok(RedisLookedUp::Hit(Arc::new(response), age_s))
 }

@@ -77,7 +77,7 @@ impl Storing {
         match decision {
             CacheDecision::Lookup(key) => Storing::New(key),
             CacheDecision::Refresh(key) => Storing::Refreshed(key),
-            CacheDecision::Bypass => Storing::Nothing,
+            CacheDecision::Bypass(_) => Storing::Nothing,
         }
     }
 

@@ -9,9 +9,10 @@ use ipnet::IpNet;
 use super::occupancy::RouteOccupancy;
 use super::shared_cache;
 use crate::backend::Backend;
-use crate::cache::ResponseCache;
+use crate::cache::flight::Flights;
 use crate::cache::http::HttpCache;
 use crate::cache::redis_tier::{RedisTier, SharedTier};
+use crate::cache::{MemoryCounts, ResponseCache};
 use crate::config::{self, Config};
 use crate::content;
 use crate::exchange::Exchange;
@@ -123,14 +124,35 @@ impl RoutePipeline {
         std::iter::once(&self.backend).chain(&self.fallbacks)
     }
 
-    /// Bytes that the responses in its cache take.
-    pub(super) fn cache_bytes(&self) -> u64 {
-        let http = self.http_cache.as_ref().map(|cache| cache.bytes());
+    /// What its cache holds, and has removed since the last call; `None` without a cache.
+    pub(super) fn take_cache_counts(&self) -> Option<MemoryCounts> {
+        let http = self.http_cache.as_ref();
         self.cache
             .as_ref()
-            .map(|cache| cache.bytes())
-            .or(http)
-            .unwrap_or(0)
+            .map(|cache| cache.take_counts())
+            .or_else(|| http.map(|cache| cache.take_counts()))
+    }
+
+    /// Removes responses from its cache: the one with this key or all. Returns their number; `None` without a cache.
+    pub(super) fn purge_memory(&self, key: Option<&str>) -> Option<u64> {
+        let http = self.http_cache.as_ref();
+        self.cache
+            .as_ref()
+            .map(|cache| cache.purge(key))
+            .or_else(|| http.map(|cache| cache.purge(key)))
+    }
+
+    /// Whether responses are stored.
+    pub(super) fn has_cache(&self) -> bool {
+        self.cache.is_some() || self.http_cache.is_some()
+    }
+
+    fn followers(&self) -> Option<usize> {
+        let answers = self.cache.as_ref().and_then(|cache| cache.flights());
+        let http = self.http_cache.as_ref().and_then(|cache| cache.flights());
+        answers
+            .map(Flights::followers)
+            .or_else(|| http.map(Flights::followers))
     }
 
     pub(super) fn occupancy(&self) -> RouteOccupancy {
@@ -139,6 +161,7 @@ impl RoutePipeline {
         RouteOccupancy {
             route: self.config.name.clone(),
             limit_keys: limited.then(|| self.limits.keys() as u64),
+            followers: self.followers().map(|followers| followers as u64),
             in_use: in_use.map(|in_use| in_use as u64),
         }
     }

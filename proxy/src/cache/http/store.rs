@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 
 use super::super::ENTRY_OVERHEAD;
 use super::super::memory::Entry;
+use super::super::purge::PathHash;
 use super::conditional::Validators;
 use super::directives::{Directive, ResponseDirectives};
 use super::freshness::{Freshness, ReceiptTimes};
@@ -31,6 +32,7 @@ pub struct StoredResponse {
     pub(super) variant: Variant,
     pub(super) directives: ResponseDirectives,
     pub(super) freshness: Freshness,
+    path: PathHash,
     /// A request in the background is revalidating it.
     is_revalidating: AtomicBool,
 }
@@ -44,6 +46,7 @@ pub(super) struct StorableHead {
     pub(super) variant: Variant,
     directives: ResponseDirectives,
     freshness: Freshness,
+    path: PathHash,
 }
 
 impl StorableHead {
@@ -75,7 +78,13 @@ impl StorableHead {
             variant,
             directives,
             freshness,
+            path: PathHash::default(),
         })
+    }
+
+    /// The head of a response to a request for this path.
+    pub(super) fn of_path(self, path: PathHash) -> Self {
+        StorableHead { path, ..self }
     }
 
     pub(super) fn status(&self) -> StatusCode {
@@ -116,6 +125,7 @@ impl StorableHead {
             variant: self.variant,
             directives: self.directives,
             freshness: self.freshness,
+            path: self.path,
             is_revalidating: AtomicBool::new(false),
         }
     }
@@ -166,7 +176,7 @@ impl StoredResponse {
         let headers = head::updated(&self.lines, by);
         let variant = Some(self.variant.clone());
         let head = StorableHead::of(self.status, &headers, variant, Credentials::None, times)?;
-        Ok(head.with_body(self.body.clone()))
+        Ok(head.of_path(self.path).with_body(self.body.clone()))
     }
 
     fn bytes(&self) -> u64 {
@@ -229,6 +239,10 @@ impl Resource {
 }
 
 impl Entry for Resource {
+    fn is_of_path(&self, path: PathHash) -> bool {
+        self.newest().is_some_and(|stored| stored.path == path)
+    }
+
     fn bytes(&self) -> u64 {
         self.responses.iter().map(|stored| stored.bytes()).sum()
     }

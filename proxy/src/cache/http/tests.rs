@@ -47,7 +47,7 @@ fn found(lookup: &Lookup) -> &'static str {
         Lookup::Forward(_, ForwardReason::Stale, _) => "validate",
         Lookup::Forward(_, ForwardReason::Request, _) => "request",
         Lookup::NotCached => "not cached",
-        Lookup::Bypass => "bypass",
+        Lookup::Bypass(_) => "bypass",
         Lookup::Unsafe => "unsafe",
     }
 }
@@ -102,7 +102,7 @@ impl TestCache {
         let mut copy = copy?;
         copy.push(b"body");
         let stored = copy.finish().ok_or(NotStorable::TooLarge)?;
-        self.0.store(&request_key.key, stored);
+        self.0.store(&request_key.key, stored, crate::clock::now());
         Ok(())
     }
 }
