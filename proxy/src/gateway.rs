@@ -125,7 +125,7 @@ enum ResponseSource {
     /// The HTTP cache: an equal request; with the backend that it was sent to.
     HttpFollowed(Box<Followed<HttpHead>>, Arc<Backend>),
     /// The HTTP cache.
-    Reused(Box<Reused>),
+    Reused(Reused),
     /// An equal request; with the backend that it was sent to.
     Followed(Box<Followed<SharedHead>>, Arc<Backend>),
     Local(LocalResponse),

@@ -19,6 +19,16 @@ pub struct ReceiptTimes {
     pub received_at: Duration,
 }
 
+/// Whether a response could serve several requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sharing {
+    Possible,
+    /// Not this one: it is a failure, or has arrived stale.
+    NotNow,
+    /// It must not be stored, or has to be validated for each request.
+    Impossible,
+}
+
 /// The times of a stored response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Freshness {
@@ -73,6 +83,15 @@ impl Freshness {
     /// How long it stays fresh; zero if it is stale.
     pub(super) fn fresh_for(&self, now: Duration) -> Duration {
         self.lifetime.saturating_sub(self.age(now))
+    }
+
+    /// Whether a response like this one could be shared that arrives at `now`.
+    pub(super) fn sharing(&self, now: Duration) -> Sharing {
+        match (self.is_fresh(now), self.lifetime.is_zero()) {
+            (true, _) => Sharing::Possible,
+            (false, false) => Sharing::NotNow,
+            (false, true) => Sharing::Impossible,
+        }
     }
 
     pub(super) fn is_fresh(&self, now: Duration) -> bool {

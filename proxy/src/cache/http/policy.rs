@@ -2,37 +2,19 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
 
 use super::directives::{Directive, RequestDirectives, ResponseDirectives, Storing, UseStored};
 use super::freshness::{Freshness, is_heuristically_cacheable};
 use super::vary::Variant;
 
 /// Whether a request has credentials that the backend sees: `Authorization`, an API key, or a cookie.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Credentials {
     None,
     /// `Cookie`, and nothing else.
     Cookie,
     Authorization,
-}
-
-impl Credentials {
-    /// Of the headers that are forwarded as the client sent them.
-    pub(super) fn of<'a>(forwarded: impl Iterator<Item = &'a HeaderName>) -> Self {
-        let mut found = Credentials::None;
-        for name in forwarded {
-            match *name {
-                header::COOKIE if found == Credentials::None => found = Credentials::Cookie,
-                header::AUTHORIZATION => return Credentials::Authorization,
-                _ if matches!(name.as_str(), "x-api-key" | "api-key") => {
-                    return Credentials::Authorization;
-                }
-                _ => {}
-            }
-        }
-        found
-    }
 }
 
 /// Whether a response may be served to requests with credentials, and stored if its own request had some

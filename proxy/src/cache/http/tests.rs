@@ -34,6 +34,10 @@ const PAGE: ResourceName<'static> = ResourceName {
     client: "",
 };
 
+fn key_of(name: &ResourceName<'_>, scope: Scope) -> CacheKey {
+    key::of(name, scope, &Overrides::new())
+}
+
 struct TestCache(HttpCache);
 
 /// What a lookup finds, in one word.
