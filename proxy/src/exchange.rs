@@ -130,6 +130,8 @@ pub struct CacheNote {
 pub enum CacheOutcome {
     Hit,
     Miss,
+    /// An equal request in flight was sent for this one, too.
+    Collapsed,
     /// A stored response must not be used.
     Bypass,
 }
@@ -140,6 +142,7 @@ impl CacheOutcome {
         match self {
             CacheOutcome::Hit => "hit",
             CacheOutcome::Miss => "miss",
+            CacheOutcome::Collapsed => "collapsed",
             CacheOutcome::Bypass => "bypass",
         }
     }

@@ -25,7 +25,6 @@
 //! stages to a real request: `routing.rs`, `inbound.rs` (body), `checks.rs` (signature, limit, cache),
 //! `upstream.rs` (backend), `downstream.rs` (answer). `generation/pipeline.rs` builds the stages of each route once.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -35,8 +34,11 @@ use prometheus::IntGauge;
 
 use crate::answer::ResponseOutcome;
 use crate::answer::local::{self, LocalResponse};
+use crate::backend::Backend;
 use crate::backend::loops::LoopToken;
 use crate::cache::CachedResponse;
+use crate::cache::copy::SharedHead;
+use crate::cache::http::HttpHead;
 use crate::clock;
 use crate::exchange::{Exchange, NO_PLATFORM, Recorder, Stage};
 use crate::generation::Generation;
@@ -48,14 +50,16 @@ use crate::http::session::Session;
 use crate::limit::concurrency::Permit;
 use crate::metrics::InUse;
 use crate::random;
-use crate::route::address;
 use crate::signature::delivery::Delivery;
 
 mod ask_usage;
 mod cache_copy;
 mod checks;
+mod coalesce;
 mod downstream;
+mod followed;
 mod http_cache;
+mod http_coalesce;
 mod http_copy;
 mod inbound;
 pub mod metrics;
@@ -71,8 +75,9 @@ mod tests;
 mod tunnel;
 mod upstream;
 
-use checks::Lookup;
-use http_cache::{Found, HttpFetch};
+use coalesce::{Coalesced, Followed};
+use http_cache::HttpFetch;
+use http_coalesce::HttpFound;
 use inbound::{ForwardedBody, InboundBody};
 use mode::RequestKind;
 use outcome::{finish, is_accepted, is_unread};
@@ -117,8 +122,12 @@ enum ResponseSource {
     Upstream(Upstream, Option<Box<HttpFetch>>),
     /// The cache; with the age of the response in seconds.
     Stored(Arc<CachedResponse>, u64),
+    /// The HTTP cache: an equal request; with the backend that it was sent to.
+    HttpFollowed(Box<Followed<HttpHead>>, Arc<Backend>),
     /// The HTTP cache.
     Reused(Box<Reused>),
+    /// An equal request; with the backend that it was sent to.
+    Followed(Box<Followed<SharedHead>>, Arc<Backend>),
     Local(LocalResponse),
 }
 
@@ -267,17 +276,22 @@ impl Gateway {
         let reader = model_request::read_rest(exchange, read.reader, buffered).await?;
         let headers = &session.head().headers;
         model_request::record_text(exchange, pipeline.shared.content, headers, body.bytes());
-        let decision = match checks::look_up(&pipeline, exchange, read.decision) {
-            Lookup::Hit(stored, age_s) => return Ok(ResponseSource::Stored(stored, age_s)),
-            Lookup::Miss(decision) => decision,
-        };
-        let fetch = match checks::look_up_http(&pipeline, kind, session, exchange, buffered)? {
-            Found::Serve(reused) => return Ok(ResponseSource::Reused(reused)),
-            Found::ServeStale(reused, fetch) => {
-                revalidation::start(pipeline, session, exchange, connection, fetch);
-                return Ok(ResponseSource::Reused(reused));
+        let sharing = coalesce::sharing(session, delivery);
+        let decision = (read.decision, sharing);
+        let found = coalesce::look_up(&pipeline, session, exchange, connection, decision).await?;
+        let (decision, lead) = match found {
+            Coalesced::Hit(stored, age_s) => return Ok(ResponseSource::Stored(stored, age_s)),
+            Coalesced::Followed(followed) => {
+                let backend = pipeline.backend.clone();
+                return Ok(ResponseSource::Followed(followed, backend));
             }
-            Found::Forward(fetch) => fetch,
+            Coalesced::Forward(decision, lead) => (decision, lead),
+        };
+        let request = (kind, buffered);
+        let found = http_coalesce::find(&pipeline, session, exchange, connection, request).await?;
+        let fetch = match found {
+            HttpFound::Served(source) => return Ok(source),
+            HttpFound::Forward(fetch) => fetch,
         };
 
         // backend
@@ -305,9 +319,12 @@ impl Gateway {
         model_request::note_relayed(exchange, &relay);
         let response = match called {
             Ok(response) => response,
-            Err(stop) => return http_cache::of_failure(fetch, exchange, stop),
+            Err(stop) => {
+                coalesce::fail(lead, &stop);
+                return http_cache::of_failure(fetch, exchange, stop);
+            }
         };
-        let upstream = Upstream::new(pipeline, &call, decision, response, relay);
+        let upstream = Upstream::new(pipeline, &call, (decision, lead), response, relay);
         self.yield_to_batch_writes().await;
         Ok(http_cache::of_response(session, exchange, upstream, fetch))
     }
@@ -331,37 +348,24 @@ impl Gateway {
                 exchange.timing.enter(Stage::Answer, now);
                 let idle = upstream.pipeline.shared.upgrade_idle_timeout;
                 let outcome =
-                    downstream::deliver(session, exchange, upstream, fetch.as_deref(), idle, now)
-                        .await;
+                    downstream::deliver(session, exchange, upstream, fetch.take(), idle, now).await;
                 upstream.report(exchange);
                 outcome
             }
             ResponseSource::Stored(stored, age_s) => {
                 downstream::deliver_stored(session, exchange, stored, *age_s).await
             }
+            ResponseSource::HttpFollowed(followed, backend) => {
+                let config = backend.config();
+                downstream::deliver_http_followed(session, exchange, followed, config).await
+            }
             ResponseSource::Reused(reused) => reused::deliver(session, exchange, reused).await,
+            ResponseSource::Followed(followed, backend) => {
+                let config = backend.config();
+                downstream::deliver_followed(session, exchange, followed, config).await
+            }
             ResponseSource::Local(response) => local::write(session, exchange, response).await,
         }
-    }
-
-    /// Writes the response to a request that was stopped, if its client is still connected.
-    async fn respond_to_stop(
-        &self,
-        session: &mut Session,
-        exchange: &mut Exchange,
-        stop: Stop,
-        shutdown: &ShutdownWatch,
-    ) -> ResponseOutcome {
-        if let Stop::Refused(refusal) = &stop
-            && is_unread(session, Some(refusal.code))
-        {
-            session.close_after_response();
-        }
-        let Some(response) = stop.into_response() else {
-            return ResponseOutcome::ClientLeft;
-        };
-        let mut source = ResponseSource::Local(response);
-        self.deliver(session, exchange, &mut source, shutdown).await
     }
 
     /// Lets the other requests of this worker run, if there are any: responses that are written together
@@ -370,14 +374,5 @@ impl Gateway {
         if self.in_flight.get() > UNCONTENDED_REQUESTS_MAX {
             tokio::task::yield_now().await;
         }
-    }
-
-    fn begin(&self, peer: IpAddr, started: Instant) -> Exchange {
-        Exchange::begin(
-            started,
-            address::counted(peer),
-            self.default_platform.clone(),
-            self.recorder.clone(),
-        )
     }
 }

@@ -36,6 +36,25 @@ pub(crate) enum Content {
     },
 }
 
+/// The head of a response to an equal request, which is on its way.
+pub(crate) fn head_of_followed(
+    exchange: &mut Exchange,
+    status: StatusCode,
+    head_lines: &[u8],
+    age_s: u64,
+    length: Option<u64>,
+) -> ResponseHead {
+    let mut head = ResponseHead::with_dated_lines(status, head_lines);
+    if age_s > 0 {
+        head.number(&header::AGE, age_s);
+    }
+    if let Some(bytes) = length {
+        head.number(&header::CONTENT_LENGTH, bytes);
+    }
+    whole::begin(exchange, &mut head);
+    head
+}
+
 /// Writes the response; its body only if the request is no `HEAD`.
 pub(crate) async fn write(
     session: &mut Session,

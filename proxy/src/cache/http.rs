@@ -20,9 +20,12 @@ mod freshness;
 mod head;
 mod invalidation;
 mod key;
+mod lookup;
 mod policy;
+mod predictor;
 mod ranges;
 mod served;
+mod shared;
 mod store;
 mod targeted;
 #[cfg(test)]
@@ -33,14 +36,19 @@ pub use conditional::Validators;
 pub use copy::HttpCopy;
 pub use freshness::ReceiptTimes;
 pub use key::ResourceName;
+pub use lookup::{ForwardReason, HitKind, Lookup, RequestKey};
 pub use policy::{Credentials, NotStorable};
 pub use served::Served;
+pub use shared::HttpHead;
 pub use store::StoredResponse;
 
+use super::flight::Flights;
 use super::memory::MemoryTier;
-use super::{CacheKey, ENTRY_OVERHEAD, Scope};
+use super::{CacheKey, Coalescing, ENTRY_OVERHEAD, Scope, flight_bounds};
 use directives::{RequestDirectives, UseStored};
+use lookup::MayStore;
 use policy::Use;
+use predictor::Predictor;
 use store::{Resource, StorableHead};
 use vary::Variant;
 
@@ -53,6 +61,7 @@ pub struct Config {
     /// Bytes of responses in memory.
     pub memory_bytes: u64,
     pub scope: Scope,
+    pub coalescing: Coalescing,
 }
 
 /// A request, as the HTTP cache sees it.
@@ -67,60 +76,20 @@ pub struct HttpRequest<'a> {
     pub is_replaced: fn(&HeaderName) -> bool,
 }
 
-/// What the HTTP cache knows of a request beside its head.
-#[derive(Clone, Copy, Debug)]
-pub struct RequestKey {
-    pub key: CacheKey,
-    credentials: Credentials,
-    storing: MayStore,
-}
-
-/// Whether the response to a request may be stored, as far as the request decides.
+/// Whether a response could serve several requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum MayStore {
-    Yes,
-    No,
-}
-
-/// The result of a lookup.
-#[derive(Debug)]
-pub enum Lookup {
-    /// The stored response serves the request.
-    Hit(Arc<StoredResponse>, HitKind),
-    /// It serves the request although it is stale, and is to be revalidated in the background.
-    Revalidate(RequestKey, Arc<StoredResponse>),
-    /// The request is forwarded. The backend may validate the response that was found.
-    Forward(RequestKey, ForwardReason, Option<Arc<StoredResponse>>),
-    /// The request accepts a stored response only, and there is none.
-    NotCached,
-    /// The cache is not involved.
-    Bypass,
-    /// The method is unsafe: a successful response invalidates what is stored.
-    Unsafe,
-}
-
-/// How a hit may be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HitKind {
-    Fresh,
-    Stale,
-}
-
-/// Why a request is forwarded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ForwardReason {
-    Miss,
-    /// There are responses of the URI, and the request selects none of them.
-    VaryMiss,
-    Stale,
-    /// Its directives ask for it.
-    Request,
+pub enum Sharing {
+    Possible,
+    Impossible,
 }
 
 /// The HTTP cache of one route. It is shared by `Arc`: a new generation of the configuration keeps it where its
 /// [`Config`] is equal.
 pub struct HttpCache {
     memory: MemoryTier<Resource>,
+    /// `None` without request coalescing.
+    flights: Option<Flights<HttpHead>>,
+    predictor: Predictor,
     config: Config,
 }
 
@@ -129,6 +98,11 @@ impl HttpCache {
     pub fn new(config: &Config) -> Self {
         HttpCache {
             memory: MemoryTier::new(config.memory_bytes),
+            flights: match config.coalescing {
+                Coalescing::Enabled => Some(Flights::new(flight_bounds(config.memory_bytes))),
+                Coalescing::Disabled => None,
+            },
+            predictor: Predictor::new(),
             config: *config,
         }
     }
@@ -149,6 +123,7 @@ impl HttpCache {
         let forwarded = request.headers.keys();
         let request_key = RequestKey {
             key: key::of(&request.name, self.config.scope),
+            flight: None,
             credentials: Credentials::of(forwarded.filter(|name| (request.is_forwarded)(name))),
             storing: match *request.method == Method::GET {
                 true => MayStore::Yes,
@@ -163,8 +138,14 @@ impl HttpCache {
         let Some(stored) = selected else {
             return match resource {
                 _ if is_only => Lookup::NotCached,
-                Some(_) => Lookup::Forward(request_key, ForwardReason::VaryMiss, None),
-                None => Lookup::Forward(request_key, ForwardReason::Miss, None),
+                Some(resource) => {
+                    let request_key = self.shared(request_key, request, resource.newest());
+                    Lookup::Forward(request_key, ForwardReason::VaryMiss, None)
+                }
+                None => {
+                    let request_key = self.shared(request_key, request, None);
+                    Lookup::Forward(request_key, ForwardReason::Miss, None)
+                }
             };
         };
         let usable = policy::usable(&stored.freshness, &stored.directives, &directives, now);
@@ -184,10 +165,63 @@ impl HttpCache {
                 )
             }
             Use::Validated | Use::ValidatedByRequest if is_only => Lookup::NotCached,
-            Use::Validated => Lookup::Forward(request_key, ForwardReason::Stale, Some(stored)),
+            Use::Validated => {
+                let request_key = self.shared(request_key, request, Some(&stored));
+                Lookup::Forward(request_key, ForwardReason::Stale, Some(stored))
+            }
             Use::ValidatedByRequest => {
                 Lookup::Forward(request_key, ForwardReason::Request, Some(stored))
             }
+        }
+    }
+
+    /// The key of a request that is forwarded, with that of its flight: a `GET` for the whole response may share it with
+    /// equal ones.
+    fn shared(
+        &self,
+        request_key: RequestKey,
+        request: &HttpRequest<'_>,
+        known: Option<&StoredResponse>,
+    ) -> RequestKey {
+        let is_shared = self.flights.is_some()
+            && request_key.storing == MayStore::Yes
+            && !request.headers.contains_key(header::RANGE);
+        let flight = is_shared.then(|| {
+            let credentials = request_key.credentials;
+            let known = known.map(|stored| &stored.variant);
+            key::of_flight(&request_key.key, credentials, known, request.headers)
+        });
+        RequestKey {
+            flight,
+            ..request_key
+        }
+    }
+
+    /// The key of the requests in flight that are equal to a request, unless their last response could not be shared.
+    #[must_use]
+    pub fn flight(&self, request_key: &RequestKey, now: Duration) -> Option<CacheKey> {
+        let expects = |key: &CacheKey| self.predictor.expects_sharing(key, now);
+        request_key.flight.filter(expects)
+    }
+
+    /// The requests in flight; `None` without request coalescing.
+    #[must_use]
+    pub fn flights(&self) -> Option<&Flights<HttpHead>> {
+        self.flights.as_ref()
+    }
+
+    /// Whether the response with this head serves a request that has been waiting for it.
+    #[must_use]
+    pub fn serves(&self, head: &HttpHead, request: &HeaderMap, request_key: &RequestKey) -> bool {
+        head.serves(request, request_key.credentials)
+    }
+
+    /// Remembers whether the response to a request could be shared.
+    pub fn note_sharing(&self, request_key: &RequestKey, is_shared: Sharing, now: Duration) {
+        match (&request_key.flight, is_shared) {
+            (Some(key), Sharing::Possible) => self.predictor.forget(key),
+            (Some(key), Sharing::Impossible) => self.predictor.remember(*key, now),
+            (None, _) => {}
         }
     }
 
@@ -217,7 +251,7 @@ impl HttpCache {
         if announced.is_some_and(|bytes| bytes > room) {
             return Err(NotStorable::TooLarge);
         }
-        Ok(HttpCopy::new(head, announced, room))
+        Ok(HttpCopy::new(head, times.received_at, announced, room))
     }
 
     /// Stores a complete response.

@@ -6,9 +6,7 @@ use std::time::Duration;
 use http::HeaderValue;
 
 use super::Stop;
-use super::http_cache::{self, Found};
-use super::mode::RequestKind;
-use super::routing::{add_header, forwarded_host, query};
+use super::routing::{add_header, forwarded_host, query, set_header};
 use crate::backend::request_head::HeaderFilter;
 use crate::cache::status::CacheStatus;
 use crate::cache::{CacheDecision, CacheRequest, CachedResponse, PathMatch};
@@ -270,26 +268,6 @@ pub(super) fn decide(
     })
 }
 
-/// Looks up a request in the HTTP cache of its route, if there is one. A body could change the response, and is no part of
-/// the key: a `GET` that has one is not for the cache.
-pub(super) fn look_up_http(
-    pipeline: &RoutePipeline,
-    kind: RequestKind,
-    session: &Session,
-    exchange: &mut Exchange,
-    body: Option<&[u8]>,
-) -> Result<Found, Stop> {
-    if pipeline.http_cache.is_none() {
-        return Ok(Found::Forward(None));
-    }
-    let has_no_body = body.is_some_and(<[u8]>::is_empty);
-    if kind != RequestKind::Plain || exchange.method.is_safe() && !has_no_body {
-        http_cache::bypass(exchange);
-        return Ok(Found::Forward(None));
-    }
-    http_cache::look_up(pipeline, session, exchange)
-}
-
 /// Looks up a stored response, and records the result.
 pub(super) fn look_up(
     pipeline: &RoutePipeline,
@@ -316,7 +294,7 @@ pub(super) fn look_up(
         tier: hit.as_ref().map_or(CacheTier::None, |hit| hit.tier),
         age_s,
     });
-    add_header(exchange, "cache-status", status.header());
+    set_header(exchange, "cache-status", status.header());
     match hit {
         Some(hit) => Lookup::Hit(hit.response, age_s),
         None => Lookup::Miss(decision),

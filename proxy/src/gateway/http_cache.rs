@@ -6,18 +6,21 @@
 //! while it is delivered.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use http::{HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 
+use super::coalesce;
 use super::reused::Reused;
-use super::routing::{add_header, forwarded_host, query, replace_header};
+use super::routing::{add_header, forwarded_host, query, set_header};
 use super::upstream::Upstream;
 use super::{ResponseSource, Stop};
 use crate::backend::request_head::{HeaderFilter, is_set_by_weir};
+use crate::cache::CacheKey;
+use crate::cache::flight::Lead;
 use crate::cache::http::{
-    ForwardReason, HitKind, HttpCache, HttpRequest, Lookup, ReceiptTimes, RequestKey, ResourceName,
-    StoredResponse, Validators,
+    ForwardReason, HitKind, HttpCache, HttpHead, HttpRequest, Lookup, ReceiptTimes, RequestKey,
+    ResourceName, Sharing, StoredResponse, Validators,
 };
 use crate::cache::status::CacheStatus;
 use crate::clock;
@@ -40,7 +43,12 @@ pub(super) enum Found {
 pub(super) struct HttpFetch {
     cache: Arc<HttpCache>,
     step: Step,
+    /// The equal requests that share the response.
+    lead: Option<HttpLead>,
 }
+
+/// The leader of equal requests for a response of the HTTP cache.
+pub(super) type HttpLead = Lead<HttpHead>;
 
 enum Step {
     /// The response may be stored.
@@ -63,6 +71,44 @@ impl HttpFetch {
                 ..
             } => Some(&stored.validators).filter(|validators| !validators.is_empty()),
             Step::Store { .. } | Step::Invalidate => None,
+        }
+    }
+
+    /// The key of equal requests in flight, if there may be any.
+    pub(super) fn flight(&self, now: Duration) -> Option<CacheKey> {
+        match &self.step {
+            Step::Store { request_key, .. } => self.cache.flight(request_key, now),
+            Step::Invalidate => None,
+        }
+    }
+
+    /// This request leads others.
+    pub(super) fn set_lead(&mut self, lead: HttpLead) {
+        self.lead = Some(lead);
+    }
+
+    pub(super) fn take_lead(&mut self) -> Option<HttpLead> {
+        self.lead.take()
+    }
+
+    /// Whether the response with this head serves the request, which has been waiting for it.
+    pub(super) fn is_served_by(&self, head: &HttpHead, request: &HeaderMap) -> bool {
+        match &self.step {
+            Step::Store { request_key, .. } => self.cache.serves(head, request, request_key),
+            Step::Invalidate => false,
+        }
+    }
+
+    /// The response is not shared: those that follow go on alone, and next time, unless it is a failure, at once.
+    pub(super) fn part(&mut self, status: StatusCode, now: Duration) {
+        if let Some(mut lead) = self.lead.take() {
+            lead.part();
+        }
+        if let Step::Store { request_key, .. } = &self.step
+            && !status.is_server_error()
+        {
+            self.cache
+                .note_sharing(request_key, Sharing::Impossible, now);
         }
     }
 
@@ -101,19 +147,17 @@ impl Drop for Revalidation {
     }
 }
 
-/// Looks up a request without a body, and records the result.
+/// Looks up a request without a body at `now` (since the Unix epoch), and records the result.
 ///
 /// # Errors
 /// The client accepts a stored response only, and there is none.
 pub(super) fn look_up(
+    cache: &Arc<HttpCache>,
     pipeline: &RoutePipeline,
     session: &Session,
     exchange: &mut Exchange,
+    now: Duration,
 ) -> Result<Found, Stop> {
-    let Some(cache) = &pipeline.http_cache else {
-        return Ok(Found::Forward(None));
-    };
-    let now = exchange.received_at;
     let found = with_request(pipeline, session, exchange, |request| {
         cache.look_up(request, now)
     });
@@ -144,10 +188,11 @@ pub(super) fn look_up(
         },
         age_s: reused.as_ref().map_or(0, Reused::age_s),
     });
-    add_header(exchange, "cache-status", status.header());
+    set_header(exchange, "cache-status", status.header());
     let fetch = |step| {
         let cache = cache.clone();
-        Box::new(HttpFetch { cache, step })
+        let lead = None;
+        Box::new(HttpFetch { cache, step, lead })
     };
     match (found, reused) {
         (Lookup::Hit(..), Some(reused)) => Ok(Found::Serve(Box::new(reused))),
@@ -201,7 +246,7 @@ pub(super) fn with_request<R>(
         method: &head.method,
         name: ResourceName {
             scheme: exchange.scheme,
-            host: forwarded_host(head, exchange).map_or(&[], HeaderValue::as_bytes),
+            host: forwarded_host(head, exchange).map_or(&[][..], HeaderValue::as_bytes),
             path: &exchange.path,
             query: query(&head.uri),
             client: name.or(address.as_deref()).unwrap_or_default(),
@@ -220,12 +265,16 @@ pub(super) fn of_response(
     fetch: Option<Box<HttpFetch>>,
 ) -> ResponseSource {
     // Another backend may respond differently: its response is not stored for this one.
-    let Some(fetch) = fetch.filter(|_| upstream.is_of_route()) else {
+    let Some(mut fetch) = fetch else {
         return ResponseSource::Upstream(upstream, None);
     };
     let now = clock::now();
     let head = &upstream.response.head;
     let status = head.status;
+    if !upstream.is_of_route() {
+        fetch.part(status, exchange.at(now));
+        return ResponseSource::Upstream(upstream, None);
+    }
     let reused = match &fetch.step {
         Step::Invalidate => {
             with_request(&upstream.pipeline, session, exchange, |request| {
@@ -261,6 +310,15 @@ pub(super) fn of_response(
     let Some((response, cache_status)) = reused else {
         return ResponseSource::Upstream(upstream, Some(fetch));
     };
+    match (fetch.take_lead(), response.is_fresh(exchange.at(now))) {
+        (Some(mut lead), true) => lead.stored(),
+        // Each request has to be validated on its own.
+        (Some(lead), false) => {
+            fetch.set_lead(lead);
+            fetch.part(status, exchange.at(now));
+        }
+        (None, _) => {}
+    }
     if let Some(attempt) = exchange.attempt() {
         attempt.succeed(now);
     }
@@ -279,9 +337,10 @@ pub(super) fn of_failure(
     exchange: &mut Exchange,
     stop: Stop,
 ) -> Result<ResponseSource, Stop> {
-    let Some(fetch) = fetch else {
+    let Some(mut fetch) = fetch else {
         return Err(stop);
     };
+    coalesce::fail(fetch.take_lead(), &stop);
     let now = clock::now();
     match (&stop, fetch.step) {
         (
@@ -309,7 +368,7 @@ fn serve(
     now: Instant,
 ) -> ResponseSource {
     exchange.error_code = None;
-    replace_header(exchange, "cache-status", status.header());
+    set_header(exchange, "cache-status", status.header());
     let reused = Reused::new(response, exchange.at(now));
     ResponseSource::Reused(Box::new(reused))
 }

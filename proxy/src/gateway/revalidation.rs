@@ -68,12 +68,12 @@ async fn run(
     let Ok(response) = Box::pin(called).await else {
         return;
     };
-    let decision = CacheDecision::Bypass;
-    let upstream = Upstream::new(pipeline.clone(), &call, decision, response, relay);
+    let none = (CacheDecision::Bypass, None);
+    let upstream = Upstream::new(pipeline.clone(), &call, none, response, relay);
     let source = http_cache::of_response(session, exchange, upstream, Some(fetch));
     if let ResponseSource::Upstream(mut upstream, fetch) = source {
         let idle = pipeline.shared.upgrade_idle_timeout;
-        let (fetch, now) = (fetch.as_deref(), clock::now());
+        let now = clock::now();
         downstream::deliver(session, exchange, &mut upstream, fetch, idle, now).await;
         upstream.report(exchange);
     }

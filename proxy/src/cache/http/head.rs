@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::super::freshness::date;
 use super::super::storable::is_connection_option;
 
 /// Lines of `name: value` and CR LF, with a `Date`, without `Age` and `Content-Length`, which are written anew.
-pub(super) fn lines(headers: &HeaderMap, received_at: Duration) -> Box<[u8]> {
+pub(super) fn lines(headers: &HeaderMap, received_at: Duration) -> Bytes {
     let has_options = headers.contains_key(header::CONNECTION);
     let room = headers.iter();
     let room = room.map(|(name, value)| name.as_str().len() + value.len() + 4);

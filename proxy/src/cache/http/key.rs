@@ -4,10 +4,13 @@
 //! are those that the backend gets as `X-Forwarded-Host` and `X-Forwarded-Proto`: a backend that builds links from
 //! them cannot be made to poison what others get (web cache poisoning). `GET` and `HEAD` share a key.
 
+use http::HeaderMap;
 use sha2::{Digest, Sha256};
 
 use super::super::key::KeyPrefix;
 use super::super::{CacheKey, Scope};
+use super::policy::Credentials;
+use super::vary::Variant;
 
 const DOMAIN: &[u8] = b"weir http key 1";
 /// A key of this size takes one allocation.
@@ -44,5 +47,22 @@ pub(super) fn of(name: &ResourceName<'_>, scope: Scope) -> CacheKey {
     text.0[host..].make_ascii_lowercase();
     text.add(name.path.as_bytes());
     text.add(name.query.as_bytes());
+    CacheKey(Sha256::digest(&text.0).into())
+}
+
+/// The key of equal requests in flight: those with one resource, of the same kind of credentials, that select the same
+/// response as far as is known.
+pub(super) fn of_flight(
+    resource: &CacheKey,
+    credentials: Credentials,
+    known: Option<&Variant>,
+    request: &HeaderMap,
+) -> CacheKey {
+    let mut text = KeyPrefix(Vec::with_capacity(BYTES_USUAL));
+    text.0.extend_from_slice(&resource.0);
+    text.0.push(credentials as u8);
+    if let Some(variant) = known {
+        variant.for_each_value(request, |value| text.add(value));
+    }
     CacheKey(Sha256::digest(&text.0).into())
 }

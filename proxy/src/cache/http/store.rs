@@ -25,7 +25,7 @@ const VARIANTS_MAX: usize = 64;
 pub struct StoredResponse {
     pub status: StatusCode,
     /// Lines of `name: value` and CR LF, with `Date`, without `Age` and `Content-Length`.
-    lines: Box<[u8]>,
+    lines: Bytes,
     pub body: Bytes,
     pub validators: Validators,
     pub(super) variant: Variant,
@@ -36,10 +36,10 @@ pub struct StoredResponse {
 }
 
 /// The head of a response that is to be stored, judged.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct StorableHead {
     status: StatusCode,
-    lines: Box<[u8]>,
+    lines: Bytes,
     validators: Validators,
     pub(super) variant: Variant,
     directives: ResponseDirectives,
@@ -78,6 +78,31 @@ impl StorableHead {
         })
     }
 
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    pub(super) fn lines(&self) -> &[u8] {
+        &self.lines
+    }
+
+    pub(super) fn validators(&self) -> &Validators {
+        &self.validators
+    }
+
+    pub(super) fn directives(&self) -> &ResponseDirectives {
+        &self.directives
+    }
+
+    pub(super) fn age(&self, now: Duration) -> Duration {
+        self.freshness.age(now)
+    }
+
+    /// Whether the response is fresh when it arrives.
+    pub(super) fn is_fresh(&self, received_at: Duration) -> bool {
+        self.freshness.is_fresh(received_at)
+    }
+
     pub(super) fn bytes(&self) -> usize {
         self.lines.len() + self.variant.bytes()
     }
@@ -106,6 +131,11 @@ impl StoredResponse {
     #[must_use]
     pub fn age_s(&self, now: Duration) -> u64 {
         self.freshness.age(now).as_secs()
+    }
+
+    #[must_use]
+    pub fn is_fresh(&self, now: Duration) -> bool {
+        self.freshness.is_fresh(now)
     }
 
     /// Whether it may be served because the backend fails (RFC 5861, section 4).
@@ -162,6 +192,11 @@ impl Resource {
             stored.variant.matches(request)
                 && policy::serves(credentials, &stored.directives, &stored.variant, basis)
         })
+    }
+
+    /// The newest response.
+    pub(super) fn newest(&self) -> Option<&StoredResponse> {
+        self.responses.first().map(|stored| &**stored)
     }
 
     /// With a response, in place of the one that the same requests select.

@@ -63,6 +63,19 @@ impl Variant {
         })
     }
 
+    /// Calls `add` with what a request selects the response by.
+    pub(super) fn for_each_value(&self, request: &HeaderMap, mut add: impl FnMut(&[u8])) {
+        for (name, _) in &self.0 {
+            match normalised(name, request.get_all(name)) {
+                Some(value) => {
+                    add(b"=");
+                    add(&value);
+                }
+                None => add(b""),
+            }
+        }
+    }
+
     pub(super) fn names(&self) -> impl Iterator<Item = &HeaderName> {
         self.0.iter().map(|(name, _)| name)
     }

@@ -45,11 +45,16 @@ pub(super) fn check(
         Scope::Client => cache::Scope::Client,
         Scope::Route => cache::Scope::Route,
     };
+    let coalescing = match raw.coalesce.get()? {
+        true => cache::Coalescing::Enabled,
+        false => cache::Coalescing::Disabled,
+    };
     let answers = is_kept.then(|| cache::Config {
         memory_bytes,
         ttl: ttl.max(Duration::from_millis(1)),
         scope,
         ignore_headers,
+        coalescing,
     });
     let http = http.then_some(cache::http::Config {
         memory_bytes,
@@ -58,6 +63,7 @@ pub(super) fn check(
             RouteAccess::Open => cache::Scope::Route,
             RouteAccess::Signed => scope,
         },
+        coalescing,
     });
     Some(Caches { answers, http })
 }

@@ -148,7 +148,11 @@ fn routes_of_the_full_example_are_loaded() {
     assert!(config.routes[2].cache.is_none());
     let http_cache = config.routes[2].http_cache.unwrap();
     assert_eq!(http_cache.memory_bytes, 100 << 20);
-    assert_eq!(http_cache.scope, Scope::Route, "the route is open");
+    assert_eq!(
+        http_cache.scope,
+        crate::cache::Scope::Route,
+        "the route is open"
+    );
     assert_eq!(
         config.routes[3].matching.path,
         crate::route::PathPattern::Prefix("/".to_owned())

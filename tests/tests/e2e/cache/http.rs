@@ -7,6 +7,8 @@ use weir_tests::client::{Client, ClientRequest, ClientResponse};
 use weir_tests::proxy::Proxy;
 use weir_tests::setup::Setup;
 
+mod herd;
+
 const ROUTE: &str =
     "- {name: pages, path: /*, backend: assistant, cache: {http: true, memory: 8MiB}}";
 const BODY: &str = "0123456789";
