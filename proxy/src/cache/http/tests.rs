@@ -149,7 +149,7 @@ fn responses_are_fresh_for_the_time_that_they_state() {
             "validate",
         ),
         (
-            &[("last-modified", "Sat, 05 Nov 1984 08:49:37 GMT")],
+            &[("last-modified", "Mon, 05 Nov 1984 08:49:37 GMT")],
             Some(86_399),
             "validate",
         ),
