@@ -29,6 +29,15 @@ pub enum Sharing {
     Impossible,
 }
 
+/// Where the lifetime of a response is from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LifetimeBasis {
+    /// Its head states one.
+    Stated,
+    /// It is guessed, or zero.
+    Guessed,
+}
+
 /// The times of a stored response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Freshness {
@@ -37,6 +46,7 @@ pub(super) struct Freshness {
     initial_age: Duration,
     /// The age up to which it is fresh.
     lifetime: Duration,
+    pub(super) basis: LifetimeBasis,
     pub(super) stale_while_revalidate: Duration,
     pub(super) stale_if_error: Duration,
 }
@@ -60,6 +70,10 @@ impl Freshness {
                 .lifetime()
                 .or_else(|| expires(headers, dated, received_at)),
         };
+        let basis = match lifetime {
+            Some(_) => LifetimeBasis::Stated,
+            None => LifetimeBasis::Guessed,
+        };
         let lifetime = lifetime
             .or_else(|| heuristic(status, headers, directives, dated.unwrap_or(received_at)));
         Freshness {
@@ -69,6 +83,7 @@ impl Freshness {
                 true => Duration::ZERO,
                 false => lifetime.unwrap_or_default(),
             },
+            basis,
             stale_while_revalidate: directives.stale_while_revalidate.unwrap_or_default(),
             stale_if_error: directives.stale_if_error.unwrap_or_default(),
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::{HeaderMap, StatusCode, header};
 
 use super::directives::{Directive, RequestDirectives, ResponseDirectives, Storing, UseStored};
-use super::freshness::{Freshness, is_heuristically_cacheable};
+use super::freshness::{Freshness, LifetimeBasis, is_heuristically_cacheable};
 use super::vary::Variant;
 
 /// Whether a request has credentials that the backend sees: `Authorization`, an API key, or a cookie.
@@ -17,8 +17,7 @@ pub enum Credentials {
     Authorization,
 }
 
-/// Whether a response may be served to requests with credentials, and stored if its own request had some
-/// (section 3.5; weir treats cookies alike).
+/// Whether a response may be stored whose own request had these credentials (section 3.5; weir treats cookies alike).
 pub(super) fn is_for_credentials(
     credentials: Credentials,
     directives: &ResponseDirectives,
@@ -32,6 +31,19 @@ pub(super) fn is_for_credentials(
             Credentials::Cookie => variant.names().any(|name| *name == header::COOKIE),
             Credentials::Authorization => false,
         }
+}
+
+/// Whether a stored response may be served to a request with these credentials. A response that states how long it is
+/// fresh, and neither that it is private nor that it varies by `Cookie`, does not depend on cookies; browsers send them
+/// with requests for static files, too.
+pub(super) fn serves(
+    credentials: Credentials,
+    directives: &ResponseDirectives,
+    variant: &Variant,
+    basis: LifetimeBasis,
+) -> bool {
+    credentials == Credentials::Cookie && basis == LifetimeBasis::Stated
+        || is_for_credentials(credentials, directives, variant)
 }
 
 /// Why a response is not stored.

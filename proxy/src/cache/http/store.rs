@@ -189,8 +189,9 @@ impl Resource {
         credentials: Credentials,
     ) -> Option<&Arc<StoredResponse>> {
         self.responses.iter().find(|stored| {
+            let basis = stored.freshness.basis;
             stored.variant.matches(request)
-                && policy::is_for_credentials(credentials, &stored.directives, &stored.variant)
+                && policy::serves(credentials, &stored.directives, &stored.variant, basis)
         })
     }
 
