@@ -117,6 +117,10 @@ struct Prepared {
 }
 
 /// Where a response comes from.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is moved once, and boxing it costs each request an allocation"
+)]
 enum ResponseSource {
     /// A backend; with what the HTTP cache does with its response, if anything.
     Upstream(Upstream, Option<Box<HttpFetch>>),
