@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::freshness::Sharing;
+use super::freshness::Shareability;
 use super::shared::HttpHead;
 use super::store::{StorableHead, StoredResponse};
 
@@ -35,9 +35,11 @@ impl HttpCopy {
 
     /// Whether the response can be shared.
     #[must_use]
-    pub fn sharing(&self) -> Sharing {
+    pub fn sharing(&self) -> Shareability {
         let head = self.head.as_ref();
-        head.map_or(Sharing::Impossible, |head| head.sharing(self.received_at))
+        head.map_or(Shareability::Impossible, |head| {
+            head.sharing(self.received_at)
+        })
     }
 
     /// The head for requests that share the response, whose body has this length.
