@@ -361,12 +361,15 @@ impl Gateway {
             }
             ResponseSource::HttpFollowed(followed, backend) => {
                 let config = backend.config();
-                downstream::deliver_http_followed(session, exchange, followed, config).await
+                let delivery =
+                    downstream::deliver_http_followed(session, exchange, followed, config);
+                Box::pin(delivery).await
             }
             ResponseSource::Reused(reused) => reused::deliver(session, exchange, reused).await,
             ResponseSource::Followed(followed, backend) => {
                 let config = backend.config();
-                downstream::deliver_followed(session, exchange, followed, config).await
+                let delivery = downstream::deliver_followed(session, exchange, followed, config);
+                Box::pin(delivery).await
             }
             ResponseSource::Local(response) => local::write(session, exchange, response).await,
         }
