@@ -131,7 +131,7 @@ enum ResponseSource {
     /// The HTTP cache: an equal request; with the backend that it was sent to.
     HttpFollowed(Box<Followed<HttpHead>>, Arc<Backend>),
     /// The HTTP cache.
-    Reused(Box<Reused>),
+    Reused(Reused),
     /// An equal request; with the backend that it was sent to.
     Followed(Box<Followed<SharedHead>>, Arc<Backend>),
     Local(LocalResponse),
@@ -363,12 +363,15 @@ impl Gateway {
             }
             ResponseSource::HttpFollowed(followed, backend) => {
                 let config = backend.config();
-                downstream::deliver_http_followed(session, exchange, followed, config).await
+                let delivery =
+                    downstream::deliver_http_followed(session, exchange, followed, config);
+                Box::pin(delivery).await
             }
             ResponseSource::Reused(reused) => reused::deliver(session, exchange, reused).await,
             ResponseSource::Followed(followed, backend) => {
                 let config = backend.config();
-                downstream::deliver_followed(session, exchange, followed, config).await
+                let delivery = downstream::deliver_followed(session, exchange, followed, config);
+                Box::pin(delivery).await
             }
             ResponseSource::Local(response) => local::write(session, exchange, response).await,
         }

@@ -24,6 +24,7 @@ mod lookup;
 mod policy;
 mod predictor;
 mod ranges;
+mod request;
 mod served;
 mod shared;
 mod store;
@@ -34,13 +35,13 @@ mod vary;
 
 pub use conditional::Validators;
 pub use copy::HttpCopy;
-pub use freshness::ReceiptTimes;
+pub use freshness::{ReceiptTimes, Shareability};
 pub use key::ResourceName;
-pub use lookup::{ForwardReason, HitKind, Lookup, RequestKey};
-pub use policy::{Credentials, NotStorable};
-pub use served::Served;
+pub use lookup::{ForwardReason, HitKind, HttpLookup, RequestKey};
+pub use policy::{NotStored, RequestCredentials};
+pub use served::ServedAs;
 pub use shared::HttpHead;
-pub use store::StoredResponse;
+pub use store::StoredVariant;
 
 use super::flight::Flights;
 use super::memory::{MemoryCounts, MemoryTier};
@@ -51,6 +52,7 @@ use directives::{RequestDirectives, UseStored};
 use lookup::MayStore;
 use policy::Use;
 use predictor::Predictor;
+use request::{ConditionsSent, HttpRequestHead, Overrides};
 use store::{Resource, StorableHead};
 use vary::Variant;
 
@@ -76,13 +78,6 @@ pub struct HttpRequest<'a> {
     pub is_forwarded: &'a (dyn Fn(&HeaderName) -> bool + Sync),
     /// Whether weir sets a header anew in each request.
     pub is_replaced: fn(&HeaderName) -> bool,
-}
-
-/// Whether a response could serve several requests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sharing {
-    Possible,
-    Impossible,
 }
 
 /// The HTTP cache of one route. It is shared by `Arc`: a new generation of the configuration keeps it where its
@@ -111,22 +106,22 @@ impl HttpCache {
 
     /// Looks for a stored response at `now` (since the Unix epoch).
     #[must_use]
-    pub fn look_up(&self, request: &HttpRequest<'_>, now: Duration) -> Lookup {
+    pub fn look_up(&self, request: &HttpRequest<'_>, now: Duration) -> HttpLookup {
         if !matches!(*request.method, Method::GET | Method::HEAD) {
             return match request.method.is_safe() {
-                true => Lookup::Bypass(BypassReason::Method),
-                false => Lookup::Unsafe,
+                true => HttpLookup::Bypass(BypassReason::Method),
+                false => HttpLookup::Unsafe,
             };
         }
         let directives = RequestDirectives::of(request.headers);
         if !policy::may_store(&directives) {
-            return Lookup::Bypass(BypassReason::NoStore);
+            return HttpLookup::Bypass(BypassReason::NoStore);
         }
-        let forwarded = request.headers.keys();
+        let head = HttpRequestHead::read(request.headers, request.is_forwarded);
         let request_key = RequestKey {
-            key: key::of(&request.name, self.config.scope),
+            key: key::of(&request.name, self.config.scope, &head.overrides),
             flight: None,
-            credentials: Credentials::of(forwarded.filter(|name| (request.is_forwarded)(name))),
+            credentials: head.credentials,
             storing: match *request.method == Method::GET {
                 true => MayStore::Yes,
                 false => MayStore::No,
@@ -139,26 +134,28 @@ impl HttpCache {
         let is_only = directives.use_stored == UseStored::Only;
         let Some(stored) = selected else {
             return match resource {
-                _ if is_only => Lookup::NotCached,
+                _ if is_only => HttpLookup::NotCached,
                 Some(resource) => {
-                    let request_key = self.shared(request_key, request, resource.newest());
-                    Lookup::Forward(request_key, ForwardReason::VaryMiss, None)
+                    let known = (resource.newest(), ConditionsSent::Own);
+                    let request_key = self.shared(request_key, request, known);
+                    HttpLookup::Forward(request_key, ForwardReason::VaryMiss, None)
                 }
                 None => {
-                    let request_key = self.shared(request_key, request, None);
-                    Lookup::Forward(request_key, ForwardReason::Miss, None)
+                    let known = (None, ConditionsSent::Own);
+                    let request_key = self.shared(request_key, request, known);
+                    HttpLookup::Forward(request_key, ForwardReason::Miss, None)
                 }
             };
         };
-        let usable = policy::usable(&stored.freshness, &stored.directives, &directives, now);
+        let usable = stored.usable(&directives, now);
         let stored = stored.clone();
         match usable {
-            Use::Fresh => Lookup::Hit(stored, HitKind::Fresh),
-            Use::Stale => Lookup::Hit(stored, HitKind::Stale),
-            Use::WhileRevalidating if is_only => Lookup::Hit(stored, HitKind::Stale),
+            Use::Fresh => HttpLookup::Hit(stored, HitKind::Fresh),
+            Use::Stale => HttpLookup::Hit(stored, HitKind::Stale),
+            Use::WhileRevalidating if is_only => HttpLookup::Hit(stored, HitKind::Stale),
             Use::WhileRevalidating => {
                 let storing = MayStore::Yes;
-                Lookup::Revalidate(
+                HttpLookup::Revalidate(
                     RequestKey {
                         storing,
                         ..request_key
@@ -166,13 +163,18 @@ impl HttpCache {
                     stored,
                 )
             }
-            Use::Validated | Use::ValidatedByRequest if is_only => Lookup::NotCached,
+            Use::Validated | Use::ValidatedByRequest if is_only => HttpLookup::NotCached,
             Use::Validated => {
-                let request_key = self.shared(request_key, request, Some(&stored));
-                Lookup::Forward(request_key, ForwardReason::Stale, Some(stored))
+                let conditions = match stored.validators().is_empty() {
+                    true => ConditionsSent::Own,
+                    false => ConditionsSent::Replaced,
+                };
+                let known = (Some(&*stored), conditions);
+                let request_key = self.shared(request_key, request, known);
+                HttpLookup::Forward(request_key, ForwardReason::Stale, Some(stored))
             }
             Use::ValidatedByRequest => {
-                Lookup::Forward(request_key, ForwardReason::Request, Some(stored))
+                HttpLookup::Forward(request_key, ForwardReason::Request, Some(stored))
             }
         }
     }
@@ -183,14 +185,14 @@ impl HttpCache {
         &self,
         request_key: RequestKey,
         request: &HttpRequest<'_>,
-        known: Option<&StoredResponse>,
+        (known, replaced): (Option<&StoredVariant>, ConditionsSent),
     ) -> RequestKey {
         let is_shared = self.flights.is_some()
             && request_key.storing == MayStore::Yes
-            && !request.headers.contains_key(header::RANGE);
+            && request::is_for_whole(request.headers, replaced);
         let flight = is_shared.then(|| {
             let credentials = request_key.credentials;
-            let known = known.map(|stored| &stored.variant);
+            let known = known.map(|stored| stored.variant());
             key::of_flight(&request_key.key, credentials, known, request.headers)
         });
         RequestKey {
@@ -219,11 +221,11 @@ impl HttpCache {
     }
 
     /// Remembers whether the response to a request could be shared.
-    pub fn note_sharing(&self, request_key: &RequestKey, is_shared: Sharing, now: Duration) {
+    pub fn note_sharing(&self, request_key: &RequestKey, is_shared: Shareability, now: Duration) {
         match (&request_key.flight, is_shared) {
-            (Some(key), Sharing::Possible) => self.predictor.forget(key),
-            (Some(key), Sharing::Impossible) => self.predictor.remember(*key, now),
-            (None, _) => {}
+            (Some(key), Shareability::Possible) => self.predictor.forget(key),
+            (Some(key), Shareability::Impossible) => self.predictor.remember(*key, now),
+            (Some(_), Shareability::NotNow) | (None, _) => {}
         }
     }
 
@@ -238,9 +240,9 @@ impl HttpCache {
         status: StatusCode,
         headers: &HeaderMap,
         times: ReceiptTimes,
-    ) -> Result<HttpCopy, NotStorable> {
+    ) -> Result<HttpCopy, NotStored> {
         if request_key.storing == MayStore::No {
-            return Err(NotStorable::Request);
+            return Err(NotStored::Request);
         }
         let variant = Variant::of(headers, request.headers, request.is_replaced);
         let credentials = request_key.credentials;
@@ -249,16 +251,16 @@ impl HttpCache {
         let room = self
             .response_bytes_max()
             .checked_sub(ENTRY_OVERHEAD + head.bytes());
-        let room = room.ok_or(NotStorable::TooLarge)?;
+        let room = room.ok_or(NotStored::TooLarge)?;
         if announced.is_some_and(|bytes| bytes > room) {
-            return Err(NotStorable::TooLarge);
+            return Err(NotStored::TooLarge);
         }
         let head = head.of_path(PathHash::of(request.name.path));
         Ok(HttpCopy::new(head, times.received_at, announced, room))
     }
 
     /// Stores a complete response, unless the cache has been purged since its request arrived (`asked_at`).
-    pub fn store(&self, key: &CacheKey, response: StoredResponse, asked_at: Instant) {
+    pub fn store(&self, key: &CacheKey, response: StoredVariant, asked_at: Instant) {
         let response = Arc::new(response);
         let none = Resource::default();
         self.memory.update(key, asked_at, |resource| {
@@ -272,16 +274,16 @@ impl HttpCache {
     pub fn freshen(
         &self,
         key: &CacheKey,
-        validated: &Arc<StoredResponse>,
+        validated: &Arc<StoredVariant>,
         headers: &HeaderMap,
         times: ReceiptTimes,
-    ) -> Arc<StoredResponse> {
-        if !validated.validators.are_confirmed_by(headers) {
+    ) -> Arc<StoredVariant> {
+        if !validated.validators().are_confirmed_by(headers) {
             // It is about another response: what is stored is not known to be valid.
             self.invalidate(key);
             return validated.clone();
         }
-        let update = |stored: &Arc<StoredResponse>| match stored.updated(headers, times) {
+        let update = |stored: &Arc<StoredVariant>| match stored.updated(headers, times) {
             Ok(updated) => (Arc::new(updated), MayStore::Yes),
             Err(_) => (stored.clone(), MayStore::No),
         };
@@ -289,8 +291,8 @@ impl HttpCache {
         // What has been purged is not there any more.
         self.memory.update(key, clock::now(), |resource| {
             let changed = resource?.changed(|stored| {
-                let is_same = stored.validators.are_of_same(&validated.validators);
-                if stored.variant == validated.variant {
+                let is_same = stored.validators().are_of_same(validated.validators());
+                if stored.variant() == validated.variant() {
                     (storing == MayStore::Yes).then(|| served.clone())
                 } else if is_same {
                     let (updated, storing) = update(stored);
@@ -320,7 +322,8 @@ impl HttpCache {
         if !(status.is_success() || status.is_redirection()) {
             return;
         }
-        self.invalidate(&key::of(name, self.config.scope));
+        let key = |name: &ResourceName<'_>| key::of(name, self.config.scope, &Overrides::new());
+        self.invalidate(&key(name));
         for field in [header::LOCATION, header::CONTENT_LOCATION] {
             let target = headers.get(field).and_then(|value| value.to_str().ok());
             let target = target.and_then(|target| invalidation::target(name, target));
@@ -330,7 +333,7 @@ impl HttpCache {
                     query: &query,
                     ..*name
                 };
-                self.invalidate(&key::of(&name, self.config.scope));
+                self.invalidate(&key(&name));
             }
         }
     }

@@ -16,13 +16,13 @@ use super::routing::{add_header, forwarded_host, query, set_header};
 use super::upstream::Upstream;
 use super::{ResponseSource, Stop};
 use crate::backend::request_head::{HeaderFilter, is_set_by_weir};
-use crate::cache::CacheKey;
 use crate::cache::flight::Lead;
 use crate::cache::http::{
-    ForwardReason, HitKind, HttpCache, HttpHead, HttpRequest, Lookup, ReceiptTimes, RequestKey,
-    ResourceName, Sharing, StoredResponse, Validators,
+    ForwardReason, HitKind, HttpCache, HttpHead, HttpLookup, HttpRequest, ReceiptTimes, RequestKey,
+    ResourceName, Shareability, StoredVariant, Validators,
 };
 use crate::cache::status::CacheStatus;
+use crate::cache::{CacheKey, Scope};
 use crate::clock;
 use crate::exchange::{BypassReason, CacheNote, CacheOutcome, CacheTier, Exchange};
 use crate::generation::pipeline::RoutePipeline;
@@ -32,9 +32,9 @@ use crate::refusal::{ErrorCode, Refusal};
 
 /// What the cache stage found.
 pub(super) enum Found {
-    Serve(Box<Reused>),
+    Serve(Reused),
     /// A stale response; it is to be revalidated in the background.
-    ServeStale(Box<Reused>, Box<HttpFetch>),
+    ServeStale(Reused, Box<HttpFetch>),
     /// The request is forwarded; with what the cache does with the response, if anything.
     Forward(Option<Box<HttpFetch>>),
 }
@@ -42,7 +42,7 @@ pub(super) enum Found {
 /// What the cache does with the response to a request that is forwarded.
 pub(super) struct HttpFetch {
     cache: Arc<HttpCache>,
-    step: Step,
+    step: FetchStep,
     /// The equal requests that share the response.
     lead: Option<HttpLead>,
 }
@@ -50,13 +50,13 @@ pub(super) struct HttpFetch {
 /// The leader of equal requests for a response of the HTTP cache.
 pub(super) type HttpLead = Lead<HttpHead>;
 
-enum Step {
+enum FetchStep {
     /// The response may be stored.
     Store {
         request_key: RequestKey,
         reason: ForwardReason,
         /// The stored response that the request selects; it cannot be used as it is.
-        stored: Option<Arc<StoredResponse>>,
+        stored: Option<Arc<StoredVariant>>,
     },
     /// A successful response invalidates what is stored.
     Invalidate,
@@ -66,19 +66,19 @@ impl HttpFetch {
     /// What the backend is asked to validate.
     pub(super) fn validators(&self) -> Option<&Validators> {
         match &self.step {
-            Step::Store {
+            FetchStep::Store {
                 stored: Some(stored),
                 ..
-            } => Some(&stored.validators).filter(|validators| !validators.is_empty()),
-            Step::Store { .. } | Step::Invalidate => None,
+            } => Some(stored.validators()).filter(|validators| !validators.is_empty()),
+            FetchStep::Store { .. } | FetchStep::Invalidate => None,
         }
     }
 
     /// The key of equal requests in flight, if there may be any.
     pub(super) fn flight(&self, now: Duration) -> Option<CacheKey> {
         match &self.step {
-            Step::Store { request_key, .. } => self.cache.flight(request_key, now),
-            Step::Invalidate => None,
+            FetchStep::Store { request_key, .. } => self.cache.flight(request_key, now),
+            FetchStep::Invalidate => None,
         }
     }
 
@@ -94,52 +94,53 @@ impl HttpFetch {
     /// Whether the response with this head serves the request, which has been waiting for it.
     pub(super) fn is_served_by(&self, head: &HttpHead, request: &HeaderMap) -> bool {
         match &self.step {
-            Step::Store { request_key, .. } => self.cache.serves(head, request, request_key),
-            Step::Invalidate => false,
+            FetchStep::Store { request_key, .. } => self.cache.serves(head, request, request_key),
+            FetchStep::Invalidate => false,
         }
     }
 
-    /// The response is not shared: those that follow go on alone, and next time, unless it is a failure, at once.
-    pub(super) fn part(&mut self, status: StatusCode, now: Duration) {
+    /// What has arrived is not, or not any longer, waited for: those that follow find it in the cache, or go on alone.
+    /// Whether it can be shared is remembered, so that the next ones wait only for what can.
+    pub(super) fn settle(&mut self, sharing: Shareability, now: Duration) {
         if let Some(mut lead) = self.lead.take() {
-            lead.part();
+            match sharing {
+                Shareability::Possible => lead.stored(),
+                Shareability::NotNow | Shareability::Impossible => lead.part(),
+            }
         }
-        if let Step::Store { request_key, .. } = &self.step
-            && !status.is_server_error()
-        {
-            self.cache
-                .note_sharing(request_key, Sharing::Impossible, now);
+        if let FetchStep::Store { request_key, .. } = &self.step {
+            self.cache.note_sharing(request_key, sharing, now);
         }
     }
 
     /// Where and how the response may be stored.
     pub(super) fn storing(&self) -> Option<(&HttpCache, &RequestKey, ForwardReason)> {
         match &self.step {
-            Step::Store {
+            FetchStep::Store {
                 request_key,
                 reason,
                 ..
             } => Some((&self.cache, request_key, *reason)),
-            Step::Invalidate => None,
+            FetchStep::Invalidate => None,
         }
     }
 
     /// The stored response that is to be revalidated, unless another request does that.
     pub(super) fn begin_revalidation(&self) -> Option<Revalidation> {
         match &self.step {
-            Step::Store {
+            FetchStep::Store {
                 stored: Some(stored),
                 ..
             } => stored
                 .begin_revalidation()
                 .then(|| Revalidation(stored.clone())),
-            Step::Store { .. } | Step::Invalidate => None,
+            FetchStep::Store { .. } | FetchStep::Invalidate => None,
         }
     }
 }
 
 /// While it lives, no other request revalidates the stored response.
-pub(super) struct Revalidation(Arc<StoredResponse>);
+pub(super) struct Revalidation(Arc<StoredVariant>);
 
 impl Drop for Revalidation {
     fn drop(&mut self) {
@@ -162,20 +163,22 @@ pub(super) fn look_up(
         cache.look_up(request, now)
     });
     let (outcome, status) = match &found {
-        Lookup::Hit(_, HitKind::Fresh) => (CacheOutcome::Hit, CacheStatus::Hit),
-        Lookup::Hit(..) | Lookup::Revalidate(..) => (CacheOutcome::Hit, CacheStatus::StaleHit),
-        Lookup::Forward(_, reason, _) => match reason {
+        HttpLookup::Hit(_, HitKind::Fresh) => (CacheOutcome::Hit, CacheStatus::Hit),
+        HttpLookup::Hit(..) | HttpLookup::Revalidate(..) => {
+            (CacheOutcome::Hit, CacheStatus::StaleHit)
+        }
+        HttpLookup::Forward(_, reason, _) => match reason {
             ForwardReason::Miss => (CacheOutcome::Miss, CacheStatus::Miss),
             ForwardReason::VaryMiss => (CacheOutcome::Miss, CacheStatus::VaryMiss),
             ForwardReason::Stale => (CacheOutcome::Miss, CacheStatus::Stale),
             ForwardReason::Request => (CacheOutcome::Bypass, CacheStatus::Refresh),
         },
-        Lookup::NotCached => (CacheOutcome::Miss, CacheStatus::Miss),
-        Lookup::Bypass(reason) => (CacheOutcome::Bypass, CacheStatus::Bypass(*reason)),
-        Lookup::Unsafe => (CacheOutcome::Bypass, CacheStatus::Method),
+        HttpLookup::NotCached => (CacheOutcome::Miss, CacheStatus::Miss),
+        HttpLookup::Bypass(reason) => (CacheOutcome::Bypass, CacheStatus::Bypass(*reason)),
+        HttpLookup::Unsafe => (CacheOutcome::Bypass, CacheStatus::Method),
     };
     let reused = match &found {
-        Lookup::Hit(response, _) | Lookup::Revalidate(_, response) => {
+        HttpLookup::Hit(response, _) | HttpLookup::Revalidate(_, response) => {
             Some(Reused::new(response.clone(), now))
         }
         _ => None,
@@ -197,27 +200,27 @@ pub(super) fn look_up(
         Box::new(HttpFetch { cache, step, lead })
     };
     match (found, reused) {
-        (Lookup::Hit(..), Some(reused)) => Ok(Found::Serve(Box::new(reused))),
-        (Lookup::Revalidate(request_key, stored), Some(reused)) => {
-            let fetch = fetch(Step::Store {
+        (HttpLookup::Hit(..), Some(reused)) => Ok(Found::Serve(reused)),
+        (HttpLookup::Revalidate(request_key, stored), Some(reused)) => {
+            let fetch = fetch(FetchStep::Store {
                 request_key,
                 reason: ForwardReason::Stale,
                 stored: Some(stored),
             });
-            Ok(Found::ServeStale(Box::new(reused), fetch))
+            Ok(Found::ServeStale(reused, fetch))
         }
-        (Lookup::Hit(..) | Lookup::Revalidate(..) | Lookup::Bypass(_), _) => {
+        (HttpLookup::Hit(..) | HttpLookup::Revalidate(..) | HttpLookup::Bypass(_), _) => {
             Ok(Found::Forward(None))
         }
-        (Lookup::Forward(request_key, reason, stored), _) => {
-            Ok(Found::Forward(Some(fetch(Step::Store {
+        (HttpLookup::Forward(request_key, reason, stored), _) => {
+            Ok(Found::Forward(Some(fetch(FetchStep::Store {
                 request_key,
                 reason,
                 stored,
             }))))
         }
-        (Lookup::Unsafe, _) => Ok(Found::Forward(Some(fetch(Step::Invalidate)))),
-        (Lookup::NotCached, _) => {
+        (HttpLookup::Unsafe, _) => Ok(Found::Forward(Some(fetch(FetchStep::Invalidate)))),
+        (HttpLookup::NotCached, _) => {
             let detail = "the request has `only-if-cached`, and no stored response may be used";
             Err(Refusal::new(ErrorCode::NotCached, detail).into())
         }
@@ -246,7 +249,9 @@ pub(super) fn with_request<R>(
 ) -> R {
     let head = session.head();
     let name = exchange.client_name.as_deref();
-    let address = name.is_none().then(|| exchange.client_ip.to_string());
+    let scope = pipeline.config.http_cache.map(|config| config.scope);
+    let is_of_address = name.is_none() && scope == Some(Scope::Client);
+    let address = is_of_address.then(|| exchange.client_ip.to_string());
     let (stripped, _) = pipeline.signature_headers(exchange);
     let filter = HeaderFilter::new(&head.headers, stripped, pipeline.backend.config());
     used(&HttpRequest {
@@ -279,18 +284,18 @@ pub(super) fn of_response(
     let head = &upstream.response.head;
     let status = head.status;
     if !upstream.is_of_route() {
-        fetch.part(status, exchange.at(now));
+        fetch.settle(Shareability::NotNow, exchange.at(now));
         return ResponseSource::Upstream(upstream, None);
     }
     let reused = match &fetch.step {
-        Step::Invalidate => {
+        FetchStep::Invalidate => {
             with_request(&upstream.pipeline, session, exchange, |request| {
                 let cache = &fetch.cache;
                 cache.invalidate_after(&request.name, status, &head.headers);
             });
             None
         }
-        Step::Store {
+        FetchStep::Store {
             request_key,
             reason,
             stored: Some(stored),
@@ -312,20 +317,16 @@ pub(super) fn of_response(
             }
             _ => None,
         },
-        Step::Store { stored: None, .. } => None,
+        FetchStep::Store { stored: None, .. } => None,
     };
     let Some((response, cache_status)) = reused else {
         return ResponseSource::Upstream(upstream, Some(fetch));
     };
-    match (fetch.take_lead(), response.is_fresh(exchange.at(now))) {
-        (Some(mut lead), true) => lead.stored(),
-        // Each request has to be validated on its own.
-        (Some(lead), false) => {
-            fetch.set_lead(lead);
-            fetch.part(status, exchange.at(now));
-        }
-        (None, _) => {}
-    }
+    let sharing = match cache_status {
+        CacheStatus::StaleIfError => Shareability::NotNow,
+        _ => response.sharing(exchange.at(now)),
+    };
+    fetch.settle(sharing, exchange.at(now));
     if let Some(attempt) = exchange.attempt() {
         attempt.succeed(now);
     }
@@ -352,7 +353,7 @@ pub(super) fn of_failure(
     match (&stop, fetch.step) {
         (
             Stop::Refused(refusal),
-            Step::Store {
+            FetchStep::Store {
                 stored: Some(stored),
                 ..
             },
@@ -370,14 +371,14 @@ fn is_failure(status: StatusCode) -> bool {
 
 fn serve(
     exchange: &mut Exchange,
-    response: Arc<StoredResponse>,
+    response: Arc<StoredVariant>,
     status: CacheStatus,
     now: Instant,
 ) -> ResponseSource {
     exchange.error_code = None;
     set_header(exchange, "cache-status", status.header());
     let reused = Reused::new(response, exchange.at(now));
-    ResponseSource::Reused(Box::new(reused))
+    ResponseSource::Reused(reused)
 }
 
 pub(super) fn times(exchange: &Exchange, asked_at: Instant, received_at: Instant) -> ReceiptTimes {

@@ -9,7 +9,7 @@ use super::routing::set_header;
 use super::upstream::Upstream;
 use crate::answer::copying::{CopyEnd, CopyStored, Followers, ResponseCopy};
 use crate::cache::copy::shareable;
-use crate::cache::http::{ForwardReason, HttpCopy, Sharing};
+use crate::cache::http::{ForwardReason, HttpCopy, Shareability};
 use crate::cache::status::CacheStatus;
 use crate::exchange::Exchange;
 use crate::http::session::Session;
@@ -43,24 +43,23 @@ impl HttpCacheCopy {
             Ok(copy) => copy,
             Err(reason) => {
                 log::debug!("a response is not stored: {reason:?}");
-                fetch.part(head.status, times.received_at);
+                let sharing = match head.status.is_server_error() {
+                    true => Shareability::NotNow,
+                    false => Shareability::Impossible,
+                };
+                fetch.settle(sharing, times.received_at);
                 return None;
             }
         };
         set_header(exchange, "cache-status", stored_status(reason).header());
-        let shared = copy.shared_head(upstream.framing.length);
-        if shared.is_some() {
-            cache.note_sharing(request_key, Sharing::Possible, times.received_at);
-        }
-        let mut lead = None;
-        match shared {
-            Some(shared) => {
-                lead = fetch.take_lead();
-                if let Some(lead) = &mut lead {
-                    lead.begin(shared);
-                }
-            }
-            None => fetch.part(head.status, times.received_at),
+        let sharing = copy.sharing();
+        let mut lead = match sharing {
+            Shareability::Possible => fetch.take_lead(),
+            Shareability::NotNow | Shareability::Impossible => None,
+        };
+        fetch.settle(sharing, times.received_at);
+        if let (Some(lead), Some(head)) = (&mut lead, copy.shared_head(upstream.framing.length)) {
+            lead.begin(head);
         }
         Some(HttpCacheCopy {
             copy,

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::freshness::Shareability;
 use super::shared::HttpHead;
-use super::store::{StorableHead, StoredResponse};
+use super::store::{StorableHead, StoredVariant};
 
 /// The copy of one response. As soon as it is larger than what is stored, it is freed.
 #[derive(Debug)]
@@ -32,13 +33,20 @@ impl HttpCopy {
         }
     }
 
-    /// The head for requests that share the response, whose body has this length; `None` if it is stale already: then
-    /// each request needs a response of its own.
+    /// Whether the response can be shared.
+    #[must_use]
+    pub fn sharing(&self) -> Shareability {
+        let head = self.head.as_ref();
+        head.map_or(Shareability::Impossible, |head| {
+            head.sharing(self.received_at)
+        })
+    }
+
+    /// The head for requests that share the response, whose body has this length.
     #[must_use]
     pub fn shared_head(&self, length: Option<u64>) -> Option<HttpHead> {
         let head = self.head.as_ref()?;
-        let is_fresh = head.is_fresh(self.received_at);
-        is_fresh.then(|| HttpHead::new(head.clone(), self.received_at, length))
+        Some(HttpHead::new(head.clone(), self.received_at, length))
     }
 
     /// Adds a piece of the body.
@@ -56,7 +64,7 @@ impl HttpCopy {
 
     /// The response, once; `None` if its body was too large.
     #[must_use]
-    pub fn finish(&mut self) -> Option<StoredResponse> {
+    pub fn finish(&mut self) -> Option<StoredVariant> {
         let head = self.head.take()?;
         let mut body = std::mem::take(&mut self.body);
         body.shrink_to_fit();

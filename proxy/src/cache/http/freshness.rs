@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::{HeaderMap, StatusCode, header};
 
 use super::super::freshness::{age, date, expires};
-use super::directives::{Directive, ResponseDirectives, Source};
+use super::directives::{Directive, DirectiveSource, ResponseDirectives};
 
 /// Section 4.2.2 suggests a tenth of the time since the last modification.
 const HEURISTIC_DIVISOR: u32 = 10;
@@ -19,19 +19,39 @@ pub struct ReceiptTimes {
     pub received_at: Duration,
 }
 
+/// Whether a response could serve several requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shareability {
+    Possible,
+    /// Not this one: it is a failure, or has arrived stale.
+    NotNow,
+    /// It must not be stored, or has to be validated for each request.
+    Impossible,
+}
+
+/// Where the lifetime of a response is from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LifetimeBasis {
+    /// Its head states one.
+    Stated,
+    /// It is guessed, or zero.
+    Guessed,
+}
+
 /// The times of a stored response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Freshness {
+pub(super) struct StoredFreshness {
     received_at: Duration,
     /// Its age then.
     initial_age: Duration,
     /// The age up to which it is fresh.
     lifetime: Duration,
+    pub(super) basis: LifetimeBasis,
     pub(super) stale_while_revalidate: Duration,
     pub(super) stale_if_error: Duration,
 }
 
-impl Freshness {
+impl StoredFreshness {
     pub(super) fn of(
         status: StatusCode,
         headers: &HeaderMap,
@@ -45,20 +65,25 @@ impl Freshness {
         let apparent = dated.map_or(Duration::ZERO, |dated| received_s.saturating_sub(dated));
         let delay = received_at.saturating_sub(times.asked_at);
         let lifetime = match directives.source {
-            Source::Targeted => directives.lifetime(),
-            Source::CacheControl => directives
+            DirectiveSource::Targeted => directives.lifetime(),
+            DirectiveSource::CacheControl => directives
                 .lifetime()
                 .or_else(|| expires(headers, dated, received_at)),
         };
+        let basis = match lifetime {
+            Some(_) => LifetimeBasis::Stated,
+            None => LifetimeBasis::Guessed,
+        };
         let lifetime = lifetime
             .or_else(|| heuristic(status, headers, directives, dated.unwrap_or(received_at)));
-        Freshness {
+        StoredFreshness {
             received_at,
             initial_age: apparent.max(age(headers).saturating_add(delay)),
             lifetime: match directives.has(Directive::NoCache) {
                 true => Duration::ZERO,
                 false => lifetime.unwrap_or_default(),
             },
+            basis,
             stale_while_revalidate: directives.stale_while_revalidate.unwrap_or_default(),
             stale_if_error: directives.stale_if_error.unwrap_or_default(),
         }
@@ -73,6 +98,15 @@ impl Freshness {
     /// How long it stays fresh; zero if it is stale.
     pub(super) fn fresh_for(&self, now: Duration) -> Duration {
         self.lifetime.saturating_sub(self.age(now))
+    }
+
+    /// Whether a response like this one could be shared that arrives at `now`.
+    pub(super) fn sharing(&self, now: Duration) -> Shareability {
+        match (self.is_fresh(now), self.lifetime.is_zero()) {
+            (true, _) => Shareability::Possible,
+            (false, false) => Shareability::NotNow,
+            (false, true) => Shareability::Impossible,
+        }
     }
 
     pub(super) fn is_fresh(&self, now: Duration) -> bool {

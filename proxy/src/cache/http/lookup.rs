@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::super::{BypassReason, CacheKey};
-use super::policy::Credentials;
-use super::store::StoredResponse;
+use super::policy::RequestCredentials;
+use super::store::StoredVariant;
 
 /// What the HTTP cache knows of a request beside its head.
 #[derive(Clone, Copy, Debug)]
@@ -12,7 +12,7 @@ pub struct RequestKey {
     pub key: CacheKey,
     /// Of equal requests in flight; `None` if it does not share its response.
     pub(super) flight: Option<CacheKey>,
-    pub(super) credentials: Credentials,
+    pub(super) credentials: RequestCredentials,
     pub(super) storing: MayStore,
 }
 
@@ -25,13 +25,13 @@ pub(super) enum MayStore {
 
 /// The result of a lookup.
 #[derive(Debug)]
-pub enum Lookup {
+pub enum HttpLookup {
     /// The stored response serves the request.
-    Hit(Arc<StoredResponse>, HitKind),
+    Hit(Arc<StoredVariant>, HitKind),
     /// It serves the request although it is stale, and is to be revalidated in the background.
-    Revalidate(RequestKey, Arc<StoredResponse>),
+    Revalidate(RequestKey, Arc<StoredVariant>),
     /// The request is forwarded. The backend may validate the response that was found.
-    Forward(RequestKey, ForwardReason, Option<Arc<StoredResponse>>),
+    Forward(RequestKey, ForwardReason, Option<Arc<StoredVariant>>),
     /// The request accepts a stored response only, and there is none.
     NotCached,
     /// The cache is not involved.
@@ -40,12 +40,12 @@ pub enum Lookup {
     Unsafe,
 }
 
-impl Lookup {
+impl HttpLookup {
     /// The key of the URI, if the request is forwarded.
     #[must_use]
     pub fn key(&self) -> Option<CacheKey> {
         match self {
-            Lookup::Revalidate(request_key, _) | Lookup::Forward(request_key, ..) => {
+            HttpLookup::Revalidate(request_key, _) | HttpLookup::Forward(request_key, ..) => {
                 Some(request_key.key)
             }
             _ => None,
@@ -56,8 +56,8 @@ impl Lookup {
     #[must_use]
     pub fn bypass(&self) -> Option<BypassReason> {
         match self {
-            Lookup::Bypass(reason) => Some(*reason),
-            Lookup::Unsafe => Some(BypassReason::Method),
+            HttpLookup::Bypass(reason) => Some(*reason),
+            HttpLookup::Unsafe => Some(BypassReason::Method),
             _ => None,
         }
     }

@@ -2,43 +2,26 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
 
-use super::directives::{Directive, RequestDirectives, ResponseDirectives, Storing, UseStored};
-use super::freshness::{Freshness, is_heuristically_cacheable};
+use super::directives::{
+    Directive, RequestDirectives, ResponseDirectives, StoreDirective, UseStored,
+};
+use super::freshness::{LifetimeBasis, StoredFreshness, is_heuristically_cacheable};
 use super::vary::Variant;
 
 /// Whether a request has credentials that the backend sees: `Authorization`, an API key, or a cookie.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Credentials {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RequestCredentials {
     None,
     /// `Cookie`, and nothing else.
     Cookie,
     Authorization,
 }
 
-impl Credentials {
-    /// Of the headers that are forwarded as the client sent them.
-    pub(super) fn of<'a>(forwarded: impl Iterator<Item = &'a HeaderName>) -> Self {
-        let mut found = Credentials::None;
-        for name in forwarded {
-            match *name {
-                header::COOKIE if found == Credentials::None => found = Credentials::Cookie,
-                header::AUTHORIZATION => return Credentials::Authorization,
-                _ if matches!(name.as_str(), "x-api-key" | "api-key") => {
-                    return Credentials::Authorization;
-                }
-                _ => {}
-            }
-        }
-        found
-    }
-}
-
-/// Whether a response may be served to requests with credentials, and stored if its own request had some
-/// (section 3.5; weir treats cookies alike).
+/// Whether a response may be stored whose own request had these credentials (section 3.5; weir treats cookies alike).
 pub(super) fn is_for_credentials(
-    credentials: Credentials,
+    credentials: RequestCredentials,
     directives: &ResponseDirectives,
     variant: &Variant,
 ) -> bool {
@@ -46,15 +29,28 @@ pub(super) fn is_for_credentials(
         || directives.has(Directive::MustRevalidate)
         || directives.lifetimes.s_maxage.is_some()
         || match credentials {
-            Credentials::None => true,
-            Credentials::Cookie => variant.names().any(|name| *name == header::COOKIE),
-            Credentials::Authorization => false,
+            RequestCredentials::None => true,
+            RequestCredentials::Cookie => variant.names().any(|name| *name == header::COOKIE),
+            RequestCredentials::Authorization => false,
         }
+}
+
+/// Whether a stored response may be served to a request with these credentials. A response that states how long it is
+/// fresh, and neither that it is private nor that it varies by `Cookie`, does not depend on cookies; browsers send them
+/// with requests for static files, too.
+pub(super) fn serves(
+    credentials: RequestCredentials,
+    directives: &ResponseDirectives,
+    variant: &Variant,
+    basis: LifetimeBasis,
+) -> bool {
+    credentials == RequestCredentials::Cookie && basis == LifetimeBasis::Stated
+        || is_for_credentials(credentials, directives, variant)
 }
 
 /// Why a response is not stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NotStorable {
+pub enum NotStored {
     /// The request forbids it, or is no `GET`.
     Request,
     /// Informational, partial, a 304, or one that `must-understand` excludes.
@@ -77,26 +73,26 @@ pub(super) fn not_storable(
     status: StatusCode,
     headers: &HeaderMap,
     directives: &ResponseDirectives,
-) -> Option<NotStorable> {
+) -> Option<NotStored> {
     let is_final = status.as_u16() >= 200;
     let is_part = matches!(
         status,
         StatusCode::PARTIAL_CONTENT | StatusCode::NOT_MODIFIED
     );
     if !is_final || is_part {
-        return Some(NotStorable::Status);
+        return Some(NotStored::Status);
     }
     let is_understood = is_understood(status);
     if directives.has(Directive::MustUnderstand) && !is_understood {
-        return Some(NotStorable::Status);
+        return Some(NotStored::Status);
     }
     // Section 5.2.2.3: a cache that understands the status ignores `no-store` beside `must-understand`.
     let is_overridden = directives.has(Directive::MustUnderstand) && is_understood;
     if directives.has(Directive::Private) || directives.has(Directive::NoStore) && !is_overridden {
-        return Some(NotStorable::Forbidden);
+        return Some(NotStored::Forbidden);
     }
     if headers.contains_key(header::SET_COOKIE) {
-        return Some(NotStorable::SetCookie);
+        return Some(NotStored::SetCookie);
     }
     None
 }
@@ -140,7 +136,7 @@ pub(super) enum Use {
 
 /// How a stored response may be used for a request (RFC 9111, sections 4.2.4 and 5.2.1).
 pub(super) fn usable(
-    freshness: &Freshness,
+    freshness: &StoredFreshness,
     stored: &ResponseDirectives,
     request: &RequestDirectives,
     now: Duration,
@@ -177,5 +173,5 @@ pub(super) fn usable(
 
 /// Whether a request lets its response be stored.
 pub(super) fn may_store(request: &RequestDirectives) -> bool {
-    request.storing == Storing::Allowed
+    request.storing == StoreDirective::Allowed
 }

@@ -7,12 +7,12 @@ use http::{HeaderMap, Method, StatusCode, header};
 
 use super::conditional;
 use super::head;
-use super::ranges::{self, Part};
-use super::store::StoredResponse;
+use super::ranges::{self, RangePart};
+use super::store::StoredVariant;
 
 /// The response to a request that a stored one serves.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Served {
+pub enum ServedAs {
     Whole,
     /// 206.
     Part(Range<usize>),
@@ -22,39 +22,39 @@ pub enum Served {
     RangeNotSatisfiable,
 }
 
-impl Served {
+impl ServedAs {
     /// By the conditions of the request, then its range (RFC 9110, section 13.2.2). Only a 200 is conditional.
     #[must_use]
-    pub fn of(request: &HeaderMap, stored: &StoredResponse, method: &Method) -> Self {
-        if stored.status != StatusCode::OK {
-            return Served::Whole;
+    pub fn of(request: &HeaderMap, stored: &StoredVariant, method: &Method) -> Self {
+        if stored.status() != StatusCode::OK {
+            return ServedAs::Whole;
         }
-        if conditional::is_unmodified(request, &stored.validators) {
-            return Served::NotModified(head::of_not_modified(stored.head_lines()));
+        if conditional::is_unmodified(request, stored.validators()) {
+            return ServedAs::NotModified(head::of_not_modified(stored.head_lines()));
         }
         let Some(range) = request
             .get(header::RANGE)
             .filter(|_| *method == Method::GET)
         else {
-            return Served::Whole;
+            return ServedAs::Whole;
         };
-        if !conditional::allows_part(request.get(header::IF_RANGE), &stored.validators) {
-            return Served::Whole;
+        if !conditional::allows_part(request.get(header::IF_RANGE), stored.validators()) {
+            return ServedAs::Whole;
         }
         match ranges::part(range.as_bytes(), stored.body.len()) {
-            Part::Whole => Served::Whole,
-            Part::Of(part) => Served::Part(part),
-            Part::Unsatisfiable => Served::RangeNotSatisfiable,
+            RangePart::Whole => ServedAs::Whole,
+            RangePart::Of(part) => ServedAs::Part(part),
+            RangePart::Unsatisfiable => ServedAs::RangeNotSatisfiable,
         }
     }
 
     /// The body that is written.
     #[must_use]
-    pub fn body(&self, stored: &StoredResponse) -> Bytes {
+    pub fn body(&self, stored: &StoredVariant) -> Bytes {
         match self {
-            Served::Whole => stored.body.clone(),
-            Served::Part(part) => stored.body.slice(part.clone()),
-            Served::NotModified(_) | Served::RangeNotSatisfiable => Bytes::new(),
+            ServedAs::Whole => stored.body.clone(),
+            ServedAs::Part(part) => stored.body.slice(part.clone()),
+            ServedAs::NotModified(_) | ServedAs::RangeNotSatisfiable => Bytes::new(),
         }
     }
 }

@@ -7,15 +7,15 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
 use super::conditional;
-use super::policy::{self, Credentials};
-use super::store::{StorableHead, StoredResponse};
+use super::policy::RequestCredentials;
+use super::store::{StorableHead, StoredVariant};
 
 /// The head of a response that is fresh and being stored, as those that follow its request get it.
 #[derive(Clone, Debug)]
-pub struct HttpHead(Arc<Shared>);
+pub struct HttpHead(Arc<SharedParts>);
 
 #[derive(Debug)]
-struct Shared {
+struct SharedParts {
     head: StorableHead,
     age_s: u64,
     length: Option<u64>,
@@ -23,7 +23,7 @@ struct Shared {
 
 impl HttpHead {
     pub(super) fn new(head: StorableHead, received_at: Duration, length: Option<u64>) -> Self {
-        HttpHead(Arc::new(Shared {
+        HttpHead(Arc::new(SharedParts {
             age_s: head.age(received_at).as_secs(),
             head,
             length,
@@ -31,15 +31,13 @@ impl HttpHead {
     }
 
     /// Whether the response serves a request that has been waiting for it.
-    pub(super) fn serves(&self, request: &HeaderMap, credentials: Credentials) -> bool {
-        let head = &self.0.head;
-        head.variant.matches(request)
-            && policy::is_for_credentials(credentials, head.directives(), &head.variant)
+    pub(super) fn serves(&self, request: &HeaderMap, credentials: RequestCredentials) -> bool {
+        self.0.head.serves(request, credentials)
     }
 
     /// The response without its body, for a request whose condition makes it a 304.
     #[must_use]
-    pub fn if_unmodified(&self, request: &HeaderMap) -> Option<StoredResponse> {
+    pub fn if_unmodified(&self, request: &HeaderMap) -> Option<StoredVariant> {
         let head = &self.0.head;
         let is_unmodified = head.status() == StatusCode::OK
             && conditional::is_unmodified(request, head.validators());
