@@ -286,7 +286,7 @@ impl HttpCache {
         };
         let (served, storing) = update(validated);
         self.memory.update(key, |resource| {
-            let changed = resource?.changed(|stored| {
+            resource?.changed(|stored| {
                 let is_same = stored.validators().are_of_same(validated.validators());
                 if stored.variant() == validated.variant() {
                     (storing == MayStore::Yes).then(|| served.clone())
@@ -296,8 +296,7 @@ impl HttpCache {
                 } else {
                     Some(stored.clone())
                 }
-            });
-            changed
+            })
         });
         served
     }
