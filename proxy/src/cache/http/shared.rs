@@ -12,10 +12,10 @@ use super::store::{StorableHead, StoredVariant};
 
 /// The head of a response that is fresh and being stored, as those that follow its request get it.
 #[derive(Clone, Debug)]
-pub struct HttpHead(Arc<SharedParts>);
+pub struct HttpHead(Arc<FollowedHead>);
 
 #[derive(Debug)]
-struct SharedParts {
+struct FollowedHead {
     head: StorableHead,
     age_s: u64,
     length: Option<u64>,
@@ -23,7 +23,7 @@ struct SharedParts {
 
 impl HttpHead {
     pub(super) fn new(head: StorableHead, received_at: Duration, length: Option<u64>) -> Self {
-        HttpHead(Arc::new(SharedParts {
+        HttpHead(Arc::new(FollowedHead {
             age_s: head.age(received_at).as_secs(),
             head,
             length,
