@@ -184,6 +184,7 @@ impl Generation {
 
     /// Removes stored responses from memory: of one route or of all, those whose keys begin with `key` or all.
     /// Returns their number.
+    #[must_use]
     pub fn purge_memory(&self, route: Option<&str>, key: Option<&str>) -> u64 {
         let pipelines = self.pipelines.iter();
         let purged = pipelines.filter(|pipeline| {

@@ -60,8 +60,10 @@ impl LookUpCall<'_> {
     }
 }
 
-/// The lease of a key, held by this replica; released when it is dropped.
-pub(crate) struct Lease {
+/// The lease of a key, held by this replica; released when it is dropped. Boxed: most requests have none.
+pub(crate) struct Lease(Box<HeldLease>);
+
+struct HeldLease {
     shared: Arc<SharedTier>,
     name: String,
     token: LeaseToken,
@@ -69,15 +71,15 @@ pub(crate) struct Lease {
 
 impl Lease {
     pub(super) fn new(shared: Arc<SharedTier>, name: String, token: LeaseToken) -> Self {
-        Lease {
+        Lease(Box::new(HeldLease {
             shared,
             name,
             token,
-        }
+        }))
     }
 }
 
-impl Drop for Lease {
+impl Drop for HeldLease {
     fn drop(&mut self) {
         let release = Release {
             lease: std::mem::take(&mut self.name),
@@ -90,7 +92,7 @@ impl Drop for Lease {
 
 impl std::fmt::Debug for Lease {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "Lease({})", self.name)
+        write!(formatter, "Lease({})", self.0.name)
     }
 }
 
