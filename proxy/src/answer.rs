@@ -13,6 +13,7 @@ mod gzipped;
 pub(crate) mod head;
 pub(crate) mod local;
 mod next;
+mod outpace;
 pub mod server_timing;
 pub(crate) mod stored;
 mod tail;

@@ -4,8 +4,8 @@
 //! (LRU) eviction, for as long as the backend allows (RFC 9111). A response is never shared beyond its scope. Only
 //! a `POST` with a JSON object has a key, and only a call whose response depends on nothing else (`cacheable.rs`,
 //! `statefulness.rs`): a `GET` would need RFC 9111 (`cache.http`), and a call that creates an object is forwarded
-//! each time. With Redis, replicas share their responses (`redis_tier.rs`). Requests for the same key that miss at the same time are all forwarded: a cache stampede is not
-//! collapsed yet.
+//! each time. Requests for the same key that miss at the same time are forwarded once (`flight.rs`), against cache
+//! stampedes. With Redis, replicas share their responses (`redis_tier.rs`).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +19,7 @@ mod cacheable;
 pub(crate) mod canonical;
 pub mod copy;
 mod entry;
+pub mod flight;
 mod freshness;
 mod key;
 mod memory;
@@ -37,7 +38,8 @@ pub use storable::NotStorable;
 use crate::exchange::CacheTier;
 use crate::model::json::Visitor;
 use crate::model::operation::Operation;
-use copy::{CopyBuffer, LifetimeBounds};
+use copy::{CopyBuffer, LifetimeBounds, SharedHead};
+use flight::{FlightBounds, Flights};
 use freshness::Freshness;
 use memory::MemoryTier;
 use request_head::{RequestDirective, RequestHead};
@@ -56,6 +58,14 @@ pub struct Config {
     pub scope: Scope,
     /// Headers that are not part of the key, besides those in `unkeyed.rs`.
     pub ignore_headers: Vec<HeaderName>,
+    pub coalescing: Coalescing,
+}
+
+/// Whether equal requests in flight are sent once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Coalescing {
+    Enabled,
+    Disabled,
 }
 
 /// Who shares a response.
@@ -200,6 +210,7 @@ pub struct ResponseCache {
     ttl: Duration,
     scope: Scope,
     ignored: Box<[HeaderName]>,
+    flights: Option<Flights<SharedHead>>,
 }
 
 impl ResponseCache {
@@ -211,6 +222,10 @@ impl ResponseCache {
             ttl: config.ttl,
             scope: config.scope,
             ignored: config.ignore_headers.clone().into(),
+            flights: match config.coalescing {
+                Coalescing::Enabled => Some(Flights::new(flight_bounds(config.memory_bytes))),
+                Coalescing::Disabled => None,
+            },
         }
     }
 
@@ -249,6 +264,12 @@ impl ResponseCache {
             response,
             tier: CacheTier::Memory,
         })
+    }
+
+    /// The requests in flight, if equal ones are sent once.
+    #[must_use]
+    pub fn flights(&self) -> Option<&Flights<SharedHead>> {
+        self.flights.as_ref()
     }
 
     /// An empty copy of a response with this head, which arrived at `received_at` (since the Unix epoch). The
@@ -326,6 +347,15 @@ impl ResponseCache {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.memory.bytes()
+    }
+}
+
+/// Responses in flight take at most a quarter of the memory besides it.
+fn flight_bounds(memory_bytes: u64) -> FlightBounds {
+    let bytes = |part| usize::try_from(memory_bytes / part).unwrap_or(usize::MAX);
+    FlightBounds {
+        response_bytes_max: bytes(8),
+        bytes_max: bytes(4),
     }
 }
 

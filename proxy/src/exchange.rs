@@ -129,6 +129,8 @@ pub struct CacheNote {
 pub enum CacheOutcome {
     Hit,
     Miss,
+    /// An equal request in flight was sent for this one, too.
+    Collapsed,
     /// A stored response must not be used.
     Bypass,
 }
@@ -139,6 +141,7 @@ impl CacheOutcome {
         match self {
             CacheOutcome::Hit => "hit",
             CacheOutcome::Miss => "miss",
+            CacheOutcome::Collapsed => "collapsed",
             CacheOutcome::Bypass => "bypass",
         }
     }

@@ -35,6 +35,7 @@ use prometheus::IntGauge;
 
 use crate::answer::ResponseOutcome;
 use crate::answer::local::{self, LocalResponse};
+use crate::backend::Backend;
 use crate::backend::loops::LoopToken;
 use crate::cache::CachedResponse;
 use crate::clock;
@@ -48,14 +49,15 @@ use crate::http::session::Session;
 use crate::limit::concurrency::Permit;
 use crate::metrics::InUse;
 use crate::random;
-use crate::refusal::Refusal;
 use crate::route::address;
 use crate::signature::delivery::Delivery;
 
 mod ask_usage;
 mod cache_copy;
 mod checks;
+mod coalesce;
 mod downstream;
+mod followed;
 mod inbound;
 pub mod metrics;
 mod mode;
@@ -69,11 +71,10 @@ mod tests;
 mod tunnel;
 mod upstream;
 
-use checks::Lookup;
+use coalesce::{Coalesced, Followed};
 use inbound::{ForwardedBody, InboundBody};
 use mode::RequestKind;
 use outcome::{finish, is_accepted, is_unread};
-use redis_lookup::RedisLookedUp;
 use upstream::{Call, Upstream};
 
 pub(crate) use outcome::{Served, Stop};
@@ -109,10 +110,16 @@ struct Prepared {
 }
 
 /// Where a response comes from.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is moved once, and boxing it costs each request an allocation"
+)]
 enum ResponseSource {
     Upstream(Upstream),
     /// The cache; with the age of the response in seconds.
     Stored(Arc<CachedResponse>, u64),
+    /// An equal request; with the backend that it was sent to.
+    Followed(Box<Followed>, Arc<Backend>),
     Local(LocalResponse),
 }
 
@@ -261,22 +268,21 @@ impl Gateway {
         let reader = model_request::read_rest(exchange, read.reader, buffered).await?;
         let headers = &session.head().headers;
         model_request::record_text(exchange, pipeline.shared.content, headers, body.bytes());
-        let decision = match checks::look_up(&pipeline, exchange, read.decision) {
-            Lookup::Hit(stored, age_s) => return Ok(ResponseSource::Stored(stored, age_s)),
-            Lookup::Miss(decision) => decision,
-        };
-        let lease = match redis_lookup::shared(&pipeline, decision) {
-            None => None,
+        let sharing = coalesce::sharing(session, delivery);
+        let decision = (read.decision, sharing);
+        let found = coalesce::look_up(&pipeline, session, exchange, connection, decision).await?;
+        let (found, lease) = match redis_lookup::applies(&pipeline, &found) {
+            false => (found, None),
             // Boxed: a route without Redis must not pay for it.
-            Some(shared) => {
-                let found = Box::pin(redis_lookup::look_up(shared, session, exchange)).await?;
-                match found {
-                    RedisLookedUp::Hit(stored, age_s) => {
-                        return Ok(ResponseSource::Stored(stored, age_s));
-                    }
-                    RedisLookedUp::Miss(lease) => lease,
-                }
+            true => Box::pin(redis_lookup::look_up(&pipeline, session, exchange, found)).await?,
+        };
+        let (decision, lead) = match found {
+            Coalesced::Hit(stored, age_s) => return Ok(ResponseSource::Stored(stored, age_s)),
+            Coalesced::Followed(followed) => {
+                let backend = pipeline.backend.clone();
+                return Ok(ResponseSource::Followed(followed, backend));
             }
+            Coalesced::Forward(decision, lead) => (decision, lead),
         };
 
         // backend
@@ -301,7 +307,14 @@ impl Gateway {
         let called = Box::pin(calling).await;
         drop(booking);
         model_request::note_relayed(exchange, &relay);
-        let mut upstream = Upstream::new(pipeline, &call, decision, called?, relay);
+        let response = match called {
+            Ok(response) => response,
+            Err(stop) => {
+                coalesce::fail(lead, &stop);
+                return Err(stop);
+            }
+        };
+        let mut upstream = Upstream::new(pipeline, &call, (decision, lead), response, relay);
         upstream.lease = lease;
         self.yield_to_batch_writes().await;
         Ok(ResponseSource::Upstream(upstream))
@@ -331,6 +344,13 @@ impl Gateway {
             }
             ResponseSource::Stored(stored, age_s) => {
                 downstream::deliver_stored(session, exchange, stored, *age_s).await
+            }
+            ResponseSource::Followed(followed, backend) => {
+                let config = backend.config();
+                Box::pin(downstream::deliver_followed(
+                    session, exchange, followed, config,
+                ))
+                .await
             }
             ResponseSource::Local(response) => local::write(session, exchange, response).await,
         }
@@ -371,25 +391,5 @@ impl Gateway {
             self.default_platform.clone(),
             self.recorder.clone(),
         )
-    }
-
-    /// Rejects a request whose head could not be read; `bytes`
-    /// begins with the part of its request line that arrived.
-    pub(crate) async fn refuse_unread(
-        &self,
-        session: &mut Session,
-        connection: &Connection,
-        bytes: &[u8],
-        refusal: Refusal,
-        started: Instant,
-    ) {
-        let _in_flight = InUse::count(&self.in_flight);
-        let mut exchange = self.begin(connection.peer, started);
-        exchange.scheme = connection.scheme;
-        routing::parse_request_line(&mut exchange, bytes, &self.generation.load());
-        session.close_after_response();
-        let mut response = LocalResponse::Refusal(refusal);
-        let outcome = local::write(session, &mut exchange, &mut response).await;
-        finish(session, &mut exchange, outcome);
     }
 }

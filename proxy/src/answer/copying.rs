@@ -4,9 +4,13 @@
 //! is a hit. Bytes that arrive afterwards still belong to the response: the cache then gets the complete response
 //! instead, or nothing.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::Notify;
+
+use crate::refusal::ErrorCode;
 
 /// Whether the copy is in the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +33,35 @@ pub(crate) trait ResponseCopy: Send {
 
     /// Removes the stored response.
     fn remove(&mut self);
+
+    /// The backend's response has ended.
+    fn end(&mut self, end: CopyEnd);
+
+    /// The requests that follow this one, if any may.
+    fn followers(&self) -> Option<&dyn Followers>;
+}
+
+/// How the response ended that was copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CopyEnd {
+    /// With its framing; with an error inside, if there is a code.
+    Whole(Option<ErrorCode>),
+    /// Before its end.
+    Cut(ErrorCode),
+}
+
+/// Requests that get the same response as this one (request coalescing).
+pub(crate) trait Followers {
+    fn are_any(&self) -> bool;
+
+    /// Whether they have read enough for the next piece to be read.
+    fn have_room(&self) -> bool;
+
+    /// How much may be read ahead of the own client for them.
+    fn bytes_ahead_max(&self) -> usize;
+
+    /// Notified when one has joined, read or left.
+    fn changed(&self) -> Arc<Notify>;
 }
 
 /// A copy that is being taken.
@@ -84,6 +117,16 @@ impl<'a> Copying<'a> {
         }
     }
 
+    /// The backend's response has ended.
+    pub(super) fn end(&mut self, end: CopyEnd) {
+        self.copy.end(end);
+    }
+
+    /// The requests that follow this one, if any may.
+    pub(super) fn followers(&self) -> Option<&dyn Followers> {
+        self.copy.followers()
+    }
+
     /// The response must not be stored.
     pub(super) fn remove(&mut self) {
         if self.state != State::Nothing {
@@ -129,6 +172,12 @@ mod tests {
 
         fn remove(&mut self) {
             self.stored = None;
+        }
+
+        fn end(&mut self, _: CopyEnd) {}
+
+        fn followers(&self) -> Option<&dyn Followers> {
+            None
         }
     }
 

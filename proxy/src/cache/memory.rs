@@ -14,7 +14,7 @@ const REMOVE_MAX: usize = 10_000;
 
 /// A key is a hash already: the table uses a part of it.
 #[derive(Default)]
-struct KeyHasher(u64);
+pub(super) struct KeyHasher(u64);
 
 impl Hasher for KeyHasher {
     fn write(&mut self, bytes: &[u8]) {

@@ -13,6 +13,8 @@ pub enum CacheStatus {
     MissStored,
     /// No lookup: `no-store`, not JSON, or a request that is not cacheable.
     Bypass,
+    /// Sent once for several equal requests.
+    Collapsed,
     /// The client asked for a new response.
     Refresh,
     /// The client asked for a new response, which has already been stored.
@@ -28,6 +30,7 @@ impl CacheStatus {
             CacheStatus::HitRedis => "weir; hit; detail=redis",
             CacheStatus::Miss => "weir; fwd=miss",
             CacheStatus::MissStored => "weir; fwd=miss; stored",
+            CacheStatus::Collapsed => "weir; fwd=miss; collapsed",
             CacheStatus::Bypass => "weir; fwd=bypass",
             CacheStatus::Refresh => "weir; fwd=request",
             CacheStatus::RefreshStored => "weir; fwd=request; stored",

@@ -1,27 +1,35 @@
-//! The cache's copy of a response that is being delivered.
+//! The cache's copy of a response that is being delivered, and the equal requests that share the response.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::response::Parts;
+use tokio::sync::Notify;
 
-use crate::answer::copying::{CopyStored, ResponseCopy};
+use super::coalesce::ResponseLead;
+use super::upstream::Storing;
+use crate::answer::copying::{CopyEnd, CopyStored, Followers, ResponseCopy};
 use crate::cache::copy::CopyBuffer;
+use crate::cache::flight::{FlightFailure, ResponseEnd};
 use crate::cache::redis_tier::{Lease, RedisTier};
-use crate::cache::{CacheDecision, CacheKey, CachedResponse, ResponseCache};
+use crate::cache::{CacheKey, CachedResponse, ResponseCache};
 use crate::exchange::Exchange;
 use crate::generation::pipeline::RoutePipeline;
+use crate::refusal::ErrorCode;
 
 /// A copy, and the key under which it is stored.
 pub(super) struct CacheCopy<'a> {
     buffer: CopyBuffer,
     cache: &'a ResponseCache,
-    key: CacheKey,
-    shared: Option<SharedCopy<'a>>,
+    /// `None` if the response is only shared.
+    key: Option<CacheKey>,
+    lead: Option<ResponseLead>,
+    replicas: Option<ReplicaCopy<'a>>,
 }
 
 /// What is written to Redis once the response has been delivered.
-struct SharedCopy<'a> {
+struct ReplicaCopy<'a> {
     tier: &'a RedisTier,
     key: CacheKey,
     lease: Option<Lease>,
@@ -29,39 +37,76 @@ struct SharedCopy<'a> {
 }
 
 impl<'a> CacheCopy<'a> {
-    /// An empty copy, if request and response allow storing one; the head of the response arrived at
-    /// `received_at` (since the Unix epoch).
+    /// An empty copy, if request and response allow storing or sharing one; the head of the response arrived at
+    /// `received_at` (since the Unix epoch), and its body has this length. Requests that follow learn what it is.
     pub(super) fn of(
         pipeline: &'a RoutePipeline,
         exchange: &Exchange,
-        (decision, lease): (CacheDecision, Option<Lease>),
-        head: &Parts,
+        (storing, mut lead): (Storing, Option<ResponseLead>),
+        (head, length): (&Parts, Option<u64>),
         received_at: Duration,
     ) -> Option<Self> {
         let cache = pipeline.cache.as_ref()?;
-        let (CacheDecision::Lookup(key) | CacheDecision::Refresh(key)) = decision else {
+        let key = storing.key();
+        if key.is_none() && lead.is_none() {
             return None;
-        };
+        }
         let (_, verified) = pipeline.signature_headers(exchange);
         let status = head.status.as_u16();
-        let buffer = cache.copy(status, &head.headers, verified, received_at);
+        let buffer = cache
+            .copy(status, &head.headers, verified, received_at)
+            .ok();
+        if let Some(lead) = &mut lead {
+            let shared = buffer
+                .as_ref()
+                .and_then(|buffer| buffer.shared_head(length));
+            match shared {
+                Some(shared) => lead.begin(shared),
+                None => decline(lead, exchange, head),
+            }
+        }
         Some(CacheCopy {
-            buffer: buffer.ok()?,
+            buffer: buffer?,
             cache,
             key,
-            shared: pipeline.redis_tier.as_ref().map(|tier| SharedCopy {
-                tier,
-                key,
-                lease,
-                stored: None,
-            }),
+            lead,
+            replicas: None,
         })
     }
+
+    /// The response is also written to Redis, if the route has a tier there.
+    pub(super) fn shared_by(self, pipeline: &'a RoutePipeline, lease: Option<Lease>) -> Self {
+        let replicas = pipeline.redis_tier.as_ref().zip(self.key);
+        let replicas = replicas.map(|(tier, key)| ReplicaCopy {
+            tier,
+            key,
+            lease,
+            stored: None,
+        });
+        CacheCopy { replicas, ..self }
+    }
+}
+
+/// A response that is not shared: a failure may be followed by another attempt.
+pub(super) fn decline(lead: &mut ResponseLead, exchange: &Exchange, head: &Parts) {
+    if !head.status.is_server_error() {
+        return lead.part();
+    }
+    let backend = exchange.upstream.as_ref();
+    let backend = backend.map_or("", |upstream| &*upstream.backend);
+    let status = head.status.as_u16();
+    lead.fail(FlightFailure {
+        code: ErrorCode::UpstreamStatus,
+        detail: format!("backend {backend} responded with {status} to an equal request").into(),
+    });
 }
 
 impl ResponseCopy for CacheCopy<'_> {
     fn push(&mut self, piece: &Bytes) {
-        self.buffer.push(piece);
+        match &mut self.lead {
+            Some(lead) => self.buffer.push_shared(piece, |shared| lead.push(shared)),
+            None => self.buffer.push(piece),
+        }
     }
 
     fn ends_with(&self, end: &[u8]) -> bool {
@@ -69,27 +114,61 @@ impl ResponseCopy for CacheCopy<'_> {
     }
 
     fn store(&mut self, stored_at: Duration) -> CopyStored {
-        match self.buffer.stored(stored_at) {
-            Some(stored) => {
-                if let Some(shared) = &mut self.shared {
-                    shared.stored = Some(stored.clone());
+        match (self.key, self.buffer.stored(stored_at)) {
+            (Some(key), Some(stored)) => {
+                if let Some(replicas) = &mut self.replicas {
+                    replicas.stored = Some(stored.clone());
                 }
-                self.cache.store(self.key, stored);
+                self.cache.store(key, stored);
                 CopyStored::Yes
             }
-            None => CopyStored::No,
+            _ => CopyStored::No,
         }
     }
 
     fn remove(&mut self) {
-        if let Some(shared) = &mut self.shared {
-            shared.stored = None;
+        if let Some(replicas) = &mut self.replicas {
+            replicas.stored = None;
         }
-        self.cache.remove(&self.key);
+        if let Some(key) = &self.key {
+            self.cache.remove(key);
+        }
+    }
+
+    fn end(&mut self, end: CopyEnd) {
+        if let Some(lead) = &mut self.lead {
+            lead.end(match end {
+                CopyEnd::Whole(failure) => ResponseEnd::Whole(failure),
+                CopyEnd::Cut(code) => ResponseEnd::Cut(code),
+            });
+        }
+    }
+
+    fn followers(&self) -> Option<&dyn Followers> {
+        let lead = self.lead.as_ref()?;
+        Some(lead)
     }
 }
 
-impl Drop for SharedCopy<'_> {
+impl Followers for ResponseLead {
+    fn are_any(&self) -> bool {
+        self.is_followed()
+    }
+
+    fn have_room(&self) -> bool {
+        self.has_room()
+    }
+
+    fn bytes_ahead_max(&self) -> usize {
+        self.response_bytes_max()
+    }
+
+    fn changed(&self) -> Arc<Notify> {
+        self.followed()
+    }
+}
+
+impl Drop for ReplicaCopy<'_> {
     fn drop(&mut self) {
         if let Some(stored) = self.stored.take() {
             let lease = self.lease.take();

@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 use http::{StatusCode, header};
 
 use super::ask_usage::UsageRequested;
-use super::cache_copy::CacheCopy;
+use super::cache_copy::{self, CacheCopy};
+use super::coalesce::Followed;
 use super::mode::RequestKind;
 use super::model_response::Readable;
-use super::upstream::Upstream;
+use super::upstream::{Storing, Upstream};
 use super::{model_request, model_response, routing, tunnel};
 use crate::answer::ahead::{self, ClientLeft, ReadAhead};
 use crate::answer::copying::{CopyStored, Copying};
@@ -18,13 +19,14 @@ use crate::answer::stored::{self, StoredResponse};
 use crate::answer::timeouts::ResponseTimeouts;
 use crate::answer::usage_stripper::{self, UsageStripper};
 use crate::answer::{ResponseOutcome, deliver};
-use crate::backend::response::UpstreamResponse;
+use crate::backend::{self, response::UpstreamResponse};
+use crate::cache::CachedResponse;
+use crate::cache::copy::SharedHead;
 use crate::cache::status::CacheStatus;
-use crate::cache::{CacheDecision, CachedResponse};
 use crate::clock;
 use crate::coding::Decoder;
 use crate::exchange::Exchange;
-use crate::http::relay::Relay;
+use crate::http::relay::{Relay, TrailingBytes};
 use crate::http::session::Session;
 use crate::model::response::{ResponseFormat, ResponseReader};
 
@@ -45,19 +47,23 @@ pub(super) async fn deliver(
     let timeouts = timeouts(upstream, messages_idle, now);
     let head = &upstream.response.head;
     let readable = Readable::of(exchange, head);
-    let (pipeline, decision) = (&upstream.pipeline, upstream.decision);
+    let (pipeline, storing) = (&upstream.pipeline, upstream.storing);
+    let mut lead = upstream.lead.take();
     // Without a copy, the lease is released at once.
     let lease = upstream.lease.take();
-    let copy = |_| {
-        CacheCopy::of(
-            pipeline,
-            exchange,
-            (decision, lease),
-            head,
-            exchange.at(now),
-        )
+    let length = upstream.framing.length.filter(|_| stripper.is_none());
+    let mut copy = match (readable.format, &mut lead) {
+        (Some(_), _) => {
+            let head = (head, length);
+            let copy = CacheCopy::of(pipeline, exchange, (storing, lead), head, exchange.at(now));
+            copy.map(|copy| copy.shared_by(pipeline, lease))
+        }
+        (None, Some(lead)) => {
+            cache_copy::decline(lead, exchange, head);
+            None
+        }
+        (None, None) => None,
     };
-    let mut copy = readable.format.and_then(copy);
     let mut filter = filter(
         exchange,
         upstream,
@@ -67,7 +73,7 @@ pub(super) async fn deliver(
         copy.as_mut(),
     );
     let (response, relay) = (&mut upstream.response, &mut upstream.relay);
-    let outcome = forward(session, exchange, response, relay, &mut filter, decision).await;
+    let outcome = forward(session, exchange, response, relay, &mut filter, storing).await;
     model_request::note_relayed(exchange, &upstream.relay);
     model_response::note(exchange, &mut filter, outcome);
     model_response::record_text(exchange, &mut filter);
@@ -90,6 +96,44 @@ pub(super) async fn deliver_stored(
         pieces: stored.pieces(),
     };
     stored::write(session, exchange, response).await
+}
+
+/// Delivers the response to an equal request, as it arrives. `idle` is the longest pause between two of its pieces, and
+/// `total` its end.
+pub(super) async fn deliver_followed(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    followed: &mut Followed,
+    config: &backend::Config,
+) -> ResponseOutcome {
+    let now = clock::now();
+    let mut filter = BodyFilter {
+        decoder: None,
+        reader: None,
+        text: model_response::followed_text_reader(exchange),
+        stripper: None,
+        copying: None,
+        read_ahead: 0,
+        length: followed.head.length,
+        timeouts: ResponseTimeouts {
+            called_at: now,
+            head_at: now,
+            idle: config.idle_timeout,
+            total: Some(config.total_timeout),
+        },
+    };
+    let SharedHead { status, age_s, .. } = followed.head;
+    let fields = (&*followed.head.lines, age_s, followed.head.length);
+    let head = stored::head_of_followed(exchange, status, fields);
+    let mut relay = Relay::whole(TrailingBytes::Pipelined, now);
+    let body = &mut followed.body;
+    let outcome =
+        deliver::deliver_with(session, exchange, head, body, &mut filter, &mut relay).await;
+    if let (ResponseOutcome::Whole, Some(code)) = (outcome, followed.body.failure()) {
+        exchange.fail(code);
+    }
+    model_response::record_text(exchange, &mut filter);
+    outcome
 }
 
 /// What happens to each piece of the body.
@@ -169,7 +213,7 @@ async fn forward(
     response: &mut UpstreamResponse,
     relay: &mut Relay,
     filter: &mut BodyFilter<'_>,
-    decision: CacheDecision,
+    storing: Storing,
 ) -> ResponseOutcome {
     let UpstreamResponse { head, body, .. } = response;
     // A chunk that may have to be stripped is not part of the copy before the end of the stream.
@@ -180,7 +224,7 @@ async fn forward(
             _ => ReadAhead::Arrived,
         };
         match ahead::read(session, exchange, body, filter, relay, ahead).await {
-            Ok(stored) => note_stored(exchange, stored, decision),
+            Ok(stored) => note_stored(exchange, stored, storing),
             Err(ClientLeft) => {
                 if let Some(attempt) = exchange.attempt() {
                     attempt.end(clock::now());
@@ -193,13 +237,11 @@ async fn forward(
 }
 
 /// Replaces the `Cache-Status` of a response that has been stored.
-fn note_stored(exchange: &mut Exchange, stored: CopyStored, decision: CacheDecision) {
-    let status = match (stored, decision) {
-        (CopyStored::Yes, CacheDecision::Lookup(_)) => CacheStatus::MissStored,
-        (CopyStored::Yes, CacheDecision::Refresh(_)) => CacheStatus::RefreshStored,
-        (CopyStored::No, _) | (_, CacheDecision::Bypass) => return,
+fn note_stored(exchange: &mut Exchange, stored: CopyStored, storing: Storing) {
+    let status = match (stored, storing) {
+        (CopyStored::Yes, Storing::New(_)) => CacheStatus::MissStored,
+        (CopyStored::Yes, Storing::Refreshed(_)) => CacheStatus::RefreshStored,
+        (CopyStored::No, _) | (_, Storing::Nothing) => return,
     };
-    let headers = &mut exchange.response_headers;
-    headers.retain(|(name, _)| name != "cache-status");
-    routing::add_header(exchange, "cache-status", status.header());
+    routing::set_header(exchange, "cache-status", status.header());
 }

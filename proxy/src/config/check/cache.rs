@@ -30,6 +30,10 @@ pub(super) fn check(raw: &Cache, diagnostics: &mut Diagnostics) -> Option<Option
             Scope::Route => cache::Scope::Route,
         },
         ignore_headers,
+        coalescing: match raw.coalesce.get()? {
+            true => cache::Coalescing::Enabled,
+            false => cache::Coalescing::Disabled,
+        },
     };
     Some(is_kept.then_some(config))
 }

@@ -47,8 +47,6 @@ impl PendingFeatures<'_> {
         }
         if let Some(cache) = route.cache.value() {
             self.key_if(&cache.http, |http| http, "nothing is cached on this route");
-            let each = "each request is sent on its own";
-            self.key_if(&cache.coalesce, |coalesce| coalesce, each);
         }
         let has_rounds = route
             .conversation
