@@ -25,7 +25,8 @@ pub(super) struct CacheCopy<'a> {
     /// `None` if the response is only shared.
     key: Option<CacheKey>,
     lead: Option<ResponseLead>,
-    replicas: Option<ReplicaCopy<'a>>,
+    /// Boxed: most routes have none.
+    replicas: Option<Box<ReplicaCopy<'a>>>,
 }
 
 /// What is written to Redis once the response has been delivered.
@@ -77,11 +78,13 @@ impl<'a> CacheCopy<'a> {
     /// The response is also written to Redis, if the route has a tier there.
     pub(super) fn shared_by(self, pipeline: &'a RoutePipeline, lease: Option<Lease>) -> Self {
         let replicas = pipeline.redis_tier.as_ref().zip(self.key);
-        let replicas = replicas.map(|(tier, key)| ReplicaCopy {
-            tier,
-            key,
-            lease,
-            stored: None,
+        let replicas = replicas.map(|(tier, key)| {
+            Box::new(ReplicaCopy {
+                tier,
+                key,
+                lease,
+                stored: None,
+            })
         });
         CacheCopy { replicas, ..self }
     }
