@@ -329,13 +329,8 @@ impl Gateway {
         let response = match called {
             Ok(response) => response,
             Err(stop) => {
-<<<<<<< HEAD
                 coalesce::fail(waiting.lead, &stop);
-                return http_cache::of_failure(fetch, exchange, stop);
-=======
-                coalesce::fail(lead, &stop);
                 return http_cache::of_failure(fetch, exchange, stop).map(ResponseSource::Reused);
->>>>>>> refs/wt/http19
             }
         };
         let upstream = Upstream::new(pipeline, &call, (decision, waiting), response, relay);

@@ -135,7 +135,7 @@ async fn run(
 ) -> Result<(), Infallible> {
     let purges = tier.clone().follow_purges(|purge| {
         let (route, key) = (purge.route.as_deref(), purge.key.as_deref());
-        gateway.generation().purge_memory(route, key);
+        let _ = gateway.generation().purge_memory(route, key);
     });
     tokio::select! {
         () = connected => {}

@@ -288,14 +288,9 @@ impl HttpCache {
             Err(_) => (stored.clone(), MayStore::No),
         };
         let (served, storing) = update(validated);
-<<<<<<< HEAD
         // What has been purged is not there any more.
         self.memory.update(key, clock::now(), |resource| {
-            let changed = resource?.changed(|stored| {
-=======
-        self.memory.update(key, |resource| {
             resource?.changed(|stored| {
->>>>>>> refs/wt/http19
                 let is_same = stored.validators().are_of_same(validated.validators());
                 if stored.variant() == validated.variant() {
                     (storing == MayStore::Yes).then(|| served.clone())

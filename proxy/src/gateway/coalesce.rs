@@ -11,7 +11,7 @@ use super::redis_lookup::{self, RedisLookedUp};
 use super::{Stop, routing};
 use crate::cache::copy::SharedHead;
 use crate::cache::flight::{FlightFailure, Follower, FollowerStart, Joined, Lead};
-use crate::cache::redis_tier::Lease;
+use crate::cache::redis_tier::{Lease, LeaseUse};
 use crate::cache::status::CacheStatus;
 use crate::cache::{CacheDecision, CachedResponse};
 use crate::clock;
@@ -85,7 +85,12 @@ pub(super) async fn look_up(
         // Boxed: a route without Redis must not pay for it.
         Some(shared) => {
             let lead = waiting.lead;
-            let found = Box::pin(redis_lookup::look_up(shared, session, exchange)).await;
+            let lease_use = match lead {
+                Some(_) => LeaseUse::Taken,
+                None => LeaseUse::None,
+            };
+            let asked = (shared, lease_use);
+            let found = Box::pin(redis_lookup::look_up(asked, session, exchange)).await;
             Ok(match found? {
                 RedisLookedUp::Hit(stored, age_s) => {
                     if let Some(mut lead) = lead {

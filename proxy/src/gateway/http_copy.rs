@@ -62,16 +62,12 @@ impl HttpCacheCopy {
         if let (Some(lead), Some(head)) = (&mut lead, copy.shared_head(upstream.framing.length)) {
             lead.begin(head);
         }
-<<<<<<< HEAD
-        Some(HttpCacheCopy {
+        Some(Box::new(HttpCacheCopy {
             copy,
             fetch,
             lead,
             asked_at: exchange.timing.started(),
-        })
-=======
-        Some(Box::new(HttpCacheCopy { copy, fetch, lead }))
->>>>>>> refs/wt/http19
+        }))
     }
 }
 
