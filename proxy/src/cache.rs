@@ -22,6 +22,7 @@ mod freshness;
 mod key;
 mod memory;
 mod request_head;
+mod segments;
 mod statefulness;
 pub mod status;
 mod storable;
@@ -39,10 +40,10 @@ use copy::{CopyBuffer, LifetimeBounds};
 use freshness::Freshness;
 use memory::MemoryTier;
 use request_head::{RequestDirective, RequestHead};
+use segments::{SEGMENT_BYTES, Segments, allocated};
 use statefulness::Statefulness;
 
-/// What an entry costs besides its text: the key, the nodes of the list and the table, the entry itself, and the
-/// rounding of allocations.
+/// What an entry costs besides its text: the key, the nodes of the list and the table, and the entry itself.
 const ENTRY_OVERHEAD: usize = 320;
 
 /// The checked `cache` block of a route.
@@ -100,8 +101,8 @@ pub enum CacheDecision {
     Bypass,
 }
 
-/// A stored response, made by [`copy::CopyBuffer`]. It is one buffer: most entries are cold when they are evicted,
-/// and each separate allocation would be a cache miss of the processor.
+/// A stored response, made by [`copy::CopyBuffer`]. Head and body are in the same segments, most of them in a single
+/// one: most entries are cold when they are evicted, and each separate allocation would be a cache miss of the processor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CachedResponse {
     pub status: u16,
@@ -112,7 +113,7 @@ pub struct CachedResponse {
     /// How long it is fresh from that time on.
     lifetime: Duration,
     /// The lines of the head, then the body.
-    text: Bytes,
+    text: Segments,
     head_bytes: usize,
     /// Where each piece of the body ends; `None` if there is at most one piece.
     ends: Option<Box<[usize]>>,
@@ -146,7 +147,7 @@ impl CachedResponse {
     /// body.
     #[must_use]
     pub fn head_lines(&self) -> &[u8] {
-        &self.text[..self.head_bytes]
+        &self.text.first()[..self.head_bytes]
     }
 
     /// The length of the body; `None` for a stream, which is replayed as one.
@@ -156,15 +157,27 @@ impl CachedResponse {
         one_piece.then(|| self.text.len() - self.head_bytes)
     }
 
-    /// The body in the pieces in which it arrived; an empty body is one empty piece.
+    /// The body in the pieces in which it arrived; an empty body is one empty piece. A piece that is longer than a
+    /// segment may come in parts.
     pub fn pieces(&self) -> impl Iterator<Item = Bytes> {
         let several = self.ends.iter().flatten().copied();
         let only = self.ends.is_none().then_some(self.text.len());
         let mut start = self.head_bytes;
-        several.chain(only).map(move |end| {
-            let piece = self.text.slice(start..end);
-            start = end;
-            piece
+        several.chain(only).flat_map(move |end| {
+            let range = std::mem::replace(&mut start, end)..end;
+            let mut parts = self.text.range(range.clone());
+            let mut first = parts.next().unwrap_or_default();
+            // An event of a stream stays in one chunk.
+            if first.len() < range.len() && range.len() <= SEGMENT_BYTES {
+                first = parts
+                    .by_ref()
+                    .fold(first.to_vec(), |mut piece, part| {
+                        piece.extend_from_slice(&part);
+                        piece
+                    })
+                    .into();
+            }
+            std::iter::once(first).chain(parts)
         })
     }
 
@@ -176,7 +189,7 @@ impl CachedResponse {
     /// The memory that the response takes.
     fn bytes(&self) -> u64 {
         let ends = self.ends.as_ref().map_or(0, |ends| size_of_val(&**ends));
-        (ENTRY_OVERHEAD + self.text.len() + ends) as u64
+        (ENTRY_OVERHEAD + self.text.bytes() + allocated(ends)) as u64
     }
 }
 
