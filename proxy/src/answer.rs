@@ -13,6 +13,8 @@ mod gzipped;
 pub(crate) mod head;
 pub(crate) mod local;
 mod next;
+mod outpace;
+pub(crate) mod reused;
 pub mod server_timing;
 pub(crate) mod stored;
 mod tail;

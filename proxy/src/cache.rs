@@ -4,21 +4,23 @@
 //! (LRU) eviction, for as long as the backend allows (RFC 9111). A response is never shared beyond its scope. Only
 //! a `POST` with a JSON object has a key, and only a call whose response depends on nothing else (`cacheable.rs`,
 //! `statefulness.rs`): a `GET` would need RFC 9111 (`cache.http`), and a call that creates an object is forwarded
-//! each time. Requests for the same key that miss at the same time are all forwarded: a cache stampede is not
-//! collapsed yet.
+//! each time. Requests for the same key that miss at the same time are forwarded once (`flight.rs`), against cache
+//! stampedes.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::http::{HeaderMap, HeaderName, Method};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, Method};
 
 mod accept;
 mod cache_control;
 mod cacheable;
 pub(crate) mod canonical;
 pub mod copy;
+pub mod flight;
 mod freshness;
+pub mod http;
 mod key;
 mod memory;
 mod request_head;
@@ -36,9 +38,10 @@ pub use storable::NotStorable;
 use crate::exchange::CacheTier;
 use crate::model::json::Visitor;
 use crate::model::operation::Operation;
-use copy::{CopyBuffer, LifetimeBounds};
+use copy::{CopyBuffer, LifetimeBounds, SharedHead};
+use flight::{FlightBounds, Flights};
 use freshness::Freshness;
-use memory::MemoryTier;
+use memory::{Entry, MemoryTier};
 use request_head::{RequestDirective, RequestHead};
 use segments::{SEGMENT_BYTES, Segments, allocated};
 use statefulness::Statefulness;
@@ -55,6 +58,14 @@ pub struct Config {
     pub scope: Scope,
     /// Headers that are not part of the key, besides those in `unkeyed.rs`.
     pub ignore_headers: Vec<HeaderName>,
+    pub coalescing: Coalescing,
+}
+
+/// Whether equal requests in flight are sent once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Coalescing {
+    Enabled,
+    Disabled,
 }
 
 /// Who shares a response.
@@ -186,7 +197,12 @@ impl CachedResponse {
         now.saturating_sub(self.stored_at)
     }
 
-    /// The memory that the response takes.
+    fn is_fresh(&self, ttl: Duration, now: Duration) -> bool {
+        self.stored_for(now) < ttl.min(self.lifetime)
+    }
+}
+
+impl Entry for CachedResponse {
     fn bytes(&self) -> u64 {
         let ends = self.ends.as_ref().map_or(0, |ends| size_of_val(&**ends));
         (ENTRY_OVERHEAD + self.text.bytes() + allocated(ends)) as u64
@@ -196,22 +212,27 @@ impl CachedResponse {
 /// The cache of one route. It is shared by `Arc`: a new generation of the configuration keeps it where its
 /// [`Config`] is equal.
 pub struct ResponseCache {
-    memory: MemoryTier,
+    memory: MemoryTier<CachedResponse>,
     memory_bytes: u64,
     ttl: Duration,
     scope: Scope,
     ignored: Box<[HeaderName]>,
+    flights: Option<Flights<SharedHead>>,
 }
 
 impl ResponseCache {
     #[must_use]
     pub fn new(config: &Config) -> Self {
         ResponseCache {
-            memory: MemoryTier::new(config.memory_bytes, config.ttl),
+            memory: MemoryTier::new(config.memory_bytes),
             memory_bytes: config.memory_bytes,
             ttl: config.ttl,
             scope: config.scope,
             ignored: config.ignore_headers.clone().into(),
+            flights: match config.coalescing {
+                Coalescing::Enabled => Some(Flights::new(flight_bounds(config.memory_bytes))),
+                Coalescing::Disabled => None,
+            },
         }
     }
 
@@ -245,11 +266,20 @@ impl ResponseCache {
     /// The response under `key`, if it is fresh at `now` (since the Unix epoch).
     #[must_use]
     pub fn look_up(&self, key: &CacheKey, now: Duration) -> Option<Hit> {
-        let response = self.memory.get(key, now)?;
+        let response = self.memory.get(key)?;
+        if !response.is_fresh(self.ttl, now) {
+            return None;
+        }
         Some(Hit {
             response,
             tier: CacheTier::Memory,
         })
+    }
+
+    /// The requests in flight, if equal ones are sent once.
+    #[must_use]
+    pub fn flights(&self) -> Option<&Flights<SharedHead>> {
+        self.flights.as_ref()
     }
 
     /// An empty copy of a response with this head, which arrived at `received_at` (since the Unix epoch). The
@@ -306,7 +336,8 @@ impl ResponseCache {
 
     /// Removes responses that are expired at `now` (since the Unix epoch); called on a timer.
     pub fn remove_expired(&self, now: Duration) {
-        self.memory.remove_expired(now);
+        self.memory
+            .remove_expired(|response| !response.is_fresh(self.ttl, now));
     }
 
     /// The largest response that is stored: an eighth of the memory.
@@ -319,6 +350,15 @@ impl ResponseCache {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.memory.bytes()
+    }
+}
+
+/// Responses in flight take at most a quarter of the memory besides it.
+fn flight_bounds(memory_bytes: u64) -> FlightBounds {
+    let bytes = |part| usize::try_from(memory_bytes / part).unwrap_or(usize::MAX);
+    FlightBounds {
+        response_bytes_max: bytes(8),
+        bytes_max: bytes(4),
     }
 }
 

@@ -19,6 +19,7 @@ use crate::refusal::{Blame, ErrorCode};
 use crate::trace::{Recording, TraceContext};
 
 mod attempt;
+mod background;
 pub(crate) mod millis;
 mod request_id;
 mod sampling;
@@ -129,6 +130,8 @@ pub struct CacheNote {
 pub enum CacheOutcome {
     Hit,
     Miss,
+    /// An equal request in flight was sent for this one, too.
+    Collapsed,
     /// A stored response must not be used.
     Bypass,
 }
@@ -139,6 +142,7 @@ impl CacheOutcome {
         match self {
             CacheOutcome::Hit => "hit",
             CacheOutcome::Miss => "miss",
+            CacheOutcome::Collapsed => "collapsed",
             CacheOutcome::Bypass => "bypass",
         }
     }
@@ -265,6 +269,15 @@ impl Exchange {
         platform: Arc<str>,
         recorder: Arc<dyn Recorder>,
     ) -> Self {
+        Exchange::new(started, client_ip, platform, Some(recorder))
+    }
+
+    fn new(
+        started: Instant,
+        client_ip: IpAddr,
+        platform: Arc<str>,
+        recorder: Option<Arc<dyn Recorder>>,
+    ) -> Self {
         let received_at = clock::unix_now();
         Exchange {
             id: RequestId::new(received_at),
@@ -298,7 +311,7 @@ impl Exchange {
             content: None,
             response_headers: Vec::new(),
             phase: Phase::Open,
-            recorder: Some(recorder),
+            recorder,
         }
     }
 

@@ -25,7 +25,6 @@
 //! stages to a real request: `routing.rs`, `inbound.rs` (body), `checks.rs` (signature, limit, cache),
 //! `upstream.rs` (backend), `downstream.rs` (answer). `generation/pipeline.rs` builds the stages of each route once.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -35,8 +34,11 @@ use prometheus::IntGauge;
 
 use crate::answer::ResponseOutcome;
 use crate::answer::local::{self, LocalResponse};
+use crate::backend::Backend;
 use crate::backend::loops::LoopToken;
 use crate::cache::CachedResponse;
+use crate::cache::copy::SharedHead;
+use crate::cache::http::HttpHead;
 use crate::clock;
 use crate::exchange::{Exchange, NO_PLATFORM, Recorder, Stage};
 use crate::generation::Generation;
@@ -48,30 +50,38 @@ use crate::http::session::Session;
 use crate::limit::concurrency::Permit;
 use crate::metrics::InUse;
 use crate::random;
-use crate::refusal::Refusal;
-use crate::route::address;
 use crate::signature::delivery::Delivery;
 
 mod ask_usage;
 mod cache_copy;
 mod checks;
+mod coalesce;
 mod downstream;
+mod followed;
+mod http_cache;
+mod http_coalesce;
+mod http_copy;
 mod inbound;
 pub mod metrics;
 mod mode;
 mod model_request;
 mod model_response;
 mod outcome;
+mod reused;
+mod revalidation;
 mod routing;
 #[cfg(test)]
 mod tests;
 mod tunnel;
 mod upstream;
 
-use checks::Lookup;
+use coalesce::{Coalesced, Followed};
+use http_cache::HttpFetch;
+use http_coalesce::HttpFound;
 use inbound::{ForwardedBody, InboundBody};
 use mode::RequestKind;
 use outcome::{finish, is_accepted, is_unread};
+use reused::Reused;
 use upstream::{Call, Upstream};
 
 pub(crate) use outcome::{Served, Stop};
@@ -108,9 +118,16 @@ struct Prepared {
 
 /// Where a response comes from.
 enum ResponseSource {
-    Upstream(Upstream),
+    /// A backend; with what the HTTP cache does with its response, if anything.
+    Upstream(Upstream, Option<Box<HttpFetch>>),
     /// The cache; with the age of the response in seconds.
     Stored(Arc<CachedResponse>, u64),
+    /// The HTTP cache: an equal request; with the backend that it was sent to.
+    HttpFollowed(Box<Followed<HttpHead>>, Arc<Backend>),
+    /// The HTTP cache.
+    Reused(Box<Reused>),
+    /// An equal request; with the backend that it was sent to.
+    Followed(Box<Followed<SharedHead>>, Arc<Backend>),
     Local(LocalResponse),
 }
 
@@ -259,9 +276,22 @@ impl Gateway {
         let reader = model_request::read_rest(exchange, read.reader, buffered).await?;
         let headers = &session.head().headers;
         model_request::record_text(exchange, pipeline.shared.content, headers, body.bytes());
-        let decision = match checks::look_up(&pipeline, exchange, read.decision) {
-            Lookup::Hit(stored, age_s) => return Ok(ResponseSource::Stored(stored, age_s)),
-            Lookup::Miss(decision) => decision,
+        let sharing = coalesce::sharing(session, delivery);
+        let decision = (read.decision, sharing);
+        let found = coalesce::look_up(&pipeline, session, exchange, connection, decision).await?;
+        let (decision, lead) = match found {
+            Coalesced::Hit(stored, age_s) => return Ok(ResponseSource::Stored(stored, age_s)),
+            Coalesced::Followed(followed) => {
+                let backend = pipeline.backend.clone();
+                return Ok(ResponseSource::Followed(followed, backend));
+            }
+            Coalesced::Forward(decision, lead) => (decision, lead),
+        };
+        let request = (kind, buffered);
+        let found = http_coalesce::find(&pipeline, session, exchange, connection, request).await?;
+        let fetch = match found {
+            HttpFound::Served(source) => return Ok(source),
+            HttpFound::Forward(fetch) => fetch,
         };
 
         // backend
@@ -272,6 +302,7 @@ impl Gateway {
             connection,
             kind,
             started_at,
+            validators: fetch.as_ref().and_then(|fetch| fetch.validators()),
         };
         let idle = pipeline.shared.upgrade_idle_timeout;
         let forwarded = inbound::forward(&pipeline, kind, body, reader, session, idle);
@@ -286,9 +317,16 @@ impl Gateway {
         let called = Box::pin(calling).await;
         drop(booking);
         model_request::note_relayed(exchange, &relay);
-        let upstream = Upstream::new(pipeline, &call, decision, called?, relay);
+        let response = match called {
+            Ok(response) => response,
+            Err(stop) => {
+                coalesce::fail(lead, &stop);
+                return http_cache::of_failure(fetch, exchange, stop);
+            }
+        };
+        let upstream = Upstream::new(pipeline, &call, (decision, lead), response, relay);
         self.yield_to_batch_writes().await;
-        Ok(ResponseSource::Upstream(upstream))
+        Ok(http_cache::of_response(session, exchange, upstream, fetch))
     }
 
     /// Step three: writes the response, whatever its source.
@@ -305,39 +343,29 @@ impl Gateway {
         }
         match source {
             // answer
-            ResponseSource::Upstream(upstream) => {
+            ResponseSource::Upstream(upstream, fetch) => {
                 let now = clock::now();
                 exchange.timing.enter(Stage::Answer, now);
                 let idle = upstream.pipeline.shared.upgrade_idle_timeout;
-                let outcome = downstream::deliver(session, exchange, upstream, idle, now).await;
+                let outcome =
+                    downstream::deliver(session, exchange, upstream, fetch.take(), idle, now).await;
                 upstream.report(exchange);
                 outcome
             }
             ResponseSource::Stored(stored, age_s) => {
                 downstream::deliver_stored(session, exchange, stored, *age_s).await
             }
+            ResponseSource::HttpFollowed(followed, backend) => {
+                let config = backend.config();
+                downstream::deliver_http_followed(session, exchange, followed, config).await
+            }
+            ResponseSource::Reused(reused) => reused::deliver(session, exchange, reused).await,
+            ResponseSource::Followed(followed, backend) => {
+                let config = backend.config();
+                downstream::deliver_followed(session, exchange, followed, config).await
+            }
             ResponseSource::Local(response) => local::write(session, exchange, response).await,
         }
-    }
-
-    /// Writes the response to a request that was stopped, if its client is still connected.
-    async fn respond_to_stop(
-        &self,
-        session: &mut Session,
-        exchange: &mut Exchange,
-        stop: Stop,
-        shutdown: &ShutdownWatch,
-    ) -> ResponseOutcome {
-        if let Stop::Refused(refusal) = &stop
-            && is_unread(session, Some(refusal.code))
-        {
-            session.close_after_response();
-        }
-        let Some(response) = stop.into_response() else {
-            return ResponseOutcome::ClientLeft;
-        };
-        let mut source = ResponseSource::Local(response);
-        self.deliver(session, exchange, &mut source, shutdown).await
     }
 
     /// Lets the other requests of this worker run, if there are any: responses that are written together
@@ -346,34 +374,5 @@ impl Gateway {
         if self.in_flight.get() > UNCONTENDED_REQUESTS_MAX {
             tokio::task::yield_now().await;
         }
-    }
-
-    fn begin(&self, peer: IpAddr, started: Instant) -> Exchange {
-        Exchange::begin(
-            started,
-            address::counted(peer),
-            self.default_platform.clone(),
-            self.recorder.clone(),
-        )
-    }
-
-    /// Rejects a request whose head could not be read; `bytes`
-    /// begins with the part of its request line that arrived.
-    pub(crate) async fn refuse_unread(
-        &self,
-        session: &mut Session,
-        connection: &Connection,
-        bytes: &[u8],
-        refusal: Refusal,
-        started: Instant,
-    ) {
-        let _in_flight = InUse::count(&self.in_flight);
-        let mut exchange = self.begin(connection.peer, started);
-        exchange.scheme = connection.scheme;
-        routing::parse_request_line(&mut exchange, bytes, &self.generation.load());
-        session.close_after_response();
-        let mut response = LocalResponse::Refusal(refusal);
-        let outcome = local::write(session, &mut exchange, &mut response).await;
-        finish(session, &mut exchange, outcome);
     }
 }

@@ -16,7 +16,6 @@ use std::sync::Arc;
 use crate::backend::Backend;
 use crate::backend::snapshot::BackendSnapshot;
 use crate::backend::tls::TlsClients;
-use crate::cache::ResponseCache;
 use crate::clock;
 use crate::config::{self, Config};
 use crate::exchange::EventSampling;
@@ -172,6 +171,9 @@ impl Generation {
             if let Some(cache) = &pipeline.cache {
                 cache.remove_expired(now);
             }
+            if let Some(cache) = &pipeline.http_cache {
+                cache.remove_expired(now);
+            }
         }
     }
 
@@ -191,11 +193,9 @@ impl Generation {
     #[must_use]
     pub fn occupancy(&self) -> Occupancy {
         let pipelines = self.pipelines.iter();
-        let caches = pipelines
-            .clone()
-            .filter_map(|pipeline| pipeline.cache.as_deref());
+        let cache_bytes = pipelines.clone().map(|pipeline| pipeline.cache_bytes());
         Occupancy {
-            cache_bytes: caches.map(ResponseCache::bytes).sum(),
+            cache_bytes: cache_bytes.sum(),
             routes: pipelines.map(|pipeline| pipeline.occupancy()).collect(),
             backends: self.open_circuits(),
             ..Occupancy::default()

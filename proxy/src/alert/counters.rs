@@ -53,7 +53,7 @@ impl Recorder for Counters {
             _ => {}
         }
         match exchange.cache.as_ref().map(|cache| cache.outcome) {
-            Some(CacheOutcome::Hit) => one(&self.cache_hits),
+            Some(CacheOutcome::Hit | CacheOutcome::Collapsed) => one(&self.cache_hits),
             Some(CacheOutcome::Miss) => one(&self.cache_misses),
             Some(CacheOutcome::Bypass) | None => {}
         }

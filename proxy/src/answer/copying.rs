@@ -4,9 +4,13 @@
 //! is a hit. Bytes that arrive afterwards still belong to the response: the cache then gets the complete response
 //! instead, or nothing.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::Notify;
+
+use crate::refusal::ErrorCode;
 
 /// Whether the copy is in the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,11 +33,50 @@ pub(crate) trait ResponseCopy: Send {
 
     /// Removes the stored response.
     fn remove(&mut self);
+
+    /// The backend's response has ended.
+    fn end(&mut self, end: CopyEnd);
+
+    /// The requests that follow this one, if any may.
+    fn followers(&self) -> Option<&dyn Followers>;
+}
+
+/// How the response ended that was copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CopyEnd {
+    /// With its framing; with an error inside, if there is a code.
+    Whole(Option<ErrorCode>),
+    /// Before its end.
+    Cut(ErrorCode),
+}
+
+/// Requests that get the same response as this one (request coalescing).
+pub(crate) trait Followers {
+    fn are_any(&self) -> bool;
+
+    /// Whether they have read enough for the next piece to be read.
+    fn have_room(&self) -> bool;
+
+    /// How much may be read ahead of the own client for them.
+    fn bytes_ahead_max(&self) -> usize;
+
+    /// Notified when one has joined, read or left.
+    fn changed(&self) -> Arc<Notify>;
+}
+
+/// When a copy may be stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StoredOnce {
+    /// The response has been read, and is complete and successful.
+    Successful,
+    /// Its framing is complete.
+    Complete,
 }
 
 /// A copy that is being taken.
 pub(crate) struct Copying<'a> {
     copy: &'a mut dyn ResponseCopy,
+    stored_once: StoredOnce,
     state: State,
 }
 
@@ -47,11 +90,16 @@ enum State {
 }
 
 impl<'a> Copying<'a> {
-    pub(crate) fn new(copy: &'a mut dyn ResponseCopy) -> Self {
+    pub(crate) fn new(copy: &'a mut dyn ResponseCopy, stored_once: StoredOnce) -> Self {
         Copying {
             copy,
+            stored_once,
             state: State::Nothing,
         }
+    }
+
+    pub(crate) fn stored_once(&self) -> StoredOnce {
+        self.stored_once
     }
 
     pub(super) fn push(&mut self, piece: &Bytes) {
@@ -82,6 +130,16 @@ impl<'a> Copying<'a> {
             CopyStored::Yes => self.state = State::All,
             CopyStored::No => self.remove(),
         }
+    }
+
+    /// The backend's response has ended.
+    pub(super) fn end(&mut self, end: CopyEnd) {
+        self.copy.end(end);
+    }
+
+    /// The requests that follow this one, if any may.
+    pub(super) fn followers(&self) -> Option<&dyn Followers> {
+        self.copy.followers()
     }
 
     /// The response must not be stored.
@@ -130,12 +188,18 @@ mod tests {
         fn remove(&mut self) {
             self.stored = None;
         }
+
+        fn end(&mut self, _: CopyEnd) {}
+
+        fn followers(&self) -> Option<&dyn Followers> {
+            None
+        }
     }
 
     #[test]
     fn bytes_after_the_end_replace_or_remove_the_stored_copy() {
         let mut cache = Cache::default();
-        let mut copying = Copying::new(&mut cache);
+        let mut copying = Copying::new(&mut cache, StoredOnce::Successful);
         copying.push(&Bytes::from_static(b"a"));
         copying.store(Duration::ZERO);
         assert_eq!(copying.is_stored(), CopyStored::Yes);
@@ -145,7 +209,7 @@ mod tests {
         drop(copying);
         assert_eq!(cache.stored.as_deref(), Some(&b"ab"[..]));
 
-        let mut copying = Copying::new(&mut cache);
+        let mut copying = Copying::new(&mut cache, StoredOnce::Successful);
         copying.store(Duration::ZERO);
         copying.push(&Bytes::from_static(b"c"));
         drop(copying);

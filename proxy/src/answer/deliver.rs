@@ -7,6 +7,7 @@ use http::response::Parts;
 
 use super::filter::BodyFilter;
 use super::next::{Arrival, next};
+use super::outpace::{self, BodyEnd, Output};
 use super::tail::{FRAMING_TIME, FramingEnd, Tail, client_left};
 use super::{ResponseOutcome, head, usage_stripper};
 use crate::clock;
@@ -14,6 +15,7 @@ use crate::exchange::{Exchange, Stage};
 use crate::http::io::WriteError;
 use crate::http::relay::Relay;
 use crate::http::response_body::{Piece, ResponseBody};
+use crate::http::response_head::ResponseHead;
 use crate::http::session::Session;
 use crate::refusal::ErrorCode;
 
@@ -35,9 +37,22 @@ pub(crate) async fn deliver(
         session.close_after_response();
         body.close_connection_at_end();
     }
-    let status = parts.status;
-    let head = head::of_backend(status, &parts.headers, filter.length, exchange);
-    exchange.status = status.as_u16();
+    let head = head::of_backend(parts.status, &parts.headers, filter.length, exchange);
+    // The fields keep the buffer alive in which they arrived, and the body may take hours.
+    parts.headers = HeaderMap::new();
+    deliver_with(session, exchange, head, body, filter, relay).await
+}
+
+/// Forwards a response with a finished head, as [`deliver`].
+pub(crate) async fn deliver_with(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    head: ResponseHead,
+    body: &mut impl ResponseBody,
+    filter: &mut BodyFilter<'_>,
+    relay: &mut Relay,
+) -> ResponseOutcome {
+    exchange.status = head.status.as_u16();
     let now = clock::now();
     if body.is_at_end(now) {
         end(exchange, filter, FramingEnd::Arrived, now);
@@ -49,8 +64,6 @@ pub(crate) async fn deliver(
     if session.write_head(head).await.is_err() {
         return ResponseOutcome::ClientLeft;
     }
-    // The fields keep the buffer alive in which they arrived, and the body may take hours.
-    parts.headers = HeaderMap::new();
     exchange.timing.lap(Stage::Answer, now);
     let outcome = forward_body(session, exchange, body, filter, relay, now).await;
     if let Some(attempt) = exchange.attempt()
@@ -76,14 +89,8 @@ async fn forward_body(
         let next = match body.is_at_end(now) {
             true => Arrival::End,
             false => {
-                next(
-                    session,
-                    body,
-                    &filter.timeouts,
-                    relay,
-                    tail.map(Tail::until),
-                )
-                .await
+                let until = tail.map(Tail::until);
+                next(session, exchange, body, filter, relay, until).await
             }
         };
         now = clock::now();
@@ -95,9 +102,16 @@ async fn forward_body(
                 if is_last {
                     end(exchange, filter, FramingEnd::Arrived, now);
                 }
+                let body_end = match is_last {
+                    true => BodyEnd::Here,
+                    false => BodyEnd::Later,
+                };
                 let written = match forwarded.is_empty() && !is_last {
                     true => Ok(()),
-                    false => session.write_body(forwarded, is_last).await,
+                    false => {
+                        let output = Output::Piece(forwarded, body_end);
+                        outpace::write(session, exchange, body, filter, relay, output).await
+                    }
                 };
                 if is_last && written.is_ok() {
                     return ResponseOutcome::Whole;
@@ -147,6 +161,7 @@ async fn cut_short(
 ) -> ResponseOutcome {
     exchange.fail(code);
     let rest = filter.rest(exchange);
+    filter.cut(code);
     match rest.is_empty() || session.write_body(rest, false).await.is_ok() {
         true => ResponseOutcome::CutShort,
         false => ResponseOutcome::ClientLeft,
@@ -172,7 +187,12 @@ async fn write_trailers(
 }
 
 /// The backend's response is complete.
-fn end(exchange: &mut Exchange, filter: &mut BodyFilter<'_>, framing: FramingEnd, now: Instant) {
+pub(super) fn end(
+    exchange: &mut Exchange,
+    filter: &mut BodyFilter<'_>,
+    framing: FramingEnd,
+    now: Instant,
+) {
     filter.end(framing, exchange.at(now));
     if let Some(attempt) = exchange.attempt() {
         attempt.succeed(now);

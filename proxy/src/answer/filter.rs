@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::copying::{CopyStored, Copying};
+use super::copying::{CopyEnd, CopyStored, Copying, Followers, StoredOnce};
 use super::tail::{Awaited, FramingEnd, Tail, Terminal};
 use super::text::ResponseText;
 use super::timeouts::ResponseTimeouts;
@@ -208,6 +208,30 @@ impl BodyFilter<'_> {
             true => self.store_copy(stored_at),
             false => self.remove_copy(),
         }
+        if self.copying.is_some() {
+            let failure = match self.ending() {
+                Ending::Failed => Some(ErrorCode::UpstreamError),
+                Ending::Open if self.form().is_stream() => Some(ErrorCode::UpstreamIncomplete),
+                _ => None,
+            };
+            self.end_copy(CopyEnd::Whole(failure));
+        }
+    }
+
+    /// The backend's response was cut short.
+    pub(super) fn cut(&mut self, code: ErrorCode) {
+        self.end_copy(CopyEnd::Cut(code));
+    }
+
+    fn end_copy(&mut self, end: CopyEnd) {
+        if let Some(copying) = &mut self.copying {
+            copying.end(end);
+        }
+    }
+
+    /// The requests that follow this one, if any may.
+    pub(super) fn followers(&self) -> Option<&dyn Followers> {
+        self.copying.as_ref()?.followers()
     }
 
     fn store_copy(&mut self, stored_at: Duration) {
@@ -217,6 +241,9 @@ impl BodyFilter<'_> {
             .is_some_and(|reader| reader.is_successful());
         let is_decoded = self.is_decoded();
         match &mut self.copying {
+            Some(copying) if copying.stored_once() == StoredOnce::Complete => {
+                copying.store(stored_at);
+            }
             Some(copying) if is_successful && is_decoded => copying.store(stored_at),
             _ => self.remove_copy(),
         }

@@ -5,8 +5,11 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::HeaderMap;
 
+use super::filter::BodyFilter;
+use super::outpace::{self, Output};
 use super::timeouts::ResponseTimeouts;
 use crate::clock;
+use crate::exchange::Exchange;
 use crate::http::relay::{Relay, RelayOutcome};
 use crate::http::response_body::{NextPiece, Piece, ResponseBody};
 use crate::http::session::Session;
@@ -25,15 +28,21 @@ pub(super) enum Arrival {
 /// before waiting for it.
 pub(super) async fn next(
     session: &mut Session,
+    exchange: &mut Exchange,
     body: &mut impl ResponseBody,
-    timeouts: &ResponseTimeouts,
+    filter: &mut BodyFilter<'_>,
     relay: &mut Relay,
     until: Option<Instant>,
 ) -> Arrival {
-    match body.arrived().await {
-        Some(piece) => of_piece(piece),
-        None if session.flush().await.is_err() => Arrival::ClientLeft,
-        None => wait(session, body, timeouts, relay, until).await,
+    if let Some(piece) = body.arrived().await {
+        return of_piece(piece);
+    }
+    outpace::wait_for_room(filter).await;
+    let output = Output::Flush;
+    let flushed = outpace::write(session, exchange, body, filter, relay, output).await;
+    match flushed {
+        Ok(()) => wait(session, body, &filter.timeouts, relay, until).await,
+        Err(_) => Arrival::ClientLeft,
     }
 }
 

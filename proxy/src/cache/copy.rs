@@ -34,6 +34,30 @@ pub struct CopyBuffer {
     copied: Option<CopiedResponse>,
 }
 
+/// The head of a response, for the requests that follow the one that it was made for (request coalescing).
+#[derive(Clone, Debug)]
+pub struct SharedHead {
+    pub status: u16,
+    /// The backend's headers that are stored, each a line of `name: value` and CR LF.
+    pub lines: Bytes,
+    /// Its age in seconds, if it is older than the request.
+    pub age_s: Option<u64>,
+    /// The length of the body, if it is known.
+    pub length: Option<u64>,
+}
+
+/// The longest piece that is copied to be shared: a part of a larger buffer would keep all of it alive.
+const COPIED_PIECE_MAX: usize = 1024;
+
+/// A piece to be shared.
+#[must_use]
+pub fn shareable(piece: &Bytes) -> Bytes {
+    match piece.len() <= COPIED_PIECE_MAX {
+        true => Bytes::copy_from_slice(piece),
+        false => piece.clone(),
+    }
+}
+
 /// What bounds the lifetime of a response.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LifetimeBounds {
@@ -121,6 +145,37 @@ impl CopyBuffer {
                 *copied = None;
             }
         });
+    }
+
+    /// As [`CopyBuffer::push`]; `share` gets the piece as it is stored, also once the body is too large.
+    pub fn push_shared(&mut self, piece: &Bytes, mut share: impl FnMut(Bytes)) {
+        if self.decoder.is_plain() {
+            share(shareable(piece));
+            return self.push(piece);
+        }
+        let (copied, max_bytes) = (&mut self.copied, self.max_bytes);
+        self.decoder.feed(piece, |decoded| {
+            share(Bytes::copy_from_slice(decoded));
+            if copied
+                .as_mut()
+                .is_some_and(|copied| !copied.try_push(decoded, max_bytes))
+            {
+                *copied = None;
+            }
+        });
+    }
+
+    /// The head as it is stored, for a body of this length; `None` if its body cannot be read.
+    #[must_use]
+    pub fn shared_head(&self, length: Option<u64>) -> Option<SharedHead> {
+        let copied = self.copied.as_ref()?;
+        let age_s = self.time.freshness.age.as_secs();
+        Some(SharedHead {
+            status: self.status,
+            lines: Bytes::copy_from_slice(&copied.text.bytes()[..copied.head_bytes]),
+            age_s: (age_s > 0).then_some(age_s),
+            length: length.filter(|_| self.decoder.is_plain()),
+        })
     }
 
     /// Whether the copied body ends with these bytes.

@@ -1,4 +1,4 @@
-use http::{HeaderMap, HeaderValue, header};
+use ::http::{HeaderMap, HeaderValue, header};
 
 use super::*;
 use crate::model::json::IgnoreAll;
@@ -17,6 +17,7 @@ fn cache(memory_bytes: u64, scope: Scope) -> ResponseCache {
         ttl: Duration::from_secs(60),
         scope,
         ignore_headers: vec![HeaderName::from_static("x-ignored")],
+        coalescing: Coalescing::Enabled,
     })
 }
 
@@ -317,6 +318,7 @@ fn the_largest_ttl_does_not_overflow() {
         ttl: Duration::MAX,
         scope: Scope::Route,
         ignore_headers: Vec::new(),
+        coalescing: Coalescing::Enabled,
     });
     cache.store(numbered(1), stored(1));
     assert!(cache.look_up(&numbered(1), NOW).is_some());

@@ -1,51 +1,98 @@
-//! The cache's copy of a response that is being delivered.
+//! The cache's copy of a response that is being delivered, and the equal requests that share the response.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::response::Parts;
+use tokio::sync::Notify;
 
-use crate::answer::copying::{CopyStored, ResponseCopy};
+use super::coalesce::ResponseLead;
+use super::upstream::Storing;
+use crate::answer::copying::{CopyEnd, CopyStored, Followers, ResponseCopy};
 use crate::cache::copy::CopyBuffer;
-use crate::cache::{CacheDecision, CacheKey, ResponseCache};
+use crate::cache::flight::{FlightFailure, Lead, ResponseEnd};
+use crate::cache::{CacheKey, ResponseCache};
 use crate::exchange::Exchange;
 use crate::generation::pipeline::RoutePipeline;
+use crate::refusal::ErrorCode;
 
 /// A copy, and the key under which it is stored.
 pub(super) struct CacheCopy<'a> {
     buffer: CopyBuffer,
     cache: &'a ResponseCache,
-    key: CacheKey,
+    /// `None` if the response is only shared.
+    key: Option<CacheKey>,
+    lead: Option<ResponseLead>,
 }
 
 impl<'a> CacheCopy<'a> {
-    /// An empty copy, if request and response allow storing one; the head of the response arrived at
-    /// `received_at` (since the Unix epoch).
+    /// An empty copy, if request and response allow storing or sharing one; the head of the response arrived at
+    /// `received_at` (since the Unix epoch), and its body has this length. Requests that follow learn what it is.
     pub(super) fn of(
         pipeline: &'a RoutePipeline,
         exchange: &Exchange,
-        decision: CacheDecision,
-        head: &Parts,
+        (storing, mut lead): (Storing, Option<ResponseLead>),
+        (head, length): (&Parts, Option<u64>),
         received_at: Duration,
     ) -> Option<Self> {
         let cache = pipeline.cache.as_ref()?;
-        let (CacheDecision::Lookup(key) | CacheDecision::Refresh(key)) = decision else {
+        let key = storing.key();
+        if key.is_none() && lead.is_none() {
             return None;
-        };
+        }
         let (_, verified) = pipeline.signature_headers(exchange);
         let status = head.status.as_u16();
-        let buffer = cache.copy(status, &head.headers, verified, received_at);
+        let buffer = cache
+            .copy(status, &head.headers, verified, received_at)
+            .ok();
+        if let Some(lead) = &mut lead {
+            let shared = buffer
+                .as_ref()
+                .and_then(|buffer| buffer.shared_head(length));
+            match shared {
+                Some(shared) => lead.begin(shared),
+                None => decline(lead, exchange, head),
+            }
+        }
         Some(CacheCopy {
-            buffer: buffer.ok()?,
+            buffer: buffer?,
             cache,
             key,
+            lead,
         })
     }
 }
 
+impl From<CopyEnd> for ResponseEnd {
+    fn from(end: CopyEnd) -> Self {
+        match end {
+            CopyEnd::Whole(failure) => ResponseEnd::Whole(failure),
+            CopyEnd::Cut(code) => ResponseEnd::Cut(code),
+        }
+    }
+}
+
+/// A response that is not shared: a failure may be followed by another attempt.
+pub(super) fn decline(lead: &mut ResponseLead, exchange: &Exchange, head: &Parts) {
+    if !head.status.is_server_error() {
+        return lead.part();
+    }
+    let backend = exchange.upstream.as_ref();
+    let backend = backend.map_or("", |upstream| &*upstream.backend);
+    let status = head.status.as_u16();
+    lead.fail(FlightFailure {
+        code: ErrorCode::UpstreamStatus,
+        detail: format!("backend {backend} responded with {status} to an equal request").into(),
+    });
+}
+
 impl ResponseCopy for CacheCopy<'_> {
     fn push(&mut self, piece: &Bytes) {
-        self.buffer.push(piece);
+        match &mut self.lead {
+            Some(lead) => self.buffer.push_shared(piece, |shared| lead.push(shared)),
+            None => self.buffer.push(piece),
+        }
     }
 
     fn ends_with(&self, end: &[u8]) -> bool {
@@ -53,16 +100,47 @@ impl ResponseCopy for CacheCopy<'_> {
     }
 
     fn store(&mut self, stored_at: Duration) -> CopyStored {
-        match self.buffer.stored(stored_at) {
-            Some(stored) => {
-                self.cache.store(self.key, stored);
+        match (self.key, self.buffer.stored(stored_at)) {
+            (Some(key), Some(stored)) => {
+                self.cache.store(key, stored);
                 CopyStored::Yes
             }
-            None => CopyStored::No,
+            _ => CopyStored::No,
         }
     }
 
     fn remove(&mut self) {
-        self.cache.remove(&self.key);
+        if let Some(key) = &self.key {
+            self.cache.remove(key);
+        }
+    }
+
+    fn end(&mut self, end: CopyEnd) {
+        if let Some(lead) = &mut self.lead {
+            lead.end(end.into());
+        }
+    }
+
+    fn followers(&self) -> Option<&dyn Followers> {
+        let lead = self.lead.as_ref()?;
+        Some(lead)
+    }
+}
+
+impl<H: Send + Sync> Followers for Lead<H> {
+    fn are_any(&self) -> bool {
+        self.is_followed()
+    }
+
+    fn have_room(&self) -> bool {
+        self.has_room()
+    }
+
+    fn bytes_ahead_max(&self) -> usize {
+        self.response_bytes_max()
+    }
+
+    fn changed(&self) -> Arc<Notify> {
+        self.followed()
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::HeaderValue;
 
 use super::Stop;
-use super::routing::{add_header, forwarded_host, query};
+use super::routing::{add_header, forwarded_host, query, set_header};
 use crate::backend::request_head::HeaderFilter;
 use crate::cache::status::CacheStatus;
 use crate::cache::{CacheDecision, CacheRequest, CachedResponse, PathMatch};
@@ -294,7 +294,7 @@ pub(super) fn look_up(
         tier: hit.as_ref().map_or(CacheTier::None, |hit| hit.tier),
         age_s,
     });
-    add_header(exchange, "cache-status", status.header());
+    set_header(exchange, "cache-status", status.header());
     match hit {
         Some(hit) => Lookup::Hit(hit.response, age_s),
         None => Lookup::Miss(decision),

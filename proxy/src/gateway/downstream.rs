@@ -3,37 +3,48 @@
 
 use std::time::{Duration, Instant};
 
+use http::response::Parts;
 use http::{StatusCode, header};
 
 use super::ask_usage::UsageRequested;
-use super::cache_copy::CacheCopy;
+use super::cache_copy::{self, CacheCopy};
+use super::coalesce::{Followed, ResponseLead};
+use super::followed::FollowedBody;
+use super::http_cache::HttpFetch;
+use super::http_copy::HttpCacheCopy;
 use super::mode::RequestKind;
 use super::model_response::Readable;
-use super::upstream::Upstream;
+use super::reused;
+use super::upstream::{Storing, Upstream};
 use super::{model_request, model_response, routing, tunnel};
 use crate::answer::ahead::{self, ClientLeft, ReadAhead};
-use crate::answer::copying::{CopyStored, Copying};
+use crate::answer::copying::{CopyStored, Copying, StoredOnce};
 use crate::answer::filter::BodyFilter;
 use crate::answer::stored::{self, StoredResponse};
 use crate::answer::timeouts::ResponseTimeouts;
 use crate::answer::usage_stripper::{self, UsageStripper};
 use crate::answer::{ResponseOutcome, deliver};
-use crate::backend::response::UpstreamResponse;
+use crate::backend::{self, response::UpstreamResponse};
+use crate::cache::CachedResponse;
+use crate::cache::copy::SharedHead;
+use crate::cache::http::HttpHead;
 use crate::cache::status::CacheStatus;
-use crate::cache::{CacheDecision, CachedResponse};
 use crate::clock;
 use crate::coding::Decoder;
 use crate::exchange::Exchange;
-use crate::http::relay::Relay;
+use crate::generation::pipeline::RoutePipeline;
+use crate::http::relay::{Relay, TrailingBytes};
+use crate::http::response_head::ResponseHead;
 use crate::http::session::Session;
 use crate::model::response::{ResponseFormat, ResponseReader};
 
 /// Delivers the response, whose head arrived at `now`. Upgraded connections and gRPC streams
-/// may be silent for `messages_idle`.
+/// may be silent for `messages_idle`. The HTTP cache stores it by `fetch`.
 pub(super) async fn deliver(
     session: &mut Session,
     exchange: &mut Exchange,
     upstream: &mut Upstream,
+    fetch: Option<Box<HttpFetch>>,
     messages_idle: Duration,
     now: Instant,
 ) -> ResponseOutcome {
@@ -45,23 +56,57 @@ pub(super) async fn deliver(
     let timeouts = timeouts(upstream, messages_idle, now);
     let head = &upstream.response.head;
     let readable = Readable::of(exchange, head);
-    let (pipeline, decision) = (&upstream.pipeline, upstream.decision);
-    let copy = |_| CacheCopy::of(pipeline, exchange, decision, head, exchange.at(now));
-    let mut copy = readable.format.and_then(copy);
-    let mut filter = filter(
-        exchange,
-        upstream,
-        timeouts,
-        stripper,
-        readable,
-        copy.as_mut(),
-    );
+    let storing = upstream.storing;
+    let length = upstream.framing.length.filter(|_| stripper.is_none());
+    let (mut copy, mut http_copy) = match fetch {
+        Some(fetch) => {
+            let copy = HttpCacheCopy::of(session, exchange, upstream, fetch, now);
+            (None, copy)
+        }
+        None => {
+            let uses = (storing, upstream.lead.take());
+            let (pipeline, head) = (&upstream.pipeline, (&upstream.response.head, length));
+            let copy = answer_copy(pipeline, exchange, readable.format, uses, head, now);
+            (copy, None)
+        }
+    };
+    let copying = match (&mut copy, &mut http_copy) {
+        (Some(copy), _) => Some(Copying::new(copy, StoredOnce::Successful)),
+        (None, Some(copy)) => Some(Copying::new(copy, StoredOnce::Complete)),
+        (None, None) => None,
+    };
+    let mut filter = filter(exchange, upstream, timeouts, stripper, readable, copying);
     let (response, relay) = (&mut upstream.response, &mut upstream.relay);
-    let outcome = forward(session, exchange, response, relay, &mut filter, decision).await;
+    let outcome = forward(session, exchange, response, relay, &mut filter, storing).await;
     model_request::note_relayed(exchange, &upstream.relay);
     model_response::note(exchange, &mut filter, outcome);
     model_response::record_text(exchange, &mut filter);
     outcome
+}
+
+/// The copy of a response for the cache of answers, and for the requests that share it.
+fn answer_copy<'a>(
+    pipeline: &'a RoutePipeline,
+    exchange: &Exchange,
+    format: Option<ResponseFormat>,
+    (storing, mut lead): (Storing, Option<ResponseLead>),
+    (head, length): (&Parts, Option<u64>),
+    now: Instant,
+) -> Option<CacheCopy<'a>> {
+    if format.is_none() {
+        if let Some(lead) = &mut lead {
+            cache_copy::decline(lead, exchange, head);
+        }
+        return None;
+    }
+    let received_at = exchange.at(now);
+    CacheCopy::of(
+        pipeline,
+        exchange,
+        (storing, lead),
+        (head, length),
+        received_at,
+    )
 }
 
 /// Delivers a stored response, which is `age_s` seconds old.
@@ -82,6 +127,83 @@ pub(super) async fn deliver_stored(
     stored::write(session, exchange, response).await
 }
 
+/// Delivers the response to an equal request, as it arrives.
+pub(super) async fn deliver_followed(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    followed: &mut Followed<SharedHead>,
+    config: &backend::Config,
+) -> ResponseOutcome {
+    let SharedHead {
+        status,
+        age_s,
+        length,
+        ..
+    } = followed.head;
+    let fields = (&*followed.head.lines, age_s, length);
+    let head = stored::head_of_followed(exchange, status, fields);
+    follow(
+        session,
+        exchange,
+        (head, length),
+        &mut followed.body,
+        config,
+    )
+    .await
+}
+
+/// Delivers the response to an equal request in the HTTP cache, as it arrives.
+pub(super) async fn deliver_http_followed(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    followed: &mut Followed<HttpHead>,
+    config: &backend::Config,
+) -> ResponseOutcome {
+    let length = followed.head.length();
+    let head = reused::head_of_followed(exchange, &followed.head);
+    follow(
+        session,
+        exchange,
+        (head, length),
+        &mut followed.body,
+        config,
+    )
+    .await
+}
+
+async fn follow<H: Send + Sync>(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    (head, length): (ResponseHead, Option<u64>),
+    body: &mut FollowedBody<H>,
+    config: &backend::Config,
+) -> ResponseOutcome {
+    let now = clock::now();
+    let mut filter = BodyFilter {
+        decoder: None,
+        reader: None,
+        text: model_response::followed_text_reader(exchange),
+        stripper: None,
+        copying: None,
+        read_ahead: 0,
+        length,
+        timeouts: ResponseTimeouts {
+            called_at: now,
+            head_at: now,
+            idle: config.idle_timeout,
+            total: Some(config.total_timeout),
+        },
+    };
+    let mut relay = Relay::whole(TrailingBytes::Pipelined, now);
+    let outcome =
+        deliver::deliver_with(session, exchange, head, body, &mut filter, &mut relay).await;
+    if let (ResponseOutcome::Whole, Some(code)) = (outcome, body.failure()) {
+        exchange.fail(code);
+    }
+    model_response::record_text(exchange, &mut filter);
+    outcome
+}
+
 /// What happens to each piece of the body.
 fn filter<'a>(
     exchange: &Exchange,
@@ -89,13 +211,14 @@ fn filter<'a>(
     timeouts: ResponseTimeouts,
     stripper: Option<UsageStripper>,
     readable: Readable,
-    copy: Option<&'a mut CacheCopy<'_>>,
+    copying: Option<Copying<'a>>,
 ) -> BodyFilter<'a> {
     let head = &upstream.response.head;
     let Readable { decoder, format } = readable;
     let operation = exchange.model.operation;
     // A response that may be stored has to be read, whatever the request was.
-    let is_read = operation.is_some() || copy.is_some();
+    let is_answer = |copying: &Copying<'_>| copying.stored_once() == StoredOnce::Successful;
+    let is_read = operation.is_some() || copying.as_ref().is_some_and(is_answer);
     let reader = format
         .filter(|_| is_read)
         .map(|format| Box::new(ResponseReader::new(format, operation)));
@@ -109,7 +232,7 @@ fn filter<'a>(
         // A stripped chunk shortens the body.
         length: upstream.framing.length.filter(|_| stripper.is_none()),
         stripper,
-        copying: copy.map(|copy| Copying::new(copy)),
+        copying,
         read_ahead: 0,
         timeouts,
     }
@@ -159,18 +282,19 @@ async fn forward(
     response: &mut UpstreamResponse,
     relay: &mut Relay,
     filter: &mut BodyFilter<'_>,
-    decision: CacheDecision,
+    storing: Storing,
 ) -> ResponseOutcome {
     let UpstreamResponse { head, body, .. } = response;
     // A chunk that may have to be stripped is not part of the copy before the end of the stream.
-    if filter.copying.is_some() && filter.stripper.is_none() {
+    let is_answer = |copying: &Copying<'_>| copying.stored_once() == StoredOnce::Successful;
+    if filter.copying.as_ref().is_some_and(is_answer) && filter.stripper.is_none() {
         let format = filter.reader.as_ref().map(|reader| reader.format());
         let ahead = match format {
             Some(ResponseFormat::Json) if !exchange.model.request_stream => ReadAhead::ToTheEnd,
             _ => ReadAhead::Arrived,
         };
         match ahead::read(session, exchange, body, filter, relay, ahead).await {
-            Ok(stored) => note_stored(exchange, stored, decision),
+            Ok(stored) => note_stored(exchange, stored, storing),
             Err(ClientLeft) => {
                 if let Some(attempt) = exchange.attempt() {
                     attempt.end(clock::now());
@@ -183,13 +307,11 @@ async fn forward(
 }
 
 /// Replaces the `Cache-Status` of a response that has been stored.
-fn note_stored(exchange: &mut Exchange, stored: CopyStored, decision: CacheDecision) {
-    let status = match (stored, decision) {
-        (CopyStored::Yes, CacheDecision::Lookup(_)) => CacheStatus::MissStored,
-        (CopyStored::Yes, CacheDecision::Refresh(_)) => CacheStatus::RefreshStored,
-        (CopyStored::No, _) | (_, CacheDecision::Bypass) => return,
+fn note_stored(exchange: &mut Exchange, stored: CopyStored, storing: Storing) {
+    let status = match (stored, storing) {
+        (CopyStored::Yes, Storing::New(_)) => CacheStatus::MissStored,
+        (CopyStored::Yes, Storing::Refreshed(_)) => CacheStatus::RefreshStored,
+        (CopyStored::No, _) | (_, Storing::Nothing) => return,
     };
-    let headers = &mut exchange.response_headers;
-    headers.retain(|(name, _)| name != "cache-status");
-    routing::add_header(exchange, "cache-status", status.header());
+    routing::set_header(exchange, "cache-status", status.header());
 }

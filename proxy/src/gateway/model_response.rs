@@ -53,6 +53,19 @@ pub(super) fn text_reader(exchange: &Exchange, head: &Parts) -> Option<ResponseT
     Some(ResponseText::new(format))
 }
 
+/// The reader of the text of a response that was requested by an equal request, if the text is recorded.
+pub(super) fn followed_text_reader(exchange: &Exchange) -> Option<ResponseText> {
+    exchange.content.as_ref()?;
+    Some(ResponseText::new(requested_format(exchange)))
+}
+
+fn requested_format(exchange: &Exchange) -> ResponseFormat {
+    match exchange.model.request_stream {
+        true => ResponseFormat::Sse,
+        false => ResponseFormat::Json,
+    }
+}
+
 /// Records the text of a backend's response according to `events.content`.
 pub(super) fn record_text(exchange: &mut Exchange, filter: &mut BodyFilter<'_>) {
     let text = filter.text.take().map(ResponseText::finish);
@@ -63,10 +76,7 @@ pub(super) fn record_text(exchange: &mut Exchange, filter: &mut BodyFilter<'_>) 
 
 /// Records the text of a stored response according to `events.content`.
 pub(super) fn record_stored_text(exchange: &mut Exchange, stored: &CachedResponse) {
-    let format = match exchange.model.request_stream {
-        true => ResponseFormat::Sse,
-        false => ResponseFormat::Json,
-    };
+    let format = requested_format(exchange);
     if let Some(content) = &mut exchange.content {
         let mut text = ResponseText::new(format);
         stored.pieces().for_each(|piece| text.feed(&piece));

@@ -1,6 +1,6 @@
 //! The route stage of the gateway: host, canonical path, route, client address and trace of a request.
 
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -8,12 +8,15 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Method, Uri, Version};
 
+use super::outcome::finish;
 use super::{Gateway, Stop};
+use crate::answer::local::{self, LocalResponse};
 use crate::exchange::Exchange;
 use crate::generation::Generation;
 use crate::generation::pipeline::RoutePipeline;
 use crate::http::Connection;
 use crate::http::session::Session;
+use crate::metrics::InUse;
 use crate::random;
 use crate::refusal::{ErrorCode, Refusal};
 use crate::route::guard::Guarded;
@@ -22,6 +25,16 @@ use crate::route::{RouteMatch, address, path};
 use crate::trace::TraceContext;
 
 impl Gateway {
+    /// The record of a request that has begun.
+    pub(super) fn begin(&self, peer: IpAddr, started: Instant) -> Exchange {
+        Exchange::begin(
+            started,
+            address::counted(peer),
+            self.default_platform.clone(),
+            self.recorder.clone(),
+        )
+    }
+
     /// Finds route, platform, client address and trace.
     pub(super) fn route(
         &self,
@@ -66,6 +79,26 @@ impl Gateway {
             Guarded::By(stricter) => Ok(pipeline_for(generation, stricter, exchange)?),
             _ => Ok(pipeline),
         }
+    }
+
+    /// Rejects a request whose head could not be read; `bytes`
+    /// begins with the part of its request line that arrived.
+    pub(crate) async fn refuse_unread(
+        &self,
+        session: &mut Session,
+        connection: &Connection,
+        bytes: &[u8],
+        refusal: Refusal,
+        started: Instant,
+    ) {
+        let _in_flight = InUse::count(&self.in_flight);
+        let mut exchange = self.begin(connection.peer, started);
+        exchange.scheme = connection.scheme;
+        parse_request_line(&mut exchange, bytes, &self.generation.load());
+        session.close_after_response();
+        let mut response = LocalResponse::Refusal(refusal);
+        let outcome = local::write(session, &mut exchange, &mut response).await;
+        finish(session, &mut exchange, outcome);
     }
 
     /// Records a request over HTTP/2 whose header fields are malformed. The HTTP/2 implementation has rejected it
@@ -292,6 +325,12 @@ pub(super) fn add_header(exchange: &mut Exchange, name: &'static str, value: Hea
     exchange
         .response_headers
         .push((HeaderName::from_static(name), value));
+}
+
+/// Sets a header of the response that may have been added already.
+pub(super) fn set_header(exchange: &mut Exchange, name: &'static str, value: HeaderValue) {
+    exchange.response_headers.retain(|(known, _)| known != name);
+    add_header(exchange, name, value);
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use super::Stop;
 use super::ask_usage::UsageRequested;
+use super::coalesce::ResponseLead;
 use super::mode::RequestKind;
 use crate::answer::framing::ResponseFraming;
 use crate::backend::Backend;
@@ -18,7 +19,8 @@ use crate::backend::endpoint::InFlightCall;
 use crate::backend::failure::BrokenConnection;
 use crate::backend::request_body::RequestBody;
 use crate::backend::response::UpstreamResponse;
-use crate::cache::CacheDecision;
+use crate::cache::http::Validators;
+use crate::cache::{CacheDecision, CacheKey};
 use crate::clock;
 use crate::exchange::{AttemptOutcome, Exchange, UpstreamNote};
 use crate::generation::pipeline::RoutePipeline;
@@ -40,6 +42,8 @@ pub(super) struct Call<'a> {
     pub(super) connection: &'a Connection,
     pub(super) kind: RequestKind,
     pub(super) started_at: Instant,
+    /// Of a stored response that the backend is asked to validate.
+    pub(super) validators: Option<&'a Validators>,
 }
 
 /// A backend's response whose head has arrived, with everything that is needed to deliver it.
@@ -50,12 +54,39 @@ pub(super) struct Upstream {
     pub(super) kind: RequestKind,
     pub(super) started_at: Instant,
     pub(super) usage: UsageRequested,
-    /// Whether and how the response may be stored.
-    pub(super) decision: CacheDecision,
+    pub(super) storing: Storing,
+    /// The equal requests that share the response.
+    pub(super) lead: Option<ResponseLead>,
     pub(super) response: Box<UpstreamResponse>,
     pub(super) framing: ResponseFraming,
     pub(super) relay: Relay,
     in_flight: InFlightCall,
+}
+
+/// Whether the response may be stored, and under which key.
+#[derive(Clone, Copy)]
+pub(super) enum Storing {
+    New(CacheKey),
+    /// In place of one that the client did not want.
+    Refreshed(CacheKey),
+    Nothing,
+}
+
+impl Storing {
+    fn of(decision: CacheDecision) -> Self {
+        match decision {
+            CacheDecision::Lookup(key) => Storing::New(key),
+            CacheDecision::Refresh(key) => Storing::Refreshed(key),
+            CacheDecision::Bypass => Storing::Nothing,
+        }
+    }
+
+    pub(super) fn key(self) -> Option<CacheKey> {
+        match self {
+            Storing::New(key) | Storing::Refreshed(key) => Some(key),
+            Storing::Nothing => None,
+        }
+    }
 }
 
 /// The response to a call.
@@ -70,14 +101,14 @@ impl Upstream {
     pub(super) fn new(
         pipeline: Arc<RoutePipeline>,
         call: &Call<'_>,
-        decision: CacheDecision,
+        (decision, lead): (CacheDecision, Option<ResponseLead>),
         response: CallResponse,
         relay: Relay,
     ) -> Self {
         // Another backend may respond differently: its response is not stored for this one.
-        let decision = match Arc::ptr_eq(&response.backend, &pipeline.backend) {
-            true => decision,
-            false => CacheDecision::Bypass,
+        let storing = match Arc::ptr_eq(&response.backend, &pipeline.backend) {
+            true => Storing::of(decision),
+            false => Storing::Nothing,
         };
         Upstream {
             pipeline,
@@ -85,12 +116,18 @@ impl Upstream {
             kind: call.kind,
             started_at: call.started_at,
             usage: response.usage,
-            decision,
+            storing,
+            lead,
             response: response.received.response,
             framing: response.received.framing,
             relay,
             in_flight: response.in_flight,
         }
+    }
+
+    /// Whether the backend of the route has responded, and not a fallback.
+    pub(super) fn is_of_route(&self) -> bool {
+        Arc::ptr_eq(&self.backend, &self.pipeline.backend)
     }
 
     /// Reports the outcome of the attempt to the circuit breaker of its endpoint, once its response has been delivered.

@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use super::occupancy::RouteOccupancy;
 use crate::backend::Backend;
 use crate::cache::ResponseCache;
+use crate::cache::http::HttpCache;
 use crate::config::{self, Config};
 use crate::content;
 use crate::exchange::Exchange;
@@ -24,6 +25,7 @@ pub(crate) struct RoutePipeline {
     pub(crate) limits: Arc<RateLimits>,
     pub(crate) concurrency: Option<Arc<Concurrency>>,
     pub(crate) cache: Option<Arc<ResponseCache>>,
+    pub(crate) http_cache: Option<Arc<HttpCache>>,
     pub(crate) backend: Arc<Backend>,
     /// The backends that are used when it fails, in their order.
     pub(crate) fallbacks: Box<[Arc<Backend>]>,
@@ -72,6 +74,7 @@ impl RoutePipeline {
             unchanged(|previous, route| previous.config.concurrency == route.concurrency);
         let cache_owner = unchanged(|previous, route| {
             previous.config.cache == route.cache
+                && previous.config.http_cache == route.http_cache
                 && previous.config.matching == route.matching
                 && previous.config.platform == route.platform
         });
@@ -95,6 +98,13 @@ impl RoutePipeline {
                     .as_ref()
                     .map(|cache| Arc::new(ResponseCache::new(cache))),
             },
+            http_cache: match cache_owner {
+                Some(previous) => previous.http_cache.clone(),
+                None => route
+                    .http_cache
+                    .as_ref()
+                    .map(|cache| Arc::new(HttpCache::new(cache))),
+            },
             backend: parts.backend.clone(),
             fallbacks: parts.fallbacks.clone(),
             shared: parts.shared.clone(),
@@ -105,6 +115,16 @@ impl RoutePipeline {
     /// The backends of the route: its own, then the fallbacks.
     pub(crate) fn backends(&self) -> impl Iterator<Item = &Arc<Backend>> {
         std::iter::once(&self.backend).chain(&self.fallbacks)
+    }
+
+    /// Bytes that the responses in its cache take.
+    pub(super) fn cache_bytes(&self) -> u64 {
+        let http = self.http_cache.as_ref().map(|cache| cache.bytes());
+        self.cache
+            .as_ref()
+            .map(|cache| cache.bytes())
+            .or(http)
+            .unwrap_or(0)
     }
 
     pub(super) fn occupancy(&self) -> RouteOccupancy {

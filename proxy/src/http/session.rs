@@ -17,6 +17,8 @@ use detached::{DetachPermit, Detached, HeadSent};
 
 mod detached;
 
+pub(crate) use detached::Continuation;
+
 /// A client with its request.
 pub(crate) struct Session {
     client: Client,
@@ -202,8 +204,9 @@ impl Session {
             }
             Client::Detached(_) => {}
         }
-        if self.detach().is_some() || self.is_detached() {
-            std::future::pending::<()>().await;
+        let _ = self.detach();
+        if let Client::Detached(detached) = &self.client {
+            detached.unwanted().await;
         }
     }
 
@@ -312,7 +315,7 @@ impl Session {
                 let written = http2.write_response_body(data, last).await;
                 written.map_err(|_| WriteError)
             }
-            Client::Detached(_) => Ok(()),
+            Client::Detached(detached) => detached.write(),
         };
         self.or_detach(written)
     }

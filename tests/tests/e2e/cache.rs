@@ -10,6 +10,8 @@ use weir_tests::sign::bearer;
 use weir_tests::wait;
 
 mod codings;
+mod http;
+mod http_cache_tests;
 mod key;
 mod stored;
 mod stream_end;

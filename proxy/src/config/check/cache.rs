@@ -10,8 +10,26 @@ use crate::config::raw::route::{Cache, Scope};
 use crate::settings::diagnostic::Diagnostics;
 use crate::settings::lists::Placed;
 
-/// `None` when invalid; `Some(None)` when no responses are stored.
-pub(super) fn check(raw: &Cache, diagnostics: &mut Diagnostics) -> Option<Option<cache::Config>> {
+/// The caches of a route: one at most.
+#[derive(Default)]
+pub(super) struct Caches {
+    pub(super) answers: Option<cache::Config>,
+    pub(super) http: Option<cache::http::Config>,
+}
+
+/// Whether a route verifies its clients.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum RouteAccess {
+    Open,
+    Signed,
+}
+
+/// `None` when invalid.
+pub(super) fn check(
+    raw: &Cache,
+    access: RouteAccess,
+    diagnostics: &mut Diagnostics,
+) -> Option<Caches> {
     let ignore_headers = ignore_headers(raw, diagnostics);
     let http = raw.http.get()?;
     if http && raw.answers.get() == Some(true) {
@@ -22,16 +40,32 @@ pub(super) fn check(raw: &Cache, diagnostics: &mut Diagnostics) -> Option<Option
     }
     let is_kept = raw.answers.get().unwrap_or(!http);
     let ttl = raw.ttl.get()?.0;
-    let config = cache::Config {
-        memory_bytes: raw.memory.get()?.0,
-        ttl: ttl.max(Duration::from_millis(1)),
-        scope: match raw.scope.get()? {
-            Scope::Client => cache::Scope::Client,
-            Scope::Route => cache::Scope::Route,
-        },
-        ignore_headers,
+    let memory_bytes = raw.memory.get()?.0;
+    let scope = match raw.scope.get()? {
+        Scope::Client => cache::Scope::Client,
+        Scope::Route => cache::Scope::Route,
     };
-    Some(is_kept.then_some(config))
+    let coalescing = match raw.coalesce.get()? {
+        true => cache::Coalescing::Enabled,
+        false => cache::Coalescing::Disabled,
+    };
+    let answers = is_kept.then(|| cache::Config {
+        memory_bytes,
+        ttl: ttl.max(Duration::from_millis(1)),
+        scope,
+        ignore_headers,
+        coalescing,
+    });
+    let http = http.then_some(cache::http::Config {
+        memory_bytes,
+        // An open route knows no clients: an HTTP cache per address would cache nothing.
+        scope: match access {
+            RouteAccess::Open => cache::Scope::Route,
+            RouteAccess::Signed => scope,
+        },
+        coalescing,
+    });
+    Some(Caches { answers, http })
 }
 
 fn ignore_headers(raw: &Cache, diagnostics: &mut Diagnostics) -> Vec<HeaderName> {

@@ -145,9 +145,13 @@ fn routes_of_the_full_example_are_loaded() {
         config.routes[2].matching.path,
         crate::route::PathPattern::Prefix("/static/".to_owned())
     );
-    assert!(
-        config.routes[2].cache.is_none(),
-        "the cache of RFC 9111 is not built yet"
+    assert!(config.routes[2].cache.is_none());
+    let http_cache = config.routes[2].http_cache.unwrap();
+    assert_eq!(http_cache.memory_bytes, 100 << 20);
+    assert_eq!(
+        http_cache.scope,
+        crate::cache::Scope::Route,
+        "the route is open"
     );
     assert_eq!(
         config.routes[3].matching.path,

@@ -31,7 +31,6 @@ fn the_contract_warns_of_each_key_that_is_not_built_yet() {
         "routes[0].rate_limits[2].tokens",
         "routes[0].cache.coalesce",
         "routes[0].conversation",
-        "routes[2].cache.http",
     ];
     assert_eq!(pending, expected, "{:#?}", loaded.warnings);
     let others: Vec<&Warning> = loaded

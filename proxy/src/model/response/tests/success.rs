@@ -49,7 +49,7 @@ fn an_interrupted_response_is_neither_successful_nor_failed() {
                 reader.feed(ended(operation, reason).as_bytes(), crate::clock::now());
                 assert_eq!(reader.ending(), Ending::Terminal, "{operation:?} {reason}");
                 assert_eq!(reader.is_successful(), expected, "{operation:?} {reason}");
-                assert_eq!(reader.finish().finish_reasons, [reason.into()]);
+                assert_eq!(reader.finish().finish_reasons, [Box::<str>::from(reason)]);
             }
         }
     }

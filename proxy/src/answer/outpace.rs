@@ -1,0 +1,139 @@
+//! Writes to a client that others follow (request coalescing): if it reads slowly, the response is read on for them.
+
+use std::pin::{Pin, pin};
+use std::task::Poll;
+
+use bytes::Bytes;
+
+use super::deliver::end;
+use super::filter::BodyFilter;
+use super::tail::FramingEnd;
+use crate::clock;
+use crate::exchange::Exchange;
+use crate::http::io::WriteError;
+use crate::http::relay::Relay;
+use crate::http::response_body::{Piece, PiecesAhead, ResponseBody};
+use crate::http::session::Session;
+use crate::refusal::ErrorCode;
+
+/// What is written to the client.
+pub(super) enum Output {
+    Piece(Bytes, BodyEnd),
+    Flush,
+}
+
+/// Whether a piece is the last one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BodyEnd {
+    Here,
+    Later,
+}
+
+impl Output {
+    async fn write(self, session: &mut Session) -> Result<(), WriteError> {
+        match self {
+            Output::Piece(piece, end) => session.write_body(piece, end == BodyEnd::Here).await,
+            Output::Flush => session.flush().await,
+        }
+    }
+}
+
+/// Writes to the client. What is read meanwhile for its followers is put back into the body.
+pub(super) async fn write(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    body: &mut impl ResponseBody,
+    filter: &mut BodyFilter<'_>,
+    relay: &Relay,
+    output: Output,
+) -> Result<(), WriteError> {
+    if filter.followers().is_none() {
+        return output.write(session).await;
+    }
+    let mut writing = pin!(output.write(session));
+    match futures_util::poll!(writing.as_mut()) {
+        Poll::Ready(written) => written,
+        // Boxed, because most clients read fast enough.
+        Poll::Pending => Box::pin(read_on(writing, exchange, body, filter, relay)).await,
+    }
+}
+
+/// Reads the response on until `writing` is done, while there are followers.
+async fn read_on(
+    mut writing: Pin<&mut impl Future<Output = Result<(), WriteError>>>,
+    exchange: &mut Exchange,
+    body: &mut impl ResponseBody,
+    filter: &mut BodyFilter<'_>,
+    relay: &Relay,
+) -> Result<(), WriteError> {
+    let mut ahead = PiecesAhead::new();
+    let mut bytes = 0;
+    let mut since = clock::now();
+    let mut is_open = !body.is_at_end(since);
+    let written = loop {
+        let followers = filter.followers();
+        let is_read = is_open
+            && followers.is_some_and(|followers| {
+                followers.are_any() && followers.have_room() && bytes <= followers.bytes_ahead_max()
+            });
+        let changed = followers.map(|followers| followers.changed());
+        let notified = async {
+            match &changed {
+                Some(changed) => changed.notified().await,
+                None => std::future::pending().await,
+            }
+        };
+        let until = filter.timeouts.deadline(relay, since);
+        let piece = tokio::select! {
+            biased;
+            written = &mut writing => break written,
+            piece = body.next(until), if is_read => piece,
+            () = notified, if !is_read => continue,
+        };
+        // The deadline is met again by the next read.
+        let Ok(piece) = piece else {
+            is_open = false;
+            continue;
+        };
+        since = clock::now();
+        let piece = match piece {
+            Some(Ok(Piece::Data(data))) => {
+                bytes += data.len();
+                let forwarded = filter.feed(data, exchange, since);
+                filter.read_ahead += 1;
+                is_open = !body.is_at_end(since);
+                if !is_open {
+                    end(exchange, filter, FramingEnd::Arrived, since);
+                }
+                Some(Ok(Piece::Data(forwarded)))
+            }
+            Some(Ok(trailers)) => Some(Ok(trailers)),
+            Some(Err(error)) => {
+                filter.cut(ErrorCode::UpstreamReset);
+                is_open = false;
+                Some(Err(error))
+            }
+            None => {
+                end(exchange, filter, FramingEnd::Arrived, since);
+                is_open = false;
+                None
+            }
+        };
+        ahead.push(piece);
+    };
+    ahead.reverse();
+    body.put_back(ahead);
+    written
+}
+
+/// Waits until the followers have read enough of what is held for them.
+pub(super) async fn wait_for_room(filter: &mut BodyFilter<'_>) {
+    while let Some(followers) = filter.followers() {
+        let changed = followers.changed();
+        let notified = changed.notified();
+        if followers.have_room() {
+            return;
+        }
+        notified.await;
+    }
+}

@@ -1,0 +1,174 @@
+//! A follower of a flight: it gets the response of the leader.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::lead::Lead;
+use super::state::{ResponseEnd, Stage};
+use super::{Flight, FlightFailure};
+
+/// A request that waits for the response of an equal one.
+pub struct Follower<H> {
+    flight: Arc<Flight<H>>,
+    /// Its slot among those that read.
+    slot: Option<usize>,
+}
+
+/// How the response of a follower begins.
+pub enum FollowerStart<H> {
+    /// The head of the response; the body follows.
+    Head(H, Follower<H>),
+    /// The leader has failed, and this request takes over.
+    Leader(Lead<H>),
+    /// The response is in the cache.
+    Stored,
+    /// It goes on alone: the response must not be shared, or has grown past its bounds before this request had read
+    /// anything.
+    Alone,
+    /// It has failed several times.
+    Failed(FlightFailure),
+}
+
+/// What a follower reads.
+#[derive(Debug)]
+pub enum FollowedPiece {
+    Data(Bytes),
+    End(ResponseEnd),
+}
+
+impl<H: Clone> Follower<H> {
+    /// A follower that has been counted.
+    pub(super) fn new(flight: &Arc<Flight<H>>) -> Self {
+        flight.followed.notify_waiters();
+        Follower {
+            flight: flight.clone(),
+            slot: None,
+        }
+    }
+
+    /// Waits for the head of the response.
+    pub async fn start(mut self) -> FollowerStart<H> {
+        loop {
+            let flight = self.flight.clone();
+            let notified = flight.changed.notified();
+            if let Some(start) = self.started() {
+                return match start {
+                    FollowerBegun::Reading(head) => FollowerStart::Head(head, self),
+                    FollowerBegun::Leading => FollowerStart::Leader(Lead::new(flight.clone())),
+                    FollowerBegun::Stored => FollowerStart::Stored,
+                    FollowerBegun::Alone => FollowerStart::Alone,
+                    FollowerBegun::Failed(failure) => FollowerStart::Failed(failure),
+                };
+            }
+            notified.await;
+        }
+    }
+
+    fn started(&mut self) -> Option<FollowerBegun<H>> {
+        let mut state = self.flight.state.lock();
+        Some(match &state.stage {
+            Stage::Asking => return None,
+            Stage::Vacant => {
+                state.stage = Stage::Asking;
+                FollowerBegun::Leading
+            }
+            Stage::Responding(head) => {
+                let head = head.clone();
+                self.slot = state.pieces.begin();
+                match self.slot {
+                    Some(_) => FollowerBegun::Reading(head),
+                    None => FollowerBegun::Alone,
+                }
+            }
+            Stage::Stored => FollowerBegun::Stored,
+            Stage::Apart | Stage::Closed => FollowerBegun::Alone,
+            Stage::Failed(failure) => FollowerBegun::Failed(failure.clone()),
+        })
+    }
+}
+
+enum FollowerBegun<H> {
+    Reading(H),
+    Leading,
+    Stored,
+    Alone,
+    Failed(FlightFailure),
+}
+
+impl<H> Follower<H> {
+    /// The next piece if it is there.
+    pub fn arrived(&mut self) -> Option<FollowedPiece> {
+        let slot = self.slot?;
+        let mut state = self.flight.state.lock();
+        let before = state.pieces.bytes();
+        if let Some(piece) = state.pieces.next(slot) {
+            let after = state.pieces.bytes();
+            drop(state);
+            if after < before {
+                self.flight.count(before, after);
+                self.flight.followed.notify_waiters();
+            }
+            return Some(FollowedPiece::Data(piece));
+        }
+        state.pieces.end.map(FollowedPiece::End)
+    }
+
+    /// Whether everything has been read of a response that is complete.
+    #[must_use]
+    pub fn is_at_end(&self) -> bool {
+        let state = self.flight.state.lock();
+        let is_whole = matches!(state.pieces.end, Some(ResponseEnd::Whole(_)));
+        is_whole
+            && self
+                .slot
+                .is_some_and(|slot| state.pieces.has_read_all(slot))
+    }
+
+    /// How the response ended, once that is known.
+    #[must_use]
+    pub fn end(&self) -> Option<ResponseEnd> {
+        self.flight.state.lock().pieces.end
+    }
+
+    /// The next piece. Cancel-safe.
+    pub async fn next(&mut self) -> FollowedPiece {
+        loop {
+            let flight = self.flight.clone();
+            let notified = flight.changed.notified();
+            if let Some(piece) = self.arrived() {
+                return piece;
+            }
+            notified.await;
+        }
+    }
+}
+
+impl<H> Drop for Follower<H> {
+    fn drop(&mut self) {
+        let mut state = self.flight.state.lock();
+        state.followers -= 1;
+        let before = state.pieces.bytes();
+        if let Some(slot) = self.slot {
+            state.pieces.leave(slot);
+        }
+        let after = state.pieces.bytes();
+        let is_abandoned = state.followers == 0 && is_leaderless(&state);
+        if is_abandoned {
+            state.stage = Stage::Closed;
+        }
+        drop(state);
+        self.flight.count(before, after);
+        if is_abandoned {
+            self.flight.land();
+        }
+        self.flight.followed.notify_waiters();
+    }
+}
+
+/// Whether nobody asks the backend, or nobody but the followers wants the response.
+fn is_leaderless<H>(state: &super::FlightState<H>) -> bool {
+    use super::LeaderState;
+    state.is_open()
+        && (state.leader == LeaderState::Detached || matches!(state.stage, Stage::Vacant))
+}

@@ -1,0 +1,246 @@
+use bytes::Bytes;
+
+use super::*;
+
+const BOUNDS: FlightBounds = FlightBounds {
+    response_bytes_max: 1 << 20,
+    bytes_max: 4 << 20,
+};
+
+type Head = &'static str;
+
+fn key(number: u8) -> CacheKey {
+    CacheKey([number; 32])
+}
+
+fn leader(flights: &Flights<Head>) -> Lead<Head> {
+    match flights.join(key(1), flights.mark()) {
+        Joined::Leader(lead) => lead,
+        _ => panic!("the first request leads"),
+    }
+}
+
+fn follower(flights: &Flights<Head>) -> Follower<Head> {
+    match flights.join(key(1), flights.mark()) {
+        Joined::Follower(follower) => follower,
+        _ => panic!("an equal request follows"),
+    }
+}
+
+fn piece(bytes: usize, with: u8) -> Bytes {
+    Bytes::from(vec![with; bytes])
+}
+
+fn failure() -> FlightFailure {
+    FlightFailure {
+        code: ErrorCode::UpstreamConnect,
+        detail: Arc::from("refused"),
+    }
+}
+
+async fn reading(follower: Follower<Head>) -> Follower<Head> {
+    match follower.start().await {
+        FollowerStart::Head("head", follower) => follower,
+        _ => panic!("the head has arrived"),
+    }
+}
+
+async fn rest(follower: &mut Follower<Head>) -> (Vec<u8>, ResponseEnd) {
+    let mut read = Vec::new();
+    loop {
+        match follower.next().await {
+            FollowedPiece::Data(data) => read.extend_from_slice(&data),
+            FollowedPiece::End(end) => return (read, end),
+        }
+    }
+}
+
+#[tokio::test]
+async fn followers_get_everything_whenever_they_join() {
+    let flights = Flights::new(BOUNDS);
+    let mut lead = leader(&flights);
+    let before = follower(&flights);
+    assert!(lead.is_followed());
+    lead.begin("head");
+    lead.push(Bytes::from_static(b"a"));
+    let mut during = reading(follower(&flights)).await;
+    assert!(matches!(during.arrived(), Some(FollowedPiece::Data(data)) if data == "a"));
+    assert!(during.arrived().is_none() && !during.is_at_end());
+    let waiting = tokio::spawn(async move { rest(&mut during).await });
+    lead.push(Bytes::from_static(b"b"));
+    lead.end(ResponseEnd::Whole(None));
+    let mut before = reading(before).await;
+    assert_eq!(
+        rest(&mut before).await,
+        (b"ab".to_vec(), ResponseEnd::Whole(None))
+    );
+    assert!(before.is_at_end());
+    assert_eq!(
+        waiting.await.expect("joined"),
+        (b"b".to_vec(), ResponseEnd::Whole(None))
+    );
+    drop((before, lead));
+    assert_eq!((flights.bytes(), flights.len()), (0, 0));
+}
+
+#[test]
+fn a_request_that_looked_before_a_landing_looks_again() {
+    let flights = Flights::new(BOUNDS);
+    let mark = flights.mark();
+    let mut lead = leader(&flights);
+    lead.begin("head");
+    lead.end(ResponseEnd::Whole(None));
+    assert!(matches!(flights.join(key(1), mark), Joined::LookAgain));
+    assert!(matches!(
+        flights.join(key(1), flights.mark()),
+        Joined::Leader(_)
+    ));
+}
+
+#[tokio::test]
+async fn two_followers_at_most_take_over_one_after_the_other() {
+    let flights = Flights::new(BOUNDS);
+    let mut lead = leader(&flights);
+    let followers: Vec<_> = (0..5).map(|_| follower(&flights)).collect();
+    let mut started: Vec<_> = followers
+        .into_iter()
+        .map(|follower| tokio::spawn(follower.start()))
+        .collect();
+    for _ in 0..ELECTIONS_MAX {
+        lead.fail(failure());
+        let (elected, _, others) = futures_util::future::select_all(started).await;
+        started = others;
+        lead = match elected.expect("joined") {
+            FollowerStart::Leader(lead) => lead,
+            _ => panic!("one follower takes over"),
+        };
+        tokio::task::yield_now().await;
+        assert!(started.iter().all(|start| !start.is_finished()));
+    }
+    lead.fail(failure());
+    assert_eq!(started.len(), 3);
+    for start in started {
+        let start = start.await.expect("joined");
+        assert!(matches!(start, FollowerStart::Failed(failure) if &*failure.detail == "refused"));
+    }
+    assert_eq!(flights.len(), 0);
+}
+
+#[tokio::test]
+async fn what_must_not_be_shared_sends_all_followers_on_their_own() {
+    let flights = Flights::new(BOUNDS);
+    for stored in [false, true] {
+        let mut lead = leader(&flights);
+        let followers = [follower(&flights), follower(&flights)];
+        match stored {
+            true => lead.stored(),
+            false => lead.part(),
+        }
+        for follower in followers {
+            match follower.start().await {
+                FollowerStart::Stored => assert!(stored),
+                FollowerStart::Alone => assert!(!stored),
+                _ => panic!("nothing is shared"),
+            }
+        }
+        assert_eq!(flights.len(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_leader_that_is_dropped_fails_or_cuts_its_response() {
+    let flights = Flights::new(BOUNDS);
+    drop(leader(&flights));
+    assert_eq!(flights.len(), 0);
+    let lead = leader(&flights);
+    let waiting = follower(&flights);
+    drop(lead);
+    let mut lead = match waiting.start().await {
+        FollowerStart::Leader(lead) => lead,
+        _ => panic!("its follower takes over"),
+    };
+    let waiting = follower(&flights);
+    lead.begin("head");
+    drop(lead);
+    let mut reading = reading(waiting).await;
+    let cut = ResponseEnd::Cut(ErrorCode::UpstreamReset);
+    assert_eq!(rest(&mut reading).await, (Vec::new(), cut));
+}
+
+#[test]
+fn a_request_continues_for_its_followers_until_the_last_has_left() {
+    let flights = Flights::new(BOUNDS);
+    let lead = leader(&flights);
+    let followers = [follower(&flights), follower(&flights)];
+    let continuation = lead.continuation();
+    assert!(continuation.clone().outlives_client());
+    for follower in followers {
+        assert!(continuation.is_wanted());
+        drop(follower);
+    }
+    assert!(!continuation.is_wanted());
+    // Nobody can join it any more, although it has not noticed yet.
+    assert!(matches!(
+        flights.join(key(1), flights.mark()),
+        Joined::Leader(_)
+    ));
+    let alone = leader(&flights);
+    assert!(!alone.continuation().outlives_client());
+    drop((lead, alone));
+    assert_eq!(flights.len(), 0);
+}
+
+#[tokio::test]
+async fn past_its_bounds_a_response_is_read_on_only_as_far_as_its_followers_follow() {
+    let flights = Flights::new(BOUNDS);
+    let mut lead = leader(&flights);
+    let late = follower(&flights);
+    let early = follower(&flights);
+    lead.begin("head");
+    let mut early = reading(early).await;
+    let half = BOUNDS.response_bytes_max / 2 - 1000;
+    for with in 0..3 {
+        assert!(lead.has_room());
+        lead.push(piece(half, with));
+    }
+    assert!(!lead.has_room());
+    assert!(matches!(late.start().await, FollowerStart::Alone));
+    assert!(matches!(
+        flights.join(key(1), flights.mark()),
+        Joined::Alone
+    ));
+    for with in 0..3 {
+        let Some(FollowedPiece::Data(data)) = early.arrived() else {
+            panic!("it is held");
+        };
+        assert_eq!(data, piece(half, with));
+    }
+    assert!(lead.has_room());
+    assert_eq!(flights.bytes(), 0);
+    lead.push(piece(1, 9));
+    lead.end(ResponseEnd::Whole(None));
+    assert_eq!(rest(&mut early).await.0, [9]);
+    drop(early);
+    assert_eq!(flights.bytes(), 0);
+}
+
+#[test]
+fn responses_are_bounded_in_all() {
+    let flights = Flights::new(FlightBounds {
+        response_bytes_max: 1 << 20,
+        bytes_max: 2 << 20,
+    });
+    let mut leads: Vec<_> = (0..5)
+        .map(|number| match flights.join(key(number), flights.mark()) {
+            Joined::Leader(lead) => lead,
+            _ => panic!("each is different"),
+        })
+        .collect();
+    for lead in &mut leads {
+        lead.begin("head");
+        lead.push(piece(900_000, 0));
+        assert!(flights.bytes() <= 2 << 20);
+    }
+    drop(leads);
+    assert_eq!(flights.bytes(), 0);
+}

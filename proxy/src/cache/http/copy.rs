@@ -1,0 +1,65 @@
+//! The copy of a response that is made while it is delivered: it is stored once its body is known to be complete.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::shared::HttpHead;
+use super::store::{StorableHead, StoredResponse};
+
+/// The copy of one response. As soon as it is larger than what is stored, it is freed.
+#[derive(Debug)]
+pub struct HttpCopy {
+    head: Option<StorableHead>,
+    body: Vec<u8>,
+    bytes_max: usize,
+    /// When the head arrived, since the Unix epoch.
+    received_at: Duration,
+}
+
+impl HttpCopy {
+    pub(super) fn new(
+        head: StorableHead,
+        received_at: Duration,
+        announced: Option<usize>,
+        bytes_max: usize,
+    ) -> Self {
+        HttpCopy {
+            head: Some(head),
+            received_at,
+            body: Vec::with_capacity(announced.unwrap_or(0).min(bytes_max)),
+            bytes_max,
+        }
+    }
+
+    /// The head for requests that share the response, whose body has this length; `None` if it is stale already: then
+    /// each request needs a response of its own.
+    #[must_use]
+    pub fn shared_head(&self, length: Option<u64>) -> Option<HttpHead> {
+        let head = self.head.as_ref()?;
+        let is_fresh = head.is_fresh(self.received_at);
+        is_fresh.then(|| HttpHead::new(head.clone(), self.received_at, length))
+    }
+
+    /// Adds a piece of the body.
+    pub fn push(&mut self, piece: &[u8]) {
+        if self.head.is_none() {
+            return;
+        }
+        if self.body.len() + piece.len() > self.bytes_max {
+            self.head = None;
+            self.body = Vec::new();
+            return;
+        }
+        self.body.extend_from_slice(piece);
+    }
+
+    /// The response, once; `None` if its body was too large.
+    #[must_use]
+    pub fn finish(&mut self) -> Option<StoredResponse> {
+        let head = self.head.take()?;
+        let mut body = std::mem::take(&mut self.body);
+        body.shrink_to_fit();
+        Some(head.with_body(Bytes::from(body)))
+    }
+}

@@ -1,0 +1,59 @@
+//! What a lookup is made with, and its result.
+
+use std::sync::Arc;
+
+use super::super::CacheKey;
+use super::policy::Credentials;
+use super::store::StoredResponse;
+
+/// What the HTTP cache knows of a request beside its head.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestKey {
+    pub key: CacheKey,
+    /// Of equal requests in flight; `None` if it does not share its response.
+    pub(super) flight: Option<CacheKey>,
+    pub(super) credentials: Credentials,
+    pub(super) storing: MayStore,
+}
+
+/// Whether the response to a request may be stored, as far as the request decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum MayStore {
+    Yes,
+    No,
+}
+
+/// The result of a lookup.
+#[derive(Debug)]
+pub enum Lookup {
+    /// The stored response serves the request.
+    Hit(Arc<StoredResponse>, HitKind),
+    /// It serves the request although it is stale, and is to be revalidated in the background.
+    Revalidate(RequestKey, Arc<StoredResponse>),
+    /// The request is forwarded. The backend may validate the response that was found.
+    Forward(RequestKey, ForwardReason, Option<Arc<StoredResponse>>),
+    /// The request accepts a stored response only, and there is none.
+    NotCached,
+    /// The cache is not involved.
+    Bypass,
+    /// The method is unsafe: a successful response invalidates what is stored.
+    Unsafe,
+}
+
+/// How a hit may be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HitKind {
+    Fresh,
+    Stale,
+}
+
+/// Why a request is forwarded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ForwardReason {
+    Miss,
+    /// There are responses of the URI, and the request selects none of them.
+    VaryMiss,
+    Stale,
+    /// Its directives ask for it.
+    Request,
+}

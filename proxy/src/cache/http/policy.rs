@@ -1,0 +1,181 @@
+//! Which responses are stored (RFC 9111, section 3), and which requests a stored one may serve.
+
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, StatusCode, header};
+
+use super::directives::{Directive, RequestDirectives, ResponseDirectives, Storing, UseStored};
+use super::freshness::{Freshness, is_heuristically_cacheable};
+use super::vary::Variant;
+
+/// Whether a request has credentials that the backend sees: `Authorization`, an API key, or a cookie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Credentials {
+    None,
+    /// `Cookie`, and nothing else.
+    Cookie,
+    Authorization,
+}
+
+impl Credentials {
+    /// Of the headers that are forwarded as the client sent them.
+    pub(super) fn of<'a>(forwarded: impl Iterator<Item = &'a HeaderName>) -> Self {
+        let mut found = Credentials::None;
+        for name in forwarded {
+            match *name {
+                header::COOKIE if found == Credentials::None => found = Credentials::Cookie,
+                header::AUTHORIZATION => return Credentials::Authorization,
+                _ if matches!(name.as_str(), "x-api-key" | "api-key") => {
+                    return Credentials::Authorization;
+                }
+                _ => {}
+            }
+        }
+        found
+    }
+}
+
+/// Whether a response may be served to requests with credentials, and stored if its own request had some
+/// (section 3.5; weir treats cookies alike).
+pub(super) fn is_for_credentials(
+    credentials: Credentials,
+    directives: &ResponseDirectives,
+    variant: &Variant,
+) -> bool {
+    directives.has(Directive::Public)
+        || directives.has(Directive::MustRevalidate)
+        || directives.lifetimes.s_maxage.is_some()
+        || match credentials {
+            Credentials::None => true,
+            Credentials::Cookie => variant.names().any(|name| *name == header::COOKIE),
+            Credentials::Authorization => false,
+        }
+}
+
+/// Why a response is not stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotStorable {
+    /// The request forbids it, or is no `GET`.
+    Request,
+    /// Informational, partial, a 304, or one that `must-understand` excludes.
+    Status,
+    /// `no-store` or `private`.
+    Forbidden,
+    /// Its request had credentials, and it is not explicitly public.
+    Credentials,
+    /// It sets a cookie, which is for one client only.
+    SetCookie,
+    /// No other request can be known to select it.
+    Varies,
+    TooLarge,
+    /// It could not be used without the backend, and not be validated.
+    Useless,
+}
+
+/// Why a response with this head must not be stored, if so.
+pub(super) fn not_storable(
+    status: StatusCode,
+    headers: &HeaderMap,
+    directives: &ResponseDirectives,
+) -> Option<NotStorable> {
+    let is_final = status.as_u16() >= 200;
+    let is_part = matches!(
+        status,
+        StatusCode::PARTIAL_CONTENT | StatusCode::NOT_MODIFIED
+    );
+    if !is_final || is_part {
+        return Some(NotStorable::Status);
+    }
+    let is_understood = is_understood(status);
+    if directives.has(Directive::MustUnderstand) && !is_understood {
+        return Some(NotStorable::Status);
+    }
+    // Section 5.2.2.3: a cache that understands the status ignores `no-store` beside `must-understand`.
+    let is_overridden = directives.has(Directive::MustUnderstand) && is_understood;
+    if directives.has(Directive::Private) || directives.has(Directive::NoStore) && !is_overridden {
+        return Some(NotStorable::Forbidden);
+    }
+    if headers.contains_key(header::SET_COOKIE) {
+        return Some(NotStorable::SetCookie);
+    }
+    None
+}
+
+/// Whether weir implements the caching of a status: all that RFC 9110 defines, but for 206 and 304.
+fn is_understood(status: StatusCode) -> bool {
+    is_heuristically_cacheable(status)
+        || matches!(
+            status.as_u16(),
+            201 | 202
+                | 205
+                | 302
+                | 303
+                | 305
+                | 307
+                | 400..=403
+                | 406..=409
+                | 411..=413
+                | 415..=417
+                | 421
+                | 422
+                | 426
+                | 500
+                | 502..=505
+        )
+}
+
+/// How a stored response may be used for a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Use {
+    Fresh,
+    /// Stale, which the request accepts (`max-stale`).
+    Stale,
+    /// Stale, which the response allows for the time in which it is revalidated (RFC 5861, section 3).
+    WhileRevalidating,
+    /// Only if the backend validates it: it is stale.
+    Validated,
+    /// Only if the backend validates it: the request asks for that.
+    ValidatedByRequest,
+}
+
+/// How a stored response may be used for a request (RFC 9111, sections 4.2.4 and 5.2.1).
+pub(super) fn usable(
+    freshness: &Freshness,
+    stored: &ResponseDirectives,
+    request: &RequestDirectives,
+    now: Duration,
+) -> Use {
+    if request.use_stored == UseStored::Validated
+        || request
+            .max_age
+            .is_some_and(|max_age| freshness.age(now) > max_age || max_age.is_zero())
+    {
+        return Use::ValidatedByRequest;
+    }
+    if freshness.is_fresh(now) {
+        return match freshness.fresh_for(now) >= request.min_fresh {
+            true => Use::Fresh,
+            false => Use::ValidatedByRequest,
+        };
+    }
+    if stored.has(Directive::NoCache)
+        || stored.has(Directive::MustRevalidate)
+        || stored.lifetimes.s_maxage.is_some()
+        || !request.min_fresh.is_zero()
+    {
+        return Use::Validated;
+    }
+    let stale_for = freshness.stale_for(now);
+    if stale_for <= request.max_stale && !request.max_stale.is_zero() {
+        return Use::Stale;
+    }
+    match stale_for < freshness.stale_while_revalidate {
+        true => Use::WhileRevalidating,
+        false => Use::Validated,
+    }
+}
+
+/// Whether a request lets its response be stored.
+pub(super) fn may_store(request: &RequestDirectives) -> bool {
+    request.storing == Storing::Allowed
+}

@@ -1,0 +1,241 @@
+//! Stored responses: one of them, and all of one URI.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode, header};
+use smallvec::SmallVec;
+
+use super::super::ENTRY_OVERHEAD;
+use super::super::memory::Entry;
+use super::conditional::Validators;
+use super::directives::{Directive, ResponseDirectives};
+use super::freshness::{Freshness, ReceiptTimes};
+use super::head;
+use super::policy::{self, Credentials, NotStorable};
+use super::vary::Variant;
+
+/// How many responses of one URI are stored: the oldest is removed first.
+const VARIANTS_MAX: usize = 64;
+
+/// A response in the cache. What each hit writes is computed once.
+#[derive(Debug)]
+pub struct StoredResponse {
+    pub status: StatusCode,
+    /// Lines of `name: value` and CR LF, with `Date`, without `Age` and `Content-Length`.
+    lines: Bytes,
+    pub body: Bytes,
+    pub validators: Validators,
+    pub(super) variant: Variant,
+    pub(super) directives: ResponseDirectives,
+    pub(super) freshness: Freshness,
+    /// A request in the background is revalidating it.
+    is_revalidating: AtomicBool,
+}
+
+/// The head of a response that is to be stored, judged.
+#[derive(Clone, Debug)]
+pub(super) struct StorableHead {
+    status: StatusCode,
+    lines: Bytes,
+    validators: Validators,
+    pub(super) variant: Variant,
+    directives: ResponseDirectives,
+    freshness: Freshness,
+}
+
+impl StorableHead {
+    /// Judges a head; `variant` names what it varies by.
+    pub(super) fn of(
+        status: StatusCode,
+        headers: &HeaderMap,
+        variant: Option<Variant>,
+        credentials: Credentials,
+        times: ReceiptTimes,
+    ) -> Result<Self, NotStorable> {
+        let directives = ResponseDirectives::of(headers);
+        if let Some(reason) = policy::not_storable(status, headers, &directives) {
+            return Err(reason);
+        }
+        let variant = variant.ok_or(NotStorable::Varies)?;
+        if !policy::is_for_credentials(credentials, &directives, &variant) {
+            return Err(NotStorable::Credentials);
+        }
+        let validators = Validators::of(headers);
+        let freshness = Freshness::of(status, headers, &directives, times);
+        if !freshness.is_usable(times.received_at) && validators.is_empty() {
+            return Err(NotStorable::Useless);
+        }
+        Ok(StorableHead {
+            status,
+            lines: head::lines(headers, times.received_at),
+            validators,
+            variant,
+            directives,
+            freshness,
+        })
+    }
+
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    pub(super) fn lines(&self) -> &[u8] {
+        &self.lines
+    }
+
+    pub(super) fn validators(&self) -> &Validators {
+        &self.validators
+    }
+
+    pub(super) fn directives(&self) -> &ResponseDirectives {
+        &self.directives
+    }
+
+    pub(super) fn age(&self, now: Duration) -> Duration {
+        self.freshness.age(now)
+    }
+
+    /// Whether the response is fresh when it arrives.
+    pub(super) fn is_fresh(&self, received_at: Duration) -> bool {
+        self.freshness.is_fresh(received_at)
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.lines.len() + self.variant.bytes()
+    }
+
+    pub(super) fn with_body(self, body: Bytes) -> StoredResponse {
+        StoredResponse {
+            status: self.status,
+            lines: self.lines,
+            body,
+            validators: self.validators,
+            variant: self.variant,
+            directives: self.directives,
+            freshness: self.freshness,
+            is_revalidating: AtomicBool::new(false),
+        }
+    }
+}
+
+impl StoredResponse {
+    #[must_use]
+    pub fn head_lines(&self) -> &[u8] {
+        &self.lines
+    }
+
+    /// The value of `Age`.
+    #[must_use]
+    pub fn age_s(&self, now: Duration) -> u64 {
+        self.freshness.age(now).as_secs()
+    }
+
+    #[must_use]
+    pub fn is_fresh(&self, now: Duration) -> bool {
+        self.freshness.is_fresh(now)
+    }
+
+    /// Whether it may be served because the backend fails (RFC 5861, section 4).
+    #[must_use]
+    pub fn serves_errors(&self, now: Duration) -> bool {
+        !self.directives.has(Directive::NoCache)
+            && !self.directives.has(Directive::MustRevalidate)
+            && self.directives.lifetimes.s_maxage.is_none()
+            && self.freshness.stale_for(now) < self.freshness.stale_if_error
+    }
+
+    /// Whether this caller is the one that revalidates it; until [`StoredResponse::end_revalidation`] no other is.
+    #[must_use]
+    pub fn begin_revalidation(&self) -> bool {
+        !self.is_revalidating.swap(true, Ordering::AcqRel)
+    }
+
+    pub fn end_revalidation(&self) {
+        self.is_revalidating.store(false, Ordering::Release);
+    }
+
+    /// This response, with its head updated by a 304. The credentials of the request were judged when it was stored.
+    pub(super) fn updated(
+        &self,
+        by: &HeaderMap,
+        times: ReceiptTimes,
+    ) -> Result<StoredResponse, NotStorable> {
+        let headers = head::updated(&self.lines, by);
+        let variant = Some(self.variant.clone());
+        let head = StorableHead::of(self.status, &headers, variant, Credentials::None, times)?;
+        Ok(head.with_body(self.body.clone()))
+    }
+
+    fn bytes(&self) -> u64 {
+        (ENTRY_OVERHEAD + self.lines.len() + self.variant.bytes() + self.body.len()) as u64
+    }
+}
+
+/// The responses of one URI, the newest first.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Resource {
+    responses: SmallVec<[Arc<StoredResponse>; 1]>,
+}
+
+impl Resource {
+    /// The newest response that a request selects and may be served.
+    pub(super) fn select(
+        &self,
+        request: &HeaderMap,
+        credentials: Credentials,
+    ) -> Option<&Arc<StoredResponse>> {
+        self.responses.iter().find(|stored| {
+            stored.variant.matches(request)
+                && policy::is_for_credentials(credentials, &stored.directives, &stored.variant)
+        })
+    }
+
+    /// The newest response.
+    pub(super) fn newest(&self) -> Option<&StoredResponse> {
+        self.responses.first().map(|stored| &**stored)
+    }
+
+    /// With a response, in place of the one that the same requests select.
+    pub(super) fn with(&self, response: Arc<StoredResponse>) -> Self {
+        let others = self.responses.iter();
+        let others = others.filter(|stored| stored.variant != response.variant);
+        let others = others.take(VARIANTS_MAX - 1).cloned();
+        Resource {
+            responses: std::iter::once(response.clone()).chain(others).collect(),
+        }
+    }
+
+    /// With responses replaced or, where `change` gives `None`, removed; `None` if nothing is left.
+    pub(super) fn changed(
+        &self,
+        mut change: impl FnMut(&Arc<StoredResponse>) -> Option<Arc<StoredResponse>>,
+    ) -> Option<Self> {
+        let responses: SmallVec<[_; 1]> = self.responses.iter().filter_map(&mut change).collect();
+        (!responses.is_empty()).then_some(Resource { responses })
+    }
+
+    /// Whether no response can be used any longer, not even by validating it.
+    pub(super) fn is_expired(&self, now: Duration, kept_stale: Duration) -> bool {
+        let mut responses = self.responses.iter();
+        responses.all(|stored| {
+            let freshness = &stored.freshness;
+            !freshness.is_usable(now)
+                && (stored.validators.is_empty() || freshness.stale_for(now) > kept_stale)
+        })
+    }
+}
+
+impl Entry for Resource {
+    fn bytes(&self) -> u64 {
+        self.responses.iter().map(|stored| stored.bytes()).sum()
+    }
+}
+
+/// The length of a body as the head announces it.
+pub(super) fn announced_bytes(headers: &HeaderMap) -> Option<usize> {
+    let length = headers.get(header::CONTENT_LENGTH)?;
+    length.to_str().ok()?.trim().parse().ok()
+}

@@ -1,0 +1,150 @@
+//! Request coalescing in the gateway: a request that finds no stored response follows an equal one in flight, or leads
+//! those that come after it.
+
+use std::sync::Arc;
+
+use http::header;
+
+use super::checks::{self, Lookup};
+use super::followed::FollowedBody;
+use super::{Stop, routing};
+use crate::cache::copy::SharedHead;
+use crate::cache::flight::{FlightFailure, Follower, FollowerStart, Joined, Lead};
+use crate::cache::status::CacheStatus;
+use crate::cache::{CacheDecision, CachedResponse};
+use crate::clock;
+use crate::coding::ServedCoding;
+use crate::exchange::{CacheNote, CacheOutcome, CacheTier, Exchange, Stage};
+use crate::generation::pipeline::RoutePipeline;
+use crate::http::Connection;
+use crate::http::session::Session;
+use crate::refusal::{ErrorCode, Refusal};
+use crate::signature::delivery::Delivery;
+
+/// The leader of equal requests for a stored response.
+pub(super) type ResponseLead = Lead<SharedHead>;
+
+/// What the cache stage decided for a request.
+pub(super) enum Coalesced {
+    /// A stored response, and its age in seconds.
+    Hit(Arc<CachedResponse>, u64),
+    /// The response to an equal request, which is on its way.
+    Followed(Box<Followed<SharedHead>>),
+    /// It is sent to the backend. Whether, and under which key, the response may be stored; and the equal requests that it
+    /// leads, if there may be any.
+    Forward(CacheDecision, Option<ResponseLead>),
+}
+
+/// The response to an equal request.
+pub(super) struct Followed<H> {
+    pub(super) head: H,
+    pub(super) body: FollowedBody<H>,
+}
+
+/// Whether a request may share its response with others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sharing {
+    Allowed,
+    Forbidden,
+}
+
+/// A response that is on its way is not recoded for a client that needs another coding; and a platform's delivery is
+/// completed on its own, whoever leaves.
+pub(super) fn sharing(session: &Session, delivery: Option<&Delivery>) -> Sharing {
+    let accepted = session.head().headers.get_all(header::ACCEPT_ENCODING);
+    match delivery.is_none() && ServedCoding::to(accepted) != ServedCoding::Gzip {
+        true => Sharing::Allowed,
+        false => Sharing::Forbidden,
+    }
+}
+
+/// Looks for a stored response, or an equal request in flight.
+pub(super) async fn look_up(
+    pipeline: &RoutePipeline,
+    session: &mut Session,
+    exchange: &mut Exchange,
+    connection: &Connection,
+    (decision, sharing): (Option<CacheDecision>, Sharing),
+) -> Result<Coalesced, Stop> {
+    let flights = match (&pipeline.cache, decision, sharing) {
+        (Some(cache), Some(CacheDecision::Lookup(key)), Sharing::Allowed) => {
+            cache.flights().map(|flights| (flights, key))
+        }
+        _ => None,
+    };
+    loop {
+        let joined = flights.map(|(flights, key)| (flights, key, flights.mark()));
+        let decision = match checks::look_up(pipeline, exchange, decision) {
+            Lookup::Hit(stored, age_s) => return Ok(Coalesced::Hit(stored, age_s)),
+            Lookup::Miss(decision) => decision,
+        };
+        let Some((flights, key, mark)) = joined else {
+            return Ok(Coalesced::Forward(decision, None));
+        };
+        let lead = match flights.join(key, mark) {
+            Joined::Leader(lead) => lead,
+            Joined::LookAgain => continue,
+            Joined::Alone => return Ok(Coalesced::Forward(decision, None)),
+            Joined::Follower(follower) => {
+                match Box::pin(start(pipeline, session, exchange, follower)).await? {
+                    FollowerStart::Head(head, follower) => {
+                        note_collapsed(exchange);
+                        let body = FollowedBody::new(follower);
+                        return Ok(Coalesced::Followed(Box::new(Followed { head, body })));
+                    }
+                    FollowerStart::Leader(lead) => lead,
+                    FollowerStart::Stored => continue,
+                    FollowerStart::Alone => return Ok(Coalesced::Forward(decision, None)),
+                    FollowerStart::Failed(failure) => {
+                        note_collapsed(exchange);
+                        return Err(failure.refusal().into());
+                    }
+                }
+            }
+        };
+        session.continue_for(lead.continuation(), connection);
+        return Ok(Coalesced::Forward(decision, Some(lead)));
+    }
+}
+
+/// Waits for the response to an equal request. This is time of the backend.
+pub(super) async fn start<H: Clone>(
+    pipeline: &RoutePipeline,
+    session: &mut Session,
+    exchange: &mut Exchange,
+    follower: Follower<H>,
+) -> Result<FollowerStart<H>, Stop> {
+    let now = clock::now();
+    exchange.timing.enter(Stage::Backend, now);
+    let until = now + pipeline.backend.config().total_timeout;
+    let start = tokio::select! {
+        biased;
+        start = follower.start() => start,
+        () = session.client_left() => return Err(Stop::ClientLeft),
+        () = tokio::time::sleep_until(until.into()) => {
+            let detail = "the response to an equal request did not begin in time";
+            return Err(Refusal::new(ErrorCode::UpstreamTimeout, detail).into());
+        }
+    };
+    exchange.timing.enter(Stage::Cache, clock::now());
+    Ok(start)
+}
+
+pub(super) fn note_collapsed(exchange: &mut Exchange) {
+    exchange.cache = Some(CacheNote {
+        outcome: CacheOutcome::Collapsed,
+        tier: CacheTier::None,
+        age_s: 0,
+    });
+    routing::set_header(exchange, "cache-status", CacheStatus::Collapsed.header());
+}
+
+/// The request of a leader has failed before the head of a response.
+pub(super) fn fail<H>(lead: Option<Lead<H>>, stop: &Stop) {
+    if let (Some(mut lead), Stop::Refused(refusal)) = (lead, stop) {
+        lead.fail(FlightFailure {
+            code: refusal.code,
+            detail: Arc::from(&*refusal.detail),
+        });
+    }
+}

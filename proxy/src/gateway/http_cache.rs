@@ -1,0 +1,381 @@
+//! The HTTP cache (RFC 9111) in the pipeline: looks up a request, and decides what becomes of the backend's response.
+//!
+//! A stored response that is fresh serves the request. One that is stale, or that the client wants to be validated, is
+//! sent along as a condition: if the backend responds with 304, the stored response is updated and served. If the backend
+//! fails, a stale one is served where it allows that (`stale-if-error`). Any other response is forwarded, and stored
+//! while it is delivered.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::{HeaderMap, HeaderValue, StatusCode};
+
+use super::coalesce;
+use super::reused::Reused;
+use super::routing::{add_header, forwarded_host, query, set_header};
+use super::upstream::Upstream;
+use super::{ResponseSource, Stop};
+use crate::backend::request_head::{HeaderFilter, is_set_by_weir};
+use crate::cache::CacheKey;
+use crate::cache::flight::Lead;
+use crate::cache::http::{
+    ForwardReason, HitKind, HttpCache, HttpHead, HttpRequest, Lookup, ReceiptTimes, RequestKey,
+    ResourceName, Sharing, StoredResponse, Validators,
+};
+use crate::cache::status::CacheStatus;
+use crate::clock;
+use crate::exchange::{CacheNote, CacheOutcome, CacheTier, Exchange};
+use crate::generation::pipeline::RoutePipeline;
+use crate::http::response_body::ResponseBody;
+use crate::http::session::Session;
+use crate::refusal::{ErrorCode, Refusal};
+
+/// What the cache stage found.
+pub(super) enum Found {
+    Serve(Box<Reused>),
+    /// A stale response; it is to be revalidated in the background.
+    ServeStale(Box<Reused>, Box<HttpFetch>),
+    /// The request is forwarded; with what the cache does with the response, if anything.
+    Forward(Option<Box<HttpFetch>>),
+}
+
+/// What the cache does with the response to a request that is forwarded.
+pub(super) struct HttpFetch {
+    cache: Arc<HttpCache>,
+    step: Step,
+    /// The equal requests that share the response.
+    lead: Option<HttpLead>,
+}
+
+/// The leader of equal requests for a response of the HTTP cache.
+pub(super) type HttpLead = Lead<HttpHead>;
+
+enum Step {
+    /// The response may be stored.
+    Store {
+        request_key: RequestKey,
+        reason: ForwardReason,
+        /// The stored response that the request selects; it cannot be used as it is.
+        stored: Option<Arc<StoredResponse>>,
+    },
+    /// A successful response invalidates what is stored.
+    Invalidate,
+}
+
+impl HttpFetch {
+    /// What the backend is asked to validate.
+    pub(super) fn validators(&self) -> Option<&Validators> {
+        match &self.step {
+            Step::Store {
+                stored: Some(stored),
+                ..
+            } => Some(&stored.validators).filter(|validators| !validators.is_empty()),
+            Step::Store { .. } | Step::Invalidate => None,
+        }
+    }
+
+    /// The key of equal requests in flight, if there may be any.
+    pub(super) fn flight(&self, now: Duration) -> Option<CacheKey> {
+        match &self.step {
+            Step::Store { request_key, .. } => self.cache.flight(request_key, now),
+            Step::Invalidate => None,
+        }
+    }
+
+    /// This request leads others.
+    pub(super) fn set_lead(&mut self, lead: HttpLead) {
+        self.lead = Some(lead);
+    }
+
+    pub(super) fn take_lead(&mut self) -> Option<HttpLead> {
+        self.lead.take()
+    }
+
+    /// Whether the response with this head serves the request, which has been waiting for it.
+    pub(super) fn is_served_by(&self, head: &HttpHead, request: &HeaderMap) -> bool {
+        match &self.step {
+            Step::Store { request_key, .. } => self.cache.serves(head, request, request_key),
+            Step::Invalidate => false,
+        }
+    }
+
+    /// The response is not shared: those that follow go on alone, and next time, unless it is a failure, at once.
+    pub(super) fn part(&mut self, status: StatusCode, now: Duration) {
+        if let Some(mut lead) = self.lead.take() {
+            lead.part();
+        }
+        if let Step::Store { request_key, .. } = &self.step
+            && !status.is_server_error()
+        {
+            self.cache
+                .note_sharing(request_key, Sharing::Impossible, now);
+        }
+    }
+
+    /// Where and how the response may be stored.
+    pub(super) fn storing(&self) -> Option<(&HttpCache, &RequestKey, ForwardReason)> {
+        match &self.step {
+            Step::Store {
+                request_key,
+                reason,
+                ..
+            } => Some((&self.cache, request_key, *reason)),
+            Step::Invalidate => None,
+        }
+    }
+
+    /// The stored response that is to be revalidated, unless another request does that.
+    pub(super) fn begin_revalidation(&self) -> Option<Revalidation> {
+        match &self.step {
+            Step::Store {
+                stored: Some(stored),
+                ..
+            } => stored
+                .begin_revalidation()
+                .then(|| Revalidation(stored.clone())),
+            Step::Store { .. } | Step::Invalidate => None,
+        }
+    }
+}
+
+/// While it lives, no other request revalidates the stored response.
+pub(super) struct Revalidation(Arc<StoredResponse>);
+
+impl Drop for Revalidation {
+    fn drop(&mut self) {
+        self.0.end_revalidation();
+    }
+}
+
+/// Looks up a request without a body at `now` (since the Unix epoch), and records the result.
+///
+/// # Errors
+/// The client accepts a stored response only, and there is none.
+pub(super) fn look_up(
+    cache: &Arc<HttpCache>,
+    pipeline: &RoutePipeline,
+    session: &Session,
+    exchange: &mut Exchange,
+    now: Duration,
+) -> Result<Found, Stop> {
+    let found = with_request(pipeline, session, exchange, |request| {
+        cache.look_up(request, now)
+    });
+    let (outcome, status) = match &found {
+        Lookup::Hit(_, HitKind::Fresh) => (CacheOutcome::Hit, CacheStatus::Hit),
+        Lookup::Hit(..) | Lookup::Revalidate(..) => (CacheOutcome::Hit, CacheStatus::StaleHit),
+        Lookup::Forward(_, reason, _) => match reason {
+            ForwardReason::Miss => (CacheOutcome::Miss, CacheStatus::Miss),
+            ForwardReason::VaryMiss => (CacheOutcome::Miss, CacheStatus::VaryMiss),
+            ForwardReason::Stale => (CacheOutcome::Miss, CacheStatus::Stale),
+            ForwardReason::Request => (CacheOutcome::Bypass, CacheStatus::Refresh),
+        },
+        Lookup::NotCached => (CacheOutcome::Miss, CacheStatus::Miss),
+        Lookup::Bypass => (CacheOutcome::Bypass, CacheStatus::Bypass),
+        Lookup::Unsafe => (CacheOutcome::Bypass, CacheStatus::Method),
+    };
+    let reused = match &found {
+        Lookup::Hit(response, _) | Lookup::Revalidate(_, response) => {
+            Some(Reused::new(response.clone(), now))
+        }
+        _ => None,
+    };
+    exchange.cache = Some(CacheNote {
+        outcome,
+        tier: match reused {
+            Some(_) => CacheTier::Memory,
+            None => CacheTier::None,
+        },
+        age_s: reused.as_ref().map_or(0, Reused::age_s),
+    });
+    set_header(exchange, "cache-status", status.header());
+    let fetch = |step| {
+        let cache = cache.clone();
+        let lead = None;
+        Box::new(HttpFetch { cache, step, lead })
+    };
+    match (found, reused) {
+        (Lookup::Hit(..), Some(reused)) => Ok(Found::Serve(Box::new(reused))),
+        (Lookup::Revalidate(request_key, stored), Some(reused)) => {
+            let fetch = fetch(Step::Store {
+                request_key,
+                reason: ForwardReason::Stale,
+                stored: Some(stored),
+            });
+            Ok(Found::ServeStale(Box::new(reused), fetch))
+        }
+        (Lookup::Hit(..) | Lookup::Revalidate(..) | Lookup::Bypass, _) => Ok(Found::Forward(None)),
+        (Lookup::Forward(request_key, reason, stored), _) => {
+            Ok(Found::Forward(Some(fetch(Step::Store {
+                request_key,
+                reason,
+                stored,
+            }))))
+        }
+        (Lookup::Unsafe, _) => Ok(Found::Forward(Some(fetch(Step::Invalidate)))),
+        (Lookup::NotCached, _) => {
+            let detail = "the request has `only-if-cached`, and no stored response may be used";
+            Err(Refusal::new(ErrorCode::NotCached, detail).into())
+        }
+    }
+}
+
+/// Notes that a request is not one for the cache.
+pub(super) fn bypass(exchange: &mut Exchange) {
+    exchange.cache = Some(CacheNote {
+        outcome: CacheOutcome::Bypass,
+        tier: CacheTier::None,
+        age_s: 0,
+    });
+    add_header(exchange, "cache-status", CacheStatus::Bypass.header());
+}
+
+/// Calls `used` with the request as the cache sees it.
+pub(super) fn with_request<R>(
+    pipeline: &RoutePipeline,
+    session: &Session,
+    exchange: &Exchange,
+    used: impl FnOnce(&HttpRequest<'_>) -> R,
+) -> R {
+    let head = session.head();
+    let name = exchange.client_name.as_deref();
+    let address = name.is_none().then(|| exchange.client_ip.to_string());
+    let (stripped, _) = pipeline.signature_headers(exchange);
+    let filter = HeaderFilter::new(&head.headers, stripped, pipeline.backend.config());
+    used(&HttpRequest {
+        method: &head.method,
+        name: ResourceName {
+            scheme: exchange.scheme,
+            host: forwarded_host(head, exchange).map_or(&[][..], HeaderValue::as_bytes),
+            path: &exchange.path,
+            query: query(&head.uri),
+            client: name.or(address.as_deref()).unwrap_or_default(),
+        },
+        headers: &head.headers,
+        is_forwarded: &|name| filter.forwards(name),
+        is_replaced: is_set_by_weir,
+    })
+}
+
+/// Decides what the client gets, once the head of the backend's response has arrived.
+pub(super) fn of_response(
+    session: &Session,
+    exchange: &mut Exchange,
+    mut upstream: Upstream,
+    fetch: Option<Box<HttpFetch>>,
+) -> ResponseSource {
+    // Another backend may respond differently: its response is not stored for this one.
+    let Some(mut fetch) = fetch else {
+        return ResponseSource::Upstream(upstream, None);
+    };
+    let now = clock::now();
+    let head = &upstream.response.head;
+    let status = head.status;
+    if !upstream.is_of_route() {
+        fetch.part(status, exchange.at(now));
+        return ResponseSource::Upstream(upstream, None);
+    }
+    let reused = match &fetch.step {
+        Step::Invalidate => {
+            with_request(&upstream.pipeline, session, exchange, |request| {
+                let cache = &fetch.cache;
+                cache.invalidate_after(&request.name, status, &head.headers);
+            });
+            None
+        }
+        Step::Store {
+            request_key,
+            reason,
+            stored: Some(stored),
+        } => match status {
+            StatusCode::NOT_MODIFIED if fetch.validators().is_some() => {
+                let times = times(exchange, upstream.started_at, now);
+                let key = &request_key.key;
+                let updated = fetch.cache.freshen(key, stored, &head.headers, times);
+                Some((
+                    updated,
+                    match reason {
+                        ForwardReason::Request => CacheStatus::RefreshValidated,
+                        _ => CacheStatus::Validated,
+                    },
+                ))
+            }
+            status if is_failure(status) && stored.serves_errors(exchange.at(now)) => {
+                Some((stored.clone(), CacheStatus::StaleIfError))
+            }
+            _ => None,
+        },
+        Step::Store { stored: None, .. } => None,
+    };
+    let Some((response, cache_status)) = reused else {
+        return ResponseSource::Upstream(upstream, Some(fetch));
+    };
+    match (fetch.take_lead(), response.is_fresh(exchange.at(now))) {
+        (Some(mut lead), true) => lead.stored(),
+        // Each request has to be validated on its own.
+        (Some(lead), false) => {
+            fetch.set_lead(lead);
+            fetch.part(status, exchange.at(now));
+        }
+        (None, _) => {}
+    }
+    if let Some(attempt) = exchange.attempt() {
+        attempt.succeed(now);
+    }
+    // A 304 has no body: its connection is reused.
+    upstream.response.body.is_at_end(now);
+    upstream.report(exchange);
+    serve(exchange, response, cache_status, now)
+}
+
+/// Decides what the client gets if no backend has responded.
+///
+/// # Errors
+/// There is no stored response that may be served instead.
+pub(super) fn of_failure(
+    fetch: Option<Box<HttpFetch>>,
+    exchange: &mut Exchange,
+    stop: Stop,
+) -> Result<ResponseSource, Stop> {
+    let Some(mut fetch) = fetch else {
+        return Err(stop);
+    };
+    coalesce::fail(fetch.take_lead(), &stop);
+    let now = clock::now();
+    match (&stop, fetch.step) {
+        (
+            Stop::Refused(refusal),
+            Step::Store {
+                stored: Some(stored),
+                ..
+            },
+        ) if refusal.code.status().is_server_error() && stored.serves_errors(exchange.at(now)) => {
+            Ok(serve(exchange, stored, CacheStatus::StaleIfError, now))
+        }
+        _ => Err(stop),
+    }
+}
+
+/// RFC 5861, section 4.
+fn is_failure(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 500 | 502 | 503 | 504)
+}
+
+fn serve(
+    exchange: &mut Exchange,
+    response: Arc<StoredResponse>,
+    status: CacheStatus,
+    now: Instant,
+) -> ResponseSource {
+    exchange.error_code = None;
+    set_header(exchange, "cache-status", status.header());
+    let reused = Reused::new(response, exchange.at(now));
+    ResponseSource::Reused(Box::new(reused))
+}
+
+pub(super) fn times(exchange: &Exchange, asked_at: Instant, received_at: Instant) -> ReceiptTimes {
+    ReceiptTimes {
+        asked_at: exchange.at(asked_at),
+        received_at: exchange.at(received_at),
+    }
+}
