@@ -171,24 +171,21 @@ impl CachedResponse {
     /// The body in the pieces in which it arrived; an empty body is one empty piece. A piece that is longer than a
     /// segment may come in parts.
     pub fn pieces(&self) -> impl Iterator<Item = Bytes> {
-        let several = self.ends.iter().flatten().copied();
-        let only = self.ends.is_none().then_some(self.text.len());
-        let mut start = self.head_bytes;
-        several.chain(only).flat_map(move |end| {
-            let range = std::mem::replace(&mut start, end)..end;
-            let mut parts = self.text.range(range.clone());
-            let mut first = parts.next().unwrap_or_default();
-            // An event of a stream stays in one chunk.
-            if first.len() < range.len() && range.len() <= SEGMENT_BYTES {
-                first = parts
-                    .by_ref()
-                    .fold(first.to_vec(), |mut piece, part| {
-                        piece.extend_from_slice(&part);
-                        piece
-                    })
-                    .into();
+        let ends = self.ends.as_deref().unwrap_or_default();
+        let (mut start, mut number) = (self.head_bytes, 0);
+        std::iter::from_fn(move || {
+            if number == ends.len().max(1) {
+                return None;
             }
-            std::iter::once(first).chain(parts)
+            let end = ends.get(number).map_or(self.text.len(), |end| *end);
+            let piece = match end - start <= SEGMENT_BYTES {
+                // An event of a stream stays in one chunk.
+                true => self.text.joined(start..end),
+                false => self.text.part(start..end),
+            };
+            start += piece.len();
+            number += usize::from(start == end);
+            Some(piece)
         })
     }
 

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use smallvec::SmallVec;
 
@@ -172,7 +173,7 @@ impl CopyBuffer {
         let age_s = self.time.freshness.age.as_secs();
         Some(SharedHead {
             status: self.status,
-            lines: Bytes::copy_from_slice(&copied.text.bytes()[..copied.head_bytes]),
+            lines: Bytes::copy_from_slice(&copied.text.first()[..copied.head_bytes]),
             age_s: (age_s > 0).then_some(age_s),
             length: length.filter(|_| self.decoder.is_plain()),
         })

@@ -44,7 +44,7 @@ pub use store::StoredResponse;
 
 use super::flight::Flights;
 use super::memory::MemoryTier;
-use super::{CacheKey, Coalescing, ENTRY_OVERHEAD, Scope, flight_bounds};
+use super::{CacheKey, Coalescing, Scope, flight_bounds};
 use directives::{RequestDirectives, UseStored};
 use lookup::MayStore;
 use policy::Use;
@@ -246,7 +246,7 @@ impl HttpCache {
         let announced = store::announced_bytes(headers);
         let room = self
             .response_bytes_max()
-            .checked_sub(ENTRY_OVERHEAD + head.bytes());
+            .checked_sub(store::OVERHEAD + head.bytes());
         let room = room.ok_or(NotStorable::TooLarge)?;
         if announced.is_some_and(|bytes| bytes > room) {
             return Err(NotStorable::TooLarge);

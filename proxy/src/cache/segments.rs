@@ -61,12 +61,29 @@ impl Segments {
         let (mut next, end) = (Some(range.start), range.end);
         iter::from_fn(move || {
             let start = next.take()?;
-            let (segment, at) = self.segment_at(start);
-            let from = (start - at).min(segment.len());
-            let part = segment.slice(from..(end - at).clamp(from, segment.len()));
+            let part = self.part(start..end);
             next = Some(start + part.len()).filter(|next| *next < end && !part.is_empty());
             Some(part)
         })
+    }
+
+    /// The first of the bytes in `range`: those in one segment.
+    pub(super) fn part(&self, range: Range<usize>) -> Bytes {
+        let (segment, at) = self.segment_at(range.start);
+        let start = (range.start - at).min(segment.len());
+        segment.slice(start..(range.end - at).clamp(start, segment.len()))
+    }
+
+    /// The bytes in `range`, which are copied if they are in several segments.
+    pub(super) fn joined(&self, range: Range<usize>) -> Bytes {
+        let first = self.part(range.clone());
+        if first.len() >= range.len() {
+            return first;
+        }
+        let mut joined = Vec::with_capacity(range.len());
+        self.range(range)
+            .for_each(|part| joined.extend_from_slice(&part));
+        joined.into()
     }
 
     /// The segment with the byte at `offset`, and where it begins.
@@ -139,6 +156,11 @@ impl SegmentBuffer {
             self.open.extend_from_slice(now);
             rest = later;
         }
+    }
+
+    /// The first segment, which has the head.
+    pub(super) fn first(&self) -> &[u8] {
+        self.full.first().map_or(self.last(), |first| first)
     }
 
     /// Whether the bytes from `start` on end with `end`.

@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 
-use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, header};
 
 use super::conditional;
@@ -41,20 +40,20 @@ impl Served {
         if !conditional::allows_part(request.get(header::IF_RANGE), &stored.validators) {
             return Served::Whole;
         }
-        match ranges::part(range.as_bytes(), stored.body.len()) {
+        match ranges::part(range.as_bytes(), stored.length()) {
             Part::Whole => Served::Whole,
             Part::Of(part) => Served::Part(part),
             Part::Unsatisfiable => Served::RangeNotSatisfiable,
         }
     }
 
-    /// The body that is written.
+    /// What is written of the body.
     #[must_use]
-    pub fn body(&self, stored: &StoredResponse) -> Bytes {
+    pub fn part(&self, stored: &StoredResponse) -> Range<usize> {
         match self {
-            Served::Whole => stored.body.clone(),
-            Served::Part(part) => stored.body.slice(part.clone()),
-            Served::NotModified(_) | Served::RangeNotSatisfiable => Bytes::new(),
+            Served::Whole => 0..stored.length(),
+            Served::Part(part) => part.clone(),
+            Served::NotModified(_) | Served::RangeNotSatisfiable => 0..0,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Stored responses: one of them, and all of one URI.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -10,6 +11,7 @@ use smallvec::SmallVec;
 
 use super::super::ENTRY_OVERHEAD;
 use super::super::memory::Entry;
+use super::super::segments::{Segments, allocated};
 use super::conditional::Validators;
 use super::directives::{Directive, ResponseDirectives};
 use super::freshness::{Freshness, ReceiptTimes};
@@ -20,13 +22,16 @@ use super::vary::Variant;
 /// How many responses of one URI are stored: the oldest is removed first.
 const VARIANTS_MAX: usize = 64;
 
+/// What a response takes besides its head and its body.
+pub(super) const OVERHEAD: usize = ENTRY_OVERHEAD + size_of::<StoredResponse>();
+
 /// A response in the cache. What each hit writes is computed once.
 #[derive(Debug)]
 pub struct StoredResponse {
     pub status: StatusCode,
     /// Lines of `name: value` and CR LF, with `Date`, without `Age` and `Content-Length`.
     lines: Bytes,
-    pub body: Bytes,
+    pub(super) body: Segments,
     pub validators: Validators,
     pub(super) variant: Variant,
     pub(super) directives: ResponseDirectives,
@@ -104,10 +109,10 @@ impl StorableHead {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.lines.len() + self.variant.bytes()
+        self.lines.len() + self.variant.bytes() + self.validators.bytes()
     }
 
-    pub(super) fn with_body(self, body: Bytes) -> StoredResponse {
+    pub(super) fn with_body(self, body: Segments) -> StoredResponse {
         StoredResponse {
             status: self.status,
             lines: self.lines,
@@ -125,6 +130,17 @@ impl StoredResponse {
     #[must_use]
     pub fn head_lines(&self) -> &[u8] {
         &self.lines
+    }
+
+    /// The length of the body.
+    #[must_use]
+    pub fn length(&self) -> usize {
+        self.body.len()
+    }
+
+    /// A part of the body, in pieces.
+    pub fn pieces(&self, part: Range<usize>) -> impl Iterator<Item = Bytes> {
+        self.body.range(part)
     }
 
     /// The value of `Age`.
@@ -170,7 +186,8 @@ impl StoredResponse {
     }
 
     fn bytes(&self) -> u64 {
-        (ENTRY_OVERHEAD + self.lines.len() + self.variant.bytes() + self.body.len()) as u64
+        let head = self.lines.len() + self.variant.bytes() + self.validators.bytes();
+        (OVERHEAD + allocated(head) + self.body.bytes()) as u64
     }
 }
 
