@@ -17,7 +17,9 @@ use weir::backend::request_head::HeaderFilter;
 use weir::backend::retry::RetryConfig;
 use weir::backend::{self, WhenAllOpen};
 use weir::cache::copy::CopyBuffer;
-use weir::cache::{CacheDecision, CacheRequest, Config, PathMatch, ResponseCache, Scope};
+use weir::cache::{
+    CacheDecision, CacheRequest, Coalescing, Config, PathMatch, ResponseCache, Scope,
+};
 use weir::limit::{self, By, RateLimits, Subject};
 use weir::model::json::IgnoreAll;
 use weir::model::operation::Operation;
@@ -88,6 +90,7 @@ fn keys(criterion: &mut Criterion) {
         ttl: Duration::from_secs(3600),
         scope: Scope::Client,
         ignore_headers: Vec::new(),
+        coalescing: Coalescing::Disabled,
     });
     let as_sent = (
         r#"{"model":"glm-4","messages":[{"role":"user","content":""#,

@@ -117,6 +117,10 @@ struct Prepared {
 }
 
 /// Where a response comes from.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is moved once, and boxing it costs each request an allocation"
+)]
 enum ResponseSource {
     /// A backend; with what the HTTP cache does with its response, if anything.
     Upstream(Upstream, Option<Box<HttpFetch>>),
@@ -125,7 +129,7 @@ enum ResponseSource {
     /// The HTTP cache: an equal request; with the backend that it was sent to.
     HttpFollowed(Box<Followed<HttpHead>>, Arc<Backend>),
     /// The HTTP cache.
-    Reused(Box<Reused>),
+    Reused(Reused),
     /// An equal request; with the backend that it was sent to.
     Followed(Box<Followed<SharedHead>>, Arc<Backend>),
     Local(LocalResponse),

@@ -55,7 +55,7 @@ pub(crate) async fn deliver_with(
     exchange.status = head.status.as_u16();
     let now = clock::now();
     if body.is_at_end(now) {
-        end(exchange, filter, FramingEnd::Arrived, now);
+        filter.complete(exchange, FramingEnd::Arrived, now);
         return match session.write_bare_head(head).await {
             Ok(()) => ResponseOutcome::Whole,
             Err(_) => ResponseOutcome::ClientLeft,
@@ -100,7 +100,7 @@ async fn forward_body(
                 let forwarded = filter.feed_once(data, exchange, now);
                 let is_last = body.is_at_end(now) && filter.stripper.is_none();
                 if is_last {
-                    end(exchange, filter, FramingEnd::Arrived, now);
+                    filter.complete(exchange, FramingEnd::Arrived, now);
                 }
                 let body_end = match is_last {
                     true => BodyEnd::Here,
@@ -130,7 +130,7 @@ async fn forward_body(
                     _ => FramingEnd::GivenUp,
                 };
                 let rest = filter.rest(exchange);
-                end(exchange, filter, framing, now);
+                filter.complete(exchange, framing, now);
                 return match session.write_body(rest, true).await {
                     Ok(()) => ResponseOutcome::Whole,
                     Err(_) => client_left(tail),
@@ -186,19 +186,6 @@ async fn write_trailers(
     session.write_trailers(trailers).await
 }
 
-/// The backend's response is complete.
-pub(super) fn end(
-    exchange: &mut Exchange,
-    filter: &mut BodyFilter<'_>,
-    framing: FramingEnd,
-    now: Instant,
-) {
-    filter.end(framing, exchange.at(now));
-    if let Some(attempt) = exchange.attempt() {
-        attempt.succeed(now);
-    }
-}
-
 /// The client disconnected. If it had received the whole response, the end of the framing is read for a short time, so
 /// that the copy can be stored and the connection to the backend be reused.
 async fn drain(
@@ -221,7 +208,7 @@ async fn drain(
             Ok(Some(Err(_))) | Err(_) => FramingEnd::GivenUp,
         };
         filter.rest(exchange);
-        end(exchange, filter, framing, clock::now());
+        filter.complete(exchange, framing, clock::now());
         return;
     }
 }

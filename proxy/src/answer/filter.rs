@@ -218,6 +218,14 @@ impl BodyFilter<'_> {
         }
     }
 
+    /// The backend's response has ended at `now`, and its attempt has succeeded.
+    pub(super) fn complete(&mut self, exchange: &mut Exchange, framing: FramingEnd, now: Instant) {
+        self.end(framing, exchange.at(now));
+        if let Some(attempt) = exchange.attempt() {
+            attempt.succeed(now);
+        }
+    }
+
     /// The backend's response was cut short.
     pub(super) fn cut(&mut self, code: ErrorCode) {
         self.end_copy(CopyEnd::Cut(code));

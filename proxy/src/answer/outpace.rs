@@ -5,7 +5,6 @@ use std::task::Poll;
 
 use bytes::Bytes;
 
-use super::deliver::end;
 use super::filter::BodyFilter;
 use super::tail::FramingEnd;
 use crate::clock;
@@ -103,7 +102,7 @@ async fn read_on(
                 filter.read_ahead += 1;
                 is_open = !body.is_at_end(since);
                 if !is_open {
-                    end(exchange, filter, FramingEnd::Arrived, since);
+                    filter.complete(exchange, FramingEnd::Arrived, since);
                 }
                 Some(Ok(Piece::Data(forwarded)))
             }
@@ -114,7 +113,7 @@ async fn read_on(
                 Some(Err(error))
             }
             None => {
-                end(exchange, filter, FramingEnd::Arrived, since);
+                filter.complete(exchange, FramingEnd::Arrived, since);
                 is_open = false;
                 None
             }

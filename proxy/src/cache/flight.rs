@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 use super::CacheKey;
 use super::memory::KeyHasher;
 use crate::refusal::{ErrorCode, Refusal};
-use state::{FlightState, LeaderState, Stage};
+use state::{FlightStage, FlightState, LeaderState};
 
 mod follower;
 mod lead;
@@ -190,7 +190,7 @@ impl<H> Flight<H> {
             state.leader = LeaderState::Detached;
             return true;
         }
-        state.stage = Stage::Closed;
+        state.stage = FlightStage::Closed;
         drop(state);
         self.land();
         false

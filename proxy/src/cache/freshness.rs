@@ -102,13 +102,35 @@ impl SingleHeader<'_> {
     }
 }
 
-/// A date of HTTP (RFC 9110, section 5.6.7), since the Unix epoch.
+/// A date of HTTP (RFC 9110, section 5.6.7), since the Unix epoch. Its names may be in any case (RFC 9111, section 4.2).
 pub(super) fn http_date(text: &[u8]) -> Option<Duration> {
-    let at = httpdate::parse_http_date(std::str::from_utf8(text).ok()?.trim()).ok()?;
+    let text = std::str::from_utf8(text).ok()?.trim();
+    let at = httpdate::parse_http_date(text);
+    let at = at.or_else(|_| httpdate::parse_http_date(&with_usual_case(text)));
+    let at = at.ok()?;
     Some(
         at.duration_since(std::time::SystemTime::UNIX_EPOCH)
             .unwrap_or_default(),
     )
+}
+
+/// A date with the names of its day and month capitalised; empty if the text has another length than a date.
+fn with_usual_case(text: &str) -> String {
+    // The asctime format, and RFC 850's on a Wednesday.
+    if !(24..=33).contains(&text.len()) {
+        return String::new();
+    }
+    let mut is_first = true;
+    let capitalised = text.chars().map(|letter| {
+        let cased = match is_first {
+            true => letter.to_ascii_uppercase(),
+            false => letter.to_ascii_lowercase(),
+        };
+        is_first = !letter.is_ascii_alphabetic();
+        cased
+    });
+    let capitalised: String = capitalised.collect();
+    capitalised.replace("Gmt", "GMT")
 }
 
 #[cfg(test)]
@@ -180,6 +202,10 @@ mod tests {
             ),
             (&[expires("Sunday, 06-Nov-94 08:50:37 GMT")], (0, Some(60))),
             (&[expires("Sun Nov  6 08:50:37 1994")], (0, Some(60))),
+            (&[expires("SUN, 06 nov 1994 08:50:37 gMT")], (0, Some(60))),
+            (&[expires("sundaY, 06-NOV-94 08:50:37 gmt")], (0, Some(60))),
+            (&[expires("Sun, 06 Nov 1994 08:50:37 UTC")], (0, Some(0))),
+            (&[expires("Sun 06 Nov 1994 08:50:37 GMT")], (0, Some(0))),
             (&[expires("Sun, 06 Nov 1994 08:49:37 GMT")], (0, Some(0))),
             (&[expires("Thu, 01 Jan 1970 00:00:00 GMT")], (0, Some(0))),
             (&[expires("0")], (0, Some(0))),

@@ -24,6 +24,7 @@ mod lookup;
 mod policy;
 mod predictor;
 mod ranges;
+mod request;
 mod served;
 mod shared;
 mod store;
@@ -34,7 +35,7 @@ mod vary;
 
 pub use conditional::Validators;
 pub use copy::HttpCopy;
-pub use freshness::ReceiptTimes;
+pub use freshness::{ReceiptTimes, Sharing};
 pub use key::ResourceName;
 pub use lookup::{ForwardReason, HitKind, Lookup, RequestKey};
 pub use policy::{Credentials, NotStorable};
@@ -49,6 +50,7 @@ use directives::{RequestDirectives, UseStored};
 use lookup::MayStore;
 use policy::Use;
 use predictor::Predictor;
+use request::{Overrides, RequestHead};
 use store::{Resource, StorableHead};
 use vary::Variant;
 
@@ -74,13 +76,6 @@ pub struct HttpRequest<'a> {
     pub is_forwarded: &'a (dyn Fn(&HeaderName) -> bool + Sync),
     /// Whether weir sets a header anew in each request.
     pub is_replaced: fn(&HeaderName) -> bool,
-}
-
-/// Whether a response could serve several requests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sharing {
-    Possible,
-    Impossible,
 }
 
 /// The HTTP cache of one route. It is shared by `Arc`: a new generation of the configuration keeps it where its
@@ -120,11 +115,11 @@ impl HttpCache {
         if !policy::may_store(&directives) {
             return Lookup::Bypass;
         }
-        let forwarded = request.headers.keys();
+        let head = RequestHead::read(request.headers, request.is_forwarded);
         let request_key = RequestKey {
-            key: key::of(&request.name, self.config.scope),
+            key: key::of(&request.name, self.config.scope, &head.overrides),
             flight: None,
-            credentials: Credentials::of(forwarded.filter(|name| (request.is_forwarded)(name))),
+            credentials: head.credentials,
             storing: match *request.method == Method::GET {
                 true => MayStore::Yes,
                 false => MayStore::No,
@@ -221,7 +216,7 @@ impl HttpCache {
         match (&request_key.flight, is_shared) {
             (Some(key), Sharing::Possible) => self.predictor.forget(key),
             (Some(key), Sharing::Impossible) => self.predictor.remember(*key, now),
-            (None, _) => {}
+            (Some(_), Sharing::NotNow) | (None, _) => {}
         }
     }
 
@@ -316,7 +311,8 @@ impl HttpCache {
         if !(status.is_success() || status.is_redirection()) {
             return;
         }
-        self.invalidate(&key::of(name, self.config.scope));
+        let key = |name: &ResourceName<'_>| key::of(name, self.config.scope, &Overrides::new());
+        self.invalidate(&key(name));
         for field in [header::LOCATION, header::CONTENT_LOCATION] {
             let target = headers.get(field).and_then(|value| value.to_str().ok());
             let target = target.and_then(|target| invalidation::target(name, target));
@@ -326,7 +322,7 @@ impl HttpCache {
                     query: &query,
                     ..*name
                 };
-                self.invalidate(&key::of(&name, self.config.scope));
+                self.invalidate(&key(&name));
             }
         }
     }

@@ -16,13 +16,13 @@ use super::routing::{add_header, forwarded_host, query, set_header};
 use super::upstream::Upstream;
 use super::{ResponseSource, Stop};
 use crate::backend::request_head::{HeaderFilter, is_set_by_weir};
-use crate::cache::CacheKey;
 use crate::cache::flight::Lead;
 use crate::cache::http::{
     ForwardReason, HitKind, HttpCache, HttpHead, HttpRequest, Lookup, ReceiptTimes, RequestKey,
     ResourceName, Sharing, StoredResponse, Validators,
 };
 use crate::cache::status::CacheStatus;
+use crate::cache::{CacheKey, Scope};
 use crate::clock;
 use crate::exchange::{CacheNote, CacheOutcome, CacheTier, Exchange};
 use crate::generation::pipeline::RoutePipeline;
@@ -32,9 +32,9 @@ use crate::refusal::{ErrorCode, Refusal};
 
 /// What the cache stage found.
 pub(super) enum Found {
-    Serve(Box<Reused>),
+    Serve(Reused),
     /// A stale response; it is to be revalidated in the background.
-    ServeStale(Box<Reused>, Box<HttpFetch>),
+    ServeStale(Reused, Box<HttpFetch>),
     /// The request is forwarded; with what the cache does with the response, if anything.
     Forward(Option<Box<HttpFetch>>),
 }
@@ -99,16 +99,17 @@ impl HttpFetch {
         }
     }
 
-    /// The response is not shared: those that follow go on alone, and next time, unless it is a failure, at once.
-    pub(super) fn part(&mut self, status: StatusCode, now: Duration) {
+    /// What has arrived is not, or not any longer, waited for: those that follow find it in the cache, or go on alone.
+    /// Whether it can be shared is remembered, so that the next ones wait only for what can.
+    pub(super) fn settle(&mut self, sharing: Sharing, now: Duration) {
         if let Some(mut lead) = self.lead.take() {
-            lead.part();
+            match sharing {
+                Sharing::Possible => lead.stored(),
+                Sharing::NotNow | Sharing::Impossible => lead.part(),
+            }
         }
-        if let Step::Store { request_key, .. } = &self.step
-            && !status.is_server_error()
-        {
-            self.cache
-                .note_sharing(request_key, Sharing::Impossible, now);
+        if let Step::Store { request_key, .. } = &self.step {
+            self.cache.note_sharing(request_key, sharing, now);
         }
     }
 
@@ -195,14 +196,14 @@ pub(super) fn look_up(
         Box::new(HttpFetch { cache, step, lead })
     };
     match (found, reused) {
-        (Lookup::Hit(..), Some(reused)) => Ok(Found::Serve(Box::new(reused))),
+        (Lookup::Hit(..), Some(reused)) => Ok(Found::Serve(reused)),
         (Lookup::Revalidate(request_key, stored), Some(reused)) => {
             let fetch = fetch(Step::Store {
                 request_key,
                 reason: ForwardReason::Stale,
                 stored: Some(stored),
             });
-            Ok(Found::ServeStale(Box::new(reused), fetch))
+            Ok(Found::ServeStale(reused, fetch))
         }
         (Lookup::Hit(..) | Lookup::Revalidate(..) | Lookup::Bypass, _) => Ok(Found::Forward(None)),
         (Lookup::Forward(request_key, reason, stored), _) => {
@@ -239,7 +240,9 @@ pub(super) fn with_request<R>(
 ) -> R {
     let head = session.head();
     let name = exchange.client_name.as_deref();
-    let address = name.is_none().then(|| exchange.client_ip.to_string());
+    let scope = pipeline.config.http_cache.map(|config| config.scope);
+    let is_of_address = name.is_none() && scope == Some(Scope::Client);
+    let address = is_of_address.then(|| exchange.client_ip.to_string());
     let (stripped, _) = pipeline.signature_headers(exchange);
     let filter = HeaderFilter::new(&head.headers, stripped, pipeline.backend.config());
     used(&HttpRequest {
@@ -272,7 +275,7 @@ pub(super) fn of_response(
     let head = &upstream.response.head;
     let status = head.status;
     if !upstream.is_of_route() {
-        fetch.part(status, exchange.at(now));
+        fetch.settle(Sharing::NotNow, exchange.at(now));
         return ResponseSource::Upstream(upstream, None);
     }
     let reused = match &fetch.step {
@@ -310,15 +313,11 @@ pub(super) fn of_response(
     let Some((response, cache_status)) = reused else {
         return ResponseSource::Upstream(upstream, Some(fetch));
     };
-    match (fetch.take_lead(), response.is_fresh(exchange.at(now))) {
-        (Some(mut lead), true) => lead.stored(),
-        // Each request has to be validated on its own.
-        (Some(lead), false) => {
-            fetch.set_lead(lead);
-            fetch.part(status, exchange.at(now));
-        }
-        (None, _) => {}
-    }
+    let sharing = match cache_status {
+        CacheStatus::StaleIfError => Sharing::NotNow,
+        _ => response.sharing(exchange.at(now)),
+    };
+    fetch.settle(sharing, exchange.at(now));
     if let Some(attempt) = exchange.attempt() {
         attempt.succeed(now);
     }
@@ -370,7 +369,7 @@ fn serve(
     exchange.error_code = None;
     set_header(exchange, "cache-status", status.header());
     let reused = Reused::new(response, exchange.at(now));
-    ResponseSource::Reused(Box::new(reused))
+    ResponseSource::Reused(reused)
 }
 
 pub(super) fn times(exchange: &Exchange, asked_at: Instant, received_at: Instant) -> ReceiptTimes {

@@ -113,7 +113,7 @@ fn follow(
     HttpFound::Served(match head.if_unmodified(request) {
         Some(response) => {
             let reused = Reused::new(Arc::new(response), exchange.at(clock::now()));
-            ResponseSource::Reused(Box::new(reused))
+            ResponseSource::Reused(reused)
         }
         None => {
             let followed = Box::new(Followed { head, body });

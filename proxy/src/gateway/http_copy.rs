@@ -41,24 +41,23 @@ impl HttpCacheCopy {
             Ok(copy) => copy,
             Err(reason) => {
                 log::debug!("a response is not stored: {reason:?}");
-                fetch.part(head.status, times.received_at);
+                let sharing = match head.status.is_server_error() {
+                    true => Sharing::NotNow,
+                    false => Sharing::Impossible,
+                };
+                fetch.settle(sharing, times.received_at);
                 return None;
             }
         };
         set_header(exchange, "cache-status", stored_status(reason).header());
-        let shared = copy.shared_head(upstream.framing.length);
-        if shared.is_some() {
-            cache.note_sharing(request_key, Sharing::Possible, times.received_at);
-        }
-        let mut lead = None;
-        match shared {
-            Some(shared) => {
-                lead = fetch.take_lead();
-                if let Some(lead) = &mut lead {
-                    lead.begin(shared);
-                }
-            }
-            None => fetch.part(head.status, times.received_at),
+        let sharing = copy.sharing();
+        let mut lead = match sharing {
+            Sharing::Possible => fetch.take_lead(),
+            Sharing::NotNow | Sharing::Impossible => None,
+        };
+        fetch.settle(sharing, times.received_at);
+        if let (Some(lead), Some(head)) = (&mut lead, copy.shared_head(upstream.framing.length)) {
+            lead.begin(head);
         }
         Some(HttpCacheCopy { copy, fetch, lead })
     }

@@ -9,6 +9,7 @@ use weir_tests::setup::Setup;
 use weir_tests::sign::bearer;
 use weir_tests::wait;
 
+mod coalescing;
 mod codings;
 mod http;
 mod http_cache_tests;

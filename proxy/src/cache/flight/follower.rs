@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::lead::Lead;
-use super::state::{ResponseEnd, Stage};
+use super::state::{FlightStage, ResponseEnd};
 use super::{Flight, FlightFailure};
 
 /// A request that waits for the response of an equal one.
@@ -68,12 +68,12 @@ impl<H: Clone> Follower<H> {
     fn started(&mut self) -> Option<FollowerBegun<H>> {
         let mut state = self.flight.state.lock();
         Some(match &state.stage {
-            Stage::Asking => return None,
-            Stage::Vacant => {
-                state.stage = Stage::Asking;
+            FlightStage::Asking => return None,
+            FlightStage::Vacant => {
+                state.stage = FlightStage::Asking;
                 FollowerBegun::Leading
             }
-            Stage::Responding(head) => {
+            FlightStage::Responding(head) => {
                 let head = head.clone();
                 self.slot = state.pieces.begin();
                 match self.slot {
@@ -81,9 +81,9 @@ impl<H: Clone> Follower<H> {
                     None => FollowerBegun::Alone,
                 }
             }
-            Stage::Stored => FollowerBegun::Stored,
-            Stage::Apart | Stage::Closed => FollowerBegun::Alone,
-            Stage::Failed(failure) => FollowerBegun::Failed(failure.clone()),
+            FlightStage::Stored => FollowerBegun::Stored,
+            FlightStage::Apart | FlightStage::Closed => FollowerBegun::Alone,
+            FlightStage::Failed(failure) => FollowerBegun::Failed(failure.clone()),
         })
     }
 }
@@ -155,7 +155,7 @@ impl<H> Drop for Follower<H> {
         let after = state.pieces.bytes();
         let is_abandoned = state.followers == 0 && is_leaderless(&state);
         if is_abandoned {
-            state.stage = Stage::Closed;
+            state.stage = FlightStage::Closed;
         }
         drop(state);
         self.flight.count(before, after);
@@ -170,5 +170,5 @@ impl<H> Drop for Follower<H> {
 fn is_leaderless<H>(state: &super::FlightState<H>) -> bool {
     use super::LeaderState;
     state.is_open()
-        && (state.leader == LeaderState::Detached || matches!(state.stage, Stage::Vacant))
+        && (state.leader == LeaderState::Detached || matches!(state.stage, FlightStage::Vacant))
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use tokio::sync::Notify;
 
-use super::state::{Extent, LeaderState, ResponseEnd, Stage};
+use super::state::{FlightStage, HeldPieces, LeaderState, ResponseEnd};
 use super::{Flight, FlightFailure};
 use crate::http::session::Continuation;
 use crate::refusal::ErrorCode;
@@ -51,7 +51,7 @@ impl<H> Lead<H> {
     pub fn begin(&mut self, head: H) {
         if self.progress == LeadProgress::Asking {
             self.progress = LeadProgress::Responding;
-            self.flight.state.lock().stage = Stage::Responding(head);
+            self.flight.state.lock().stage = FlightStage::Responding(head);
             self.flight.changed.notify_waiters();
         }
     }
@@ -70,7 +70,7 @@ impl<H> Lead<H> {
         flight.count(before, after);
         let is_full = after > bounds.response_bytes_max
             || flight.shared.bytes.load(Ordering::Relaxed) > bounds.bytes_max;
-        if is_full && state.pieces.extent == Extent::All {
+        if is_full && state.pieces.extent == HeldPieces::All {
             state.pieces.hold_unread();
             flight.count(after, state.pieces.bytes());
         }
@@ -112,15 +112,15 @@ impl<H> Lead<H> {
 
     /// The response must not be shared: all followers go on alone.
     pub fn part(&mut self) {
-        self.settle(Stage::Apart);
+        self.settle(FlightStage::Apart);
     }
 
     /// The response is in the cache, where followers find it.
     pub fn stored(&mut self) {
-        self.settle(Stage::Stored);
+        self.settle(FlightStage::Stored);
     }
 
-    fn settle(&mut self, stage: Stage<H>) {
+    fn settle(&mut self, stage: FlightStage<H>) {
         if self.progress == LeadProgress::Asking {
             let mut state = self.flight.state.lock();
             self.flight.count_landing();

@@ -13,16 +13,16 @@ const PIECE_OVERHEAD: usize = 64;
 const WINDOW_BYTES: usize = 256 * 1024;
 
 pub(super) struct FlightState<H> {
-    pub(super) stage: Stage<H>,
+    pub(super) stage: FlightStage<H>,
     pub(super) leader: LeaderState,
     /// Those that wait for the head, and those that read.
     pub(super) followers: usize,
     pub(super) elections_left: u8,
-    pub(super) pieces: Pieces,
+    pub(super) pieces: SharedPieces,
 }
 
 /// How far the response has come.
-pub(super) enum Stage<H> {
+pub(super) enum FlightStage<H> {
     /// The leader waits for the head.
     Asking,
     /// The leader has failed: the first follower that notices takes over.
@@ -54,12 +54,12 @@ pub enum ResponseEnd {
 }
 
 /// The pieces of a response from one of them on.
-pub(super) struct Pieces {
+pub(super) struct SharedPieces {
     held: VecDeque<Bytes>,
     /// How many have been dropped before the first that is held.
     dropped: usize,
     bytes: usize,
-    pub(super) extent: Extent,
+    pub(super) extent: HeldPieces,
     pub(super) end: Option<ResponseEnd>,
     /// The position of each follower that reads, by its slot; `usize::MAX` for a free slot.
     positions: Vec<usize>,
@@ -67,7 +67,7 @@ pub(super) struct Pieces {
 
 /// Which pieces are held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Extent {
+pub(super) enum HeldPieces {
     /// All from the first on.
     All,
     /// Only those that a follower has not read: the bounds were reached.
@@ -79,15 +79,15 @@ const FREE: usize = usize::MAX;
 impl<H> FlightState<H> {
     pub(super) fn new(elections: u8) -> Self {
         FlightState {
-            stage: Stage::Asking,
+            stage: FlightStage::Asking,
             leader: LeaderState::Attached,
             followers: 0,
             elections_left: elections,
-            pieces: Pieces {
+            pieces: SharedPieces {
                 held: VecDeque::new(),
                 dropped: 0,
                 bytes: 0,
-                extent: Extent::All,
+                extent: HeldPieces::All,
                 end: None,
                 positions: Vec::new(),
             },
@@ -97,15 +97,18 @@ impl<H> FlightState<H> {
     /// Whether its response is still on its way.
     pub(super) fn is_open(&self) -> bool {
         match self.stage {
-            Stage::Asking | Stage::Vacant => true,
-            Stage::Responding(_) => self.pieces.end.is_none(),
-            Stage::Stored | Stage::Apart | Stage::Failed(_) | Stage::Closed => false,
+            FlightStage::Asking | FlightStage::Vacant => true,
+            FlightStage::Responding(_) => self.pieces.end.is_none(),
+            FlightStage::Stored
+            | FlightStage::Apart
+            | FlightStage::Failed(_)
+            | FlightStage::Closed => false,
         }
     }
 
     /// Counts a follower; false if it would miss the beginning.
     pub(super) fn join(&mut self) -> bool {
-        let is_complete = self.pieces.extent == Extent::All;
+        let is_complete = self.pieces.extent == HeldPieces::All;
         self.followers += usize::from(is_complete);
         is_complete
     }
@@ -117,25 +120,25 @@ impl<H> FlightState<H> {
             Some(left) if is_followed => {
                 self.elections_left = left;
                 self.leader = LeaderState::Attached;
-                self.stage = Stage::Vacant;
+                self.stage = FlightStage::Vacant;
                 true
             }
             _ => {
-                self.stage = Stage::Failed(failure);
+                self.stage = FlightStage::Failed(failure);
                 false
             }
         }
     }
 }
 
-impl Pieces {
+impl SharedPieces {
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 
     /// Adds a piece, unless nobody would ever read it.
     pub(super) fn push(&mut self, piece: Bytes) {
-        if self.extent == Extent::All || self.has_readers() {
+        if self.extent == HeldPieces::All || self.has_readers() {
             self.bytes += piece.len() + PIECE_OVERHEAD;
             self.held.push_back(piece);
         }
@@ -143,13 +146,13 @@ impl Pieces {
 
     /// From now on, only unread pieces are held.
     pub(super) fn hold_unread(&mut self) {
-        self.extent = Extent::Unread;
+        self.extent = HeldPieces::Unread;
         self.drop_read();
     }
 
     /// Whether the leader may read more of its response.
     pub(super) fn has_room(&self) -> bool {
-        self.extent == Extent::All || self.bytes <= WINDOW_BYTES || !self.has_readers()
+        self.extent == HeldPieces::All || self.bytes <= WINDOW_BYTES || !self.has_readers()
     }
 
     fn has_readers(&self) -> bool {
@@ -158,7 +161,7 @@ impl Pieces {
 
     /// A slot for a follower that reads from the first piece on; `None` if that has been dropped.
     pub(super) fn begin(&mut self) -> Option<usize> {
-        if self.extent == Extent::Unread {
+        if self.extent == HeldPieces::Unread {
             return None;
         }
         let free = self.positions.iter().position(|position| *position == FREE);
@@ -176,7 +179,7 @@ impl Pieces {
         let piece = self.held.get(position.checked_sub(self.dropped)?)?.clone();
         let was_first = *position == self.dropped;
         *position += 1;
-        if self.extent == Extent::Unread && was_first {
+        if self.extent == HeldPieces::Unread && was_first {
             self.drop_read();
         }
         Some(piece)
@@ -193,7 +196,7 @@ impl Pieces {
         if let Some(position) = self.positions.get_mut(slot) {
             *position = FREE;
         }
-        if self.extent == Extent::Unread {
+        if self.extent == HeldPieces::Unread {
             self.drop_read();
         }
     }

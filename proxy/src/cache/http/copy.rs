@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::super::segments::SegmentBuffer;
+use super::freshness::Sharing;
 use super::shared::HttpHead;
 use super::store::{StorableHead, StoredResponse};
 
@@ -31,13 +32,18 @@ impl HttpCopy {
         }
     }
 
-    /// The head for requests that share the response, whose body has this length; `None` if it is stale already: then
-    /// each request needs a response of its own.
+    /// Whether the response can be shared.
+    #[must_use]
+    pub fn sharing(&self) -> Sharing {
+        let head = self.head.as_ref();
+        head.map_or(Sharing::Impossible, |head| head.sharing(self.received_at))
+    }
+
+    /// The head for requests that share the response, whose body has this length.
     #[must_use]
     pub fn shared_head(&self, length: Option<u64>) -> Option<HttpHead> {
         let head = self.head.as_ref()?;
-        let is_fresh = head.is_fresh(self.received_at);
-        is_fresh.then(|| HttpHead::new(head.clone(), self.received_at, length))
+        Some(HttpHead::new(head.clone(), self.received_at, length))
     }
 
     /// Adds a piece of the body.

@@ -19,6 +19,25 @@ pub struct ReceiptTimes {
     pub received_at: Duration,
 }
 
+/// Whether a response could serve several requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sharing {
+    Possible,
+    /// Not this one: it is a failure, or has arrived stale.
+    NotNow,
+    /// It must not be stored, or has to be validated for each request.
+    Impossible,
+}
+
+/// Where the lifetime of a response is from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LifetimeBasis {
+    /// Its head states one.
+    Stated,
+    /// It is guessed, or zero.
+    Guessed,
+}
+
 /// The times of a stored response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Freshness {
@@ -27,6 +46,7 @@ pub(super) struct Freshness {
     initial_age: Duration,
     /// The age up to which it is fresh.
     lifetime: Duration,
+    pub(super) basis: LifetimeBasis,
     pub(super) stale_while_revalidate: Duration,
     pub(super) stale_if_error: Duration,
 }
@@ -50,6 +70,10 @@ impl Freshness {
                 .lifetime()
                 .or_else(|| expires(headers, dated, received_at)),
         };
+        let basis = match lifetime {
+            Some(_) => LifetimeBasis::Stated,
+            None => LifetimeBasis::Guessed,
+        };
         let lifetime = lifetime
             .or_else(|| heuristic(status, headers, directives, dated.unwrap_or(received_at)));
         Freshness {
@@ -59,6 +83,7 @@ impl Freshness {
                 true => Duration::ZERO,
                 false => lifetime.unwrap_or_default(),
             },
+            basis,
             stale_while_revalidate: directives.stale_while_revalidate.unwrap_or_default(),
             stale_if_error: directives.stale_if_error.unwrap_or_default(),
         }
@@ -73,6 +98,15 @@ impl Freshness {
     /// How long it stays fresh; zero if it is stale.
     pub(super) fn fresh_for(&self, now: Duration) -> Duration {
         self.lifetime.saturating_sub(self.age(now))
+    }
+
+    /// Whether a response like this one could be shared that arrives at `now`.
+    pub(super) fn sharing(&self, now: Duration) -> Sharing {
+        match (self.is_fresh(now), self.lifetime.is_zero()) {
+            (true, _) => Sharing::Possible,
+            (false, false) => Sharing::NotNow,
+            (false, true) => Sharing::Impossible,
+        }
     }
 
     pub(super) fn is_fresh(&self, now: Duration) -> bool {

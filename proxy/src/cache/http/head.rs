@@ -96,10 +96,16 @@ pub(super) fn updated(lines: &[u8], by: &HeaderMap) -> HeaderMap {
     headers
 }
 
+/// Whether a header describes the bytes of the body, which a 304 leaves as they are.
 fn is_of_body(name: &HeaderName) -> bool {
     matches!(
-        *name,
-        header::CONTENT_ENCODING | header::CONTENT_RANGE | header::CONTENT_TYPE
+        name.as_str(),
+        "content-encoding"
+            | "content-range"
+            | "content-md5"
+            | "content-digest"
+            | "repr-digest"
+            | "digest"
     )
 }
 

@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use super::super::key::KeyPrefix;
 use super::super::{CacheKey, Scope};
 use super::policy::Credentials;
+use super::request::Overrides;
 use super::vary::Variant;
 
 const DOMAIN: &[u8] = b"weir http key 1";
@@ -30,7 +31,7 @@ pub struct ResourceName<'a> {
     pub client: &'a str,
 }
 
-pub(super) fn of(name: &ResourceName<'_>, scope: Scope) -> CacheKey {
+pub(super) fn of(name: &ResourceName<'_>, scope: Scope, overrides: &Overrides<'_>) -> CacheKey {
     let mut text = KeyPrefix(Vec::with_capacity(BYTES_USUAL));
     text.0.extend_from_slice(DOMAIN);
     match scope {
@@ -47,6 +48,10 @@ pub(super) fn of(name: &ResourceName<'_>, scope: Scope) -> CacheKey {
     text.0[host..].make_ascii_lowercase();
     text.add(name.path.as_bytes());
     text.add(name.query.as_bytes());
+    for (name, value) in overrides {
+        text.add(name.as_str().as_bytes());
+        text.add(value.as_bytes());
+    }
     CacheKey(Sha256::digest(&text.0).into())
 }
 

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
 
 use super::directives::{Directive, RequestDirectives, ResponseDirectives, Storing, UseStored};
-use super::freshness::{Freshness, is_heuristically_cacheable};
+use super::freshness::{Freshness, LifetimeBasis, is_heuristically_cacheable};
 use super::vary::Variant;
 
 /// Whether a request has credentials that the backend sees: `Authorization`, an API key, or a cookie.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Credentials {
     None,
     /// `Cookie`, and nothing else.
@@ -17,26 +17,7 @@ pub enum Credentials {
     Authorization,
 }
 
-impl Credentials {
-    /// Of the headers that are forwarded as the client sent them.
-    pub(super) fn of<'a>(forwarded: impl Iterator<Item = &'a HeaderName>) -> Self {
-        let mut found = Credentials::None;
-        for name in forwarded {
-            match *name {
-                header::COOKIE if found == Credentials::None => found = Credentials::Cookie,
-                header::AUTHORIZATION => return Credentials::Authorization,
-                _ if matches!(name.as_str(), "x-api-key" | "api-key") => {
-                    return Credentials::Authorization;
-                }
-                _ => {}
-            }
-        }
-        found
-    }
-}
-
-/// Whether a response may be served to requests with credentials, and stored if its own request had some
-/// (section 3.5; weir treats cookies alike).
+/// Whether a response may be stored whose own request had these credentials (section 3.5; weir treats cookies alike).
 pub(super) fn is_for_credentials(
     credentials: Credentials,
     directives: &ResponseDirectives,
@@ -50,6 +31,19 @@ pub(super) fn is_for_credentials(
             Credentials::Cookie => variant.names().any(|name| *name == header::COOKIE),
             Credentials::Authorization => false,
         }
+}
+
+/// Whether a stored response may be served to a request with these credentials. A response that states how long it is
+/// fresh, and neither that it is private nor that it varies by `Cookie`, does not depend on cookies; browsers send them
+/// with requests for static files, too.
+pub(super) fn serves(
+    credentials: Credentials,
+    directives: &ResponseDirectives,
+    variant: &Variant,
+    basis: LifetimeBasis,
+) -> bool {
+    credentials == Credentials::Cookie && basis == LifetimeBasis::Stated
+        || is_for_credentials(credentials, directives, variant)
 }
 
 /// Why a response is not stored.

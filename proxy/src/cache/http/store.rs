@@ -14,7 +14,7 @@ use super::super::memory::Entry;
 use super::super::segments::{Segments, allocated};
 use super::conditional::Validators;
 use super::directives::{Directive, ResponseDirectives};
-use super::freshness::{Freshness, ReceiptTimes};
+use super::freshness::{Freshness, ReceiptTimes, Sharing};
 use super::head;
 use super::policy::{self, Credentials, NotStorable};
 use super::vary::Variant;
@@ -103,9 +103,9 @@ impl StorableHead {
         self.freshness.age(now)
     }
 
-    /// Whether the response is fresh when it arrives.
-    pub(super) fn is_fresh(&self, received_at: Duration) -> bool {
-        self.freshness.is_fresh(received_at)
+    /// Whether the response can be shared that arrived at `received_at`.
+    pub(super) fn sharing(&self, received_at: Duration) -> Sharing {
+        self.freshness.sharing(received_at)
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -149,9 +149,10 @@ impl StoredResponse {
         self.freshness.age(now).as_secs()
     }
 
+    /// Whether it can be shared by requests that have waited for it until `now`.
     #[must_use]
-    pub fn is_fresh(&self, now: Duration) -> bool {
-        self.freshness.is_fresh(now)
+    pub fn sharing(&self, now: Duration) -> Sharing {
+        self.freshness.sharing(now)
     }
 
     /// Whether it may be served because the backend fails (RFC 5861, section 4).
@@ -205,8 +206,9 @@ impl Resource {
         credentials: Credentials,
     ) -> Option<&Arc<StoredResponse>> {
         self.responses.iter().find(|stored| {
+            let basis = stored.freshness.basis;
             stored.variant.matches(request)
-                && policy::is_for_credentials(credentials, &stored.directives, &stored.variant)
+                && policy::serves(credentials, &stored.directives, &stored.variant, basis)
         })
     }
 

@@ -34,6 +34,10 @@ const PAGE: ResourceName<'static> = ResourceName {
     client: "",
 };
 
+fn key_of(name: &ResourceName<'_>, scope: Scope) -> CacheKey {
+    key::of(name, scope, &Overrides::new())
+}
+
 struct TestCache(HttpCache);
 
 /// What a lookup finds, in one word.
@@ -149,7 +153,7 @@ fn responses_are_fresh_for_the_time_that_they_state() {
             "validate",
         ),
         (
-            &[("last-modified", "Sat, 05 Nov 1984 08:49:37 GMT")],
+            &[("last-modified", "Mon, 05 Nov 1984 08:49:37 GMT")],
             Some(86_399),
             "validate",
         ),
@@ -298,8 +302,11 @@ fn requests_state_what_they_accept() {
 
 #[test]
 fn those_with_credentials_get_only_what_is_explicitly_public() {
+    const UNDATED: (&str, &str) = ("last-modified", "Sun, 30 Oct 1994 08:49:37 GMT");
     for (response, request, expected) in [
-        (cc("max-age=60"), ("cookie", "a=b"), "vary-miss"),
+        (UNDATED, ("accept", "a/b"), "hit"),
+        (UNDATED, ("cookie", "a=b"), "vary-miss"),
+        (cc("max-age=60"), ("cookie", "a=b"), "hit"),
         (cc("max-age=60"), ("authorization", "a"), "vary-miss"),
         (cc("max-age=60"), ("x-api-key", "a"), "vary-miss"),
         (cc("max-age=60, public"), ("authorization", "a"), "hit"),

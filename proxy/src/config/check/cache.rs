@@ -38,6 +38,9 @@ pub(super) fn check(
             "`answers` and `http` are different kinds of cache; choose one of them",
         );
     }
+    if http {
+        warn_of_unused(raw, diagnostics);
+    }
     let is_kept = raw.answers.get().unwrap_or(!http);
     let ttl = raw.ttl.get()?.0;
     let memory_bytes = raw.memory.get()?.0;
@@ -66,6 +69,26 @@ pub(super) fn check(
         coalescing,
     });
     Some(Caches { answers, http })
+}
+
+/// Keys that say nothing to an HTTP cache.
+fn warn_of_unused(raw: &Cache, diagnostics: &mut Diagnostics) {
+    let mut warn = |path: &str, place, instead: &str| {
+        let does = format!("has no effect on an HTTP cache; {instead}");
+        diagnostics.warn(path, place, &does);
+    };
+    if raw.ttl.is_written() {
+        let instead = "the headers of a response state how long it is fresh";
+        warn(&raw.ttl.path, raw.ttl.key_place, instead);
+    }
+    if raw.ignore_headers.is_written() {
+        let instead = "the `Vary` of a response names the headers that matter";
+        warn(
+            &raw.ignore_headers.path,
+            raw.ignore_headers.key_place,
+            instead,
+        );
+    }
 }
 
 fn ignore_headers(raw: &Cache, diagnostics: &mut Diagnostics) -> Vec<HeaderName> {

@@ -29,7 +29,6 @@ fn the_contract_warns_of_each_key_that_is_not_built_yet() {
         "redis",
         "routes[0].rate_limits[1].shared",
         "routes[0].rate_limits[2].tokens",
-        "routes[0].cache.coalesce",
         "routes[0].conversation",
     ];
     assert_eq!(pending, expected, "{:#?}", loaded.warnings);

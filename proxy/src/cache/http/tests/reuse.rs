@@ -87,23 +87,32 @@ fn no_two_resources_share_a_key() {
     ];
     for (position, one) in names.iter().enumerate() {
         for other in &names[position + 1..] {
-            assert_ne!(key::of(one, Scope::Route), key::of(other, Scope::Route));
+            assert_ne!(key_of(one, Scope::Route), key_of(other, Scope::Route));
         }
     }
     let upper = ResourceName {
         host: b"A.Test",
         ..name
     };
-    assert_eq!(key::of(&name, Scope::Route), key::of(&upper, Scope::Route));
+    assert_eq!(key_of(&name, Scope::Route), key_of(&upper, Scope::Route));
+    for (header, expected) in [
+        (("x-http-method-override", "POST"), "miss"),
+        (("x-original-url", "/other"), "miss"),
+        (("x-forwarded-port", "1"), "miss"),
+        (("x-requested-with", "a"), "hit"),
+    ] {
+        let cache = TestCache::new();
+        let stored = cache.store(name, &HeaderMap::new(), 200, &headers(&[cc("max-age=60")]));
+        stored.expect("storable");
+        let lookup = cache.look_up(name, &headers(&[header]), NOW);
+        assert_eq!(found(&lookup), expected, "{header:?}");
+    }
     let client = ResourceName {
         client: "web",
         ..name
     };
-    assert_ne!(
-        key::of(&name, Scope::Client),
-        key::of(&client, Scope::Client)
-    );
-    assert_eq!(key::of(&name, Scope::Route), key::of(&client, Scope::Route));
+    assert_ne!(key_of(&name, Scope::Client), key_of(&client, Scope::Client));
+    assert_eq!(key_of(&name, Scope::Route), key_of(&client, Scope::Route));
 }
 
 /// RFC 9111, sections 3.2 and 4.3.4.
@@ -116,6 +125,7 @@ fn a_304_updates_what_it_is_about() {
         ("date", DATE),
         ("x-a", "1"),
         ("content-type", "text/plain"),
+        ("content-digest", "sha-256=:1:"),
         ("connection", "x-hop"),
         ("x-hop", "1"),
     ]);
@@ -127,7 +137,7 @@ fn a_304_updates_what_it_is_about() {
         asked_at: at,
         received_at: at,
     };
-    let key = key::of(&PAGE, Scope::Route);
+    let key = key_of(&PAGE, Scope::Route);
     let Lookup::Forward(_, _, Some(stored)) = cache.look_up(PAGE, &HeaderMap::new(), at) else {
         panic!("it is stale");
     };
@@ -138,6 +148,7 @@ fn a_304_updates_what_it_is_about() {
         ("x-b", "3"),
         ("content-length", "99"),
         ("content-type", "text/html"),
+        ("content-digest", "sha-256=:2:"),
         ("date", "Sun, 06 Nov 1994 08:51:17 GMT"),
     ]);
     let updated = cache.0.freshen(&key, &stored, &not_modified, times);
@@ -146,7 +157,8 @@ fn a_304_updates_what_it_is_about() {
     lines.sort_unstable();
     let expected = [
         "cache-control: max-age=30",
-        "content-type: text/plain",
+        "content-digest: sha-256=:1:",
+        "content-type: text/html",
         "date: Sun, 06 Nov 1994 08:51:17 GMT",
         "etag: \"a\"",
         "x-a: 2",

@@ -1,0 +1,69 @@
+//! The head of a request, read in one pass: its credentials, and headers by which some backends take it for another
+//! request.
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use smallvec::SmallVec;
+
+use super::policy::Credentials;
+
+/// What the head of a request means for the cache beside its directives.
+pub(super) struct RequestHead<'a> {
+    pub(super) credentials: Credentials,
+    pub(super) overrides: Overrides<'a>,
+}
+
+/// Headers that override the method, the path or the host of a request, in their order. They are part of the key:
+/// otherwise a client could have the response to another request stored (web cache poisoning by unkeyed input).
+pub(super) type Overrides<'a> = SmallVec<[(&'a HeaderName, &'a HeaderValue); 1]>;
+
+impl<'a> RequestHead<'a> {
+    /// Of the headers that are forwarded as the client sent them.
+    pub(super) fn read(
+        headers: &'a HeaderMap,
+        is_forwarded: &(dyn Fn(&HeaderName) -> bool + Sync),
+    ) -> Self {
+        let mut head = RequestHead {
+            credentials: Credentials::None,
+            overrides: Overrides::new(),
+        };
+        for (name, value) in headers {
+            let found = match *name {
+                header::COOKIE => Credentials::Cookie,
+                header::AUTHORIZATION => Credentials::Authorization,
+                _ => match name.as_str() {
+                    "x-api-key" | "api-key" => Credentials::Authorization,
+                    text if is_override(text) => {
+                        head.overrides.push((name, value));
+                        continue;
+                    }
+                    _ => continue,
+                },
+            };
+            if found > head.credentials && is_forwarded(name) {
+                head.credentials = found;
+            }
+        }
+        head
+    }
+}
+
+fn is_override(name: &str) -> bool {
+    name.starts_with("x-")
+        && matches!(
+            name,
+            "x-forwarded-path"
+                | "x-forwarded-port"
+                | "x-forwarded-prefix"
+                | "x-forwarded-scheme"
+                | "x-forwarded-server"
+                | "x-forwarded-ssl"
+                | "x-host"
+                | "x-http-host-override"
+                | "x-http-method"
+                | "x-http-method-override"
+                | "x-method-override"
+                | "x-original-host"
+                | "x-original-url"
+                | "x-rewrite-url"
+        )
+}
