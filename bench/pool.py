@@ -93,6 +93,11 @@ class Pool:
     def plain(self) -> Questions:
         return Questions(self._write("plain.http", request(question(FIXED_NUMBER, False), {})), None, 0)
 
+    def page(self) -> Questions:
+        """A page that every cache may store."""
+        lines = ["GET /page HTTP/1.1", "Host: bench.test", "User-Agent: weir-bench", "Accept: */*"]
+        return Questions(self._write("page.http", "\r\n".join(lines) + "\r\n\r\n"), None, 0)
+
     def bad_signature(self) -> Questions:
         """Well-formed and fresh, so that only the comparison of the signature rejects it."""
         body = question(FIXED_NUMBER, False)
