@@ -15,7 +15,7 @@ pub(crate) struct ReusedResponse<'a, P> {
     /// Lines of `name: value` and CR LF, with `Date`, without `Age` and the length of the body.
     pub(crate) head_lines: &'a [u8],
     pub(crate) age_s: u64,
-    pub(crate) content: Content,
+    pub(crate) content: ReusedContent,
     /// The length of what is written of the body.
     pub(crate) bytes: usize,
     pub(crate) pieces: P,
@@ -23,7 +23,7 @@ pub(crate) struct ReusedResponse<'a, P> {
 
 /// What the head states of the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Content {
+pub(crate) enum ReusedContent {
     /// A status without a body: 204, 304.
     None,
     Whole,
@@ -75,27 +75,27 @@ where
         pieces,
     } = response;
     let mut head = match content {
-        Content::OutOfRange { .. } => {
+        ReusedContent::OutOfRange { .. } => {
             // The next cache must not store it as the response for this URI.
             ResponseHead::with_lines(status, b"cache-control: no-store\r\n")
         }
-        Content::None | Content::Whole | Content::Part { .. } => {
+        ReusedContent::None | ReusedContent::Whole | ReusedContent::Part { .. } => {
             ResponseHead::with_dated_lines(status, head_lines)
         }
     };
     head.number(&header::AGE, age_s);
     let range = match content {
-        Content::None | Content::Whole => None,
-        Content::Part { first, length } => {
+        ReusedContent::None | ReusedContent::Whole => None,
+        ReusedContent::Part { first, length } => {
             let last = first + bytes.saturating_sub(1);
             Some(format!("bytes {first}-{last}/{length}"))
         }
-        Content::OutOfRange { length } => Some(format!("bytes */{length}")),
+        ReusedContent::OutOfRange { length } => Some(format!("bytes */{length}")),
     };
     if let Some(range) = range.and_then(|range| HeaderValue::from_str(&range).ok()) {
         head.field(&header::CONTENT_RANGE, &range);
     }
-    if content != Content::None {
+    if content != ReusedContent::None {
         head.number(&header::CONTENT_LENGTH, bytes as u64);
     }
     whole::begin(exchange, &mut head);

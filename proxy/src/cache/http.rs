@@ -35,11 +35,11 @@ mod vary;
 
 pub use conditional::Validators;
 pub use copy::HttpCopy;
-pub use freshness::{ReceiptTimes, Sharing};
+pub use freshness::{ReceiptTimes, Shareability};
 pub use key::ResourceName;
-pub use lookup::{ForwardReason, HitKind, Lookup, RequestKey};
-pub use policy::{Credentials, NotStorable};
-pub use served::Served;
+pub use lookup::{ForwardReason, HitKind, HttpLookup, RequestKey};
+pub use policy::{Credentials, NotStored};
+pub use served::ServedAs;
 pub use shared::HttpHead;
 pub use store::StoredResponse;
 
@@ -50,7 +50,7 @@ use directives::{RequestDirectives, UseStored};
 use lookup::MayStore;
 use policy::Use;
 use predictor::Predictor;
-use request::{Overrides, RequestHead};
+use request::{ConditionsSent, HttpRequestHead, Overrides};
 use store::{Resource, StorableHead};
 use vary::Variant;
 
@@ -104,18 +104,18 @@ impl HttpCache {
 
     /// Looks for a stored response at `now` (since the Unix epoch).
     #[must_use]
-    pub fn look_up(&self, request: &HttpRequest<'_>, now: Duration) -> Lookup {
+    pub fn look_up(&self, request: &HttpRequest<'_>, now: Duration) -> HttpLookup {
         if !matches!(*request.method, Method::GET | Method::HEAD) {
             return match request.method.is_safe() {
-                true => Lookup::Bypass,
-                false => Lookup::Unsafe,
+                true => HttpLookup::Bypass,
+                false => HttpLookup::Unsafe,
             };
         }
         let directives = RequestDirectives::of(request.headers);
         if !policy::may_store(&directives) {
-            return Lookup::Bypass;
+            return HttpLookup::Bypass;
         }
-        let head = RequestHead::read(request.headers, request.is_forwarded);
+        let head = HttpRequestHead::read(request.headers, request.is_forwarded);
         let request_key = RequestKey {
             key: key::of(&request.name, self.config.scope, &head.overrides),
             flight: None,
@@ -132,26 +132,28 @@ impl HttpCache {
         let is_only = directives.use_stored == UseStored::Only;
         let Some(stored) = selected else {
             return match resource {
-                _ if is_only => Lookup::NotCached,
+                _ if is_only => HttpLookup::NotCached,
                 Some(resource) => {
-                    let request_key = self.shared(request_key, request, resource.newest());
-                    Lookup::Forward(request_key, ForwardReason::VaryMiss, None)
+                    let known = (resource.newest(), ConditionsSent::Own);
+                    let request_key = self.shared(request_key, request, known);
+                    HttpLookup::Forward(request_key, ForwardReason::VaryMiss, None)
                 }
                 None => {
-                    let request_key = self.shared(request_key, request, None);
-                    Lookup::Forward(request_key, ForwardReason::Miss, None)
+                    let known = (None, ConditionsSent::Own);
+                    let request_key = self.shared(request_key, request, known);
+                    HttpLookup::Forward(request_key, ForwardReason::Miss, None)
                 }
             };
         };
-        let usable = policy::usable(&stored.freshness, &stored.directives, &directives, now);
+        let usable = stored.usable(&directives, now);
         let stored = stored.clone();
         match usable {
-            Use::Fresh => Lookup::Hit(stored, HitKind::Fresh),
-            Use::Stale => Lookup::Hit(stored, HitKind::Stale),
-            Use::WhileRevalidating if is_only => Lookup::Hit(stored, HitKind::Stale),
+            Use::Fresh => HttpLookup::Hit(stored, HitKind::Fresh),
+            Use::Stale => HttpLookup::Hit(stored, HitKind::Stale),
+            Use::WhileRevalidating if is_only => HttpLookup::Hit(stored, HitKind::Stale),
             Use::WhileRevalidating => {
                 let storing = MayStore::Yes;
-                Lookup::Revalidate(
+                HttpLookup::Revalidate(
                     RequestKey {
                         storing,
                         ..request_key
@@ -159,13 +161,18 @@ impl HttpCache {
                     stored,
                 )
             }
-            Use::Validated | Use::ValidatedByRequest if is_only => Lookup::NotCached,
+            Use::Validated | Use::ValidatedByRequest if is_only => HttpLookup::NotCached,
             Use::Validated => {
-                let request_key = self.shared(request_key, request, Some(&stored));
-                Lookup::Forward(request_key, ForwardReason::Stale, Some(stored))
+                let conditions = match stored.validators().is_empty() {
+                    true => ConditionsSent::Own,
+                    false => ConditionsSent::Replaced,
+                };
+                let known = (Some(&*stored), conditions);
+                let request_key = self.shared(request_key, request, known);
+                HttpLookup::Forward(request_key, ForwardReason::Stale, Some(stored))
             }
             Use::ValidatedByRequest => {
-                Lookup::Forward(request_key, ForwardReason::Request, Some(stored))
+                HttpLookup::Forward(request_key, ForwardReason::Request, Some(stored))
             }
         }
     }
@@ -176,14 +183,14 @@ impl HttpCache {
         &self,
         request_key: RequestKey,
         request: &HttpRequest<'_>,
-        known: Option<&StoredResponse>,
+        (known, replaced): (Option<&StoredResponse>, ConditionsSent),
     ) -> RequestKey {
         let is_shared = self.flights.is_some()
             && request_key.storing == MayStore::Yes
-            && !request.headers.contains_key(header::RANGE);
+            && request::is_for_whole(request.headers, replaced);
         let flight = is_shared.then(|| {
             let credentials = request_key.credentials;
-            let known = known.map(|stored| &stored.variant);
+            let known = known.map(|stored| stored.variant());
             key::of_flight(&request_key.key, credentials, known, request.headers)
         });
         RequestKey {
@@ -212,11 +219,11 @@ impl HttpCache {
     }
 
     /// Remembers whether the response to a request could be shared.
-    pub fn note_sharing(&self, request_key: &RequestKey, is_shared: Sharing, now: Duration) {
+    pub fn note_sharing(&self, request_key: &RequestKey, is_shared: Shareability, now: Duration) {
         match (&request_key.flight, is_shared) {
-            (Some(key), Sharing::Possible) => self.predictor.forget(key),
-            (Some(key), Sharing::Impossible) => self.predictor.remember(*key, now),
-            (Some(_), Sharing::NotNow) | (None, _) => {}
+            (Some(key), Shareability::Possible) => self.predictor.forget(key),
+            (Some(key), Shareability::Impossible) => self.predictor.remember(*key, now),
+            (Some(_), Shareability::NotNow) | (None, _) => {}
         }
     }
 
@@ -231,9 +238,9 @@ impl HttpCache {
         status: StatusCode,
         headers: &HeaderMap,
         times: ReceiptTimes,
-    ) -> Result<HttpCopy, NotStorable> {
+    ) -> Result<HttpCopy, NotStored> {
         if request_key.storing == MayStore::No {
-            return Err(NotStorable::Request);
+            return Err(NotStored::Request);
         }
         let variant = Variant::of(headers, request.headers, request.is_replaced);
         let credentials = request_key.credentials;
@@ -242,9 +249,9 @@ impl HttpCache {
         let room = self
             .response_bytes_max()
             .checked_sub(store::OVERHEAD + head.bytes());
-        let room = room.ok_or(NotStorable::TooLarge)?;
+        let room = room.ok_or(NotStored::TooLarge)?;
         if announced.is_some_and(|bytes| bytes > room) {
-            return Err(NotStorable::TooLarge);
+            return Err(NotStored::TooLarge);
         }
         Ok(HttpCopy::new(head, times.received_at, announced, room))
     }
@@ -268,7 +275,7 @@ impl HttpCache {
         headers: &HeaderMap,
         times: ReceiptTimes,
     ) -> Arc<StoredResponse> {
-        if !validated.validators.are_confirmed_by(headers) {
+        if !validated.validators().are_confirmed_by(headers) {
             // It is about another response: what is stored is not known to be valid.
             self.invalidate(key);
             return validated.clone();
@@ -280,8 +287,8 @@ impl HttpCache {
         let (served, storing) = update(validated);
         self.memory.update(key, |resource| {
             let changed = resource?.changed(|stored| {
-                let is_same = stored.validators.are_of_same(&validated.validators);
-                if stored.variant == validated.variant {
+                let is_same = stored.validators().are_of_same(validated.validators());
+                if stored.variant() == validated.variant() {
                     (storing == MayStore::Yes).then(|| served.clone())
                 } else if is_same {
                     let (updated, storing) = update(stored);

@@ -18,8 +18,8 @@ use super::{ResponseSource, Stop};
 use crate::backend::request_head::{HeaderFilter, is_set_by_weir};
 use crate::cache::flight::Lead;
 use crate::cache::http::{
-    ForwardReason, HitKind, HttpCache, HttpHead, HttpRequest, Lookup, ReceiptTimes, RequestKey,
-    ResourceName, Sharing, StoredResponse, Validators,
+    ForwardReason, HitKind, HttpCache, HttpHead, HttpLookup, HttpRequest, ReceiptTimes, RequestKey,
+    ResourceName, Shareability, StoredResponse, Validators,
 };
 use crate::cache::status::CacheStatus;
 use crate::cache::{CacheKey, Scope};
@@ -69,7 +69,7 @@ impl HttpFetch {
             Step::Store {
                 stored: Some(stored),
                 ..
-            } => Some(&stored.validators).filter(|validators| !validators.is_empty()),
+            } => Some(stored.validators()).filter(|validators| !validators.is_empty()),
             Step::Store { .. } | Step::Invalidate => None,
         }
     }
@@ -101,11 +101,11 @@ impl HttpFetch {
 
     /// What has arrived is not, or not any longer, waited for: those that follow find it in the cache, or go on alone.
     /// Whether it can be shared is remembered, so that the next ones wait only for what can.
-    pub(super) fn settle(&mut self, sharing: Sharing, now: Duration) {
+    pub(super) fn settle(&mut self, sharing: Shareability, now: Duration) {
         if let Some(mut lead) = self.lead.take() {
             match sharing {
-                Sharing::Possible => lead.stored(),
-                Sharing::NotNow | Sharing::Impossible => lead.part(),
+                Shareability::Possible => lead.stored(),
+                Shareability::NotNow | Shareability::Impossible => lead.part(),
             }
         }
         if let Step::Store { request_key, .. } = &self.step {
@@ -163,20 +163,22 @@ pub(super) fn look_up(
         cache.look_up(request, now)
     });
     let (outcome, status) = match &found {
-        Lookup::Hit(_, HitKind::Fresh) => (CacheOutcome::Hit, CacheStatus::Hit),
-        Lookup::Hit(..) | Lookup::Revalidate(..) => (CacheOutcome::Hit, CacheStatus::StaleHit),
-        Lookup::Forward(_, reason, _) => match reason {
+        HttpLookup::Hit(_, HitKind::Fresh) => (CacheOutcome::Hit, CacheStatus::Hit),
+        HttpLookup::Hit(..) | HttpLookup::Revalidate(..) => {
+            (CacheOutcome::Hit, CacheStatus::StaleHit)
+        }
+        HttpLookup::Forward(_, reason, _) => match reason {
             ForwardReason::Miss => (CacheOutcome::Miss, CacheStatus::Miss),
             ForwardReason::VaryMiss => (CacheOutcome::Miss, CacheStatus::VaryMiss),
             ForwardReason::Stale => (CacheOutcome::Miss, CacheStatus::Stale),
             ForwardReason::Request => (CacheOutcome::Bypass, CacheStatus::Refresh),
         },
-        Lookup::NotCached => (CacheOutcome::Miss, CacheStatus::Miss),
-        Lookup::Bypass => (CacheOutcome::Bypass, CacheStatus::Bypass),
-        Lookup::Unsafe => (CacheOutcome::Bypass, CacheStatus::Method),
+        HttpLookup::NotCached => (CacheOutcome::Miss, CacheStatus::Miss),
+        HttpLookup::Bypass => (CacheOutcome::Bypass, CacheStatus::Bypass),
+        HttpLookup::Unsafe => (CacheOutcome::Bypass, CacheStatus::Method),
     };
     let reused = match &found {
-        Lookup::Hit(response, _) | Lookup::Revalidate(_, response) => {
+        HttpLookup::Hit(response, _) | HttpLookup::Revalidate(_, response) => {
             Some(Reused::new(response.clone(), now))
         }
         _ => None,
@@ -196,8 +198,8 @@ pub(super) fn look_up(
         Box::new(HttpFetch { cache, step, lead })
     };
     match (found, reused) {
-        (Lookup::Hit(..), Some(reused)) => Ok(Found::Serve(reused)),
-        (Lookup::Revalidate(request_key, stored), Some(reused)) => {
+        (HttpLookup::Hit(..), Some(reused)) => Ok(Found::Serve(reused)),
+        (HttpLookup::Revalidate(request_key, stored), Some(reused)) => {
             let fetch = fetch(Step::Store {
                 request_key,
                 reason: ForwardReason::Stale,
@@ -205,16 +207,18 @@ pub(super) fn look_up(
             });
             Ok(Found::ServeStale(reused, fetch))
         }
-        (Lookup::Hit(..) | Lookup::Revalidate(..) | Lookup::Bypass, _) => Ok(Found::Forward(None)),
-        (Lookup::Forward(request_key, reason, stored), _) => {
+        (HttpLookup::Hit(..) | HttpLookup::Revalidate(..) | HttpLookup::Bypass, _) => {
+            Ok(Found::Forward(None))
+        }
+        (HttpLookup::Forward(request_key, reason, stored), _) => {
             Ok(Found::Forward(Some(fetch(Step::Store {
                 request_key,
                 reason,
                 stored,
             }))))
         }
-        (Lookup::Unsafe, _) => Ok(Found::Forward(Some(fetch(Step::Invalidate)))),
-        (Lookup::NotCached, _) => {
+        (HttpLookup::Unsafe, _) => Ok(Found::Forward(Some(fetch(Step::Invalidate)))),
+        (HttpLookup::NotCached, _) => {
             let detail = "the request has `only-if-cached`, and no stored response may be used";
             Err(Refusal::new(ErrorCode::NotCached, detail).into())
         }
@@ -275,7 +279,7 @@ pub(super) fn of_response(
     let head = &upstream.response.head;
     let status = head.status;
     if !upstream.is_of_route() {
-        fetch.settle(Sharing::NotNow, exchange.at(now));
+        fetch.settle(Shareability::NotNow, exchange.at(now));
         return ResponseSource::Upstream(upstream, None);
     }
     let reused = match &fetch.step {
@@ -314,7 +318,7 @@ pub(super) fn of_response(
         return ResponseSource::Upstream(upstream, Some(fetch));
     };
     let sharing = match cache_status {
-        CacheStatus::StaleIfError => Sharing::NotNow,
+        CacheStatus::StaleIfError => Shareability::NotNow,
         _ => response.sharing(exchange.at(now)),
     };
     fetch.settle(sharing, exchange.at(now));

@@ -9,7 +9,7 @@ use super::routing::set_header;
 use super::upstream::Upstream;
 use crate::answer::copying::{CopyEnd, CopyStored, Followers, ResponseCopy};
 use crate::cache::copy::shareable;
-use crate::cache::http::{ForwardReason, HttpCopy, Sharing};
+use crate::cache::http::{ForwardReason, HttpCopy, Shareability};
 use crate::cache::status::CacheStatus;
 use crate::exchange::Exchange;
 use crate::http::session::Session;
@@ -42,8 +42,8 @@ impl HttpCacheCopy {
             Err(reason) => {
                 log::debug!("a response is not stored: {reason:?}");
                 let sharing = match head.status.is_server_error() {
-                    true => Sharing::NotNow,
-                    false => Sharing::Impossible,
+                    true => Shareability::NotNow,
+                    false => Shareability::Impossible,
                 };
                 fetch.settle(sharing, times.received_at);
                 return None;
@@ -52,8 +52,8 @@ impl HttpCacheCopy {
         set_header(exchange, "cache-status", stored_status(reason).header());
         let sharing = copy.sharing();
         let mut lead = match sharing {
-            Sharing::Possible => fetch.take_lead(),
-            Sharing::NotNow | Sharing::Impossible => None,
+            Shareability::Possible => fetch.take_lead(),
+            Shareability::NotNow | Shareability::Impossible => None,
         };
         fetch.settle(sharing, times.received_at);
         if let (Some(lead), Some(head)) = (&mut lead, copy.shared_head(upstream.framing.length)) {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use http::StatusCode;
 
 use crate::answer::ResponseOutcome;
-use crate::answer::reused::{self, Content, ReusedResponse};
-use crate::cache::http::{HttpHead, Served, StoredResponse};
+use crate::answer::reused::{self, ReusedContent, ReusedResponse};
+use crate::cache::http::{HttpHead, ServedAs, StoredResponse};
 use crate::exchange::Exchange;
 use crate::http::response_head::ResponseHead;
 use crate::http::session::Session;
@@ -46,25 +46,25 @@ pub(super) async fn deliver(
     reused: &Reused,
 ) -> ResponseOutcome {
     let stored = &*reused.response;
-    if stored.status.is_server_error() {
+    if stored.status().is_server_error() {
         exchange.error_code = Some(ErrorCode::UpstreamStatus);
     }
     let head = session.head();
-    let served = Served::of(&head.headers, stored, &head.method);
+    let served = ServedAs::of(&head.headers, stored, &head.method);
     let length = stored.length();
     let (status, lines, content) = match &served {
-        Served::Whole if stored.status == StatusCode::NO_CONTENT => {
-            (stored.status, stored.head_lines(), Content::None)
+        ServedAs::Whole if stored.status() == StatusCode::NO_CONTENT => {
+            (stored.status(), stored.head_lines(), ReusedContent::None)
         }
-        Served::Whole => (stored.status, stored.head_lines(), Content::Whole),
-        Served::Part(part) => {
+        ServedAs::Whole => (stored.status(), stored.head_lines(), ReusedContent::Whole),
+        ServedAs::Part(part) => {
             let first = part.start;
-            let content = Content::Part { first, length };
+            let content = ReusedContent::Part { first, length };
             (StatusCode::PARTIAL_CONTENT, stored.head_lines(), content)
         }
-        Served::NotModified(lines) => (StatusCode::NOT_MODIFIED, &lines[..], Content::None),
-        Served::RangeNotSatisfiable => {
-            let content = Content::OutOfRange { length };
+        ServedAs::NotModified(lines) => (StatusCode::NOT_MODIFIED, &lines[..], ReusedContent::None),
+        ServedAs::RangeNotSatisfiable => {
+            let content = ReusedContent::OutOfRange { length };
             (StatusCode::RANGE_NOT_SATISFIABLE, &[][..], content)
         }
     };

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::segments::SegmentBuffer;
-use super::freshness::Sharing;
+use super::freshness::Shareability;
 use super::shared::HttpHead;
 use super::store::{StorableHead, StoredResponse};
 
@@ -34,9 +34,11 @@ impl HttpCopy {
 
     /// Whether the response can be shared.
     #[must_use]
-    pub fn sharing(&self) -> Sharing {
+    pub fn sharing(&self) -> Shareability {
         let head = self.head.as_ref();
-        head.map_or(Sharing::Impossible, |head| head.sharing(self.received_at))
+        head.map_or(Shareability::Impossible, |head| {
+            head.sharing(self.received_at)
+        })
     }
 
     /// The head for requests that share the response, whose body has this length.

@@ -31,12 +31,12 @@ pub(super) struct ResponseDirectives {
     pub(super) lifetimes: LifetimeDirectives,
     pub(super) stale_while_revalidate: Option<Duration>,
     pub(super) stale_if_error: Option<Duration>,
-    pub(super) source: Source,
+    pub(super) source: DirectiveSource,
 }
 
 /// Which field the directives are from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Source {
+pub(super) enum DirectiveSource {
     #[default]
     CacheControl,
     /// A targeted field: `Cache-Control` and `Expires` are ignored (RFC 9213, section 2.2).
@@ -49,7 +49,7 @@ impl ResponseDirectives {
             && let Some(members) = targeted::parse(headers.get_all(&CDN_CACHE_CONTROL))
         {
             let mut directives = ResponseDirectives {
-                source: Source::Targeted,
+                source: DirectiveSource::Targeted,
                 ..ResponseDirectives::default()
             };
             for (name, value) in members {
@@ -85,9 +85,9 @@ impl ResponseDirectives {
     }
 
     /// A targeted field has types: a directive with a value of another type is ignored.
-    fn read_targeted(&mut self, name: &str, value: targeted::Value) {
+    fn read_targeted(&mut self, name: &str, value: targeted::MemberValue) {
         match value {
-            targeted::Value::Integer(seconds) => {
+            targeted::MemberValue::Integer(seconds) => {
                 let within = u64::try_from(seconds).map(Duration::from_secs);
                 let within = Some(within.unwrap_or_default());
                 match name {
@@ -98,15 +98,15 @@ impl ResponseDirectives {
                     _ => {}
                 }
             }
-            targeted::Value::True => {
+            targeted::MemberValue::True => {
                 if let Some(directive) = Directive::named(|known| known == name) {
                     self.present |= directive as u8;
                 }
             }
-            targeted::Value::Other => {
+            targeted::MemberValue::Other => {
                 // `private="set-cookie"`: the qualified forms are treated as the unqualified ones.
                 if matches!(name, "private" | "no-cache") {
-                    self.read_targeted(name, targeted::Value::True);
+                    self.read_targeted(name, targeted::MemberValue::True);
                 }
             }
         }
@@ -132,7 +132,7 @@ impl Directive {
 /// The directives of a request (section 5.2.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct RequestDirectives {
-    pub(super) storing: Storing,
+    pub(super) storing: StoreDirective,
     pub(super) use_stored: UseStored,
     /// The highest age that is accepted.
     pub(super) max_age: Option<Duration>,
@@ -144,7 +144,7 @@ pub(super) struct RequestDirectives {
 
 /// Whether the response may be stored, as far as the request decides.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Storing {
+pub(super) enum StoreDirective {
     #[default]
     Allowed,
     /// `no-store`.
@@ -180,7 +180,7 @@ impl RequestDirectives {
         let is = |directive: &str| name.eq_ignore_ascii_case(directive.as_bytes());
         let within = argument.and_then(seconds);
         if is("no-store") {
-            self.storing = Storing::Forbidden;
+            self.storing = StoreDirective::Forbidden;
         } else if is("no-cache") {
             self.use_stored = UseStored::Validated;
         } else if is("only-if-cached") {

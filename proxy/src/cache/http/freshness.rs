@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::{HeaderMap, StatusCode, header};
 
 use super::super::freshness::{age, date, expires};
-use super::directives::{Directive, ResponseDirectives, Source};
+use super::directives::{Directive, DirectiveSource, ResponseDirectives};
 
 /// Section 4.2.2 suggests a tenth of the time since the last modification.
 const HEURISTIC_DIVISOR: u32 = 10;
@@ -21,7 +21,7 @@ pub struct ReceiptTimes {
 
 /// Whether a response could serve several requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sharing {
+pub enum Shareability {
     Possible,
     /// Not this one: it is a failure, or has arrived stale.
     NotNow,
@@ -40,7 +40,7 @@ pub(super) enum LifetimeBasis {
 
 /// The times of a stored response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Freshness {
+pub(super) struct StoredFreshness {
     received_at: Duration,
     /// Its age then.
     initial_age: Duration,
@@ -51,7 +51,7 @@ pub(super) struct Freshness {
     pub(super) stale_if_error: Duration,
 }
 
-impl Freshness {
+impl StoredFreshness {
     pub(super) fn of(
         status: StatusCode,
         headers: &HeaderMap,
@@ -65,8 +65,8 @@ impl Freshness {
         let apparent = dated.map_or(Duration::ZERO, |dated| received_s.saturating_sub(dated));
         let delay = received_at.saturating_sub(times.asked_at);
         let lifetime = match directives.source {
-            Source::Targeted => directives.lifetime(),
-            Source::CacheControl => directives
+            DirectiveSource::Targeted => directives.lifetime(),
+            DirectiveSource::CacheControl => directives
                 .lifetime()
                 .or_else(|| expires(headers, dated, received_at)),
         };
@@ -76,7 +76,7 @@ impl Freshness {
         };
         let lifetime = lifetime
             .or_else(|| heuristic(status, headers, directives, dated.unwrap_or(received_at)));
-        Freshness {
+        StoredFreshness {
             received_at,
             initial_age: apparent.max(age(headers).saturating_add(delay)),
             lifetime: match directives.has(Directive::NoCache) {
@@ -101,11 +101,11 @@ impl Freshness {
     }
 
     /// Whether a response like this one could be shared that arrives at `now`.
-    pub(super) fn sharing(&self, now: Duration) -> Sharing {
+    pub(super) fn sharing(&self, now: Duration) -> Shareability {
         match (self.is_fresh(now), self.lifetime.is_zero()) {
-            (true, _) => Sharing::Possible,
-            (false, false) => Sharing::NotNow,
-            (false, true) => Sharing::Impossible,
+            (true, _) => Shareability::Possible,
+            (false, false) => Shareability::NotNow,
+            (false, true) => Shareability::Impossible,
         }
     }
 

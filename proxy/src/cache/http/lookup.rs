@@ -25,7 +25,7 @@ pub(super) enum MayStore {
 
 /// The result of a lookup.
 #[derive(Debug)]
-pub enum Lookup {
+pub enum HttpLookup {
     /// The stored response serves the request.
     Hit(Arc<StoredResponse>, HitKind),
     /// It serves the request although it is stale, and is to be revalidated in the background.

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use http::{HeaderMap, StatusCode, header};
 
-use super::directives::{Directive, RequestDirectives, ResponseDirectives, Storing, UseStored};
-use super::freshness::{Freshness, LifetimeBasis, is_heuristically_cacheable};
+use super::directives::{
+    Directive, RequestDirectives, ResponseDirectives, StoreDirective, UseStored,
+};
+use super::freshness::{LifetimeBasis, StoredFreshness, is_heuristically_cacheable};
 use super::vary::Variant;
 
 /// Whether a request has credentials that the backend sees: `Authorization`, an API key, or a cookie.
@@ -48,7 +50,7 @@ pub(super) fn serves(
 
 /// Why a response is not stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NotStorable {
+pub enum NotStored {
     /// The request forbids it, or is no `GET`.
     Request,
     /// Informational, partial, a 304, or one that `must-understand` excludes.
@@ -71,26 +73,26 @@ pub(super) fn not_storable(
     status: StatusCode,
     headers: &HeaderMap,
     directives: &ResponseDirectives,
-) -> Option<NotStorable> {
+) -> Option<NotStored> {
     let is_final = status.as_u16() >= 200;
     let is_part = matches!(
         status,
         StatusCode::PARTIAL_CONTENT | StatusCode::NOT_MODIFIED
     );
     if !is_final || is_part {
-        return Some(NotStorable::Status);
+        return Some(NotStored::Status);
     }
     let is_understood = is_understood(status);
     if directives.has(Directive::MustUnderstand) && !is_understood {
-        return Some(NotStorable::Status);
+        return Some(NotStored::Status);
     }
     // Section 5.2.2.3: a cache that understands the status ignores `no-store` beside `must-understand`.
     let is_overridden = directives.has(Directive::MustUnderstand) && is_understood;
     if directives.has(Directive::Private) || directives.has(Directive::NoStore) && !is_overridden {
-        return Some(NotStorable::Forbidden);
+        return Some(NotStored::Forbidden);
     }
     if headers.contains_key(header::SET_COOKIE) {
-        return Some(NotStorable::SetCookie);
+        return Some(NotStored::SetCookie);
     }
     None
 }
@@ -134,7 +136,7 @@ pub(super) enum Use {
 
 /// How a stored response may be used for a request (RFC 9111, sections 4.2.4 and 5.2.1).
 pub(super) fn usable(
-    freshness: &Freshness,
+    freshness: &StoredFreshness,
     stored: &ResponseDirectives,
     request: &RequestDirectives,
     now: Duration,
@@ -171,5 +173,5 @@ pub(super) fn usable(
 
 /// Whether a request lets its response be stored.
 pub(super) fn may_store(request: &RequestDirectives) -> bool {
-    request.storing == Storing::Allowed
+    request.storing == StoreDirective::Allowed
 }

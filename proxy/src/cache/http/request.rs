@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use super::policy::Credentials;
 
 /// What the head of a request means for the cache beside its directives.
-pub(super) struct RequestHead<'a> {
+pub(super) struct HttpRequestHead<'a> {
     pub(super) credentials: Credentials,
     pub(super) overrides: Overrides<'a>,
 }
@@ -16,13 +16,13 @@ pub(super) struct RequestHead<'a> {
 /// otherwise a client could have the response to another request stored (web cache poisoning by unkeyed input).
 pub(super) type Overrides<'a> = SmallVec<[(&'a HeaderName, &'a HeaderValue); 1]>;
 
-impl<'a> RequestHead<'a> {
+impl<'a> HttpRequestHead<'a> {
     /// Of the headers that are forwarded as the client sent them.
     pub(super) fn read(
         headers: &'a HeaderMap,
         is_forwarded: &(dyn Fn(&HeaderName) -> bool + Sync),
     ) -> Self {
-        let mut head = RequestHead {
+        let mut head = HttpRequestHead {
             credentials: Credentials::None,
             overrides: Overrides::new(),
         };
@@ -45,6 +45,24 @@ impl<'a> RequestHead<'a> {
         }
         head
     }
+}
+
+/// Which conditions the backend gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ConditionsSent {
+    /// Those of the client, which may make the response a part or a 304.
+    Own,
+    /// In their place, those of a stored response.
+    Replaced,
+}
+
+/// Whether the response to a request is of use to others: the whole, whatever the client has already.
+pub(super) fn is_for_whole(headers: &HeaderMap, sent: ConditionsSent) -> bool {
+    let has = |name: HeaderName| headers.contains_key(name);
+    let is_part =
+        has(header::RANGE) || has(header::IF_NONE_MATCH) || has(header::IF_MODIFIED_SINCE);
+    let may_fail = has(header::IF_MATCH) || has(header::IF_UNMODIFIED_SINCE);
+    !may_fail && (sent == ConditionsSent::Replaced || !is_part)
 }
 
 fn is_override(name: &str) -> bool {

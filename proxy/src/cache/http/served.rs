@@ -11,7 +11,7 @@ use super::store::StoredResponse;
 
 /// The response to a request that a stored one serves.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Served {
+pub enum ServedAs {
     Whole,
     /// 206.
     Part(Range<usize>),
@@ -21,29 +21,29 @@ pub enum Served {
     RangeNotSatisfiable,
 }
 
-impl Served {
+impl ServedAs {
     /// By the conditions of the request, then its range (RFC 9110, section 13.2.2). Only a 200 is conditional.
     #[must_use]
     pub fn of(request: &HeaderMap, stored: &StoredResponse, method: &Method) -> Self {
-        if stored.status != StatusCode::OK {
-            return Served::Whole;
+        if stored.status() != StatusCode::OK {
+            return ServedAs::Whole;
         }
-        if conditional::is_unmodified(request, &stored.validators) {
-            return Served::NotModified(head::of_not_modified(stored.head_lines()));
+        if conditional::is_unmodified(request, stored.validators()) {
+            return ServedAs::NotModified(head::of_not_modified(stored.head_lines()));
         }
         let Some(range) = request
             .get(header::RANGE)
             .filter(|_| *method == Method::GET)
         else {
-            return Served::Whole;
+            return ServedAs::Whole;
         };
-        if !conditional::allows_part(request.get(header::IF_RANGE), &stored.validators) {
-            return Served::Whole;
+        if !conditional::allows_part(request.get(header::IF_RANGE), stored.validators()) {
+            return ServedAs::Whole;
         }
         match ranges::part(range.as_bytes(), stored.length()) {
-            Part::Whole => Served::Whole,
-            Part::Of(part) => Served::Part(part),
-            Part::Unsatisfiable => Served::RangeNotSatisfiable,
+            Part::Whole => ServedAs::Whole,
+            Part::Of(part) => ServedAs::Part(part),
+            Part::Unsatisfiable => ServedAs::RangeNotSatisfiable,
         }
     }
 
@@ -51,9 +51,9 @@ impl Served {
     #[must_use]
     pub fn part(&self, stored: &StoredResponse) -> Range<usize> {
         match self {
-            Served::Whole => 0..stored.length(),
-            Served::Part(part) => part.clone(),
-            Served::NotModified(_) | Served::RangeNotSatisfiable => 0..0,
+            ServedAs::Whole => 0..stored.length(),
+            ServedAs::Part(part) => part.clone(),
+            ServedAs::NotModified(_) | ServedAs::RangeNotSatisfiable => 0..0,
         }
     }
 }

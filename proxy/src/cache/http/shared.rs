@@ -7,7 +7,7 @@ use http::{HeaderMap, StatusCode};
 
 use super::super::segments::Segments;
 use super::conditional;
-use super::policy::{self, Credentials};
+use super::policy::Credentials;
 use super::store::{StorableHead, StoredResponse};
 
 /// The head of a response that is fresh and being stored, as those that follow its request get it.
@@ -32,9 +32,7 @@ impl HttpHead {
 
     /// Whether the response serves a request that has been waiting for it.
     pub(super) fn serves(&self, request: &HeaderMap, credentials: Credentials) -> bool {
-        let head = &self.0.head;
-        head.variant.matches(request)
-            && policy::is_for_credentials(credentials, head.directives(), &head.variant)
+        self.0.head.serves(request, credentials)
     }
 
     /// The response without its body, for a request whose condition makes it a 304.

@@ -13,10 +13,10 @@ use super::super::ENTRY_OVERHEAD;
 use super::super::memory::Entry;
 use super::super::segments::{Segments, allocated};
 use super::conditional::Validators;
-use super::directives::{Directive, ResponseDirectives};
-use super::freshness::{Freshness, ReceiptTimes, Sharing};
+use super::directives::{Directive, RequestDirectives, ResponseDirectives};
+use super::freshness::{ReceiptTimes, Shareability, StoredFreshness};
 use super::head;
-use super::policy::{self, Credentials, NotStorable};
+use super::policy::{self, Credentials, NotStored, Use};
 use super::vary::Variant;
 
 /// How many responses of one URI are stored: the oldest is removed first.
@@ -25,30 +25,25 @@ const VARIANTS_MAX: usize = 64;
 /// What a response takes besides its head and its body.
 pub(super) const OVERHEAD: usize = ENTRY_OVERHEAD + size_of::<StoredResponse>();
 
-/// A response in the cache. What each hit writes is computed once.
+/// A response in the cache.
 #[derive(Debug)]
 pub struct StoredResponse {
-    pub status: StatusCode,
-    /// Lines of `name: value` and CR LF, with `Date`, without `Age` and `Content-Length`.
-    lines: Bytes,
+    head: StorableHead,
     pub(super) body: Segments,
-    pub validators: Validators,
-    pub(super) variant: Variant,
-    pub(super) directives: ResponseDirectives,
-    pub(super) freshness: Freshness,
     /// A request in the background is revalidating it.
     is_revalidating: AtomicBool,
 }
 
-/// The head of a response that is to be stored, judged.
+/// The head of a response that is stored. What each hit writes is computed once.
 #[derive(Clone, Debug)]
 pub(super) struct StorableHead {
     status: StatusCode,
+    /// Lines of `name: value` and CR LF, with `Date`, without `Age` and `Content-Length`.
     lines: Bytes,
     validators: Validators,
     pub(super) variant: Variant,
     directives: ResponseDirectives,
-    freshness: Freshness,
+    freshness: StoredFreshness,
 }
 
 impl StorableHead {
@@ -59,19 +54,19 @@ impl StorableHead {
         variant: Option<Variant>,
         credentials: Credentials,
         times: ReceiptTimes,
-    ) -> Result<Self, NotStorable> {
+    ) -> Result<Self, NotStored> {
         let directives = ResponseDirectives::of(headers);
         if let Some(reason) = policy::not_storable(status, headers, &directives) {
             return Err(reason);
         }
-        let variant = variant.ok_or(NotStorable::Varies)?;
+        let variant = variant.ok_or(NotStored::Varies)?;
         if !policy::is_for_credentials(credentials, &directives, &variant) {
-            return Err(NotStorable::Credentials);
+            return Err(NotStored::Credentials);
         }
         let validators = Validators::of(headers);
-        let freshness = Freshness::of(status, headers, &directives, times);
+        let freshness = StoredFreshness::of(status, headers, &directives, times);
         if !freshness.is_usable(times.received_at) && validators.is_empty() {
-            return Err(NotStorable::Useless);
+            return Err(NotStored::Useless);
         }
         Ok(StorableHead {
             status,
@@ -95,16 +90,12 @@ impl StorableHead {
         &self.validators
     }
 
-    pub(super) fn directives(&self) -> &ResponseDirectives {
-        &self.directives
-    }
-
     pub(super) fn age(&self, now: Duration) -> Duration {
         self.freshness.age(now)
     }
 
     /// Whether the response can be shared that arrived at `received_at`.
-    pub(super) fn sharing(&self, received_at: Duration) -> Sharing {
+    pub(super) fn sharing(&self, received_at: Duration) -> Shareability {
         self.freshness.sharing(received_at)
     }
 
@@ -112,15 +103,17 @@ impl StorableHead {
         self.lines.len() + self.variant.bytes() + self.validators.bytes()
     }
 
+    /// Whether a request selects the response, and may be served.
+    pub(super) fn serves(&self, request: &HeaderMap, credentials: Credentials) -> bool {
+        let basis = self.freshness.basis;
+        self.variant.matches(request)
+            && policy::serves(credentials, &self.directives, &self.variant, basis)
+    }
+
     pub(super) fn with_body(self, body: Segments) -> StoredResponse {
         StoredResponse {
-            status: self.status,
-            lines: self.lines,
+            head: self,
             body,
-            validators: self.validators,
-            variant: self.variant,
-            directives: self.directives,
-            freshness: self.freshness,
             is_revalidating: AtomicBool::new(false),
         }
     }
@@ -128,8 +121,28 @@ impl StorableHead {
 
 impl StoredResponse {
     #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.head.status
+    }
+
+    /// Lines of `name: value` and CR LF, with `Date`, without `Age` and `Content-Length`.
+    #[must_use]
     pub fn head_lines(&self) -> &[u8] {
-        &self.lines
+        &self.head.lines
+    }
+
+    #[must_use]
+    pub fn validators(&self) -> &Validators {
+        &self.head.validators
+    }
+
+    pub(super) fn variant(&self) -> &Variant {
+        &self.head.variant
+    }
+
+    /// How it may be used for a request.
+    pub(super) fn usable(&self, request: &RequestDirectives, now: Duration) -> Use {
+        policy::usable(&self.head.freshness, &self.head.directives, request, now)
     }
 
     /// The length of the body.
@@ -146,22 +159,22 @@ impl StoredResponse {
     /// The value of `Age`.
     #[must_use]
     pub fn age_s(&self, now: Duration) -> u64 {
-        self.freshness.age(now).as_secs()
+        self.head.freshness.age(now).as_secs()
     }
 
     /// Whether it can be shared by requests that have waited for it until `now`.
     #[must_use]
-    pub fn sharing(&self, now: Duration) -> Sharing {
-        self.freshness.sharing(now)
+    pub fn sharing(&self, now: Duration) -> Shareability {
+        self.head.freshness.sharing(now)
     }
 
     /// Whether it may be served because the backend fails (RFC 5861, section 4).
     #[must_use]
     pub fn serves_errors(&self, now: Duration) -> bool {
-        !self.directives.has(Directive::NoCache)
-            && !self.directives.has(Directive::MustRevalidate)
-            && self.directives.lifetimes.s_maxage.is_none()
-            && self.freshness.stale_for(now) < self.freshness.stale_if_error
+        !self.head.directives.has(Directive::NoCache)
+            && !self.head.directives.has(Directive::MustRevalidate)
+            && self.head.directives.lifetimes.s_maxage.is_none()
+            && self.head.freshness.stale_for(now) < self.head.freshness.stale_if_error
     }
 
     /// Whether this caller is the one that revalidates it; until [`StoredResponse::end_revalidation`] no other is.
@@ -179,16 +192,21 @@ impl StoredResponse {
         &self,
         by: &HeaderMap,
         times: ReceiptTimes,
-    ) -> Result<StoredResponse, NotStorable> {
-        let headers = head::updated(&self.lines, by);
-        let variant = Some(self.variant.clone());
-        let head = StorableHead::of(self.status, &headers, variant, Credentials::None, times)?;
+    ) -> Result<StoredResponse, NotStored> {
+        let headers = head::updated(&self.head.lines, by);
+        let variant = Some(self.head.variant.clone());
+        let head = StorableHead::of(
+            self.head.status,
+            &headers,
+            variant,
+            Credentials::None,
+            times,
+        )?;
         Ok(head.with_body(self.body.clone()))
     }
 
     fn bytes(&self) -> u64 {
-        let head = self.lines.len() + self.variant.bytes() + self.validators.bytes();
-        (OVERHEAD + allocated(head) + self.body.bytes()) as u64
+        (OVERHEAD + allocated(self.head.bytes()) + self.body.bytes()) as u64
     }
 }
 
@@ -205,11 +223,8 @@ impl Resource {
         request: &HeaderMap,
         credentials: Credentials,
     ) -> Option<&Arc<StoredResponse>> {
-        self.responses.iter().find(|stored| {
-            let basis = stored.freshness.basis;
-            stored.variant.matches(request)
-                && policy::serves(credentials, &stored.directives, &stored.variant, basis)
-        })
+        let mut responses = self.responses.iter();
+        responses.find(|stored| stored.head.serves(request, credentials))
     }
 
     /// The newest response.
@@ -220,7 +235,7 @@ impl Resource {
     /// With a response, in place of the one that the same requests select.
     pub(super) fn with(&self, response: Arc<StoredResponse>) -> Self {
         let others = self.responses.iter();
-        let others = others.filter(|stored| stored.variant != response.variant);
+        let others = others.filter(|stored| stored.head.variant != response.head.variant);
         let others = others.take(VARIANTS_MAX - 1).cloned();
         Resource {
             responses: std::iter::once(response.clone()).chain(others).collect(),
@@ -240,9 +255,9 @@ impl Resource {
     pub(super) fn is_expired(&self, now: Duration, kept_stale: Duration) -> bool {
         let mut responses = self.responses.iter();
         responses.all(|stored| {
-            let freshness = &stored.freshness;
+            let freshness = &stored.head.freshness;
             !freshness.is_usable(now)
-                && (stored.validators.is_empty() || freshness.stale_for(now) > kept_stale)
+                && (stored.head.validators.is_empty() || freshness.stale_for(now) > kept_stale)
         })
     }
 }

@@ -6,7 +6,7 @@ use http::header::GetAll;
 
 /// The value of a member, as far as cache directives have it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Value {
+pub(super) enum MemberValue {
     Integer(i64),
     /// `?1`, or a name without a value.
     True,
@@ -16,7 +16,7 @@ pub(super) enum Value {
 
 /// The members of all lines of a field, each name once; of several with one name, the last one counts. `None` if the
 /// field is not a dictionary.
-pub(super) fn parse(lines: GetAll<'_, HeaderValue>) -> Option<Vec<(String, Value)>> {
+pub(super) fn parse(lines: GetAll<'_, HeaderValue>) -> Option<Vec<(String, MemberValue)>> {
     let mut joined = Vec::new();
     for line in lines {
         if !joined.is_empty() {
@@ -25,12 +25,12 @@ pub(super) fn parse(lines: GetAll<'_, HeaderValue>) -> Option<Vec<(String, Value
         joined.extend_from_slice(line.as_bytes());
     }
     let mut parser = Parser(joined.trim_ascii());
-    let mut members: Vec<(String, Value)> = Vec::new();
+    let mut members: Vec<(String, MemberValue)> = Vec::new();
     while !parser.0.is_empty() {
         let name = parser.key()?;
         let value = match parser.take(b'=') {
             true => parser.value()?,
-            false => Value::True,
+            false => MemberValue::True,
         };
         parser.parameters()?;
         members.retain(|(known, _)| *known != name);
@@ -88,7 +88,7 @@ impl Parser<'_> {
         std::str::from_utf8(name).ok().map(str::to_owned)
     }
 
-    fn value(&mut self) -> Option<Value> {
+    fn value(&mut self) -> Option<MemberValue> {
         if !self.take(b'(') {
             return self.item();
         }
@@ -96,7 +96,7 @@ impl Parser<'_> {
         loop {
             self.skip_blanks();
             if self.take(b')') {
-                return Some(Value::Other);
+                return Some(MemberValue::Other);
             }
             self.item()?;
             self.parameters()?;
@@ -106,7 +106,7 @@ impl Parser<'_> {
         }
     }
 
-    fn item(&mut self) -> Option<Value> {
+    fn item(&mut self) -> Option<MemberValue> {
         match *self.0.first()? {
             b'-' | b'0'..=b'9' => self.number(),
             b'"' => self.string(),
@@ -114,26 +114,30 @@ impl Parser<'_> {
                 [b'?', bit @ (b'0' | b'1'), rest @ ..] => {
                     let is_true = *bit == b'1';
                     self.0 = rest;
-                    Some(if is_true { Value::True } else { Value::Other })
+                    Some(if is_true {
+                        MemberValue::True
+                    } else {
+                        MemberValue::Other
+                    })
                 }
                 _ => None,
             },
             b':' => {
                 self.take(b':');
                 self.take_while(|byte| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte));
-                self.take(b':').then_some(Value::Other)
+                self.take(b':').then_some(MemberValue::Other)
             }
             first if first.is_ascii_alphabetic() || first == b'*' => {
                 self.take_while(|byte| {
                     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~:/".contains(&byte)
                 });
-                Some(Value::Other)
+                Some(MemberValue::Other)
             }
             _ => None,
         }
     }
 
-    fn number(&mut self) -> Option<Value> {
+    fn number(&mut self) -> Option<MemberValue> {
         let is_negative = self.take(b'-');
         let digits = self.take_while(|byte| byte.is_ascii_digit());
         if digits.is_empty() || digits.len() > 15 {
@@ -145,17 +149,21 @@ impl Parser<'_> {
         if self.take(b'.') {
             let fraction = self.take_while(|byte| byte.is_ascii_digit());
             let is_valid = (1..=3).contains(&fraction.len()) && whole <= 12;
-            return is_valid.then_some(Value::Other);
+            return is_valid.then_some(MemberValue::Other);
         }
-        Some(Value::Integer(if is_negative { -number } else { number }))
+        Some(MemberValue::Integer(if is_negative {
+            -number
+        } else {
+            number
+        }))
     }
 
-    fn string(&mut self) -> Option<Value> {
+    fn string(&mut self) -> Option<MemberValue> {
         self.take(b'"');
         loop {
             self.take_while(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\');
             if self.take(b'"') {
-                return Some(Value::Other);
+                return Some(MemberValue::Other);
             }
             if !(self.take(b'\\') && (self.take(b'"') || self.take(b'\\'))) {
                 return None;
@@ -181,7 +189,7 @@ mod tests {
 
     use super::*;
 
-    fn parsed(lines: &[&'static str]) -> Option<Vec<(String, Value)>> {
+    fn parsed(lines: &[&'static str]) -> Option<Vec<(String, MemberValue)>> {
         let name = HeaderName::from_static("cdn-cache-control");
         let mut headers = HeaderMap::new();
         for line in lines {
@@ -192,7 +200,7 @@ mod tests {
 
     #[test]
     fn a_dictionary_has_typed_members() {
-        use Value::{Integer, Other, True};
+        use MemberValue::{Integer, Other, True};
         for (lines, expected) in [
             (&[""][..], &[][..]),
             (&["max-age=60"], &[("max-age", Integer(60))]),

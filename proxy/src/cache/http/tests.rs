@@ -41,18 +41,18 @@ fn key_of(name: &ResourceName<'_>, scope: Scope) -> CacheKey {
 struct TestCache(HttpCache);
 
 /// What a lookup finds, in one word.
-fn found(lookup: &Lookup) -> &'static str {
+fn found(lookup: &HttpLookup) -> &'static str {
     match lookup {
-        Lookup::Hit(_, HitKind::Fresh) => "hit",
-        Lookup::Hit(_, HitKind::Stale) => "stale",
-        Lookup::Revalidate(..) => "revalidate",
-        Lookup::Forward(_, ForwardReason::Miss, _) => "miss",
-        Lookup::Forward(_, ForwardReason::VaryMiss, _) => "vary-miss",
-        Lookup::Forward(_, ForwardReason::Stale, _) => "validate",
-        Lookup::Forward(_, ForwardReason::Request, _) => "request",
-        Lookup::NotCached => "not cached",
-        Lookup::Bypass => "bypass",
-        Lookup::Unsafe => "unsafe",
+        HttpLookup::Hit(_, HitKind::Fresh) => "hit",
+        HttpLookup::Hit(_, HitKind::Stale) => "stale",
+        HttpLookup::Revalidate(..) => "revalidate",
+        HttpLookup::Forward(_, ForwardReason::Miss, _) => "miss",
+        HttpLookup::Forward(_, ForwardReason::VaryMiss, _) => "vary-miss",
+        HttpLookup::Forward(_, ForwardReason::Stale, _) => "validate",
+        HttpLookup::Forward(_, ForwardReason::Request, _) => "request",
+        HttpLookup::NotCached => "not cached",
+        HttpLookup::Bypass => "bypass",
+        HttpLookup::Unsafe => "unsafe",
     }
 }
 
@@ -69,7 +69,7 @@ impl TestCache {
         }))
     }
 
-    fn look_up(&self, name: ResourceName<'_>, request: &HeaderMap, now: Duration) -> Lookup {
+    fn look_up(&self, name: ResourceName<'_>, request: &HeaderMap, now: Duration) -> HttpLookup {
         let request = HttpRequest {
             method: &Method::GET,
             name,
@@ -86,7 +86,7 @@ impl TestCache {
         request: &HeaderMap,
         status: u16,
         response: &HeaderMap,
-    ) -> Result<(), NotStorable> {
+    ) -> Result<(), NotStored> {
         let request = HttpRequest {
             method: &Method::GET,
             name,
@@ -94,7 +94,7 @@ impl TestCache {
             is_forwarded: &|_| true,
             is_replaced,
         };
-        let Lookup::Forward(request_key, ..) = self.0.look_up(&request, NOW) else {
+        let HttpLookup::Forward(request_key, ..) = self.0.look_up(&request, NOW) else {
             panic!("nothing is stored yet");
         };
         let status = StatusCode::from_u16(status).expect("a status");
@@ -105,7 +105,7 @@ impl TestCache {
         let copy = self.0.copy(&request, &request_key, status, response, times);
         let mut copy = copy?;
         copy.push(b"body");
-        let stored = copy.finish().ok_or(NotStorable::TooLarge)?;
+        let stored = copy.finish().ok_or(NotStored::TooLarge)?;
         self.0.store(&request_key.key, stored);
         Ok(())
     }
@@ -198,7 +198,7 @@ fn responses_are_fresh_for_the_time_that_they_state() {
 /// RFC 9111, section 3.
 #[test]
 fn responses_are_stored_where_they_and_their_request_allow_it() {
-    use NotStorable::{Credentials, Forbidden, SetCookie, Status, TooLarge, Useless, Varies};
+    use NotStored::{Credentials, Forbidden, SetCookie, Status, TooLarge, Useless, Varies};
     let none: Lines<'_> = &[];
     let authorized: Lines<'_> = &[("authorization", "Basic YTpi")];
     let cookie: Lines<'_> = &[("cookie", "a=b")];

@@ -230,6 +230,22 @@ async fn responses_are_reused_as_rfc_9111_has_it() {
     backend.assert_faultless();
 }
 
+#[tokio::test]
+async fn a_response_that_is_cut_short_is_not_stored() {
+    let backend = Backend::responding(|_| {
+        let response = BackendResponse::bytes("text/plain", BODY).with_length();
+        response.header("cache-control", "max-age=60").truncated()
+    })
+    .await;
+    let proxy = start(&backend).await;
+    for _ in 0..2 {
+        let mut client = Client::h1(proxy.address()).await;
+        let response = client.open(ClientRequest::get("/cut")).await;
+        assert!(response.rest().await.is_err(), "the body is cut short");
+    }
+    assert_eq!(backend.requests().len(), 2);
+}
+
 fn check_head(response: &ClientResponse) {
     let is_hit = response
         .header("cache-status")

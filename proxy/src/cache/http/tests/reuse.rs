@@ -138,7 +138,7 @@ fn a_304_updates_what_it_is_about() {
         received_at: at,
     };
     let key = key_of(&PAGE, Scope::Route);
-    let Lookup::Forward(_, _, Some(stored)) = cache.look_up(PAGE, &HeaderMap::new(), at) else {
+    let HttpLookup::Forward(_, _, Some(stored)) = cache.look_up(PAGE, &HeaderMap::new(), at) else {
         panic!("it is stale");
     };
     let not_modified = headers(&[
@@ -169,7 +169,7 @@ fn a_304_updates_what_it_is_about() {
         found(&cache.look_up(PAGE, &HeaderMap::new(), at + seconds(29))),
         "hit"
     );
-    let Lookup::Hit(stored, _) = cache.look_up(PAGE, &HeaderMap::new(), at) else {
+    let HttpLookup::Hit(stored, _) = cache.look_up(PAGE, &HeaderMap::new(), at) else {
         panic!("it is fresh");
     };
     let other = headers(&[("etag", "\"b\"")]);
@@ -235,7 +235,7 @@ fn conditions_and_ranges_are_answered_from_the_cache() {
     cache
         .store(PAGE, &HeaderMap::new(), 200, &headers(response))
         .expect("storable");
-    let Lookup::Hit(stored, _) = cache.look_up(PAGE, &HeaderMap::new(), NOW) else {
+    let HttpLookup::Hit(stored, _) = cache.look_up(PAGE, &HeaderMap::new(), NOW) else {
         panic!("it is fresh");
     };
     let inm = |value| ("if-none-match", value);
@@ -262,17 +262,17 @@ fn conditions_and_ranges_are_answered_from_the_cache() {
         (&[range, ("if-range", DATE)], 200),
         (&[("range", "bytes=4-")], 416),
     ] {
-        let served = match Served::of(&headers(request), &stored, &Method::GET) {
-            Served::Whole => 200,
-            Served::Part(part) => {
+        let served = match ServedAs::of(&headers(request), &stored, &Method::GET) {
+            ServedAs::Whole => 200,
+            ServedAs::Part(part) => {
                 assert_eq!(part, 1..3);
                 206
             }
-            Served::NotModified(_) => 304,
-            Served::RangeNotSatisfiable => 416,
+            ServedAs::NotModified(_) => 304,
+            ServedAs::RangeNotSatisfiable => 416,
         };
         assert_eq!(served, expected, "{request:?}");
     }
-    let head = Served::of(&headers(&[range]), &stored, &Method::HEAD);
-    assert_eq!(head, Served::Whole, "only GET has ranges");
+    let head = ServedAs::of(&headers(&[range]), &stored, &Method::HEAD);
+    assert_eq!(head, ServedAs::Whole, "only GET has ranges");
 }
