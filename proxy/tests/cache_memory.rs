@@ -10,7 +10,7 @@ use mimalloc::MiMalloc;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use weir::cache::copy::CopyBuffer;
-use weir::cache::{CacheKey, Config, ResponseCache, Scope};
+use weir::cache::{CacheKey, Coalescing, Config, ResponseCache, Scope};
 use weir::system::memory;
 
 const MIB: usize = 1 << 20;
@@ -135,6 +135,7 @@ fn filled(threads: usize, sizes: Sizes) -> Shares {
         ttl: Duration::from_secs(3_600),
         scope: Scope::Route,
         ignore_headers: Vec::new(),
+        coalescing: Coalescing::Disabled,
     });
     std::thread::scope(|scope| {
         for thread in 0..threads {
