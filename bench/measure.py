@@ -10,8 +10,8 @@ from subjects import Bench, CouldNotRun, Process, which
 
 HERE = Path(__file__).resolve().parent
 WARM_UP_SECONDS = 1
-# The cases in which each request differs only by its id, or not at all.
-SAME_QUESTION = ("memory_hit", "redis_hit")
+# The questions of `redis_hit`, in turn: far more than the few responses that fit into its memory.
+REDIS_BODIES = 64
 # Faster than any subject is on one processor; a run that uses up its requests is rejected.
 REQUESTS_PER_SECOND_MAX = 120_000
 ASKED_AT_FIRST_MAX = 100
