@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
+use super::super::segments::Segments;
 use super::conditional;
 use super::policy::RequestCredentials;
 use super::store::{StorableHead, StoredVariant};
@@ -41,7 +41,7 @@ impl HttpHead {
         let head = &self.0.head;
         let is_unmodified = head.status() == StatusCode::OK
             && conditional::is_unmodified(request, head.validators());
-        is_unmodified.then(|| head.clone().with_body(Bytes::new()))
+        is_unmodified.then(|| head.clone().with_body(Segments::default()))
     }
 
     #[must_use]
