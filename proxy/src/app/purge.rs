@@ -1,8 +1,11 @@
 //! Purges stored responses for the admin API, in every tier.
+//!
+//! Memory is purged first: what is being written to Redis is checked against it. It is purged once more behind Redis,
+//! because a lookup may have filled it from there meanwhile.
 
 use super::installer::Installer;
 use crate::admin::purge::{CachePurges, PurgeReceipt};
-use crate::cache::purge::PurgeRequest;
+use crate::cache::purge::{PurgeError, PurgeRequest};
 
 impl CachePurges for Installer {
     fn purge(&self, request: PurgeRequest) -> PurgeReceipt {
@@ -10,7 +13,14 @@ impl CachePurges for Installer {
         Box::pin(async move {
             let (route, key) = (request.route.as_deref(), request.key.as_deref());
             route.map_or(Ok(()), |route| generation.check_cached(route))?;
-            Ok(generation.purge_memory(route, key))
+            let in_memory = generation.purge_memory(route, key);
+            let Some(redis) = generation.redis() else {
+                return Ok(in_memory);
+            };
+            let in_redis = redis.purge(&request).await;
+            let refilled = generation.purge_memory(route, key);
+            let in_redis = in_redis.map_err(|_| PurgeError::Incomplete)?;
+            Ok(in_memory + in_redis + refilled)
         })
     }
 }

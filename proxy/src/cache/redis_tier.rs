@@ -178,13 +178,19 @@ impl RedisTier {
         }
     }
 
-    /// Writes a response in the background, and releases its lease afterwards. If too much is waiting to be written,
-    /// the response is dropped.
+    /// How many purges there have been.
+    pub(crate) fn purges(&self) -> u64 {
+        self.shared.queue.purges()
+    }
+
+    /// Writes a response in the background, and releases its lease afterwards. It is dropped if too much is waiting to be
+    /// written, or if there have been more than `purges`.
     pub(crate) fn write_behind(
         &self,
         key: CacheKey,
         response: CachedResponse,
         lease: Option<Lease>,
+        purges: u64,
     ) {
         let write = Write {
             key,
@@ -193,7 +199,7 @@ impl RedisTier {
             ttl: self.ttl,
             lease,
         };
-        if self.shared.queue.push(write).is_err() {
+        if self.shared.queue.push(write, purges).is_err() {
             self.shared.count(EntryOutcome::Dropped);
         }
     }

@@ -34,7 +34,9 @@ pub(super) struct CacheCopy<'a> {
 /// What is written to Redis once the response has been delivered.
 struct RedisCopy<'a> {
     tier: &'a RedisTier,
+    cache: &'a ResponseCache,
     key: CacheKey,
+    asked_at: Instant,
     lease: Option<Lease>,
     stored: Option<CachedResponse>,
 }
@@ -78,7 +80,9 @@ impl<'a> CacheCopy<'a> {
             redis: pipeline.redis_tier.as_ref().zip(key).map(|(tier, key)| {
                 Box::new(RedisCopy {
                     tier,
+                    cache,
                     key,
+                    asked_at: exchange.timing.started(),
                     lease,
                     stored: None,
                 })
@@ -178,7 +182,11 @@ impl Drop for RedisCopy<'_> {
     fn drop(&mut self) {
         if let Some(stored) = self.stored.take() {
             let lease = self.lease.take();
-            self.tier.write_behind(self.key, stored, lease);
+            // Before the check: a purge behind it makes the number wrong.
+            let purges = self.tier.purges();
+            if !self.cache.is_purged_since(self.asked_at) {
+                self.tier.write_behind(self.key, stored, lease, purges);
+            }
         }
     }
 }

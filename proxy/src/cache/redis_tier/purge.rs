@@ -12,6 +12,7 @@ use ::redis::streams::StreamRangeReply;
 use ::redis::{FromRedisValue as _, cmd};
 
 use super::SharedTier;
+use crate::cache::purge::PurgeRequest;
 use crate::redis::{RedisUser, Unavailable};
 
 const STREAM: &str = "weir:purges";
@@ -24,22 +25,13 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// How many keys one step of a scan looks at.
 const SCAN_KEYS: usize = 1_000;
 
-/// What is purged: all that these have in common.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Purge {
-    /// The name of a route; `None`: every route.
-    pub route: Option<String>,
-    /// The beginning of a key, as events show it; `None`: every key.
-    pub key: Option<String>,
-}
-
 impl SharedTier {
-    /// Removes entries from Redis, and lets every replica purge its memory. Returns the number of entries removed from
-    /// Redis; they have been removed even if the replicas could not be notified.
+    /// Removes entries from Redis, and lets every replica purge its memory, which this process has done already. Returns
+    /// the number of entries removed from Redis; they have been removed even if the replicas could not be notified.
     ///
     /// # Errors
     /// Redis did not reply.
-    pub async fn purge(&self, purge: &Purge) -> Result<u64, Unavailable> {
+    pub async fn purge(&self, purge: &PurgeRequest) -> Result<u64, Unavailable> {
         self.queue.purged();
         let removed = self.remove_entries(&pattern(purge)).await;
         if removed.is_err() {
@@ -72,12 +64,12 @@ impl SharedTier {
         }
     }
 
-    async fn announce(&self, purge: &Purge) -> Result<(), Unavailable> {
+    async fn announce(&self, purge: &PurgeRequest) -> Result<(), Unavailable> {
         self.add(purge).await.map(|_| ())
     }
 
     /// Adds a purge to the stream; returns the position behind it.
-    async fn add(&self, purge: &Purge) -> Result<String, Unavailable> {
+    async fn add(&self, purge: &PurgeRequest) -> Result<String, Unavailable> {
         let mut add = cmd("XADD");
         add.arg(STREAM)
             .arg("MAXLEN")
@@ -90,7 +82,7 @@ impl SharedTier {
     }
 
     /// Calls `purge_memory` for the purges of all replicas. It never ends.
-    pub(crate) async fn follow_purges(self: Arc<Self>, purge_memory: impl Fn(&Purge)) {
+    pub(crate) async fn follow_purges(self: Arc<Self>, purge_memory: impl Fn(&PurgeRequest)) {
         let mut position = None;
         loop {
             if self.redis.is_available() {
@@ -107,7 +99,7 @@ impl SharedTier {
     async fn read_purges(
         &self,
         position: Option<&str>,
-        purge_memory: &impl Fn(&Purge),
+        purge_memory: &impl Fn(&PurgeRequest),
     ) -> Result<String, Unavailable> {
         let Some(mut position) = position.map(str::to_owned) else {
             return self.begin(purge_memory).await;
@@ -125,11 +117,11 @@ impl SharedTier {
             }
             let mut count = 0;
             for purge in purges {
-                self.queue.purged();
-                purge_memory(&Purge {
+                purge_memory(&PurgeRequest {
                     route: field(&purge, "route"),
                     key: field(&purge, "key"),
                 });
+                self.queue.purged();
                 position = purge.id;
                 count += 1;
             }
@@ -141,27 +133,25 @@ impl SharedTier {
 
     /// Purges the whole memory, and returns the end of the stream. An empty stream gets a purge, so that there is a
     /// position at which to read on.
-    async fn begin(&self, purge_memory: &impl Fn(&Purge)) -> Result<String, Unavailable> {
+    async fn begin(&self, purge_memory: &impl Fn(&PurgeRequest)) -> Result<String, Unavailable> {
         let mut last = cmd("XREVRANGE");
         last.arg(STREAM).arg("+").arg("-").arg("COUNT").arg(1);
         let reply: StreamRangeReply = self.redis.command(RedisUser::Purge, &last).await?;
         let position = match reply.ids.into_iter().next() {
             Some(last) => last.id,
-            None => self.add(&Purge::of_nothing()).await?,
+            None => self.add(&purge_of_nothing()).await?,
         };
+        purge_memory(&PurgeRequest::default());
         self.queue.purged();
-        purge_memory(&Purge::default());
         Ok(position)
     }
 }
 
-impl Purge {
-    /// No key begins with this.
-    fn of_nothing() -> Self {
-        Purge {
-            route: None,
-            key: Some("none".to_owned()),
-        }
+/// No key begins with this.
+fn purge_of_nothing() -> PurgeRequest {
+    PurgeRequest {
+        route: None,
+        key: Some("none".to_owned()),
     }
 }
 
@@ -172,9 +162,9 @@ fn field(purge: &::redis::streams::StreamId, name: &str) -> Option<String> {
 }
 
 /// The names of the entries to remove, for `MATCH`.
-fn pattern(purge: &Purge) -> String {
+fn pattern(purge: &PurgeRequest) -> String {
     let part = |part: &Option<String>| part.as_deref().map(literal);
-    let key = part(&purge.key).unwrap_or_default();
+    let key = part(&purge.key).map_or_else(String::new, |key| key);
     let route = part(&purge.route).unwrap_or_else(|| "*".to_owned());
     // The digest of the settings has 16 digits: behind one route's name, nothing else matches.
     format!("weir:{{{key}*}}:{route}:????????????????:entry")
@@ -198,7 +188,7 @@ mod tests {
 
     #[test]
     fn a_pattern_matches_what_is_purged_alone() {
-        let purge = |route: Option<&str>, key: Option<&str>| Purge {
+        let purge = |route: Option<&str>, key: Option<&str>| PurgeRequest {
             route: route.map(str::to_owned),
             key: key.map(str::to_owned),
         };

@@ -63,10 +63,15 @@ impl WriteQueue {
         }
     }
 
-    pub(super) fn push(&self, write: Write) -> Result<(), QueueFull> {
+    /// How many purges there have been.
+    pub(super) fn purges(&self) -> u64 {
+        self.purges.load(Ordering::Acquire)
+    }
+
+    /// `purges` is their number at a time when the response had not been purged.
+    pub(super) fn push(&self, write: Write, purges: u64) -> Result<(), QueueFull> {
         let bytes = write.response.text.len();
         let waiting = self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        let purges = self.purges.load(Ordering::Acquire);
         let job = Job::Write(Box::new(write), purges);
         if waiting + bytes > BYTES_MAX || self.sender.try_send(job).is_err() {
             self.bytes.fetch_sub(bytes, Ordering::Relaxed);
@@ -115,7 +120,7 @@ impl SharedTier {
     }
 
     async fn write(&self, write: Write, purges: u64) -> EntryOutcome {
-        if self.queue.purges.load(Ordering::Acquire) != purges {
+        if self.queue.purges() != purges {
             return EntryOutcome::Dropped;
         }
         let time_left = write.response.time_left(clock::unix_now(), write.ttl);
@@ -136,6 +141,14 @@ impl SharedTier {
         // The lease is released behind the entry, so that those who wait for it find it.
         drop(write.lease);
         match written {
+            Ok(()) if self.queue.purges() != purges => {
+                // The purge may have passed it.
+                let mut unlink = cmd("UNLINK");
+                unlink.arg(&write.entry);
+                let _: Result<u64, Unavailable> =
+                    self.redis.command(RedisUser::Cache, &unlink).await;
+                EntryOutcome::Dropped
+            }
             Ok(()) => EntryOutcome::Written,
             Err(_) => {
                 self.redis.count_degraded(RedisUser::Cache);
