@@ -15,11 +15,12 @@ use crate::content::Content;
 use crate::model::estimate::TokenEstimator;
 use crate::model::operation::Operation;
 use crate::model::usage::Usage;
-use crate::refusal::{Blame, ErrorCode};
+use crate::refusal::ErrorCode;
 use crate::trace::{Recording, TraceContext};
 
 mod attempt;
 mod background;
+mod failure;
 pub(crate) mod millis;
 mod request_id;
 mod sampling;
@@ -194,6 +195,8 @@ pub enum ClientEnd {
 enum Phase {
     Open,
     Finished,
+    /// It is a request of weir's own, which is not served to anybody.
+    Background,
 }
 
 /// The record of one request.
@@ -258,6 +261,9 @@ pub const NO_PLATFORM: &str = "none";
 pub trait Recorder: Send + Sync + std::fmt::Debug {
     /// Records an exchange that took `duration` in all.
     fn record(&self, exchange: &Exchange, duration: Duration);
+
+    /// Records a request of weir's own. It is none of a client: it leaves no event and is not counted as a request.
+    fn record_background(&self, _exchange: &Exchange) {}
 }
 
 impl Exchange {
@@ -377,24 +383,18 @@ impl Exchange {
     pub fn is_traced(&self) -> bool {
         self.trace.recording == Recording::On
     }
-
-    /// Whether `error_rate` counts this exchange as a failure: a response of 500 or more, or one that failed
-    /// after its head (truncated, incomplete, or with an error inside). Rejections below 500 and clients that left are
-    /// not failures.
-    #[must_use]
-    pub fn failed(&self) -> bool {
-        let is_not_client_fault = |code: ErrorCode| code.blame() != Blame::Client;
-        self.status >= 500 || self.error_code.is_some_and(is_not_client_fault)
-    }
 }
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        if let Some(recorder) = self.recorder.take() {
-            if self.phase == Phase::Open {
-                self.record_cancellation();
-            }
-            recorder.record(self, self.duration(clock::now));
+        let Some(recorder) = self.recorder.take() else {
+            return;
+        };
+        match self.phase {
+            Phase::Background => return recorder.record_background(self),
+            Phase::Open => self.record_cancellation(),
+            Phase::Finished => {}
         }
+        recorder.record(self, self.duration(clock::now));
     }
 }

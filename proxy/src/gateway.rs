@@ -294,7 +294,10 @@ impl Gateway {
         let request = (kind, buffered);
         let found = http_coalesce::find(&pipeline, session, exchange, connection, request).await?;
         let fetch = match found {
-            HttpFound::Served(source) => return Ok(source),
+            HttpFound::Reused(reused) => return Ok(ResponseSource::Reused(reused)),
+            HttpFound::Followed(followed, backend) => {
+                return Ok(ResponseSource::HttpFollowed(followed, backend));
+            }
             HttpFound::Forward(fetch) => fetch,
         };
 
@@ -325,7 +328,7 @@ impl Gateway {
             Ok(response) => response,
             Err(stop) => {
                 coalesce::fail(lead, &stop);
-                return http_cache::of_failure(fetch, exchange, stop);
+                return http_cache::of_failure(fetch, exchange, stop).map(ResponseSource::Reused);
             }
         };
         let upstream = Upstream::new(pipeline, &call, (decision, lead), response, relay);
@@ -361,12 +364,15 @@ impl Gateway {
             }
             ResponseSource::HttpFollowed(followed, backend) => {
                 let config = backend.config();
-                downstream::deliver_http_followed(session, exchange, followed, config).await
+                let delivery =
+                    downstream::deliver_http_followed(session, exchange, followed, config);
+                Box::pin(delivery).await
             }
             ResponseSource::Reused(reused) => reused::deliver(session, exchange, reused).await,
             ResponseSource::Followed(followed, backend) => {
                 let config = backend.config();
-                downstream::deliver_followed(session, exchange, followed, config).await
+                let delivery = downstream::deliver_followed(session, exchange, followed, config);
+                Box::pin(delivery).await
             }
             ResponseSource::Local(response) => local::write(session, exchange, response).await,
         }

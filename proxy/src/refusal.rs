@@ -27,6 +27,8 @@ pub enum ErrorCode {
     DeliveryPending,
     RateLimited,
     OverCapacity,
+    /// The request accepts a stored response only, and there is none.
+    NotCached,
     UpstreamConnect,
     UpstreamTimeout,
     UpstreamReset,
@@ -37,8 +39,6 @@ pub enum ErrorCode {
     UpstreamIncomplete,
     CircuitOpen,
     NoEndpoint,
-    /// The request accepts a stored response only, and there is none.
-    NotCached,
     ClientClosed,
     Internal,
 }
@@ -71,6 +71,7 @@ impl ErrorCode {
         ErrorCode::DeliveryPending,
         ErrorCode::RateLimited,
         ErrorCode::OverCapacity,
+        ErrorCode::NotCached,
         ErrorCode::UpstreamConnect,
         ErrorCode::UpstreamTimeout,
         ErrorCode::UpstreamReset,
@@ -79,7 +80,6 @@ impl ErrorCode {
         ErrorCode::UpstreamIncomplete,
         ErrorCode::CircuitOpen,
         ErrorCode::NoEndpoint,
-        ErrorCode::NotCached,
         ErrorCode::ClientClosed,
         ErrorCode::Internal,
     ];

@@ -38,10 +38,10 @@ pub use copy::HttpCopy;
 pub use freshness::{ReceiptTimes, Shareability};
 pub use key::ResourceName;
 pub use lookup::{ForwardReason, HitKind, HttpLookup, RequestKey};
-pub use policy::{Credentials, NotStored};
+pub use policy::{NotStored, RequestCredentials};
 pub use served::ServedAs;
 pub use shared::HttpHead;
-pub use store::StoredResponse;
+pub use store::StoredVariant;
 
 use super::flight::Flights;
 use super::memory::MemoryTier;
@@ -183,7 +183,7 @@ impl HttpCache {
         &self,
         request_key: RequestKey,
         request: &HttpRequest<'_>,
-        (known, replaced): (Option<&StoredResponse>, ConditionsSent),
+        (known, replaced): (Option<&StoredVariant>, ConditionsSent),
     ) -> RequestKey {
         let is_shared = self.flights.is_some()
             && request_key.storing == MayStore::Yes
@@ -257,7 +257,7 @@ impl HttpCache {
     }
 
     /// Stores a complete response.
-    pub fn store(&self, key: &CacheKey, response: StoredResponse) {
+    pub fn store(&self, key: &CacheKey, response: StoredVariant) {
         let response = Arc::new(response);
         let none = Resource::default();
         self.memory.update(key, |resource| {
@@ -271,22 +271,22 @@ impl HttpCache {
     pub fn freshen(
         &self,
         key: &CacheKey,
-        validated: &Arc<StoredResponse>,
+        validated: &Arc<StoredVariant>,
         headers: &HeaderMap,
         times: ReceiptTimes,
-    ) -> Arc<StoredResponse> {
+    ) -> Arc<StoredVariant> {
         if !validated.validators().are_confirmed_by(headers) {
             // It is about another response: what is stored is not known to be valid.
             self.invalidate(key);
             return validated.clone();
         }
-        let update = |stored: &Arc<StoredResponse>| match stored.updated(headers, times) {
+        let update = |stored: &Arc<StoredVariant>| match stored.updated(headers, times) {
             Ok(updated) => (Arc::new(updated), MayStore::Yes),
             Err(_) => (stored.clone(), MayStore::No),
         };
         let (served, storing) = update(validated);
         self.memory.update(key, |resource| {
-            let changed = resource?.changed(|stored| {
+            resource?.changed(|stored| {
                 let is_same = stored.validators().are_of_same(validated.validators());
                 if stored.variant() == validated.variant() {
                     (storing == MayStore::Yes).then(|| served.clone())
@@ -296,8 +296,7 @@ impl HttpCache {
                 } else {
                     Some(stored.clone())
                 }
-            });
-            changed
+            })
         });
         served
     }

@@ -2,13 +2,19 @@
 
 use std::time::Instant;
 
-use super::Exchange;
+use super::{Exchange, Phase};
 
 impl Exchange {
-    /// An exchange for a request of weir's own that repeats this one: it is not recorded.
+    /// An exchange for a request of weir's own that repeats this one: see [`super::Recorder::record_background`].
     #[must_use]
-    pub fn unrecorded(&self, now: Instant) -> Self {
-        let mut own = Exchange::new(now, self.client_ip, self.platform.clone(), None);
+    pub fn in_background(&self, now: Instant) -> Self {
+        let mut own = Exchange::new(
+            now,
+            self.client_ip,
+            self.platform.clone(),
+            self.recorder.clone(),
+        );
+        own.phase = Phase::Background;
         own.client_name.clone_from(&self.client_name);
         own.method.clone_from(&self.method);
         own.version = self.version;

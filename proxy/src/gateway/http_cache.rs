@@ -19,7 +19,7 @@ use crate::backend::request_head::{HeaderFilter, is_set_by_weir};
 use crate::cache::flight::Lead;
 use crate::cache::http::{
     ForwardReason, HitKind, HttpCache, HttpHead, HttpLookup, HttpRequest, ReceiptTimes, RequestKey,
-    ResourceName, Shareability, StoredResponse, Validators,
+    ResourceName, Shareability, StoredVariant, Validators,
 };
 use crate::cache::status::CacheStatus;
 use crate::cache::{CacheKey, Scope};
@@ -42,7 +42,7 @@ pub(super) enum Found {
 /// What the cache does with the response to a request that is forwarded.
 pub(super) struct HttpFetch {
     cache: Arc<HttpCache>,
-    step: Step,
+    step: FetchStep,
     /// The equal requests that share the response.
     lead: Option<HttpLead>,
 }
@@ -50,13 +50,13 @@ pub(super) struct HttpFetch {
 /// The leader of equal requests for a response of the HTTP cache.
 pub(super) type HttpLead = Lead<HttpHead>;
 
-enum Step {
+enum FetchStep {
     /// The response may be stored.
     Store {
         request_key: RequestKey,
         reason: ForwardReason,
         /// The stored response that the request selects; it cannot be used as it is.
-        stored: Option<Arc<StoredResponse>>,
+        stored: Option<Arc<StoredVariant>>,
     },
     /// A successful response invalidates what is stored.
     Invalidate,
@@ -66,19 +66,19 @@ impl HttpFetch {
     /// What the backend is asked to validate.
     pub(super) fn validators(&self) -> Option<&Validators> {
         match &self.step {
-            Step::Store {
+            FetchStep::Store {
                 stored: Some(stored),
                 ..
             } => Some(stored.validators()).filter(|validators| !validators.is_empty()),
-            Step::Store { .. } | Step::Invalidate => None,
+            FetchStep::Store { .. } | FetchStep::Invalidate => None,
         }
     }
 
     /// The key of equal requests in flight, if there may be any.
     pub(super) fn flight(&self, now: Duration) -> Option<CacheKey> {
         match &self.step {
-            Step::Store { request_key, .. } => self.cache.flight(request_key, now),
-            Step::Invalidate => None,
+            FetchStep::Store { request_key, .. } => self.cache.flight(request_key, now),
+            FetchStep::Invalidate => None,
         }
     }
 
@@ -94,8 +94,8 @@ impl HttpFetch {
     /// Whether the response with this head serves the request, which has been waiting for it.
     pub(super) fn is_served_by(&self, head: &HttpHead, request: &HeaderMap) -> bool {
         match &self.step {
-            Step::Store { request_key, .. } => self.cache.serves(head, request, request_key),
-            Step::Invalidate => false,
+            FetchStep::Store { request_key, .. } => self.cache.serves(head, request, request_key),
+            FetchStep::Invalidate => false,
         }
     }
 
@@ -108,7 +108,7 @@ impl HttpFetch {
                 Shareability::NotNow | Shareability::Impossible => lead.part(),
             }
         }
-        if let Step::Store { request_key, .. } = &self.step {
+        if let FetchStep::Store { request_key, .. } = &self.step {
             self.cache.note_sharing(request_key, sharing, now);
         }
     }
@@ -116,31 +116,31 @@ impl HttpFetch {
     /// Where and how the response may be stored.
     pub(super) fn storing(&self) -> Option<(&HttpCache, &RequestKey, ForwardReason)> {
         match &self.step {
-            Step::Store {
+            FetchStep::Store {
                 request_key,
                 reason,
                 ..
             } => Some((&self.cache, request_key, *reason)),
-            Step::Invalidate => None,
+            FetchStep::Invalidate => None,
         }
     }
 
     /// The stored response that is to be revalidated, unless another request does that.
     pub(super) fn begin_revalidation(&self) -> Option<Revalidation> {
         match &self.step {
-            Step::Store {
+            FetchStep::Store {
                 stored: Some(stored),
                 ..
             } => stored
                 .begin_revalidation()
                 .then(|| Revalidation(stored.clone())),
-            Step::Store { .. } | Step::Invalidate => None,
+            FetchStep::Store { .. } | FetchStep::Invalidate => None,
         }
     }
 }
 
 /// While it lives, no other request revalidates the stored response.
-pub(super) struct Revalidation(Arc<StoredResponse>);
+pub(super) struct Revalidation(Arc<StoredVariant>);
 
 impl Drop for Revalidation {
     fn drop(&mut self) {
@@ -200,7 +200,7 @@ pub(super) fn look_up(
     match (found, reused) {
         (HttpLookup::Hit(..), Some(reused)) => Ok(Found::Serve(reused)),
         (HttpLookup::Revalidate(request_key, stored), Some(reused)) => {
-            let fetch = fetch(Step::Store {
+            let fetch = fetch(FetchStep::Store {
                 request_key,
                 reason: ForwardReason::Stale,
                 stored: Some(stored),
@@ -211,13 +211,13 @@ pub(super) fn look_up(
             Ok(Found::Forward(None))
         }
         (HttpLookup::Forward(request_key, reason, stored), _) => {
-            Ok(Found::Forward(Some(fetch(Step::Store {
+            Ok(Found::Forward(Some(fetch(FetchStep::Store {
                 request_key,
                 reason,
                 stored,
             }))))
         }
-        (HttpLookup::Unsafe, _) => Ok(Found::Forward(Some(fetch(Step::Invalidate)))),
+        (HttpLookup::Unsafe, _) => Ok(Found::Forward(Some(fetch(FetchStep::Invalidate)))),
         (HttpLookup::NotCached, _) => {
             let detail = "the request has `only-if-cached`, and no stored response may be used";
             Err(Refusal::new(ErrorCode::NotCached, detail).into())
@@ -283,14 +283,14 @@ pub(super) fn of_response(
         return ResponseSource::Upstream(upstream, None);
     }
     let reused = match &fetch.step {
-        Step::Invalidate => {
+        FetchStep::Invalidate => {
             with_request(&upstream.pipeline, session, exchange, |request| {
                 let cache = &fetch.cache;
                 cache.invalidate_after(&request.name, status, &head.headers);
             });
             None
         }
-        Step::Store {
+        FetchStep::Store {
             request_key,
             reason,
             stored: Some(stored),
@@ -312,7 +312,7 @@ pub(super) fn of_response(
             }
             _ => None,
         },
-        Step::Store { stored: None, .. } => None,
+        FetchStep::Store { stored: None, .. } => None,
     };
     let Some((response, cache_status)) = reused else {
         return ResponseSource::Upstream(upstream, Some(fetch));
@@ -328,7 +328,7 @@ pub(super) fn of_response(
     // A 304 has no body: its connection is reused.
     upstream.response.body.is_at_end(now);
     upstream.report(exchange);
-    serve(exchange, response, cache_status, now)
+    ResponseSource::Reused(serve(exchange, response, cache_status, now))
 }
 
 /// Decides what the client gets if no backend has responded.
@@ -339,7 +339,7 @@ pub(super) fn of_failure(
     fetch: Option<Box<HttpFetch>>,
     exchange: &mut Exchange,
     stop: Stop,
-) -> Result<ResponseSource, Stop> {
+) -> Result<Reused, Stop> {
     let Some(mut fetch) = fetch else {
         return Err(stop);
     };
@@ -348,7 +348,7 @@ pub(super) fn of_failure(
     match (&stop, fetch.step) {
         (
             Stop::Refused(refusal),
-            Step::Store {
+            FetchStep::Store {
                 stored: Some(stored),
                 ..
             },
@@ -366,14 +366,13 @@ fn is_failure(status: StatusCode) -> bool {
 
 fn serve(
     exchange: &mut Exchange,
-    response: Arc<StoredResponse>,
+    response: Arc<StoredVariant>,
     status: CacheStatus,
     now: Instant,
-) -> ResponseSource {
+) -> Reused {
     exchange.error_code = None;
     set_header(exchange, "cache-status", status.header());
-    let reused = Reused::new(response, exchange.at(now));
-    ResponseSource::Reused(reused)
+    Reused::new(response, exchange.at(now))
 }
 
 pub(super) fn times(exchange: &Exchange, asked_at: Instant, received_at: Instant) -> ReceiptTimes {

@@ -7,7 +7,7 @@ use http::StatusCode;
 
 use crate::answer::ResponseOutcome;
 use crate::answer::reused::{self, ReusedContent, ReusedResponse};
-use crate::cache::http::{HttpHead, ServedAs, StoredResponse};
+use crate::cache::http::{HttpHead, ServedAs, StoredVariant};
 use crate::exchange::Exchange;
 use crate::http::response_head::ResponseHead;
 use crate::http::session::Session;
@@ -15,12 +15,12 @@ use crate::refusal::ErrorCode;
 
 /// A stored response that serves a request.
 pub(super) struct Reused {
-    response: Arc<StoredResponse>,
+    response: Arc<StoredVariant>,
     age_s: u64,
 }
 
 impl Reused {
-    pub(super) fn new(response: Arc<StoredResponse>, now: Duration) -> Self {
+    pub(super) fn new(response: Arc<StoredVariant>, now: Duration) -> Self {
         Reused {
             age_s: response.age_s(now),
             response,

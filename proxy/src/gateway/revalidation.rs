@@ -36,7 +36,7 @@ pub(super) fn start(
         return;
     };
     session.ask_for_whole();
-    let mut exchange = exchange.unrecorded(clock::now());
+    let mut exchange = exchange.in_background(clock::now());
     exchange.method = Method::GET;
     let connection = Connection {
         slot: None,

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::freshness::Shareability;
 use super::shared::HttpHead;
-use super::store::{StorableHead, StoredResponse};
+use super::store::{StorableHead, StoredVariant};
 
 /// The copy of one response. As soon as it is larger than what is stored, it is freed.
 #[derive(Debug)]
@@ -64,7 +64,7 @@ impl HttpCopy {
 
     /// The response, once; `None` if its body was too large.
     #[must_use]
-    pub fn finish(&mut self) -> Option<StoredResponse> {
+    pub fn finish(&mut self) -> Option<StoredVariant> {
         let head = self.head.take()?;
         let mut body = std::mem::take(&mut self.body);
         body.shrink_to_fit();

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::super::key::KeyPrefix;
 use super::super::{CacheKey, Scope};
-use super::policy::Credentials;
+use super::policy::RequestCredentials;
 use super::request::Overrides;
 use super::vary::Variant;
 
@@ -59,7 +59,7 @@ pub(super) fn of(name: &ResourceName<'_>, scope: Scope, overrides: &Overrides<'_
 /// response as far as is known.
 pub(super) fn of_flight(
     resource: &CacheKey,
-    credentials: Credentials,
+    credentials: RequestCredentials,
     known: Option<&Variant>,
     request: &HeaderMap,
 ) -> CacheKey {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::super::CacheKey;
-use super::policy::Credentials;
-use super::store::StoredResponse;
+use super::policy::RequestCredentials;
+use super::store::StoredVariant;
 
 /// What the HTTP cache knows of a request beside its head.
 #[derive(Clone, Copy, Debug)]
@@ -12,7 +12,7 @@ pub struct RequestKey {
     pub key: CacheKey,
     /// Of equal requests in flight; `None` if it does not share its response.
     pub(super) flight: Option<CacheKey>,
-    pub(super) credentials: Credentials,
+    pub(super) credentials: RequestCredentials,
     pub(super) storing: MayStore,
 }
 
@@ -27,11 +27,11 @@ pub(super) enum MayStore {
 #[derive(Debug)]
 pub enum HttpLookup {
     /// The stored response serves the request.
-    Hit(Arc<StoredResponse>, HitKind),
+    Hit(Arc<StoredVariant>, HitKind),
     /// It serves the request although it is stale, and is to be revalidated in the background.
-    Revalidate(RequestKey, Arc<StoredResponse>),
+    Revalidate(RequestKey, Arc<StoredVariant>),
     /// The request is forwarded. The backend may validate the response that was found.
-    Forward(RequestKey, ForwardReason, Option<Arc<StoredResponse>>),
+    Forward(RequestKey, ForwardReason, Option<Arc<StoredVariant>>),
     /// The request accepts a stored response only, and there is none.
     NotCached,
     /// The cache is not involved.

@@ -12,7 +12,7 @@ use super::vary::Variant;
 
 /// Whether a request has credentials that the backend sees: `Authorization`, an API key, or a cookie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Credentials {
+pub enum RequestCredentials {
     None,
     /// `Cookie`, and nothing else.
     Cookie,
@@ -21,7 +21,7 @@ pub enum Credentials {
 
 /// Whether a response may be stored whose own request had these credentials (section 3.5; weir treats cookies alike).
 pub(super) fn is_for_credentials(
-    credentials: Credentials,
+    credentials: RequestCredentials,
     directives: &ResponseDirectives,
     variant: &Variant,
 ) -> bool {
@@ -29,9 +29,9 @@ pub(super) fn is_for_credentials(
         || directives.has(Directive::MustRevalidate)
         || directives.lifetimes.s_maxage.is_some()
         || match credentials {
-            Credentials::None => true,
-            Credentials::Cookie => variant.names().any(|name| *name == header::COOKIE),
-            Credentials::Authorization => false,
+            RequestCredentials::None => true,
+            RequestCredentials::Cookie => variant.names().any(|name| *name == header::COOKIE),
+            RequestCredentials::Authorization => false,
         }
 }
 
@@ -39,12 +39,12 @@ pub(super) fn is_for_credentials(
 /// fresh, and neither that it is private nor that it varies by `Cookie`, does not depend on cookies; browsers send them
 /// with requests for static files, too.
 pub(super) fn serves(
-    credentials: Credentials,
+    credentials: RequestCredentials,
     directives: &ResponseDirectives,
     variant: &Variant,
     basis: LifetimeBasis,
 ) -> bool {
-    credentials == Credentials::Cookie && basis == LifetimeBasis::Stated
+    credentials == RequestCredentials::Cookie && basis == LifetimeBasis::Stated
         || is_for_credentials(credentials, directives, variant)
 }
 

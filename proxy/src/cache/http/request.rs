@@ -4,11 +4,11 @@
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use smallvec::SmallVec;
 
-use super::policy::Credentials;
+use super::policy::RequestCredentials;
 
 /// What the head of a request means for the cache beside its directives.
 pub(super) struct HttpRequestHead<'a> {
-    pub(super) credentials: Credentials,
+    pub(super) credentials: RequestCredentials,
     pub(super) overrides: Overrides<'a>,
 }
 
@@ -23,15 +23,15 @@ impl<'a> HttpRequestHead<'a> {
         is_forwarded: &(dyn Fn(&HeaderName) -> bool + Sync),
     ) -> Self {
         let mut head = HttpRequestHead {
-            credentials: Credentials::None,
+            credentials: RequestCredentials::None,
             overrides: Overrides::new(),
         };
         for (name, value) in headers {
             let found = match *name {
-                header::COOKIE => Credentials::Cookie,
-                header::AUTHORIZATION => Credentials::Authorization,
+                header::COOKIE => RequestCredentials::Cookie,
+                header::AUTHORIZATION => RequestCredentials::Authorization,
                 _ => match name.as_str() {
-                    "x-api-key" | "api-key" => Credentials::Authorization,
+                    "x-api-key" | "api-key" => RequestCredentials::Authorization,
                     text if is_override(text) => {
                         head.overrides.push((name, value));
                         continue;

@@ -7,8 +7,8 @@ use http::{HeaderMap, Method, StatusCode, header};
 
 use super::conditional;
 use super::head;
-use super::ranges::{self, Part};
-use super::store::StoredResponse;
+use super::ranges::{self, RangePart};
+use super::store::StoredVariant;
 
 /// The response to a request that a stored one serves.
 #[derive(Debug, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub enum ServedAs {
 impl ServedAs {
     /// By the conditions of the request, then its range (RFC 9110, section 13.2.2). Only a 200 is conditional.
     #[must_use]
-    pub fn of(request: &HeaderMap, stored: &StoredResponse, method: &Method) -> Self {
+    pub fn of(request: &HeaderMap, stored: &StoredVariant, method: &Method) -> Self {
         if stored.status() != StatusCode::OK {
             return ServedAs::Whole;
         }
@@ -42,15 +42,15 @@ impl ServedAs {
             return ServedAs::Whole;
         }
         match ranges::part(range.as_bytes(), stored.body.len()) {
-            Part::Whole => ServedAs::Whole,
-            Part::Of(part) => ServedAs::Part(part),
-            Part::Unsatisfiable => ServedAs::RangeNotSatisfiable,
+            RangePart::Whole => ServedAs::Whole,
+            RangePart::Of(part) => ServedAs::Part(part),
+            RangePart::Unsatisfiable => ServedAs::RangeNotSatisfiable,
         }
     }
 
     /// The body that is written.
     #[must_use]
-    pub fn body(&self, stored: &StoredResponse) -> Bytes {
+    pub fn body(&self, stored: &StoredVariant) -> Bytes {
         match self {
             ServedAs::Whole => stored.body.clone(),
             ServedAs::Part(part) => stored.body.slice(part.clone()),

@@ -7,15 +7,15 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
 use super::conditional;
-use super::policy::Credentials;
-use super::store::{StorableHead, StoredResponse};
+use super::policy::RequestCredentials;
+use super::store::{StorableHead, StoredVariant};
 
 /// The head of a response that is fresh and being stored, as those that follow its request get it.
 #[derive(Clone, Debug)]
-pub struct HttpHead(Arc<Shared>);
+pub struct HttpHead(Arc<FollowedHead>);
 
 #[derive(Debug)]
-struct Shared {
+struct FollowedHead {
     head: StorableHead,
     age_s: u64,
     length: Option<u64>,
@@ -23,7 +23,7 @@ struct Shared {
 
 impl HttpHead {
     pub(super) fn new(head: StorableHead, received_at: Duration, length: Option<u64>) -> Self {
-        HttpHead(Arc::new(Shared {
+        HttpHead(Arc::new(FollowedHead {
             age_s: head.age(received_at).as_secs(),
             head,
             length,
@@ -31,13 +31,13 @@ impl HttpHead {
     }
 
     /// Whether the response serves a request that has been waiting for it.
-    pub(super) fn serves(&self, request: &HeaderMap, credentials: Credentials) -> bool {
+    pub(super) fn serves(&self, request: &HeaderMap, credentials: RequestCredentials) -> bool {
         self.0.head.serves(request, credentials)
     }
 
     /// The response without its body, for a request whose condition makes it a 304.
     #[must_use]
-    pub fn if_unmodified(&self, request: &HeaderMap) -> Option<StoredResponse> {
+    pub fn if_unmodified(&self, request: &HeaderMap) -> Option<StoredVariant> {
         let head = &self.0.head;
         let is_unmodified = head.status() == StatusCode::OK
             && conditional::is_unmodified(request, head.validators());

@@ -14,7 +14,7 @@ use super::conditional::Validators;
 use super::directives::{Directive, RequestDirectives, ResponseDirectives};
 use super::freshness::{ReceiptTimes, Shareability, StoredFreshness};
 use super::head;
-use super::policy::{self, Credentials, NotStored, Use};
+use super::policy::{self, NotStored, RequestCredentials, Use};
 use super::vary::Variant;
 
 /// How many responses of one URI are stored: the oldest is removed first.
@@ -22,7 +22,7 @@ const VARIANTS_MAX: usize = 64;
 
 /// A response in the cache.
 #[derive(Debug)]
-pub struct StoredResponse {
+pub struct StoredVariant {
     head: StorableHead,
     pub body: Bytes,
     /// A request in the background is revalidating it.
@@ -47,7 +47,7 @@ impl StorableHead {
         status: StatusCode,
         headers: &HeaderMap,
         variant: Option<Variant>,
-        credentials: Credentials,
+        credentials: RequestCredentials,
         times: ReceiptTimes,
     ) -> Result<Self, NotStored> {
         let directives = ResponseDirectives::of(headers);
@@ -99,14 +99,14 @@ impl StorableHead {
     }
 
     /// Whether a request selects the response, and may be served.
-    pub(super) fn serves(&self, request: &HeaderMap, credentials: Credentials) -> bool {
+    pub(super) fn serves(&self, request: &HeaderMap, credentials: RequestCredentials) -> bool {
         let basis = self.freshness.basis;
         self.variant.matches(request)
             && policy::serves(credentials, &self.directives, &self.variant, basis)
     }
 
-    pub(super) fn with_body(self, body: Bytes) -> StoredResponse {
-        StoredResponse {
+    pub(super) fn with_body(self, body: Bytes) -> StoredVariant {
+        StoredVariant {
             head: self,
             body,
             is_revalidating: AtomicBool::new(false),
@@ -114,7 +114,7 @@ impl StorableHead {
     }
 }
 
-impl StoredResponse {
+impl StoredVariant {
     #[must_use]
     pub fn status(&self) -> StatusCode {
         self.head.status
@@ -161,7 +161,7 @@ impl StoredResponse {
             && self.head.freshness.stale_for(now) < self.head.freshness.stale_if_error
     }
 
-    /// Whether this caller is the one that revalidates it; until [`StoredResponse::end_revalidation`] no other is.
+    /// Whether this caller is the one that revalidates it; until [`StoredVariant::end_revalidation`] no other is.
     #[must_use]
     pub fn begin_revalidation(&self) -> bool {
         !self.is_revalidating.swap(true, Ordering::AcqRel)
@@ -176,14 +176,14 @@ impl StoredResponse {
         &self,
         by: &HeaderMap,
         times: ReceiptTimes,
-    ) -> Result<StoredResponse, NotStored> {
+    ) -> Result<StoredVariant, NotStored> {
         let headers = head::updated(&self.head.lines, by);
         let variant = Some(self.head.variant.clone());
         let head = StorableHead::of(
             self.head.status,
             &headers,
             variant,
-            Credentials::None,
+            RequestCredentials::None,
             times,
         )?;
         Ok(head.with_body(self.body.clone()))
@@ -197,7 +197,7 @@ impl StoredResponse {
 /// The responses of one URI, the newest first.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Resource {
-    responses: SmallVec<[Arc<StoredResponse>; 1]>,
+    responses: SmallVec<[Arc<StoredVariant>; 1]>,
 }
 
 impl Resource {
@@ -205,19 +205,19 @@ impl Resource {
     pub(super) fn select(
         &self,
         request: &HeaderMap,
-        credentials: Credentials,
-    ) -> Option<&Arc<StoredResponse>> {
+        credentials: RequestCredentials,
+    ) -> Option<&Arc<StoredVariant>> {
         let mut responses = self.responses.iter();
         responses.find(|stored| stored.head.serves(request, credentials))
     }
 
     /// The newest response.
-    pub(super) fn newest(&self) -> Option<&StoredResponse> {
+    pub(super) fn newest(&self) -> Option<&StoredVariant> {
         self.responses.first().map(|stored| &**stored)
     }
 
     /// With a response, in place of the one that the same requests select.
-    pub(super) fn with(&self, response: Arc<StoredResponse>) -> Self {
+    pub(super) fn with(&self, response: Arc<StoredVariant>) -> Self {
         let others = self.responses.iter();
         let others = others.filter(|stored| stored.head.variant != response.head.variant);
         let others = others.take(VARIANTS_MAX - 1).cloned();
@@ -229,7 +229,7 @@ impl Resource {
     /// With responses replaced or, where `change` gives `None`, removed; `None` if nothing is left.
     pub(super) fn changed(
         &self,
-        mut change: impl FnMut(&Arc<StoredResponse>) -> Option<Arc<StoredResponse>>,
+        mut change: impl FnMut(&Arc<StoredVariant>) -> Option<Arc<StoredVariant>>,
     ) -> Option<Self> {
         let responses: SmallVec<[_; 1]> = self.responses.iter().filter_map(&mut change).collect();
         (!responses.is_empty()).then_some(Resource { responses })

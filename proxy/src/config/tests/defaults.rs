@@ -26,7 +26,7 @@ routes:
     concurrency: 256
     cache: {}
   - {name: feishu, path: /hooks/feishu, backend: assistant, signature: {scheme: feishu, secrets: [change-me]}}
-  - {name: static, path: /static/*, methods: [GET, HEAD], backend: assistant}
+  - {name: static, path: /static/*, methods: [GET, HEAD], backend: assistant, cache: {http: true}}
   - {name: everything-else, path: /*, backend: assistant, signature: {scheme: bearer, clients: [{name: web, secrets: [change-me]}]}}
 events: {file: {}, audit: {}, elasticsearch: {urls: [http://127.0.0.1:9200]}}
 traces: {otlp: 'http://127.0.0.1:4318'}
