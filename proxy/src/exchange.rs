@@ -28,7 +28,7 @@ mod sampling;
 mod timing;
 
 pub use attempt::{Attempt, AttemptOutcome, UpstreamNote};
-pub use cache::{BypassReason, CacheKey, CacheKeyId};
+pub use cache::{BypassReason, CacheKey, CacheKeyId, CacheNote, CacheOutcome, CacheTier};
 pub use request_id::RequestId;
 pub use sampling::EventSampling;
 pub use timing::{Stage, Timing};
@@ -116,59 +116,6 @@ impl LimitOutcome {
         match self {
             LimitOutcome::Admitted => "admitted",
             LimitOutcome::Limited => "limited",
-        }
-    }
-}
-
-/// What the cache stage found.
-#[derive(Clone, Copy, Debug)]
-pub struct CacheNote {
-    pub outcome: CacheOutcome,
-    pub tier: CacheTier,
-    /// Age of the stored response in whole seconds; 0 unless it is a hit.
-    pub age_s: u64,
-    /// The key under which the response is looked up and stored; none if the cache is bypassed.
-    pub key: Option<CacheKey>,
-    /// Why the cache is bypassed, if the client has not asked for a new response.
-    pub bypass: Option<BypassReason>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CacheOutcome {
-    Hit,
-    Miss,
-    /// An equal request in flight was sent for this one, too.
-    Collapsed,
-    /// A stored response must not be used.
-    Bypass,
-}
-
-impl CacheOutcome {
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            CacheOutcome::Hit => "hit",
-            CacheOutcome::Miss => "miss",
-            CacheOutcome::Collapsed => "collapsed",
-            CacheOutcome::Bypass => "bypass",
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CacheTier {
-    Memory,
-    Redis,
-    None,
-}
-
-impl CacheTier {
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            CacheTier::Memory => "memory",
-            CacheTier::Redis => "redis",
-            CacheTier::None => "none",
         }
     }
 }

@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use prometheus::{IntCounter, Result};
+use prometheus::{IntCounter, IntGauge, Result};
 
-use super::metrics::set;
 use crate::cache::{MemoryCounts, RemovedCounts};
 use crate::metrics::family::Family;
 use crate::metrics::{Metrics, NAMES_MAX, catalog};
@@ -40,6 +39,10 @@ pub(super) fn expose(
         }
     });
     Ok(())
+}
+
+fn set(gauge: &IntGauge, value: u64) {
+    gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
 }
 
 /// The counters of each route. Beyond [`NAMES_MAX`] names, new ones have none.

@@ -148,7 +148,7 @@ fn expose_replay_dropped(
     Ok(())
 }
 
-pub(super) fn set(gauge: &IntGauge, value: u64) {
+fn set(gauge: &IntGauge, value: u64) {
     gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
 }
 
