@@ -38,7 +38,7 @@ missing_packages() {
     has cmake || printf 'cmake '
     if [ "$purpose" = test ]; then
         has shellcheck || printf 'shellcheck '
-        # The routers of the tests; Node 18 or newer.
+        # The routers and the HTTP cache tests; Node 18 or newer.
         has node || printf 'nodejs '
         has npm || printf 'npm '
         # The Redis of the tests. The package redis-server would also start one.
@@ -274,6 +274,12 @@ fetch_openai_of_node() {
     install_node tests/sdks sdks/node "OpenAI's client for Node"
 }
 
+# Tests for HTTP caches. Of what they depend on, their page and their scripts need a template engine and npm, which
+# package.json replaces by a small package.
+fetch_http_cache_tests() {
+    install_node tests/http-cache-tests http-cache-tests "http-cache-tests"
+}
+
 # OpenAI's client for Python, which also tests the examples of README.md.
 fetch_openai() {
     has python3 || return 1
@@ -311,6 +317,7 @@ if [ "$purpose" = test ]; then
     fetch_openai || say "OpenAI's client for Python could not be installed; what needs it will say so"
     fetch_openai_of_node || say "OpenAI's client for Node could not be installed; what needs it will say so"
     fetch_anthropic || say "Anthropic's client could not be installed; what needs it will say so"
+    fetch_http_cache_tests || say "http-cache-tests could not be installed; what needs it will say so"
     fetch_opensearch || say "OpenSearch could not be fetched; what needs it will say so"
 fi
 if [ "$purpose" = loadtest ]; then fetch_opensearch; fi

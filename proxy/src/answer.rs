@@ -14,6 +14,7 @@ pub(crate) mod head;
 pub(crate) mod local;
 mod next;
 mod outpace;
+pub(crate) mod reused;
 pub mod server_timing;
 pub(crate) mod stored;
 mod tail;

@@ -40,6 +40,7 @@ mod inherited;
 mod installer;
 mod listening;
 mod prepared;
+mod purge;
 mod recording;
 mod redis;
 mod reload;
@@ -136,6 +137,7 @@ impl StartedParts {
             audit: self.recording.audit.clone(),
             reloads: self.reloader.clone(),
             backends: self.installer.clone(),
+            purges: self.installer.clone(),
         }
     }
 

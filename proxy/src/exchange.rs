@@ -15,16 +15,20 @@ use crate::content::Content;
 use crate::model::estimate::TokenEstimator;
 use crate::model::operation::Operation;
 use crate::model::usage::Usage;
-use crate::refusal::{Blame, ErrorCode};
+use crate::refusal::ErrorCode;
 use crate::trace::{Recording, TraceContext};
 
 mod attempt;
+mod background;
+mod cache;
+mod failure;
 pub(crate) mod millis;
 mod request_id;
 mod sampling;
 mod timing;
 
 pub use attempt::{Attempt, AttemptOutcome, UpstreamNote};
+pub use cache::{BypassReason, CacheKey, CacheKeyId};
 pub use request_id::RequestId;
 pub use sampling::EventSampling;
 pub use timing::{Stage, Timing};
@@ -123,6 +127,10 @@ pub struct CacheNote {
     pub tier: CacheTier,
     /// Age of the stored response in whole seconds; 0 unless it is a hit.
     pub age_s: u64,
+    /// The key under which the response is looked up and stored; none if the cache is bypassed.
+    pub key: Option<CacheKey>,
+    /// Why the cache is bypassed, if the client has not asked for a new response.
+    pub bypass: Option<BypassReason>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -195,6 +203,8 @@ pub enum ClientEnd {
 enum Phase {
     Open,
     Finished,
+    /// It is a request of weir's own, which is not served to anybody.
+    Background,
 }
 
 /// The record of one request.
@@ -259,6 +269,9 @@ pub const NO_PLATFORM: &str = "none";
 pub trait Recorder: Send + Sync + std::fmt::Debug {
     /// Records an exchange that took `duration` in all.
     fn record(&self, exchange: &Exchange, duration: Duration);
+
+    /// Records a request of weir's own. It is none of a client: it leaves no event and is not counted as a request.
+    fn record_background(&self, _exchange: &Exchange) {}
 }
 
 impl Exchange {
@@ -269,6 +282,15 @@ impl Exchange {
         client_ip: IpAddr,
         platform: Arc<str>,
         recorder: Arc<dyn Recorder>,
+    ) -> Self {
+        Exchange::new(started, client_ip, platform, Some(recorder))
+    }
+
+    fn new(
+        started: Instant,
+        client_ip: IpAddr,
+        platform: Arc<str>,
+        recorder: Option<Arc<dyn Recorder>>,
     ) -> Self {
         let received_at = clock::unix_now();
         Exchange {
@@ -303,7 +325,7 @@ impl Exchange {
             content: None,
             response_headers: Vec::new(),
             phase: Phase::Open,
-            recorder: Some(recorder),
+            recorder,
         }
     }
 
@@ -369,24 +391,18 @@ impl Exchange {
     pub fn is_traced(&self) -> bool {
         self.trace.recording == Recording::On
     }
-
-    /// Whether `error_rate` counts this exchange as a failure: a response of 500 or more, or one that failed
-    /// after its head (truncated, incomplete, or with an error inside). Rejections below 500 and clients that left are
-    /// not failures.
-    #[must_use]
-    pub fn failed(&self) -> bool {
-        let is_not_client_fault = |code: ErrorCode| code.blame() != Blame::Client;
-        self.status >= 500 || self.error_code.is_some_and(is_not_client_fault)
-    }
 }
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        if let Some(recorder) = self.recorder.take() {
-            if self.phase == Phase::Open {
-                self.record_cancellation();
-            }
-            recorder.record(self, self.duration(clock::now));
+        let Some(recorder) = self.recorder.take() else {
+            return;
+        };
+        match self.phase {
+            Phase::Background => return recorder.record_background(self),
+            Phase::Open => self.record_cancellation(),
+            Phase::Finished => {}
         }
+        recorder.record(self, self.duration(clock::now));
     }
 }

@@ -25,7 +25,6 @@
 //! stages to a real request: `routing.rs`, `inbound.rs` (body), `checks.rs` (signature, limit, cache),
 //! `upstream.rs` (backend), `downstream.rs` (answer). `generation/pipeline.rs` builds the stages of each route once.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -38,6 +37,8 @@ use crate::answer::local::{self, LocalResponse};
 use crate::backend::Backend;
 use crate::backend::loops::LoopToken;
 use crate::cache::CachedResponse;
+use crate::cache::copy::SharedHead;
+use crate::cache::http::HttpHead;
 use crate::clock;
 use crate::exchange::{Exchange, NO_PLATFORM, Recorder, Stage};
 use crate::generation::Generation;
@@ -49,15 +50,18 @@ use crate::http::session::Session;
 use crate::limit::concurrency::Permit;
 use crate::metrics::InUse;
 use crate::random;
-use crate::route::address;
 use crate::signature::delivery::Delivery;
 
 mod ask_usage;
 mod cache_copy;
+mod cache_metrics;
 mod checks;
 mod coalesce;
 mod downstream;
 mod followed;
+mod http_cache;
+mod http_coalesce;
+mod http_copy;
 mod inbound;
 pub mod metrics;
 mod mode;
@@ -65,6 +69,8 @@ mod model_request;
 mod model_response;
 mod outcome;
 mod redis_lookup;
+mod reused;
+mod revalidation;
 mod routing;
 #[cfg(test)]
 mod tests;
@@ -72,9 +78,12 @@ mod tunnel;
 mod upstream;
 
 use coalesce::{Coalesced, Followed};
+use http_cache::HttpFetch;
+use http_coalesce::HttpFound;
 use inbound::{ForwardedBody, InboundBody};
 use mode::RequestKind;
 use outcome::{finish, is_accepted, is_unread};
+use reused::Reused;
 use upstream::{Call, Upstream};
 
 pub(crate) use outcome::{Served, Stop};
@@ -115,11 +124,16 @@ struct Prepared {
     reason = "it is moved once, and boxing it costs each request an allocation"
 )]
 enum ResponseSource {
-    Upstream(Upstream),
+    /// A backend; with what the HTTP cache does with its response, if anything.
+    Upstream(Upstream, Option<Box<HttpFetch>>),
     /// The cache; with the age of the response in seconds.
     Stored(Arc<CachedResponse>, u64),
+    /// The HTTP cache: an equal request; with the backend that it was sent to.
+    HttpFollowed(Box<Followed<HttpHead>>, Arc<Backend>),
+    /// The HTTP cache.
+    Reused(Reused),
     /// An equal request; with the backend that it was sent to.
-    Followed(Box<Followed>, Arc<Backend>),
+    Followed(Box<Followed<SharedHead>>, Arc<Backend>),
     Local(LocalResponse),
 }
 
@@ -271,18 +285,19 @@ impl Gateway {
         let sharing = coalesce::sharing(session, delivery);
         let decision = (read.decision, sharing);
         let found = coalesce::look_up(&pipeline, session, exchange, connection, decision).await?;
-        let (found, lease) = match redis_lookup::applies(&pipeline, &found) {
-            false => (found, None),
-            // Boxed: a route without Redis must not pay for it.
-            true => Box::pin(redis_lookup::look_up(&pipeline, session, exchange, found)).await?,
-        };
-        let (decision, lead) = match found {
+        let (decision, waiting) = match found {
             Coalesced::Hit(stored, age_s) => return Ok(ResponseSource::Stored(stored, age_s)),
             Coalesced::Followed(followed) => {
                 let backend = pipeline.backend.clone();
                 return Ok(ResponseSource::Followed(followed, backend));
             }
-            Coalesced::Forward(decision, lead) => (decision, lead),
+            Coalesced::Forward(decision, waiting) => (decision, waiting),
+        };
+        let request = (kind, buffered);
+        let found = http_coalesce::find(&pipeline, session, exchange, connection, request).await?;
+        let fetch = match found {
+            HttpFound::Served(source) => return Ok(source),
+            HttpFound::Forward(fetch) => fetch,
         };
 
         // backend
@@ -293,6 +308,7 @@ impl Gateway {
             connection,
             kind,
             started_at,
+            validators: fetch.as_ref().and_then(|fetch| fetch.validators()),
         };
         let idle = pipeline.shared.upgrade_idle_timeout;
         let forwarded = inbound::forward(&pipeline, kind, body, reader, session, idle);
@@ -310,14 +326,13 @@ impl Gateway {
         let response = match called {
             Ok(response) => response,
             Err(stop) => {
-                coalesce::fail(lead, &stop);
-                return Err(stop);
+                coalesce::fail(waiting.lead, &stop);
+                return http_cache::of_failure(fetch, exchange, stop);
             }
         };
-        let mut upstream = Upstream::new(pipeline, &call, (decision, lead), response, relay);
-        upstream.lease = lease;
+        let upstream = Upstream::new(pipeline, &call, (decision, waiting), response, relay);
         self.yield_to_batch_writes().await;
-        Ok(ResponseSource::Upstream(upstream))
+        Ok(http_cache::of_response(session, exchange, upstream, fetch))
     }
 
     /// Step three: writes the response, whatever its source.
@@ -334,46 +349,32 @@ impl Gateway {
         }
         match source {
             // answer
-            ResponseSource::Upstream(upstream) => {
+            ResponseSource::Upstream(upstream, fetch) => {
                 let now = clock::now();
                 exchange.timing.enter(Stage::Answer, now);
                 let idle = upstream.pipeline.shared.upgrade_idle_timeout;
-                let outcome = downstream::deliver(session, exchange, upstream, idle, now).await;
+                let outcome =
+                    downstream::deliver(session, exchange, upstream, fetch.take(), idle, now).await;
                 upstream.report(exchange);
                 outcome
             }
             ResponseSource::Stored(stored, age_s) => {
                 downstream::deliver_stored(session, exchange, stored, *age_s).await
             }
+            ResponseSource::HttpFollowed(followed, backend) => {
+                let config = backend.config();
+                let delivery =
+                    downstream::deliver_http_followed(session, exchange, followed, config);
+                Box::pin(delivery).await
+            }
+            ResponseSource::Reused(reused) => reused::deliver(session, exchange, reused).await,
             ResponseSource::Followed(followed, backend) => {
                 let config = backend.config();
-                Box::pin(downstream::deliver_followed(
-                    session, exchange, followed, config,
-                ))
-                .await
+                let delivery = downstream::deliver_followed(session, exchange, followed, config);
+                Box::pin(delivery).await
             }
             ResponseSource::Local(response) => local::write(session, exchange, response).await,
         }
-    }
-
-    /// Writes the response to a request that was stopped, if its client is still connected.
-    async fn respond_to_stop(
-        &self,
-        session: &mut Session,
-        exchange: &mut Exchange,
-        stop: Stop,
-        shutdown: &ShutdownWatch,
-    ) -> ResponseOutcome {
-        if let Stop::Refused(refusal) = &stop
-            && is_unread(session, Some(refusal.code))
-        {
-            session.close_after_response();
-        }
-        let Some(response) = stop.into_response() else {
-            return ResponseOutcome::ClientLeft;
-        };
-        let mut source = ResponseSource::Local(response);
-        self.deliver(session, exchange, &mut source, shutdown).await
     }
 
     /// Lets the other requests of this worker run, if there are any: responses that are written together
@@ -382,14 +383,5 @@ impl Gateway {
         if self.in_flight.get() > UNCONTENDED_REQUESTS_MAX {
             tokio::task::yield_now().await;
         }
-    }
-
-    fn begin(&self, peer: IpAddr, started: Instant) -> Exchange {
-        Exchange::begin(
-            started,
-            address::counted(peer),
-            self.default_platform.clone(),
-            self.recorder.clone(),
-        )
     }
 }

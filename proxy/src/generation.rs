@@ -16,7 +16,7 @@ use std::sync::Arc;
 use crate::backend::Backend;
 use crate::backend::snapshot::BackendSnapshot;
 use crate::backend::tls::TlsClients;
-use crate::cache::ResponseCache;
+use crate::cache::MemoryCounts;
 use crate::cache::redis_tier::SharedTier;
 use crate::clock;
 use crate::config::{self, Config};
@@ -28,6 +28,7 @@ use crate::trace::TraceSampling;
 
 pub mod occupancy;
 pub(crate) mod pipeline;
+mod purge;
 mod shared_cache;
 
 use occupancy::{Occupancy, OpenCircuitCount};
@@ -182,25 +183,15 @@ impl Generation {
         self.redis.as_ref()
     }
 
-    /// Removes stored responses from memory: of one route or of all, those whose keys begin with `key` or all.
-    /// Returns their number.
-    #[must_use]
-    pub fn purge_memory(&self, route: Option<&str>, key: Option<&str>) -> u64 {
-        let pipelines = self.pipelines.iter();
-        let purged = pipelines.filter(|pipeline| {
-            let name = &*pipeline.config.name;
-            route.is_none_or(|route| route == name)
-        });
-        let caches = purged.filter_map(|pipeline| pipeline.cache.as_ref());
-        caches.map(|cache| cache.purge(key)).sum()
-    }
-
     /// Removes idle limit keys and expired responses; called on a timer.
     pub fn forget_idle(&self) {
         let now = clock::unix_now();
         for pipeline in &self.pipelines {
             pipeline.limits.forget_idle();
             if let Some(cache) = &pipeline.cache {
+                cache.remove_expired(now);
+            }
+            if let Some(cache) = &pipeline.http_cache {
                 cache.remove_expired(now);
             }
         }
@@ -218,15 +209,22 @@ impl Generation {
         counts.collect()
     }
 
+    /// What the cache of each route holds, and has removed since the last call.
+    #[must_use]
+    pub fn take_cache_counts(&self) -> Vec<(Arc<str>, MemoryCounts)> {
+        let pipelines = self.pipelines.iter();
+        let counts = pipelines.filter_map(|pipeline| {
+            let counts = pipeline.take_cache_counts()?;
+            Some((pipeline.config.name.clone(), counts))
+        });
+        counts.collect()
+    }
+
     /// What the pipelines occupy now.
     #[must_use]
     pub fn occupancy(&self) -> Occupancy {
         let pipelines = self.pipelines.iter();
-        let caches = pipelines
-            .clone()
-            .filter_map(|pipeline| pipeline.cache.as_deref());
         Occupancy {
-            cache_bytes: caches.map(ResponseCache::bytes).sum(),
             routes: pipelines.map(|pipeline| pipeline.occupancy()).collect(),
             backends: self.open_circuits(),
             ..Occupancy::default()

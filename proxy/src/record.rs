@@ -54,6 +54,12 @@ impl Recorder for Recorders {
             recorder.record(exchange, duration);
         }
     }
+
+    fn record_background(&self, exchange: &Exchange) {
+        for recorder in &self.0 {
+            recorder.record_background(exchange);
+        }
+    }
 }
 
 /// The part of the checked `events` block that concerns the events themselves.

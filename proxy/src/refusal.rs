@@ -27,6 +27,8 @@ pub enum ErrorCode {
     DeliveryPending,
     RateLimited,
     OverCapacity,
+    /// The request accepts a stored response only, and there is none.
+    NotCached,
     UpstreamConnect,
     UpstreamTimeout,
     UpstreamReset,
@@ -51,7 +53,7 @@ pub enum Blame {
 
 impl ErrorCode {
     /// Every code, for tables and for metrics that are created at zero.
-    pub const ALL: [ErrorCode; 27] = [
+    pub const ALL: [ErrorCode; 28] = [
         ErrorCode::HeaderTimeout,
         ErrorCode::HeaderTooLarge,
         ErrorCode::TooManyConnections,
@@ -69,6 +71,7 @@ impl ErrorCode {
         ErrorCode::DeliveryPending,
         ErrorCode::RateLimited,
         ErrorCode::OverCapacity,
+        ErrorCode::NotCached,
         ErrorCode::UpstreamConnect,
         ErrorCode::UpstreamTimeout,
         ErrorCode::UpstreamReset,
@@ -110,6 +113,7 @@ impl ErrorCode {
             ErrorCode::UpstreamIncomplete => "upstream_incomplete",
             ErrorCode::CircuitOpen => "circuit_open",
             ErrorCode::NoEndpoint => "no_endpoint",
+            ErrorCode::NotCached => "not_cached",
             ErrorCode::ClientClosed => "client_closed",
             ErrorCode::Internal => "internal",
         }
@@ -140,7 +144,7 @@ impl ErrorCode {
             | ErrorCode::UpstreamStatus
             | ErrorCode::UpstreamError
             | ErrorCode::UpstreamIncomplete => StatusCode::BAD_GATEWAY,
-            ErrorCode::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
+            ErrorCode::UpstreamTimeout | ErrorCode::NotCached => StatusCode::GATEWAY_TIMEOUT,
             ErrorCode::LoopDetected => StatusCode::LOOP_DETECTED,
             ErrorCode::TooManyConnections
             | ErrorCode::DeliveryPending
@@ -202,6 +206,7 @@ impl ErrorCode {
             ErrorCode::UpstreamIncomplete => "The backend's response is incomplete",
             ErrorCode::CircuitOpen => "The backend is failing and is temporarily not used",
             ErrorCode::NoEndpoint => "No endpoint of the backend is available",
+            ErrorCode::NotCached => "No stored response may be used for this request",
             ErrorCode::ClientClosed => "The client closed the connection",
             ErrorCode::Internal => "Internal error of the proxy",
         }

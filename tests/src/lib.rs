@@ -22,6 +22,7 @@ pub mod codings;
 pub mod collector;
 pub mod disk;
 pub mod frameworks;
+pub mod http_cache_tests;
 pub mod path_variants;
 pub mod raw;
 pub mod redis;

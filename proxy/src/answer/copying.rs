@@ -64,9 +64,19 @@ pub(crate) trait Followers {
     fn changed(&self) -> Arc<Notify>;
 }
 
+/// When a copy may be stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StoredOnce {
+    /// The response has been read, and is complete and successful.
+    Successful,
+    /// Its framing is complete.
+    Complete,
+}
+
 /// A copy that is being taken.
 pub(crate) struct Copying<'a> {
     copy: &'a mut dyn ResponseCopy,
+    stored_once: StoredOnce,
     state: State,
 }
 
@@ -80,11 +90,16 @@ enum State {
 }
 
 impl<'a> Copying<'a> {
-    pub(crate) fn new(copy: &'a mut dyn ResponseCopy) -> Self {
+    pub(crate) fn new(copy: &'a mut dyn ResponseCopy, stored_once: StoredOnce) -> Self {
         Copying {
             copy,
+            stored_once,
             state: State::Nothing,
         }
+    }
+
+    pub(crate) fn stored_once(&self) -> StoredOnce {
+        self.stored_once
     }
 
     pub(super) fn push(&mut self, piece: &Bytes) {
@@ -184,7 +199,7 @@ mod tests {
     #[test]
     fn bytes_after_the_end_replace_or_remove_the_stored_copy() {
         let mut cache = Cache::default();
-        let mut copying = Copying::new(&mut cache);
+        let mut copying = Copying::new(&mut cache, StoredOnce::Successful);
         copying.push(&Bytes::from_static(b"a"));
         copying.store(Duration::ZERO);
         assert_eq!(copying.is_stored(), CopyStored::Yes);
@@ -194,7 +209,7 @@ mod tests {
         drop(copying);
         assert_eq!(cache.stored.as_deref(), Some(&b"ab"[..]));
 
-        let mut copying = Copying::new(&mut cache);
+        let mut copying = Copying::new(&mut cache, StoredOnce::Successful);
         copying.store(Duration::ZERO);
         copying.push(&Bytes::from_static(b"c"));
         drop(copying);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::copying::{CopyEnd, CopyStored, Copying, Followers};
+use super::copying::{CopyEnd, CopyStored, Copying, Followers, StoredOnce};
 use super::tail::{Awaited, FramingEnd, Tail, Terminal};
 use super::text::ResponseText;
 use super::timeouts::ResponseTimeouts;
@@ -184,6 +184,8 @@ impl BodyFilter<'_> {
         self.reader = None;
         self.text = None;
         self.remove_copy();
+        // Nobody may follow what cannot be read.
+        self.cut(ErrorCode::UpstreamReset);
         self.copying = None;
     }
 
@@ -249,6 +251,9 @@ impl BodyFilter<'_> {
             .is_some_and(|reader| reader.is_successful());
         let is_decoded = self.is_decoded();
         match &mut self.copying {
+            Some(copying) if copying.stored_once() == StoredOnce::Complete => {
+                copying.store(stored_at);
+            }
             Some(copying) if is_successful && is_decoded => copying.store(stored_at),
             _ => self.remove_copy(),
         }

@@ -192,6 +192,28 @@ pub fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
+/// Makes the request a conditional one for the whole response: the backend validates what is stored.
+pub fn validate(
+    headers: &mut HeaderMap,
+    etag: Option<&HeaderValue>,
+    last_modified: Option<&HeaderValue>,
+) {
+    for name in [
+        header::IF_NONE_MATCH,
+        header::IF_MODIFIED_SINCE,
+        header::IF_RANGE,
+        header::RANGE,
+    ] {
+        headers.remove(name);
+    }
+    if let Some(etag) = etag {
+        headers.insert(header::IF_NONE_MATCH, etag.clone());
+    }
+    if let Some(date) = last_modified {
+        headers.insert(header::IF_MODIFIED_SINCE, date.clone());
+    }
+}
+
 /// Requests the upgrade that the client requested.
 pub fn request_upgrade(headers: &mut HeaderMap, protocol: HeaderValue) {
     headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));

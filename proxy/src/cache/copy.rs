@@ -44,6 +44,15 @@ pub struct SharedHead {
 /// The longest piece that is copied to be shared: a part of a larger buffer would keep all of it alive.
 const COPIED_PIECE_MAX: usize = 1024;
 
+/// A piece to be shared.
+#[must_use]
+pub fn shareable(piece: &Bytes) -> Bytes {
+    match piece.len() <= COPIED_PIECE_MAX {
+        true => Bytes::copy_from_slice(piece),
+        false => piece.clone(),
+    }
+}
+
 /// What bounds the lifetime of a response.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LifetimeBounds {
@@ -137,10 +146,7 @@ impl CopyBuffer {
     /// As [`CopyBuffer::push`]; `share` gets the piece as it is stored, also once the body is too large.
     pub fn push_shared(&mut self, piece: &Bytes, mut share: impl FnMut(Bytes)) {
         if self.decoder.is_plain() {
-            share(match piece.len() <= COPIED_PIECE_MAX {
-                true => Bytes::copy_from_slice(piece),
-                false => piece.clone(),
-            });
+            share(shareable(piece));
             return self.push(piece);
         }
         let (copied, max_bytes) = (&mut self.copied, self.max_bytes);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, header};
 
 use super::Scope;
-use super::cache_control::for_each_directive;
+use super::cache_control::{LifetimeDirectives, for_each_directive, seconds};
 
 /// The freshness of a response, by its head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +34,7 @@ impl Freshness {
             return Freshness::UNSPECIFIED;
         }
         let age = age(headers);
-        let dated = single(headers, &header::DATE).and_then(SingleHeader::date);
+        let dated = date(headers, &header::DATE);
         let lifetime = directive(headers, scope).or_else(|| expires(headers, dated, received_at));
         // Section 4.2.3: the larger of its age and of the apparent age by its date.
         let apparent = dated.map_or(Duration::ZERO, |dated| received_at.saturating_sub(dated));
@@ -47,25 +47,14 @@ impl Freshness {
 
 /// `s-maxage` takes precedence over `max-age` in a shared cache.
 fn directive(headers: &HeaderMap, scope: Scope) -> Option<Duration> {
-    let (mut shared, mut general) = (None, None);
-    for_each_directive(headers, |name, argument| {
-        let place = if name.eq_ignore_ascii_case(b"max-age") {
-            &mut general
-        } else if name.eq_ignore_ascii_case(b"s-maxage") && scope == Scope::Route {
-            &mut shared
-        } else {
-            return;
-        };
-        // A duplicate or invalid value makes it stale (section 4.2.1).
-        *place = Some(match place {
-            None => argument.and_then(seconds).unwrap_or_default(),
-            Some(_) => Duration::ZERO,
-        });
-    });
-    shared.or(general)
+    let mut lifetimes = LifetimeDirectives::default();
+    for_each_directive(headers, |name, argument| lifetimes.read(name, argument));
+    let shared = lifetimes.s_maxage.filter(|_| scope == Scope::Route);
+    shared.or(lifetimes.max_age)
 }
 
-fn expires(
+/// The lifetime by `Expires`, of a response that is `dated`.
+pub(super) fn expires(
     headers: &HeaderMap,
     dated: Option<Duration>,
     received_at: Duration,
@@ -77,25 +66,16 @@ fn expires(
 }
 
 /// Section 5.1: the first of several values counts; an invalid one is ignored.
-fn age(headers: &HeaderMap) -> Duration {
+pub(super) fn age(headers: &HeaderMap) -> Duration {
     let value = headers.get(header::AGE).map(|value| value.as_bytes());
     let first = value.and_then(|value| value.split(|byte| *byte == b',').next());
     let seconds = first.and_then(|text| seconds(text.trim_ascii()));
     seconds.unwrap_or_default()
 }
 
-/// Seconds as a token or a quoted string, saturating.
-fn seconds(text: &[u8]) -> Option<Duration> {
-    let quoted = text.strip_prefix(b"\"");
-    let digits = quoted.map_or(Some(text), |text| text.strip_suffix(b"\""))?;
-    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    let add = |sum: u64, digit: &u8| {
-        sum.saturating_mul(10)
-            .saturating_add(u64::from(digit - b'0'))
-    };
-    Some(Duration::from_secs(digits.iter().fold(0, add)))
+/// The date in a header that is there once.
+pub(super) fn date(headers: &HeaderMap, name: &HeaderName) -> Option<Duration> {
+    single(headers, name).and_then(SingleHeader::date)
 }
 
 /// A header that must not be repeated.
@@ -114,17 +94,43 @@ fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<SingleHeader<
 }
 
 impl SingleHeader<'_> {
-    /// A date of HTTP (RFC 9110, section 5.6.7), since the Unix epoch.
     fn date(self) -> Option<Duration> {
-        let SingleHeader::Once(text) = self else {
-            return None;
-        };
-        let at = httpdate::parse_http_date(std::str::from_utf8(text).ok()?.trim()).ok()?;
-        Some(
-            at.duration_since(std::time::SystemTime::UNIX_EPOCH)
-                .unwrap_or_default(),
-        )
+        match self {
+            SingleHeader::Once(text) => http_date(text),
+            SingleHeader::Repeated => None,
+        }
     }
+}
+
+/// A date of HTTP (RFC 9110, section 5.6.7), since the Unix epoch. Its names may be in any case (RFC 9111, section 4.2).
+pub(super) fn http_date(text: &[u8]) -> Option<Duration> {
+    let text = std::str::from_utf8(text).ok()?.trim();
+    let at = httpdate::parse_http_date(text);
+    let at = at.or_else(|_| httpdate::parse_http_date(&with_usual_case(text)));
+    let at = at.ok()?;
+    Some(
+        at.duration_since(std::time::SystemTime::UNIX_EPOCH)
+            .unwrap_or_default(),
+    )
+}
+
+/// A date with the names of its day and month capitalised; empty if the text has another length than a date.
+fn with_usual_case(text: &str) -> String {
+    // The asctime format, and RFC 850's on a Wednesday.
+    if !(24..=33).contains(&text.len()) {
+        return String::new();
+    }
+    let mut is_first = true;
+    let capitalised = text.chars().map(|letter| {
+        let cased = match is_first {
+            true => letter.to_ascii_uppercase(),
+            false => letter.to_ascii_lowercase(),
+        };
+        is_first = !letter.is_ascii_alphabetic();
+        cased
+    });
+    let capitalised: String = capitalised.collect();
+    capitalised.replace("Gmt", "GMT")
 }
 
 #[cfg(test)]
@@ -196,6 +202,10 @@ mod tests {
             ),
             (&[expires("Sunday, 06-Nov-94 08:50:37 GMT")], (0, Some(60))),
             (&[expires("Sun Nov  6 08:50:37 1994")], (0, Some(60))),
+            (&[expires("SUN, 06 nov 1994 08:50:37 gMT")], (0, Some(60))),
+            (&[expires("sundaY, 06-NOV-94 08:50:37 gmt")], (0, Some(60))),
+            (&[expires("Sun, 06 Nov 1994 08:50:37 UTC")], (0, Some(0))),
+            (&[expires("Sun 06 Nov 1994 08:50:37 GMT")], (0, Some(0))),
             (&[expires("Sun, 06 Nov 1994 08:49:37 GMT")], (0, Some(0))),
             (&[expires("Thu, 01 Jan 1970 00:00:00 GMT")], (0, Some(0))),
             (&[expires("0")], (0, Some(0))),

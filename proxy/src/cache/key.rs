@@ -55,12 +55,12 @@ pub(super) fn of(
 }
 
 /// What is hashed before the body, in one buffer: hashing it in parts would take longer.
-struct KeyPrefix(Vec<u8>);
+pub(super) struct KeyPrefix(pub(super) Vec<u8>);
 
 impl KeyPrefix {
     /// Adds a part with its length before it. No part of a request head has 4 GiB.
     #[inline]
-    fn add(&mut self, part: &[u8]) {
+    pub(super) fn add(&mut self, part: &[u8]) {
         self.0.extend_from_slice(&(part.len() as u32).to_le_bytes());
         self.0.extend_from_slice(part);
     }

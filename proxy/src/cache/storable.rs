@@ -131,7 +131,7 @@ pub(super) fn stored_headers(
     })
 }
 
-fn is_connection_option(headers: &HeaderMap, name: &HeaderName) -> bool {
+pub(super) fn is_connection_option(headers: &HeaderMap, name: &HeaderName) -> bool {
     let mut lines = headers.get_all(header::CONNECTION).iter();
     lines.any(|line| {
         let mut options = line.as_bytes().split(|byte| *byte == b',');

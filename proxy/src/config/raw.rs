@@ -12,6 +12,7 @@ use crate::settings::values::{
 
 pub(super) mod alerts;
 pub(super) mod backend;
+pub(super) mod cache;
 pub(super) mod events;
 pub(super) mod notifiers;
 pub(super) mod route;

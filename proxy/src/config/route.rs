@@ -26,6 +26,8 @@ pub struct Route {
     /// Requests at once.
     pub concurrency: Option<usize>,
     pub cache: Option<cache::Config>,
+    /// The HTTP cache; never beside `cache`.
+    pub http_cache: Option<cache::http::Config>,
     /// The request header that names the conversation.
     pub conversation_header: HeaderName,
     pub body_bytes: u64,

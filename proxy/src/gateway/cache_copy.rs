@@ -1,17 +1,17 @@
 //! The cache's copy of a response that is being delivered, and the equal requests that share the response.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::response::Parts;
 use tokio::sync::Notify;
 
-use super::coalesce::ResponseLead;
+use super::coalesce::{ResponseLead, WaitingRequests};
 use super::upstream::Storing;
 use crate::answer::copying::{CopyEnd, CopyStored, Followers, ResponseCopy};
 use crate::cache::copy::CopyBuffer;
-use crate::cache::flight::{FlightFailure, ResponseEnd};
+use crate::cache::flight::{FlightFailure, Lead, ResponseEnd};
 use crate::cache::redis_tier::{Lease, RedisTier};
 use crate::cache::{CacheKey, CachedResponse, ResponseCache};
 use crate::exchange::Exchange;
@@ -24,13 +24,15 @@ pub(super) struct CacheCopy<'a> {
     cache: &'a ResponseCache,
     /// `None` if the response is only shared.
     key: Option<CacheKey>,
+    /// When the request arrived.
+    asked_at: Instant,
     lead: Option<ResponseLead>,
     /// Boxed: most routes have none.
-    replicas: Option<Box<ReplicaCopy<'a>>>,
+    redis: Option<Box<RedisCopy<'a>>>,
 }
 
 /// What is written to Redis once the response has been delivered.
-struct ReplicaCopy<'a> {
+struct RedisCopy<'a> {
     tier: &'a RedisTier,
     key: CacheKey,
     lease: Option<Lease>,
@@ -43,11 +45,12 @@ impl<'a> CacheCopy<'a> {
     pub(super) fn of(
         pipeline: &'a RoutePipeline,
         exchange: &Exchange,
-        (storing, mut lead): (Storing, Option<ResponseLead>),
+        (storing, waiting): (Storing, WaitingRequests),
         (head, length): (&Parts, Option<u64>),
         received_at: Duration,
     ) -> Option<Self> {
         let cache = pipeline.cache.as_ref()?;
+        let WaitingRequests { mut lead, lease } = waiting;
         let key = storing.key();
         if key.is_none() && lead.is_none() {
             return None;
@@ -70,23 +73,26 @@ impl<'a> CacheCopy<'a> {
             buffer: buffer?,
             cache,
             key,
+            asked_at: exchange.timing.started(),
             lead,
-            replicas: None,
+            redis: pipeline.redis_tier.as_ref().zip(key).map(|(tier, key)| {
+                Box::new(RedisCopy {
+                    tier,
+                    key,
+                    lease,
+                    stored: None,
+                })
+            }),
         })
     }
+}
 
-    /// The response is also written to Redis, if the route has a tier there.
-    pub(super) fn shared_by(self, pipeline: &'a RoutePipeline, lease: Option<Lease>) -> Self {
-        let replicas = pipeline.redis_tier.as_ref().zip(self.key);
-        let replicas = replicas.map(|(tier, key)| {
-            Box::new(ReplicaCopy {
-                tier,
-                key,
-                lease,
-                stored: None,
-            })
-        });
-        CacheCopy { replicas, ..self }
+impl From<CopyEnd> for ResponseEnd {
+    fn from(end: CopyEnd) -> Self {
+        match end {
+            CopyEnd::Whole(failure) => ResponseEnd::Whole(failure),
+            CopyEnd::Cut(code) => ResponseEnd::Cut(code),
+        }
     }
 }
 
@@ -119,10 +125,10 @@ impl ResponseCopy for CacheCopy<'_> {
     fn store(&mut self, stored_at: Duration) -> CopyStored {
         match (self.key, self.buffer.stored(stored_at)) {
             (Some(key), Some(stored)) => {
-                if let Some(replicas) = &mut self.replicas {
-                    replicas.stored = Some(stored.clone());
+                if let Some(redis) = &mut self.redis {
+                    redis.stored = Some(stored.clone());
                 }
-                self.cache.store(key, stored);
+                self.cache.store(key, stored, self.asked_at);
                 CopyStored::Yes
             }
             _ => CopyStored::No,
@@ -130,8 +136,8 @@ impl ResponseCopy for CacheCopy<'_> {
     }
 
     fn remove(&mut self) {
-        if let Some(replicas) = &mut self.replicas {
-            replicas.stored = None;
+        if let Some(redis) = &mut self.redis {
+            redis.stored = None;
         }
         if let Some(key) = &self.key {
             self.cache.remove(key);
@@ -140,10 +146,7 @@ impl ResponseCopy for CacheCopy<'_> {
 
     fn end(&mut self, end: CopyEnd) {
         if let Some(lead) = &mut self.lead {
-            lead.end(match end {
-                CopyEnd::Whole(failure) => ResponseEnd::Whole(failure),
-                CopyEnd::Cut(code) => ResponseEnd::Cut(code),
-            });
+            lead.end(end.into());
         }
     }
 
@@ -153,7 +156,7 @@ impl ResponseCopy for CacheCopy<'_> {
     }
 }
 
-impl Followers for ResponseLead {
+impl<H: Send + Sync> Followers for Lead<H> {
     fn are_any(&self) -> bool {
         self.is_followed()
     }
@@ -171,7 +174,7 @@ impl Followers for ResponseLead {
     }
 }
 
-impl Drop for ReplicaCopy<'_> {
+impl Drop for RedisCopy<'_> {
     fn drop(&mut self) {
         if let Some(stored) = self.stored.take() {
             let lease = self.lease.take();

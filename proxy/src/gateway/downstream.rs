@@ -3,17 +3,22 @@
 
 use std::time::{Duration, Instant};
 
+use http::response::Parts;
 use http::{StatusCode, header};
 
 use super::ask_usage::UsageRequested;
 use super::cache_copy::{self, CacheCopy};
-use super::coalesce::Followed;
+use super::coalesce::{Followed, WaitingRequests};
+use super::followed::FollowedBody;
+use super::http_cache::HttpFetch;
+use super::http_copy::HttpCacheCopy;
 use super::mode::RequestKind;
 use super::model_response::Readable;
+use super::reused;
 use super::upstream::{Storing, Upstream};
 use super::{model_request, model_response, routing, tunnel};
 use crate::answer::ahead::{self, ClientLeft, ReadAhead};
-use crate::answer::copying::{CopyStored, Copying};
+use crate::answer::copying::{CopyStored, Copying, StoredOnce};
 use crate::answer::filter::BodyFilter;
 use crate::answer::stored::{self, StoredResponse};
 use crate::answer::timeouts::ResponseTimeouts;
@@ -22,20 +27,24 @@ use crate::answer::{ResponseOutcome, deliver};
 use crate::backend::{self, response::UpstreamResponse};
 use crate::cache::CachedResponse;
 use crate::cache::copy::SharedHead;
+use crate::cache::http::HttpHead;
 use crate::cache::status::CacheStatus;
 use crate::clock;
 use crate::coding::Decoder;
 use crate::exchange::Exchange;
+use crate::generation::pipeline::RoutePipeline;
 use crate::http::relay::{Relay, TrailingBytes};
+use crate::http::response_head::ResponseHead;
 use crate::http::session::Session;
 use crate::model::response::{ResponseFormat, ResponseReader};
 
 /// Delivers the response, whose head arrived at `now`. Upgraded connections and gRPC streams
-/// may be silent for `messages_idle`.
+/// may be silent for `messages_idle`. The HTTP cache stores it by `fetch`.
 pub(super) async fn deliver(
     session: &mut Session,
     exchange: &mut Exchange,
     upstream: &mut Upstream,
+    fetch: Option<Box<HttpFetch>>,
     messages_idle: Duration,
     now: Instant,
 ) -> ResponseOutcome {
@@ -47,37 +56,61 @@ pub(super) async fn deliver(
     let timeouts = timeouts(upstream, messages_idle, now);
     let head = &upstream.response.head;
     let readable = Readable::of(exchange, head);
-    let (pipeline, storing) = (&upstream.pipeline, upstream.storing);
-    let mut lead = upstream.lead.take();
-    // Without a copy, the lease is released at once.
-    let lease = upstream.lease.take();
+    let storing = upstream.storing;
     let length = upstream.framing.length.filter(|_| stripper.is_none());
-    let mut copy = match (readable.format, &mut lead) {
-        (Some(_), _) => {
-            let head = (head, length);
-            let copy = CacheCopy::of(pipeline, exchange, (storing, lead), head, exchange.at(now));
-            copy.map(|copy| copy.shared_by(pipeline, lease))
+    let (mut copy, mut http_copy) = match fetch {
+        Some(fetch) => {
+            let copy = HttpCacheCopy::of(session, exchange, upstream, fetch, now);
+            (None, copy)
         }
-        (None, Some(lead)) => {
-            cache_copy::decline(lead, exchange, head);
-            None
+        None => {
+            let uses = (storing, std::mem::take(&mut upstream.waiting));
+            let (pipeline, head) = (&upstream.pipeline, (&upstream.response.head, length));
+            let copy = answer_copy(pipeline, exchange, readable.format, uses, head, now);
+            (copy, None)
         }
+    };
+    let copying = match (&mut copy, &mut http_copy) {
+        (Some(copy), _) => Some(Copying::new(copy, StoredOnce::Successful)),
+        (None, Some(copy)) => Some(Copying::new(copy, StoredOnce::Complete)),
         (None, None) => None,
     };
-    let mut filter = filter(
-        exchange,
-        upstream,
-        timeouts,
-        stripper,
-        readable,
-        copy.as_mut(),
-    );
+    let mut filter = filter(exchange, upstream, timeouts, stripper, readable, copying);
     let (response, relay) = (&mut upstream.response, &mut upstream.relay);
     let outcome = forward(session, exchange, response, relay, &mut filter, storing).await;
     model_request::note_relayed(exchange, &upstream.relay);
     model_response::note(exchange, &mut filter, outcome);
     model_response::record_text(exchange, &mut filter);
     outcome
+}
+
+/// The copy of a response for the cache of answers, and for the requests that share it.
+fn answer_copy<'a>(
+    pipeline: &'a RoutePipeline,
+    exchange: &Exchange,
+    format: Option<ResponseFormat>,
+    (storing, waiting): (Storing, WaitingRequests),
+    (head, length): (&Parts, Option<u64>),
+    now: Instant,
+) -> Option<CacheCopy<'a>> {
+    match format {
+        Some(_) => {
+            let head = (head, length);
+            CacheCopy::of(
+                pipeline,
+                exchange,
+                (storing, waiting),
+                head,
+                exchange.at(now),
+            )
+        }
+        None => {
+            if let Some(mut lead) = waiting.lead {
+                cache_copy::decline(&mut lead, exchange, head);
+            }
+            None
+        }
+    }
 }
 
 /// Delivers a stored response, which is `age_s` seconds old.
@@ -98,12 +131,55 @@ pub(super) async fn deliver_stored(
     stored::write(session, exchange, response).await
 }
 
-/// Delivers the response to an equal request, as it arrives. `idle` is the longest pause between two of its pieces, and
-/// `total` its end.
+/// Delivers the response to an equal request, as it arrives.
 pub(super) async fn deliver_followed(
     session: &mut Session,
     exchange: &mut Exchange,
-    followed: &mut Followed,
+    followed: &mut Followed<SharedHead>,
+    config: &backend::Config,
+) -> ResponseOutcome {
+    let SharedHead {
+        status,
+        age_s,
+        length,
+        ..
+    } = followed.head;
+    let fields = (&*followed.head.lines, age_s, length);
+    let head = stored::head_of_followed(exchange, status, fields);
+    follow(
+        session,
+        exchange,
+        (head, length),
+        &mut followed.body,
+        config,
+    )
+    .await
+}
+
+/// Delivers the response to an equal request in the HTTP cache, as it arrives.
+pub(super) async fn deliver_http_followed(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    followed: &mut Followed<HttpHead>,
+    config: &backend::Config,
+) -> ResponseOutcome {
+    let length = followed.head.length();
+    let head = reused::head_of_followed(exchange, &followed.head);
+    follow(
+        session,
+        exchange,
+        (head, length),
+        &mut followed.body,
+        config,
+    )
+    .await
+}
+
+async fn follow<H: Send + Sync>(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    (head, length): (ResponseHead, Option<u64>),
+    body: &mut FollowedBody<H>,
     config: &backend::Config,
 ) -> ResponseOutcome {
     let now = clock::now();
@@ -114,7 +190,7 @@ pub(super) async fn deliver_followed(
         stripper: None,
         copying: None,
         read_ahead: 0,
-        length: followed.head.length,
+        length,
         timeouts: ResponseTimeouts {
             called_at: now,
             head_at: now,
@@ -122,14 +198,10 @@ pub(super) async fn deliver_followed(
             total: Some(config.total_timeout),
         },
     };
-    let SharedHead { status, age_s, .. } = followed.head;
-    let fields = (&*followed.head.lines, age_s, followed.head.length);
-    let head = stored::head_of_followed(exchange, status, fields);
     let mut relay = Relay::whole(TrailingBytes::Pipelined, now);
-    let body = &mut followed.body;
     let outcome =
         deliver::deliver_with(session, exchange, head, body, &mut filter, &mut relay).await;
-    if let (ResponseOutcome::Whole, Some(code)) = (outcome, followed.body.failure()) {
+    if let (ResponseOutcome::Whole, Some(code)) = (outcome, body.failure()) {
         exchange.fail(code);
     }
     model_response::record_text(exchange, &mut filter);
@@ -143,13 +215,14 @@ fn filter<'a>(
     timeouts: ResponseTimeouts,
     stripper: Option<UsageStripper>,
     readable: Readable,
-    copy: Option<&'a mut CacheCopy<'_>>,
+    copying: Option<Copying<'a>>,
 ) -> BodyFilter<'a> {
     let head = &upstream.response.head;
     let Readable { decoder, format } = readable;
     let operation = exchange.model.operation;
     // A response that may be stored has to be read, whatever the request was.
-    let is_read = operation.is_some() || copy.is_some();
+    let is_answer = |copying: &Copying<'_>| copying.stored_once() == StoredOnce::Successful;
+    let is_read = operation.is_some() || copying.as_ref().is_some_and(is_answer);
     let reader = format
         .filter(|_| is_read)
         .map(|format| Box::new(ResponseReader::new(format, operation)));
@@ -163,7 +236,7 @@ fn filter<'a>(
         // A stripped chunk shortens the body.
         length: upstream.framing.length.filter(|_| stripper.is_none()),
         stripper,
-        copying: copy.map(|copy| Copying::new(copy)),
+        copying,
         read_ahead: 0,
         timeouts,
     }
@@ -217,7 +290,8 @@ async fn forward(
 ) -> ResponseOutcome {
     let UpstreamResponse { head, body, .. } = response;
     // A chunk that may have to be stripped is not part of the copy before the end of the stream.
-    if filter.copying.is_some() && filter.stripper.is_none() {
+    let is_answer = |copying: &Copying<'_>| copying.stored_once() == StoredOnce::Successful;
+    if filter.copying.as_ref().is_some_and(is_answer) && filter.stripper.is_none() {
         let format = filter.reader.as_ref().map(|reader| reader.format());
         let ahead = match format {
             Some(ResponseFormat::Json) if !exchange.model.request_stream => ReadAhead::ToTheEnd,

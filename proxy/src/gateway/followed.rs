@@ -2,21 +2,20 @@
 
 use std::time::Instant;
 
-use crate::cache::copy::SharedHead;
 use crate::cache::flight::{FollowedPiece, Follower, ResponseEnd};
 use crate::clock::{self, Elapsed};
 use crate::http::response_body::{NextPiece, Piece, PiecesAhead, ResponseBody};
 use crate::refusal::ErrorCode;
 
 /// The body as its follower reads it.
-pub(super) struct FollowedBody {
-    follower: Follower<SharedHead>,
+pub(super) struct FollowedBody<H> {
+    follower: Follower<H>,
     /// In reverse order.
     put_back: PiecesAhead<ErrorCode>,
 }
 
-impl FollowedBody {
-    pub(super) fn new(follower: Follower<SharedHead>) -> Self {
+impl<H> FollowedBody<H> {
+    pub(super) fn new(follower: Follower<H>) -> Self {
         FollowedBody {
             follower,
             put_back: PiecesAhead::new(),
@@ -32,7 +31,7 @@ impl FollowedBody {
     }
 }
 
-impl ResponseBody for FollowedBody {
+impl<H: Send + Sync> ResponseBody for FollowedBody<H> {
     type Error = ErrorCode;
 
     fn is_at_end(&mut self, _: Instant) -> bool {

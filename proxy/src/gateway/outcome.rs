@@ -1,5 +1,8 @@
 //! How a request ended: why it was stopped, what its exchange records, and whether its connection can be reused.
 
+use pingora::server::ShutdownWatch;
+
+use super::{Gateway, ResponseSource};
 use crate::answer::ResponseOutcome;
 use crate::answer::local::LocalResponse;
 use crate::body::BodyFailure;
@@ -58,6 +61,28 @@ impl From<BodyFailure> for Stop {
             BodyFailure::Refused(refusal) => Stop::Refused(refusal),
             BodyFailure::ClientLeft => Stop::ClientLeft,
         }
+    }
+}
+
+impl Gateway {
+    /// Writes the response to a request that was stopped, if its client is still connected.
+    pub(super) async fn respond_to_stop(
+        &self,
+        session: &mut Session,
+        exchange: &mut Exchange,
+        stop: Stop,
+        shutdown: &ShutdownWatch,
+    ) -> ResponseOutcome {
+        if let Stop::Refused(refusal) = &stop
+            && is_unread(session, Some(refusal.code))
+        {
+            session.close_after_response();
+        }
+        let Some(response) = stop.into_response() else {
+            return ResponseOutcome::ClientLeft;
+        };
+        let mut source = ResponseSource::Local(response);
+        self.deliver(session, exchange, &mut source, shutdown).await
     }
 }
 

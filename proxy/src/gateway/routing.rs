@@ -1,6 +1,6 @@
 //! The route stage of the gateway: host, canonical path, route, client address and trace of a request.
 
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -25,6 +25,16 @@ use crate::route::{RouteMatch, address, path};
 use crate::trace::TraceContext;
 
 impl Gateway {
+    /// The record of a request that has begun.
+    pub(super) fn begin(&self, peer: IpAddr, started: Instant) -> Exchange {
+        Exchange::begin(
+            started,
+            address::counted(peer),
+            self.default_platform.clone(),
+            self.recorder.clone(),
+        )
+    }
+
     /// Finds route, platform, client address and trace.
     pub(super) fn route(
         &self,

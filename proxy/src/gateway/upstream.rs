@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use super::Stop;
 use super::ask_usage::UsageRequested;
-use super::coalesce::ResponseLead;
+use super::coalesce::WaitingRequests;
 use super::mode::RequestKind;
 use crate::answer::framing::ResponseFraming;
 use crate::backend::Backend;
@@ -19,7 +19,7 @@ use crate::backend::endpoint::InFlightCall;
 use crate::backend::failure::BrokenConnection;
 use crate::backend::request_body::RequestBody;
 use crate::backend::response::UpstreamResponse;
-use crate::cache::redis_tier::Lease;
+use crate::cache::http::Validators;
 use crate::cache::{CacheDecision, CacheKey};
 use crate::clock;
 use crate::exchange::{AttemptOutcome, Exchange, UpstreamNote};
@@ -42,6 +42,8 @@ pub(super) struct Call<'a> {
     pub(super) connection: &'a Connection,
     pub(super) kind: RequestKind,
     pub(super) started_at: Instant,
+    /// Of a stored response that the backend is asked to validate.
+    pub(super) validators: Option<&'a Validators>,
 }
 
 /// A backend's response whose head has arrived, with everything that is needed to deliver it.
@@ -53,10 +55,8 @@ pub(super) struct Upstream {
     pub(super) started_at: Instant,
     pub(super) usage: UsageRequested,
     pub(super) storing: Storing,
-    /// The equal requests that share the response.
-    pub(super) lead: Option<ResponseLead>,
-    /// Other replicas wait for the response.
-    pub(super) lease: Option<Lease>,
+    /// The equal requests that wait for the response.
+    pub(super) waiting: WaitingRequests,
     pub(super) response: Box<UpstreamResponse>,
     pub(super) framing: ResponseFraming,
     pub(super) relay: Relay,
@@ -77,7 +77,7 @@ impl Storing {
         match decision {
             CacheDecision::Lookup(key) => Storing::New(key),
             CacheDecision::Refresh(key) => Storing::Refreshed(key),
-            CacheDecision::Bypass => Storing::Nothing,
+            CacheDecision::Bypass(_) => Storing::Nothing,
         }
     }
 
@@ -101,7 +101,7 @@ impl Upstream {
     pub(super) fn new(
         pipeline: Arc<RoutePipeline>,
         call: &Call<'_>,
-        (decision, lead): (CacheDecision, Option<ResponseLead>),
+        (decision, waiting): (CacheDecision, WaitingRequests),
         response: CallResponse,
         relay: Relay,
     ) -> Self {
@@ -117,13 +117,17 @@ impl Upstream {
             started_at: call.started_at,
             usage: response.usage,
             storing,
-            lead,
-            lease: None,
+            waiting,
             response: response.received.response,
             framing: response.received.framing,
             relay,
             in_flight: response.in_flight,
         }
+    }
+
+    /// Whether the backend of the route has responded, and not a fallback.
+    pub(super) fn is_of_route(&self) -> bool {
+        Arc::ptr_eq(&self.backend, &self.pipeline.backend)
     }
 
     /// Reports the outcome of the attempt to the circuit breaker of its endpoint, once its response has been delivered.

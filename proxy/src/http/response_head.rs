@@ -46,6 +46,13 @@ impl ResponseHead {
         head
     }
 
+    /// As [`ResponseHead::with_lines`], with a `Date` among the lines.
+    pub(crate) fn with_dated_lines(status: StatusCode, lines: &[u8]) -> Self {
+        let mut head = ResponseHead::with_lines(status, lines);
+        head.date = Date::Present;
+        head
+    }
+
     /// Adds a field. The caller ensures that no name is duplicated by mistake.
     pub(crate) fn field(&mut self, name: &HeaderName, value: &HeaderValue) {
         if *name == header::CONTENT_LENGTH {

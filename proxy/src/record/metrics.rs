@@ -189,6 +189,12 @@ impl Recorder for RequestMetrics {
         self.count_stages(exchange, duration, exemplar);
         self.count_model(exchange, duration, exemplar);
     }
+
+    fn record_background(&self, exchange: &Exchange) {
+        if let Some(upstream) = &exchange.upstream {
+            self.count_attempts(upstream, |_| true);
+        }
+    }
 }
 
 /// `None` if the request has no spans.

@@ -11,6 +11,8 @@ use weir_tests::wait;
 
 mod coalescing;
 mod codings;
+mod http;
+mod http_cache_tests;
 mod key;
 mod redis;
 mod stored;

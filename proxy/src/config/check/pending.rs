@@ -45,9 +45,6 @@ impl PendingFeatures<'_> {
             let here = "the limit counts in this process";
             self.key_if(&limit.value.shared, |shared| shared, here);
         }
-        if let Some(cache) = route.cache.value() {
-            self.key_if(&cache.http, |http| http, "nothing is cached on this route");
-        }
         let has_rounds = route
             .conversation
             .value()

@@ -59,6 +59,17 @@ pub(super) fn check(file: &File, diagnostics: &mut Diagnostics) -> Option<Vec<Ar
     Some(checked.into_iter().map(|(config, _)| config).collect())
 }
 
+fn caches(raw: &RawRoute, diagnostics: &mut Diagnostics) -> Option<cache::Caches> {
+    let access = match raw.signature.value() {
+        None => cache::RouteAccess::Open,
+        Some(_) => cache::RouteAccess::Signed,
+    };
+    match raw.cache.value() {
+        None => Some(cache::Caches::default()),
+        Some(cache) => cache::check(cache, access, diagnostics),
+    }
+}
+
 fn one(
     raw: &RawRoute,
     backends: Option<&[&Backend]>,
@@ -78,10 +89,7 @@ fn one(
     if let Some(signature) = &signature {
         refuse_unknown_clients(raw, signature, diagnostics);
     }
-    let cache = match raw.cache.value() {
-        None => None,
-        Some(cache) => cache::check(cache, diagnostics)?,
-    };
+    let caches = caches(raw, diagnostics)?;
     let limits = limits?;
     let allow = raw.allow.value().map_or(&[][..], |allow| &allow.0);
     let path = path?;
@@ -101,7 +109,8 @@ fn one(
             .concurrency
             .get()
             .and_then(|count| usize::try_from(count.0).ok()),
-        cache,
+        cache: caches.answers,
+        http_cache: caches.http,
         conversation_header: raw
             .conversation
             .value()

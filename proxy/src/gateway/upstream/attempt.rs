@@ -25,6 +25,7 @@ use crate::backend::request_body::RequestBody;
 use crate::backend::request_head::{self, AddedHeaders, Encodings};
 use crate::backend::response::UpstreamResponse;
 use crate::backend::retry::{AttemptFailure, Quota, Repeatable};
+use crate::cache::http::Validators;
 use crate::clock;
 use crate::exchange::{Attempt, Exchange};
 use crate::http::relay::Relay;
@@ -308,6 +309,14 @@ fn request(
     let mut headers = request_head::forwarded_headers(&head.headers, stripped, encodings, config);
     if session.is_http2() {
         request_head::join_cookies(&mut headers);
+    }
+    if let Some(Validators {
+        etag,
+        last_modified,
+        ..
+    }) = call.validators
+    {
+        request_head::validate(&mut headers, etag.as_ref(), last_modified.as_ref());
     }
     if call.kind == RequestKind::Upgrade
         && let Some(protocol) = session.upgrade()

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::request::Parts;
+use http::{Method, header};
 use tokio::sync::Notify;
 
 use super::{Client, Session};
@@ -104,6 +105,38 @@ impl Session {
             .slot
             .clone()
             .map(|slot| DetachPermit { continuation, slot });
+    }
+
+    /// A request like this one without a client: what is written is discarded. `None` if there are too many.
+    pub(crate) fn without_client(&self, connection: &Connection) -> Option<Session> {
+        let slot = connection.slot.as_ref()?;
+        let continuation = WhenSent {
+            sent: Arc::default(),
+            changed: Notify::new(),
+        };
+        Some(Session::of(Client::Detached(Box::new(Detached {
+            continuation: Arc::new(continuation),
+            _orphaned: slot.detach()?,
+            head: self.head().clone(),
+            begun: HeadSent::No,
+        }))))
+    }
+
+    /// Makes a request without a client a `GET` for the whole response, whatever the client has.
+    pub(crate) fn ask_for_whole(&mut self) {
+        if let Client::Detached(detached) = &mut self.client {
+            detached.head.method = Method::GET;
+            for name in [
+                header::RANGE,
+                header::IF_RANGE,
+                header::IF_NONE_MATCH,
+                header::IF_MODIFIED_SINCE,
+                header::IF_MATCH,
+                header::IF_UNMODIFIED_SINCE,
+            ] {
+                detached.head.headers.remove(name);
+            }
+        }
     }
 
     /// Whether the client has disconnected and its request continues.

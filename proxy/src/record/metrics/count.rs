@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use super::RequestMetrics;
 use super::series::{CallOutcome, LimitSeries, ModelSeries, RouteSeries, SignatureSeries};
-use crate::exchange::{Exchange, NO_PLATFORM, NO_ROUTE, SignatureOutcome, Stage, UpstreamNote};
+use crate::exchange::{
+    Attempt, Exchange, NO_PLATFORM, NO_ROUTE, SignatureOutcome, Stage, UpstreamNote,
+};
 use crate::metrics::exemplar::Exemplar;
 use crate::record::event::method_name;
 
@@ -94,14 +96,19 @@ impl RequestMetrics {
                     }
                 },
             );
-            self.count_failed_over(upstream);
+            // Those with the backends that did not respond.
+            self.count_attempts(upstream, |attempt| attempt.backend != upstream.backend);
         }
     }
 
-    /// Counts the attempts with backends other than the one that responded.
-    fn count_failed_over(&self, upstream: &UpstreamNote) {
+    /// Counts some of the attempts.
+    pub(super) fn count_attempts(
+        &self,
+        upstream: &UpstreamNote,
+        is_counted: impl Fn(&Attempt) -> bool,
+    ) {
         let attempts = upstream.attempts().iter();
-        for attempt in attempts.filter(|attempt| attempt.backend != upstream.backend) {
+        for attempt in attempts.filter(|attempt| is_counted(attempt)) {
             self.backends.with_or_add(
                 &attempt.backend,
                 || self.backend_series(&attempt.backend),

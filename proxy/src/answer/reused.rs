@@ -1,0 +1,107 @@
+//! Writes a response from the HTTP cache: whole, in part, or as the answer to a condition. It is served in the content
+//! coding in which it was stored.
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, StatusCode, header};
+
+use super::{ResponseOutcome, whole};
+use crate::exchange::Exchange;
+use crate::http::response_head::ResponseHead;
+use crate::http::session::Session;
+
+/// A response from the HTTP cache for a client.
+pub(crate) struct ReusedResponse<'a> {
+    pub(crate) status: StatusCode,
+    /// Lines of `name: value` and CR LF, with `Date`, without `Age` and the length of the body.
+    pub(crate) head_lines: &'a [u8],
+    pub(crate) age_s: u64,
+    pub(crate) content: ReusedContent,
+    pub(crate) body: Bytes,
+}
+
+/// What the head states of the body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ReusedContent {
+    /// A status without a body: 204, 304.
+    None,
+    Whole,
+    /// A part that begins at `first`, of `length` bytes.
+    Part {
+        first: usize,
+        length: usize,
+    },
+    /// 416 for a body of `length` bytes.
+    OutOfRange {
+        length: usize,
+    },
+}
+
+/// The head of a response to an equal request, which is on its way.
+pub(crate) fn head_of_followed(
+    exchange: &mut Exchange,
+    status: StatusCode,
+    head_lines: &[u8],
+    age_s: u64,
+    length: Option<u64>,
+) -> ResponseHead {
+    let mut head = ResponseHead::with_dated_lines(status, head_lines);
+    if age_s > 0 {
+        head.number(&header::AGE, age_s);
+    }
+    if let Some(bytes) = length {
+        head.number(&header::CONTENT_LENGTH, bytes);
+    }
+    whole::begin(exchange, &mut head);
+    head
+}
+
+/// Writes the response; its body only if the request is no `HEAD`.
+pub(crate) async fn write(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    response: ReusedResponse<'_>,
+) -> ResponseOutcome {
+    let ReusedResponse {
+        status,
+        head_lines,
+        age_s,
+        content,
+        body,
+    } = response;
+    let mut head = match content {
+        ReusedContent::OutOfRange { .. } => {
+            // The next cache must not store it as the response for this URI.
+            ResponseHead::with_lines(status, b"cache-control: no-store\r\n")
+        }
+        ReusedContent::None | ReusedContent::Whole | ReusedContent::Part { .. } => {
+            ResponseHead::with_dated_lines(status, head_lines)
+        }
+    };
+    head.number(&header::AGE, age_s);
+    let range = match content {
+        ReusedContent::None | ReusedContent::Whole => None,
+        ReusedContent::Part { first, length } => {
+            let last = first + body.len().saturating_sub(1);
+            Some(format!("bytes {first}-{last}/{length}"))
+        }
+        ReusedContent::OutOfRange { length } => Some(format!("bytes */{length}")),
+    };
+    if let Some(range) = range.and_then(|range| HeaderValue::from_str(&range).ok()) {
+        head.field(&header::CONTENT_RANGE, &range);
+    }
+    if content != ReusedContent::None {
+        head.number(&header::CONTENT_LENGTH, body.len() as u64);
+    }
+    whole::begin(exchange, &mut head);
+    if body.is_empty() || exchange.method == Method::HEAD {
+        return match session.write_bare_head(head).await {
+            Ok(()) => ResponseOutcome::Whole,
+            Err(_) => ResponseOutcome::ClientLeft,
+        };
+    }
+    exchange.response_body_bytes = body.len() as u64;
+    if session.write_head(head).await.is_err() || session.write_body(body, true).await.is_err() {
+        return ResponseOutcome::ClientLeft;
+    }
+    ResponseOutcome::Whole
+}

@@ -1,0 +1,379 @@
+//! The HTTP cache (RFC 9111) of a route with `cache: {http: true}`: a shared cache of what the backend's headers allow.
+//!
+//! Pure policy and storage: the clock is an argument, and nothing is sent or awaited. `gateway/http_cache.rs` calls it.
+//! Only `GET` is stored; `HEAD` is served from it. All stored responses of a URI are one entry of the memory
+//! (`store.rs`), under a key of those who share it (`key.rs`); a request selects one of them by `Vary` (`vary.rs`).
+//!
+//! Every cache is treated as a shared one, whatever its scope: a client may serve users of its own. So nothing is stored
+//! that is `private`, that sets a cookie, or whose request had credentials, unless the response is explicitly public
+//! (`policy.rs`). A path never decides: cache deception works by paths that look static.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::{HeaderMap, HeaderName, Method, StatusCode, header};
+
+mod conditional;
+mod copy;
+mod directives;
+mod freshness;
+mod head;
+mod invalidation;
+mod key;
+mod lookup;
+mod policy;
+mod predictor;
+mod ranges;
+mod request;
+mod served;
+mod shared;
+mod store;
+mod targeted;
+#[cfg(test)]
+mod tests;
+mod vary;
+
+pub use conditional::Validators;
+pub use copy::HttpCopy;
+pub use freshness::{ReceiptTimes, Shareability};
+pub use key::ResourceName;
+pub use lookup::{ForwardReason, HitKind, HttpLookup, RequestKey};
+pub use policy::{NotStored, RequestCredentials};
+pub use served::ServedAs;
+pub use shared::HttpHead;
+pub use store::StoredVariant;
+
+use super::flight::Flights;
+use super::memory::{MemoryCounts, MemoryTier};
+use super::purge::{PathHash, PurgeTarget};
+use super::{BypassReason, CacheKey, Coalescing, ENTRY_OVERHEAD, Scope, flight_bounds};
+use crate::clock;
+use directives::{RequestDirectives, UseStored};
+use lookup::MayStore;
+use policy::Use;
+use predictor::Predictor;
+use request::{ConditionsSent, HttpRequestHead, Overrides};
+use store::{Resource, StorableHead};
+use vary::Variant;
+
+/// How long a stale response is kept that can only be validated.
+const KEPT_STALE: Duration = Duration::from_secs(24 * 3600);
+
+/// The checked `cache` block of a route with an HTTP cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Bytes of responses in memory.
+    pub memory_bytes: u64,
+    pub scope: Scope,
+    pub coalescing: Coalescing,
+}
+
+/// A request, as the HTTP cache sees it.
+#[derive(Clone, Copy)]
+pub struct HttpRequest<'a> {
+    pub method: &'a Method,
+    pub name: ResourceName<'a>,
+    pub headers: &'a HeaderMap,
+    /// Whether a header is forwarded as the client sent it.
+    pub is_forwarded: &'a (dyn Fn(&HeaderName) -> bool + Sync),
+    /// Whether weir sets a header anew in each request.
+    pub is_replaced: fn(&HeaderName) -> bool,
+}
+
+/// The HTTP cache of one route. It is shared by `Arc`: a new generation of the configuration keeps it where its
+/// [`Config`] is equal.
+pub struct HttpCache {
+    memory: MemoryTier<Resource>,
+    /// `None` without request coalescing.
+    flights: Option<Flights<HttpHead>>,
+    predictor: Predictor,
+    config: Config,
+}
+
+impl HttpCache {
+    #[must_use]
+    pub fn new(config: &Config) -> Self {
+        HttpCache {
+            memory: MemoryTier::new(config.memory_bytes),
+            flights: match config.coalescing {
+                Coalescing::Enabled => Some(Flights::new(flight_bounds(config.memory_bytes))),
+                Coalescing::Disabled => None,
+            },
+            predictor: Predictor::new(),
+            config: *config,
+        }
+    }
+
+    /// Looks for a stored response at `now` (since the Unix epoch).
+    #[must_use]
+    pub fn look_up(&self, request: &HttpRequest<'_>, now: Duration) -> HttpLookup {
+        if !matches!(*request.method, Method::GET | Method::HEAD) {
+            return match request.method.is_safe() {
+                true => HttpLookup::Bypass(BypassReason::Method),
+                false => HttpLookup::Unsafe,
+            };
+        }
+        let directives = RequestDirectives::of(request.headers);
+        if !policy::may_store(&directives) {
+            return HttpLookup::Bypass(BypassReason::NoStore);
+        }
+        let head = HttpRequestHead::read(request.headers, request.is_forwarded);
+        let request_key = RequestKey {
+            key: key::of(&request.name, self.config.scope, &head.overrides),
+            flight: None,
+            credentials: head.credentials,
+            storing: match *request.method == Method::GET {
+                true => MayStore::Yes,
+                false => MayStore::No,
+            },
+        };
+        let resource = self.memory.get(&request_key.key);
+        let selected = resource
+            .as_ref()
+            .and_then(|resource| resource.select(request.headers, request_key.credentials));
+        let is_only = directives.use_stored == UseStored::Only;
+        let Some(stored) = selected else {
+            return match resource {
+                _ if is_only => HttpLookup::NotCached,
+                Some(resource) => {
+                    let known = (resource.newest(), ConditionsSent::Own);
+                    let request_key = self.shared(request_key, request, known);
+                    HttpLookup::Forward(request_key, ForwardReason::VaryMiss, None)
+                }
+                None => {
+                    let known = (None, ConditionsSent::Own);
+                    let request_key = self.shared(request_key, request, known);
+                    HttpLookup::Forward(request_key, ForwardReason::Miss, None)
+                }
+            };
+        };
+        let usable = stored.usable(&directives, now);
+        let stored = stored.clone();
+        match usable {
+            Use::Fresh => HttpLookup::Hit(stored, HitKind::Fresh),
+            Use::Stale => HttpLookup::Hit(stored, HitKind::Stale),
+            Use::WhileRevalidating if is_only => HttpLookup::Hit(stored, HitKind::Stale),
+            Use::WhileRevalidating => {
+                let storing = MayStore::Yes;
+                HttpLookup::Revalidate(
+                    RequestKey {
+                        storing,
+                        ..request_key
+                    },
+                    stored,
+                )
+            }
+            Use::Validated | Use::ValidatedByRequest if is_only => HttpLookup::NotCached,
+            Use::Validated => {
+                let conditions = match stored.validators().is_empty() {
+                    true => ConditionsSent::Own,
+                    false => ConditionsSent::Replaced,
+                };
+                let known = (Some(&*stored), conditions);
+                let request_key = self.shared(request_key, request, known);
+                HttpLookup::Forward(request_key, ForwardReason::Stale, Some(stored))
+            }
+            Use::ValidatedByRequest => {
+                HttpLookup::Forward(request_key, ForwardReason::Request, Some(stored))
+            }
+        }
+    }
+
+    /// The key of a request that is forwarded, with that of its flight: a `GET` for the whole response may share it with
+    /// equal ones.
+    fn shared(
+        &self,
+        request_key: RequestKey,
+        request: &HttpRequest<'_>,
+        (known, replaced): (Option<&StoredVariant>, ConditionsSent),
+    ) -> RequestKey {
+        let is_shared = self.flights.is_some()
+            && request_key.storing == MayStore::Yes
+            && request::is_for_whole(request.headers, replaced);
+        let flight = is_shared.then(|| {
+            let credentials = request_key.credentials;
+            let known = known.map(|stored| stored.variant());
+            key::of_flight(&request_key.key, credentials, known, request.headers)
+        });
+        RequestKey {
+            flight,
+            ..request_key
+        }
+    }
+
+    /// The key of the requests in flight that are equal to a request, unless their last response could not be shared.
+    #[must_use]
+    pub fn flight(&self, request_key: &RequestKey, now: Duration) -> Option<CacheKey> {
+        let expects = |key: &CacheKey| self.predictor.expects_sharing(key, now);
+        request_key.flight.filter(expects)
+    }
+
+    /// The requests in flight; `None` without request coalescing.
+    #[must_use]
+    pub fn flights(&self) -> Option<&Flights<HttpHead>> {
+        self.flights.as_ref()
+    }
+
+    /// Whether the response with this head serves a request that has been waiting for it.
+    #[must_use]
+    pub fn serves(&self, head: &HttpHead, request: &HeaderMap, request_key: &RequestKey) -> bool {
+        head.serves(request, request_key.credentials)
+    }
+
+    /// Remembers whether the response to a request could be shared.
+    pub fn note_sharing(&self, request_key: &RequestKey, is_shared: Shareability, now: Duration) {
+        match (&request_key.flight, is_shared) {
+            (Some(key), Shareability::Possible) => self.predictor.forget(key),
+            (Some(key), Shareability::Impossible) => self.predictor.remember(*key, now),
+            (Some(_), Shareability::NotNow) | (None, _) => {}
+        }
+    }
+
+    /// An empty copy of the response to a request, whose head has arrived.
+    ///
+    /// # Errors
+    /// Why it is not stored.
+    pub fn copy(
+        &self,
+        request: &HttpRequest<'_>,
+        request_key: &RequestKey,
+        status: StatusCode,
+        headers: &HeaderMap,
+        times: ReceiptTimes,
+    ) -> Result<HttpCopy, NotStored> {
+        if request_key.storing == MayStore::No {
+            return Err(NotStored::Request);
+        }
+        let variant = Variant::of(headers, request.headers, request.is_replaced);
+        let credentials = request_key.credentials;
+        let head = StorableHead::of(status, headers, variant, credentials, times)?;
+        let announced = store::announced_bytes(headers);
+        let room = self
+            .response_bytes_max()
+            .checked_sub(ENTRY_OVERHEAD + head.bytes());
+        let room = room.ok_or(NotStored::TooLarge)?;
+        if announced.is_some_and(|bytes| bytes > room) {
+            return Err(NotStored::TooLarge);
+        }
+        let head = head.of_path(PathHash::of(request.name.path));
+        Ok(HttpCopy::new(head, times.received_at, announced, room))
+    }
+
+    /// Stores a complete response, unless the cache has been purged since its request arrived (`asked_at`).
+    pub fn store(&self, key: &CacheKey, response: StoredVariant, asked_at: Instant) {
+        let response = Arc::new(response);
+        let none = Resource::default();
+        self.memory.update(key, asked_at, |resource| {
+            Some(resource.unwrap_or(&none).with(response))
+        });
+    }
+
+    /// Updates the head of `validated` by the 304 that the backend responded with, and of all others that are the same
+    /// representation (RFC 9111, section 4.3.4). Returns the response that serves the request.
+    #[must_use]
+    pub fn freshen(
+        &self,
+        key: &CacheKey,
+        validated: &Arc<StoredVariant>,
+        headers: &HeaderMap,
+        times: ReceiptTimes,
+    ) -> Arc<StoredVariant> {
+        if !validated.validators().are_confirmed_by(headers) {
+            // It is about another response: what is stored is not known to be valid.
+            self.invalidate(key);
+            return validated.clone();
+        }
+        let update = |stored: &Arc<StoredVariant>| match stored.updated(headers, times) {
+            Ok(updated) => (Arc::new(updated), MayStore::Yes),
+            Err(_) => (stored.clone(), MayStore::No),
+        };
+        let (served, storing) = update(validated);
+        // What has been purged is not there any more.
+        self.memory.update(key, clock::now(), |resource| {
+            let changed = resource?.changed(|stored| {
+                let is_same = stored.validators().are_of_same(validated.validators());
+                if stored.variant() == validated.variant() {
+                    (storing == MayStore::Yes).then(|| served.clone())
+                } else if is_same {
+                    let (updated, storing) = update(stored);
+                    (storing == MayStore::Yes).then_some(updated)
+                } else {
+                    Some(stored.clone())
+                }
+            });
+            changed
+        });
+        served
+    }
+
+    /// Removes all responses of a URI.
+    pub fn invalidate(&self, key: &CacheKey) {
+        self.memory.remove(key);
+    }
+
+    /// After a successful response to an unsafe method: removes the responses of its URI, and of those that `Location`
+    /// and `Content-Location` name on the same host (RFC 9111, section 4.4).
+    pub fn invalidate_after(
+        &self,
+        name: &ResourceName<'_>,
+        status: StatusCode,
+        headers: &HeaderMap,
+    ) {
+        if !(status.is_success() || status.is_redirection()) {
+            return;
+        }
+        let key = |name: &ResourceName<'_>| key::of(name, self.config.scope, &Overrides::new());
+        self.invalidate(&key(name));
+        for field in [header::LOCATION, header::CONTENT_LOCATION] {
+            let target = headers.get(field).and_then(|value| value.to_str().ok());
+            let target = target.and_then(|target| invalidation::target(name, target));
+            if let Some((path, query)) = target {
+                let name = ResourceName {
+                    path: &path,
+                    query: &query,
+                    ..*name
+                };
+                self.invalidate(&key(&name));
+            }
+        }
+    }
+
+    /// Removes responses that are of no use at `now` (since the Unix epoch); called on a timer.
+    pub fn remove_expired(&self, now: Duration) {
+        self.memory
+            .remove_expired(|resource| resource.is_expired(now, KEPT_STALE));
+    }
+
+    /// The largest response that is stored: an eighth of the memory.
+    fn response_bytes_max(&self) -> usize {
+        usize::try_from(self.config.memory_bytes / 8).unwrap_or(usize::MAX)
+    }
+
+    /// Removes all responses, those to requests for a path, or those of one URI by the key that an event has; returns
+    /// the number of URIs. Responses to requests that have arrived before are not stored afterwards.
+    pub fn purge(&self, key: Option<&str>) -> u64 {
+        let target = key.map_or(Ok(PurgeTarget::All), str::parse);
+        target.map_or(0, |target| self.memory.purge(&target, clock::now()))
+    }
+
+    /// What the memory holds, and has removed since the last call.
+    #[must_use]
+    pub fn take_counts(&self) -> MemoryCounts {
+        self.memory.take_counts()
+    }
+
+    /// Bytes held, for `weir_cache_bytes`.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.memory.bytes()
+    }
+}
+
+impl std::fmt::Debug for HttpCache {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("HttpCache")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,278 @@
+//! Which stored responses serve a request, how they are updated, and what removes them.
+
+use super::*;
+
+/// RFC 9111, section 4.1.
+#[test]
+fn a_request_selects_a_response_by_vary() {
+    let stored = |vary, first: Lines<'_>, then: Lines<'_>| {
+        let cache = TestCache::new();
+        let response = headers(&[cc("max-age=60"), ("vary", vary)]);
+        let stored = cache.store(PAGE, &headers(first), 200, &response);
+        stored.expect("storable");
+        found(&cache.look_up(PAGE, &headers(then), NOW))
+    };
+    let foo = |value| ("foo", value);
+    let language = |value| ("accept-language", value);
+    for (vary, first, then, expected) in [
+        ("foo", &[foo("1")][..], &[foo("1")][..], "hit"),
+        ("Foo", &[foo("1")], &[foo("2")], "vary-miss"),
+        ("foo", &[foo("1")], &[], "vary-miss"),
+        ("foo", &[], &[foo("")], "vary-miss"),
+        ("foo", &[foo("1, 2")], &[foo("1"), foo("2")], "hit"),
+        ("foo", &[foo("1,2")], &[foo(" 1 ,\t2")], "hit"),
+        ("foo", &[foo("a")], &[foo("A")], "vary-miss"),
+        ("foo", &[foo("1, 2")], &[foo("2, 1")], "vary-miss"),
+        (
+            "foo, bar",
+            &[foo("1")],
+            &[foo("1"), ("bar", "1")],
+            "vary-miss",
+        ),
+        (
+            "accept-language",
+            &[language("en, De")],
+            &[language("de,en")],
+            "hit",
+        ),
+        (
+            "accept-language",
+            &[language("en;q=1")],
+            &[language("en; q=1")],
+            "hit",
+        ),
+        (
+            "accept-encoding",
+            &[("accept-encoding", "gzip")],
+            &[],
+            "vary-miss",
+        ),
+    ] {
+        assert_eq!(
+            stored(vary, first, then),
+            expected,
+            "{vary} {first:?} {then:?}"
+        );
+    }
+}
+
+#[test]
+fn no_two_resources_share_a_key() {
+    let name = PAGE;
+    let names = [
+        name,
+        ResourceName {
+            scheme: "https",
+            ..name
+        },
+        ResourceName {
+            host: b"b.test",
+            ..name
+        },
+        ResourceName {
+            path: "/pag",
+            query: "e",
+            ..name
+        },
+        ResourceName {
+            path: "/page",
+            query: "a=b",
+            ..name
+        },
+        ResourceName {
+            host: b"a.test/",
+            path: "page",
+            ..name
+        },
+    ];
+    for (position, one) in names.iter().enumerate() {
+        for other in &names[position + 1..] {
+            assert_ne!(key_of(one, Scope::Route), key_of(other, Scope::Route));
+        }
+    }
+    let upper = ResourceName {
+        host: b"A.Test",
+        ..name
+    };
+    assert_eq!(key_of(&name, Scope::Route), key_of(&upper, Scope::Route));
+    for (header, expected) in [
+        (("x-http-method-override", "POST"), "miss"),
+        (("x-original-url", "/other"), "miss"),
+        (("x-forwarded-port", "1"), "miss"),
+        (("x-requested-with", "a"), "hit"),
+    ] {
+        let cache = TestCache::new();
+        let stored = cache.store(name, &HeaderMap::new(), 200, &headers(&[cc("max-age=60")]));
+        stored.expect("storable");
+        let lookup = cache.look_up(name, &headers(&[header]), NOW);
+        assert_eq!(found(&lookup), expected, "{header:?}");
+    }
+    let client = ResourceName {
+        client: "web",
+        ..name
+    };
+    assert_ne!(key_of(&name, Scope::Client), key_of(&client, Scope::Client));
+    assert_eq!(key_of(&name, Scope::Route), key_of(&client, Scope::Route));
+}
+
+/// RFC 9111, sections 3.2 and 4.3.4.
+#[test]
+fn a_304_updates_what_it_is_about() {
+    let cache = TestCache::new();
+    let first = headers(&[
+        cc("max-age=60"),
+        ETAG,
+        ("date", DATE),
+        ("x-a", "1"),
+        ("content-type", "text/plain"),
+        ("content-digest", "sha-256=:1:"),
+        ("connection", "x-hop"),
+        ("x-hop", "1"),
+    ]);
+    cache
+        .store(PAGE, &HeaderMap::new(), 200, &first)
+        .expect("storable");
+    let at = NOW + seconds(100);
+    let times = ReceiptTimes {
+        asked_at: at,
+        received_at: at,
+    };
+    let key = key_of(&PAGE, Scope::Route);
+    let HttpLookup::Forward(_, _, Some(stored)) = cache.look_up(PAGE, &HeaderMap::new(), at) else {
+        panic!("it is stale");
+    };
+    let not_modified = headers(&[
+        ETAG,
+        cc("max-age=30"),
+        ("x-a", "2"),
+        ("x-b", "3"),
+        ("content-length", "99"),
+        ("content-type", "text/html"),
+        ("content-digest", "sha-256=:2:"),
+        ("date", "Sun, 06 Nov 1994 08:51:17 GMT"),
+    ]);
+    let updated = cache.0.freshen(&key, &stored, &not_modified, times);
+    let lines = std::str::from_utf8(updated.head_lines()).expect("text");
+    let mut lines: Vec<_> = lines.lines().collect();
+    lines.sort_unstable();
+    let expected = [
+        "cache-control: max-age=30",
+        "content-digest: sha-256=:1:",
+        "content-type: text/html",
+        "date: Sun, 06 Nov 1994 08:51:17 GMT",
+        "etag: \"a\"",
+        "x-a: 2",
+        "x-b: 3",
+    ];
+    assert_eq!(lines, expected);
+    assert_eq!(
+        found(&cache.look_up(PAGE, &HeaderMap::new(), at + seconds(29))),
+        "hit"
+    );
+    let HttpLookup::Hit(stored, _) = cache.look_up(PAGE, &HeaderMap::new(), at) else {
+        panic!("it is fresh");
+    };
+    let other = headers(&[("etag", "\"b\"")]);
+    let served = cache.0.freshen(&key, &stored, &other, times);
+    assert!(
+        Arc::ptr_eq(&served, &stored),
+        "the 304 is about another response"
+    );
+    assert_eq!(found(&cache.look_up(PAGE, &HeaderMap::new(), at)), "miss");
+}
+
+/// RFC 9111, section 4.4.
+#[test]
+fn unsafe_methods_invalidate_the_uris_of_their_host() {
+    let path = |path| ResourceName { path, ..PAGE };
+    for (status, response, gone) in [
+        (200, &[][..], &["/page"][..]),
+        (302, &[], &["/page"]),
+        (404, &[], &[]),
+        (500, &[], &[]),
+        (201, &[("location", "/new")], &["/page", "/new"]),
+        (201, &[("content-location", "new#top")], &["/page", "/new"]),
+        (
+            201,
+            &[("location", "http://A.test/new")],
+            &["/page", "/new"],
+        ),
+        (
+            201,
+            &[("location", "//a.test/x/../new")],
+            &["/page", "/new"],
+        ),
+        (201, &[("location", "http://b.test/new")], &["/page"]),
+    ] {
+        let cache = TestCache::new();
+        for name in ["/page", "/new", "/other"] {
+            let fresh = headers(&[cc("max-age=60")]);
+            cache
+                .store(path(name), &HeaderMap::new(), 200, &fresh)
+                .expect("storable");
+        }
+        let code = StatusCode::from_u16(status).expect("a status");
+        cache.0.invalidate_after(&PAGE, code, &headers(response));
+        for name in ["/page", "/new", "/other"] {
+            let expected = if gone.contains(&name) { "miss" } else { "hit" };
+            let lookup = cache.look_up(path(name), &HeaderMap::new(), NOW);
+            assert_eq!(found(&lookup), expected, "{status} {response:?} {name}");
+        }
+    }
+}
+
+/// RFC 9110, sections 13.1 and 14.2.
+#[test]
+fn conditions_and_ranges_are_answered_from_the_cache() {
+    let modified = "Sun, 06 Nov 1994 08:00:00 GMT";
+    let response: Lines<'_> = &[
+        cc("max-age=60"),
+        ETAG,
+        ("date", DATE),
+        ("last-modified", "Sun, 06 Nov 1994 08:00:00 GMT"),
+    ];
+    let cache = TestCache::new();
+    cache
+        .store(PAGE, &HeaderMap::new(), 200, &headers(response))
+        .expect("storable");
+    let HttpLookup::Hit(stored, _) = cache.look_up(PAGE, &HeaderMap::new(), NOW) else {
+        panic!("it is fresh");
+    };
+    let inm = |value| ("if-none-match", value);
+    let range = ("range", "bytes=1-2");
+    for (request, expected) in [
+        (&[inm("\"a\"")][..], 304),
+        (&[inm("\"x,\", W/\"a\"")], 304),
+        (&[inm("\"x\""), inm("\"a\"")], 304),
+        (&[inm("*")], 304),
+        (&[inm("\"A\"")], 200),
+        (&[inm("\"b\""), ("if-modified-since", DATE)], 200),
+        (&[("if-modified-since", DATE)], 304),
+        (&[("if-modified-since", modified)], 304),
+        (
+            &[("if-modified-since", "Sun, 06 Nov 1994 07:59:59 GMT")],
+            200,
+        ),
+        (&[("if-modified-since", "yesterday")], 200),
+        (&[range], 206),
+        (&[range, inm("\"a\"")], 304),
+        (&[range, ("if-range", "\"a\"")], 206),
+        (&[range, ("if-range", "W/\"a\"")], 200),
+        (&[range, ("if-range", modified)], 206),
+        (&[range, ("if-range", DATE)], 200),
+        (&[("range", "bytes=4-")], 416),
+    ] {
+        let served = match ServedAs::of(&headers(request), &stored, &Method::GET) {
+            ServedAs::Whole => 200,
+            ServedAs::Part(part) => {
+                assert_eq!(part, 1..3);
+                206
+            }
+            ServedAs::NotModified(_) => 304,
+            ServedAs::RangeNotSatisfiable => 416,
+        };
+        assert_eq!(served, expected, "{request:?}");
+    }
+    let head = ServedAs::of(&headers(&[range]), &stored, &Method::HEAD);
+    assert_eq!(head, ServedAs::Whole, "only GET has ranges");
+}

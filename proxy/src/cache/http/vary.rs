@@ -1,0 +1,131 @@
+//! Which of the stored responses of one URI a request selects (RFC 9111, section 4.1).
+
+use http::header::{self, GetAll};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use smallvec::SmallVec;
+
+use super::super::cache_control::members;
+
+/// Up to this size, a normalised value takes no allocation.
+const VALUE_BYTES_USUAL: usize = 128;
+/// A response that varies by more headers is not stored.
+const NAMES_MAX: usize = 16;
+
+/// The headers that a response varies by, with the normalised values of its request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Variant(Box<[(HeaderName, Option<Box<[u8]>>)]>);
+
+impl Variant {
+    /// `None` if no other request can be known to select the response: `*`, a name that is none, or a header that weir
+    /// replaces in each request.
+    pub(super) fn of(
+        response: &HeaderMap,
+        request: &HeaderMap,
+        is_replaced: fn(&HeaderName) -> bool,
+    ) -> Option<Self> {
+        let mut names: Vec<HeaderName> = Vec::new();
+        for line in response.get_all(header::VARY) {
+            for name in line.as_bytes().split(|byte| *byte == b',') {
+                let name = name.trim_ascii();
+                if name.is_empty() {
+                    continue;
+                }
+                if name == b"*" {
+                    return None;
+                }
+                let name = HeaderName::from_bytes(name).ok()?;
+                match name.as_str() {
+                    // Part of the key, or equal for the whole route.
+                    "host" | "x-forwarded-host" | "x-forwarded-proto" | "x-weir-platform" => {}
+                    _ if is_replaced(&name) => return None,
+                    _ => names.push(name),
+                }
+            }
+        }
+        names.sort_unstable_by(|one, other| one.as_str().cmp(other.as_str()));
+        names.dedup();
+        if names.len() > NAMES_MAX {
+            return None;
+        }
+        let values = names.into_iter().map(|name| {
+            let value = normalised(&name, request.get_all(&name));
+            let value = value.map(|value| Box::from(&value[..]));
+            (name, value)
+        });
+        Some(Variant(values.collect()))
+    }
+
+    /// Whether a request selects the response.
+    pub(super) fn matches(&self, request: &HeaderMap) -> bool {
+        self.0.iter().all(|(name, stored)| {
+            let value = normalised(name, request.get_all(name));
+            value.as_deref() == stored.as_deref()
+        })
+    }
+
+    /// Calls `add` with what a request selects the response by.
+    pub(super) fn for_each_value(&self, request: &HeaderMap, mut add: impl FnMut(&[u8])) {
+        for (name, _) in &self.0 {
+            match normalised(name, request.get_all(name)) {
+                Some(value) => {
+                    add(b"=");
+                    add(&value);
+                }
+                None => add(b""),
+            }
+        }
+    }
+
+    pub(super) fn names(&self) -> impl Iterator<Item = &HeaderName> {
+        self.0.iter().map(|(name, _)| name)
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        let values = self.0.iter().filter_map(|(_, value)| value.as_ref());
+        size_of_val(&*self.0) + values.map(|value| value.len()).sum::<usize>()
+    }
+}
+
+/// The values of one header, combined and without optional white space; `None` if there is none. Members of the
+/// `Accept` headers have no order and no case: where their weights differ, they are written.
+fn normalised(
+    name: &HeaderName,
+    values: GetAll<'_, HeaderValue>,
+) -> Option<SmallVec<[u8; VALUE_BYTES_USUAL]>> {
+    let mut lines = values.iter().peekable();
+    lines.peek()?;
+    let lists = lines.flat_map(|line| members(line.as_bytes()));
+    let lists = lists
+        .map(<[u8]>::trim_ascii)
+        .filter(|member| !member.is_empty());
+    let mut joined = SmallVec::new();
+    let is_unordered = matches!(
+        *name,
+        header::ACCEPT_ENCODING | header::ACCEPT_LANGUAGE | header::ACCEPT_CHARSET
+    );
+    if !is_unordered {
+        for member in lists {
+            add(&mut joined, member);
+        }
+        return Some(joined);
+    }
+    let plain = |member: &[u8]| {
+        let bytes = member.iter().filter(|byte| !matches!(byte, b' ' | b'\t'));
+        bytes
+            .map(u8::to_ascii_lowercase)
+            .collect::<SmallVec<[u8; 24]>>()
+    };
+    let mut members: SmallVec<[_; 8]> = lists.map(plain).collect();
+    members.sort_unstable();
+    for member in &members {
+        add(&mut joined, member);
+    }
+    Some(joined)
+}
+
+fn add(joined: &mut SmallVec<[u8; VALUE_BYTES_USUAL]>, member: &[u8]) {
+    if !joined.is_empty() {
+        joined.push(b',');
+    }
+    joined.extend_from_slice(member);
+}
