@@ -22,6 +22,8 @@ use crate::{clock, redis};
 mod lease;
 pub(crate) mod metrics;
 pub mod purge;
+#[cfg(test)]
+mod tests;
 mod write_behind;
 
 pub(crate) use lease::Lease;

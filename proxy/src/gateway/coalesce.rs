@@ -85,12 +85,13 @@ pub(super) async fn look_up(
         // Boxed: a route without Redis must not pay for it.
         Some(shared) => {
             let lead = waiting.lead;
+            // Only a leader takes the lease, or waits for another replica: its followers wait with it.
             let lease_use = match lead {
                 Some(_) => LeaseUse::Taken,
                 None => LeaseUse::None,
             };
-            let asked = (shared, lease_use);
-            let found = Box::pin(redis_lookup::look_up(asked, session, exchange)).await;
+            let looking = redis_lookup::look_up(shared, lease_use, session, exchange);
+            let found = Box::pin(looking).await;
             Ok(match found? {
                 RedisLookedUp::Hit(stored, age_s) => {
                     if let Some(mut lead) = lead {

