@@ -41,6 +41,8 @@ missing_packages() {
         # The routers and the HTTP cache tests; Node 18 or newer.
         has node || printf 'nodejs '
         has npm || printf 'npm '
+        # The Redis of the tests. The package redis-server would also start one.
+        has redis-cli || printf 'redis-tools '
         python3 -m pip --version >/dev/null 2>&1 || printf 'python3-pip '
     fi
     if [ "$purpose" = test ] || [ "$purpose" = loadtest ]; then
@@ -290,6 +292,14 @@ fetch_openai() {
     mv .tools/openai.part .tools/openai
 }
 
+# Debian's redis-tools has the server as well: the program acts by the name that it is called by.
+link_redis() {
+    if has redis-server; then return 0; fi
+    has redis-check-rdb || return 1
+    mkdir -p .tools
+    ln -s "$(command -v redis-check-rdb)" .tools/redis-server
+}
+
 need_rust
 packages=$(missing_packages)
 if [ -n "$packages" ]; then install_packages "$packages"; fi
@@ -298,6 +308,7 @@ if [ "$purpose" = test ]; then
     need_component clippy clippy
     fetch_prometheus || say "Prometheus could not be fetched; what needs it will say so"
     fetch_alertmanager || say "Alertmanager could not be fetched; what needs it will say so"
+    link_redis || say "Redis could not be installed; what needs it will say so"
     fetch_cargo_deny || say "cargo-deny could not be fetched; what needs it will say so"
     fetch_rotel || say "rotel could not be fetched; what needs it will say so"
     fetch_check_jsonschema || say "check-jsonschema could not be installed; what needs it will say so"

@@ -14,8 +14,8 @@ use http::{HeaderValue, Method};
 use weir::answer::server_timing;
 use weir::clock;
 use weir::exchange::{
-    Attempt, CacheNote, CacheOutcome, CacheTier, Exchange, LimitNote, LimitOutcome, ModelCall,
-    Recorder, SignatureNote, SignatureOutcome, Stage, UpstreamNote,
+    Attempt, CacheKey, CacheNote, CacheOutcome, CacheTier, Exchange, LimitNote, LimitOutcome,
+    ModelCall, Recorder, SignatureNote, SignatureOutcome, Stage, UpstreamNote,
 };
 use weir::metrics::Metrics;
 use weir::model::operation::Operation;
@@ -65,6 +65,8 @@ fn exchange() -> Exchange {
         outcome: CacheOutcome::Miss,
         tier: CacheTier::None,
         age_s: 0,
+        key: Some(CacheKey([7; 32])),
+        bypass: None,
     });
     let started = exchange.timing.started();
     let mut upstream = UpstreamNote::begin(Arc::from("assistant"));

@@ -6,7 +6,7 @@
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use futures_util::FutureExt;
@@ -17,6 +17,7 @@ use weir::backend::request_head::HeaderFilter;
 use weir::backend::retry::RetryConfig;
 use weir::backend::{self, WhenAllOpen};
 use weir::cache::copy::CopyBuffer;
+use weir::cache::unless::Unless;
 use weir::cache::{
     CacheDecision, CacheRequest, Coalescing, Config, PathMatch, ResponseCache, Scope,
 };
@@ -90,6 +91,8 @@ fn keys(criterion: &mut Criterion) {
         ttl: Duration::from_secs(3600),
         scope: Scope::Client,
         ignore_headers: Vec::new(),
+        ignore: Vec::new(),
+        unless: Unless::default(),
         coalescing: Coalescing::Disabled,
     });
     let as_sent = (
@@ -141,7 +144,7 @@ fn keys(criterion: &mut Criterion) {
             let mut copy = CopyBuffer::new(200, &HeaderMap::new(), 1_000);
             copy.push([b'x'; 600]);
             if let Some(stored) = copy.finish(Duration::ZERO) {
-                cache.store(key, stored);
+                cache.store(key, stored, Instant::now());
             }
             group.bench_function(format!("{name}_hit"), |bencher| {
                 bencher.iter(|| cache.look_up(black_box(&key), Duration::ZERO));

@@ -12,6 +12,7 @@ use prometheus::IntGauge;
 
 use self::auth::Auth;
 use self::backends::BackendSnapshots;
+use self::purge::CachePurges;
 use self::reload::ReloadRequests;
 use crate::alert::Alerts;
 use crate::audit::Audit;
@@ -27,6 +28,7 @@ mod auth;
 pub mod backends;
 mod pages;
 mod problem;
+pub mod purge;
 pub mod reload;
 mod router;
 mod serve;
@@ -51,6 +53,7 @@ pub struct AdminState {
     pub audit: Option<Arc<Audit>>,
     pub reloads: Arc<dyn ReloadRequests>,
     pub backends: Arc<dyn BackendSnapshots>,
+    pub purges: Arc<dyn CachePurges>,
 }
 
 /// The routes in use.

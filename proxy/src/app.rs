@@ -40,7 +40,9 @@ mod inherited;
 mod installer;
 mod listening;
 mod prepared;
+mod purge;
 mod recording;
+mod redis;
 mod reload;
 mod sockets;
 mod stop;
@@ -135,6 +137,7 @@ impl StartedParts {
             audit: self.recording.audit.clone(),
             reloads: self.reloader.clone(),
             backends: self.installer.clone(),
+            purges: self.installer.clone(),
         }
     }
 
@@ -154,6 +157,7 @@ impl StartedParts {
             listening.serve(sockets.listeners, &offered, &self.certificates);
         let certificates = listening::named(&addresses, self.certificates);
         health_checks::start(&runtime, gateway.clone(), &metrics, shutdown.clone())?;
+        redis::start(&runtime, gateway.clone(), &metrics, shutdown.clone())?;
         let maintained = (gateway.clone(), certificates, self.gauges);
         housekeeping::start(&runtime, maintained, &metrics, shutdown)?;
         let system = System::start(self.reading, metrics.worker("system")?)?;

@@ -5,24 +5,30 @@
 //! a `POST` with a JSON object has a key, and only a call whose response depends on nothing else (`cacheable.rs`,
 //! `statefulness.rs`): a `GET` would need RFC 9111 (`cache.http`), and a call that creates an object is forwarded
 //! each time. Requests for the same key that miss at the same time are forwarded once (`flight.rs`), against cache
-//! stampedes.
+//! stampedes. With Redis, replicas share their responses (`redis_tier.rs`).
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use ::http::{HeaderMap, HeaderName, Method};
+use ::http::{HeaderMap, HeaderName};
 use bytes::Bytes;
 
 mod accept;
+mod body_rules;
 mod cache_control;
 mod cacheable;
 pub(crate) mod canonical;
 pub mod copy;
+mod decision;
+mod entry;
 pub mod flight;
 mod freshness;
 pub mod http;
 mod key;
 mod memory;
+pub mod pointer;
+pub mod purge;
+pub mod redis_tier;
 mod request_head;
 mod statefulness;
 pub mod status;
@@ -30,26 +36,32 @@ mod storable;
 #[cfg(test)]
 mod tests;
 mod unkeyed;
+pub mod unless;
 
 pub use cacheable::PathMatch;
+pub use decision::{CacheDecision, CacheRequest};
+pub use memory::{MemoryCounts, RemovedCounts};
 pub use storable::NotStorable;
 
+pub use crate::exchange::{BypassReason, CacheKey};
+
+use crate::clock;
 use crate::exchange::CacheTier;
-use crate::model::json::Visitor;
-use crate::model::operation::Operation;
+use body_rules::BodySettings;
 use copy::{CopyBuffer, LifetimeBounds, SharedHead};
 use flight::{FlightBounds, Flights};
 use freshness::Freshness;
 use memory::{Entry, MemoryTier};
-use request_head::{RequestDirective, RequestHead};
-use statefulness::Statefulness;
+use pointer::Pointer;
+use purge::PurgeTarget;
+use unless::Unless;
 
 /// What an entry costs besides its text: the key, the nodes of the list and the table, the entry itself, and the
 /// rounding of allocations.
 const ENTRY_OVERHEAD: usize = 320;
 
 /// The checked `cache` block of a route.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// Bytes of responses in memory.
     pub memory_bytes: u64,
@@ -57,6 +69,9 @@ pub struct Config {
     pub scope: Scope,
     /// Headers that are not part of the key, besides those in `unkeyed.rs`.
     pub ignore_headers: Vec<HeaderName>,
+    /// Values of the body that are not part of the key.
+    pub ignore: Vec<Pointer>,
+    pub unless: Unless,
     pub coalescing: Coalescing,
 }
 
@@ -72,43 +87,6 @@ pub enum Coalescing {
 pub enum Scope {
     Client,
     Route,
-}
-
-/// What a key is computed from.
-#[derive(Clone, Copy)]
-pub struct CacheRequest<'a> {
-    pub method: &'a Method,
-    /// The canonical path.
-    pub path: &'a str,
-    pub query: &'a str,
-    /// The host that is forwarded as `X-Forwarded-Host`; empty if there is none.
-    pub host: &'a [u8],
-    pub headers: &'a HeaderMap,
-    /// Whether a header is forwarded as the client sent it, and does not belong to a verified signature.
-    pub is_forwarded: &'a (dyn Fn(&HeaderName) -> bool + Sync),
-    pub body: &'a [u8],
-    /// The verified client, or else the address as text.
-    pub client: &'a str,
-    /// The model operation, if it is known.
-    pub operation: Option<Operation>,
-    /// How the route matched the path.
-    pub path_match: PathMatch,
-}
-
-/// The key of a response: SHA-256 over everything that may change it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct CacheKey(pub [u8; 32]);
-
-/// What the cache may do for a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CacheDecision {
-    /// Look for a stored response, and store a new one.
-    Lookup(CacheKey),
-    /// `no-cache`, `max-age=0` or `Pragma: no-cache`: forward the request, and store the response.
-    Refresh(CacheKey),
-    /// Neither: `no-store`, a request for a part, an encoded body, a body that is not a JSON object or has
-    /// duplicate members, a call that depends on more than the request, or another method than `POST`.
-    Bypass,
 }
 
 /// A stored response, made by [`copy::CopyBuffer`]. It is one buffer: most entries are cold when they are evicted,
@@ -179,13 +157,19 @@ impl CachedResponse {
         })
     }
 
+    /// How long it may still be served at `now` (since the Unix epoch), at most for `ttl` since it was stored.
+    fn time_left(&self, now: Duration, ttl: Duration) -> Duration {
+        let lifetime = ttl.min(self.lifetime);
+        lifetime.saturating_sub(self.stored_for(now))
+    }
+
+    fn is_fresh(&self, now: Duration, ttl: Duration) -> bool {
+        !self.time_left(now, ttl).is_zero()
+    }
+
     /// Zero if the wall clock has been set back.
     fn stored_for(&self, now: Duration) -> Duration {
         now.saturating_sub(self.stored_at)
-    }
-
-    fn is_fresh(&self, ttl: Duration, now: Duration) -> bool {
-        self.stored_for(now) < ttl.min(self.lifetime)
     }
 }
 
@@ -204,6 +188,8 @@ pub struct ResponseCache {
     ttl: Duration,
     scope: Scope,
     ignored: Box<[HeaderName]>,
+    /// `None` without `ignore` and `unless`.
+    body_settings: Option<BodySettings>,
     flights: Option<Flights<SharedHead>>,
 }
 
@@ -216,6 +202,7 @@ impl ResponseCache {
             ttl: config.ttl,
             scope: config.scope,
             ignored: config.ignore_headers.clone().into(),
+            body_settings: BodySettings::new(config),
             flights: match config.coalescing {
                 Coalescing::Enabled => Some(Flights::new(flight_bounds(config.memory_bytes))),
                 Coalescing::Disabled => None,
@@ -223,38 +210,11 @@ impl ResponseCache {
         }
     }
 
-    /// Decides what may be done for a request. If the body is parsed for its key, its values are passed to `visitor`,
-    /// but the end only of a complete JSON object.
-    #[must_use]
-    pub fn decide<V: Visitor>(&self, request: &CacheRequest<'_>, visitor: &mut V) -> CacheDecision {
-        if request.method != Method::POST
-            || !cacheable::is_cacheable(request.path, request.operation, request.path_match)
-        {
-            return CacheDecision::Bypass;
-        }
-        let head = RequestHead::read(request, &self.ignored);
-        if head.is_range_request || head.is_encoded || head.directive == RequestDirective::NoStore {
-            return CacheDecision::Bypass;
-        }
-        let key = |body: &[u8], statefulness: Statefulness| {
-            let is_stateless = statefulness.is_none();
-            is_stateless.then(|| key::of(request, self.scope, &head.keyed, body))
-        };
-        let statefulness = Statefulness::new(request.operation);
-        let Ok(Some(key)) = canonical::canonical(request.body, statefulness, visitor, key) else {
-            return CacheDecision::Bypass;
-        };
-        match head.directive {
-            RequestDirective::Refresh => CacheDecision::Refresh(key),
-            RequestDirective::None | RequestDirective::NoStore => CacheDecision::Lookup(key),
-        }
-    }
-
     /// The response under `key`, if it is fresh at `now` (since the Unix epoch).
     #[must_use]
     pub fn look_up(&self, key: &CacheKey, now: Duration) -> Option<Hit> {
         let response = self.memory.get(key)?;
-        if !response.is_fresh(self.ttl, now) {
+        if !response.is_fresh(now, self.ttl) {
             return None;
         }
         Some(Hit {
@@ -309,11 +269,31 @@ impl ResponseCache {
     }
 
     /// Stores a response. The caller has checked that it is complete and successful, and copied it with
-    /// [`ResponseCache::copy`]. A response larger than the memory is not stored.
-    pub fn store(&self, key: CacheKey, stored: CachedResponse) {
+    /// [`ResponseCache::copy`]. It is not stored if it is larger than the memory, or if the cache has been purged since
+    /// its request arrived (`asked_at`).
+    pub fn store(&self, key: CacheKey, stored: CachedResponse, asked_at: Instant) {
         if stored.bytes() <= self.memory_bytes {
-            self.memory.insert(key, stored);
+            self.memory.insert(key, stored, asked_at);
         }
+    }
+
+    /// Removes all responses, or the one that an event names with this `key`; returns their number. Responses to
+    /// requests that have arrived before are not stored afterwards.
+    pub fn purge(&self, key: Option<&str>) -> u64 {
+        let target = key.map_or(Ok(PurgeTarget::All), str::parse);
+        target.map_or(0, |target| self.memory.purge(&target, clock::now()))
+    }
+
+    /// How often the cache has been purged.
+    #[must_use]
+    pub fn purges(&self) -> u64 {
+        self.memory.purges()
+    }
+
+    /// What the memory holds, and has removed since the last call.
+    #[must_use]
+    pub fn take_counts(&self) -> MemoryCounts {
+        self.memory.take_counts()
     }
 
     /// Removes the response under `key`, which has turned out not to be storable.
@@ -324,7 +304,7 @@ impl ResponseCache {
     /// Removes responses that are expired at `now` (since the Unix epoch); called on a timer.
     pub fn remove_expired(&self, now: Duration) {
         self.memory
-            .remove_expired(|response| !response.is_fresh(self.ttl, now));
+            .remove_expired(|response| !response.is_fresh(now, self.ttl));
     }
 
     /// The largest response that is stored: an eighth of the memory.
@@ -333,7 +313,7 @@ impl ResponseCache {
         usize::try_from(self.memory_bytes / 8).unwrap_or(usize::MAX)
     }
 
-    /// Bytes held, for `weir_cache_bytes`.
+    /// Bytes held.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.memory.bytes()

@@ -21,7 +21,7 @@ use crate::settings::changes::Comparison;
 use crate::settings::decode::{Decode, schema_of};
 use crate::settings::diagnostic::Diagnostics;
 use crate::settings::{interpolate, node, tree};
-use crate::{alert, audit, backend, content, http, record, ship, trace};
+use crate::{alert, audit, backend, content, http, record, redis, ship, trace};
 
 mod check;
 pub mod file;
@@ -58,6 +58,8 @@ pub struct Config {
     pub audit: Option<audit::Config>,
     /// Where spans are sent to; `None`: nowhere, and none are made.
     pub spans: Option<record::otlp::Config>,
+    /// What replicas share; `None`: nothing.
+    pub redis: Option<redis::Config>,
     pub alerts: alert::Config,
     /// How prompts and responses are recorded.
     pub content: content::Mode,

@@ -20,6 +20,7 @@ use crate::trace::{Recording, TraceContext};
 
 mod attempt;
 mod background;
+mod cache;
 mod failure;
 pub(crate) mod millis;
 mod request_id;
@@ -27,6 +28,7 @@ mod sampling;
 mod timing;
 
 pub use attempt::{Attempt, AttemptOutcome, UpstreamNote};
+pub use cache::{BypassReason, CacheKey, CacheKeyId};
 pub use request_id::RequestId;
 pub use sampling::EventSampling;
 pub use timing::{Stage, Timing};
@@ -125,6 +127,10 @@ pub struct CacheNote {
     pub tier: CacheTier,
     /// Age of the stored response in whole seconds; 0 unless it is a hit.
     pub age_s: u64,
+    /// The key under which the response is looked up and stored; none if the cache is bypassed.
+    pub key: Option<CacheKey>,
+    /// Why the cache is bypassed, if the client has not asked for a new response.
+    pub bypass: Option<BypassReason>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,6 +158,7 @@ impl CacheOutcome {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CacheTier {
     Memory,
+    Redis,
     None,
 }
 
@@ -160,6 +167,7 @@ impl CacheTier {
     pub const fn as_str(self) -> &'static str {
         match self {
             CacheTier::Memory => "memory",
+            CacheTier::Redis => "redis",
             CacheTier::None => "none",
         }
     }

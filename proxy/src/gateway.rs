@@ -54,6 +54,7 @@ use crate::signature::delivery::Delivery;
 
 mod ask_usage;
 mod cache_copy;
+mod cache_metrics;
 mod checks;
 mod coalesce;
 mod downstream;
@@ -67,6 +68,7 @@ mod mode;
 mod model_request;
 mod model_response;
 mod outcome;
+mod redis_lookup;
 mod reused;
 mod revalidation;
 mod routing;
@@ -283,13 +285,13 @@ impl Gateway {
         let sharing = coalesce::sharing(session, delivery);
         let decision = (read.decision, sharing);
         let found = coalesce::look_up(&pipeline, session, exchange, connection, decision).await?;
-        let (decision, lead) = match found {
+        let (decision, waiting) = match found {
             Coalesced::Hit(stored, age_s) => return Ok(ResponseSource::Stored(stored, age_s)),
             Coalesced::Followed(followed) => {
                 let backend = pipeline.backend.clone();
                 return Ok(ResponseSource::Followed(followed, backend));
             }
-            Coalesced::Forward(decision, lead) => (decision, lead),
+            Coalesced::Forward(decision, waiting) => (decision, waiting),
         };
         let request = (kind, buffered);
         let found = http_coalesce::find(&pipeline, session, exchange, connection, request).await?;
@@ -327,11 +329,11 @@ impl Gateway {
         let response = match called {
             Ok(response) => response,
             Err(stop) => {
-                coalesce::fail(lead, &stop);
+                coalesce::fail(waiting.lead, &stop);
                 return http_cache::of_failure(fetch, exchange, stop).map(ResponseSource::Reused);
             }
         };
-        let upstream = Upstream::new(pipeline, &call, (decision, lead), response, relay);
+        let upstream = Upstream::new(pipeline, &call, (decision, waiting), response, relay);
         self.yield_to_batch_writes().await;
         Ok(http_cache::of_response(session, exchange, upstream, fetch))
     }

@@ -16,6 +16,8 @@ use std::sync::Arc;
 use crate::backend::Backend;
 use crate::backend::snapshot::BackendSnapshot;
 use crate::backend::tls::TlsClients;
+use crate::cache::MemoryCounts;
+use crate::cache::redis_tier::SharedTier;
 use crate::clock;
 use crate::config::{self, Config};
 use crate::exchange::EventSampling;
@@ -26,6 +28,8 @@ use crate::trace::TraceSampling;
 
 pub mod occupancy;
 pub(crate) mod pipeline;
+mod purge;
+mod shared_cache;
 
 use occupancy::{Occupancy, OpenCircuitCount};
 use pipeline::{GenerationSettings, Parts, RoutePipeline};
@@ -43,6 +47,7 @@ pub struct Generation {
     backends: Box<[Arc<Backend>]>,
     tls: TlsClients,
     replay_stores: SharedStores,
+    redis: Option<Arc<SharedTier>>,
 }
 
 impl Generation {
@@ -97,12 +102,20 @@ impl Generation {
             Some(previous) => previous.next(schemes),
             None => SharedStores::new(schemes),
         };
+        let redis = config.redis.as_ref().map(|redis| {
+            let known = previous.and_then(|previous| previous.redis.as_ref());
+            match known.filter(|known| known.redis().config() == redis) {
+                Some(known) => known.clone(),
+                None => SharedTier::new(redis),
+            }
+        });
         let pipelines = config.routes.iter().map(|route| {
             let parts = Parts {
                 backend: &backends[route.backend],
                 fallbacks: fallbacks(&backends, route.backend),
                 shared: &shared,
                 replay_stores: &replay_stores,
+                redis: redis.as_ref(),
                 previous: previous.and_then(|previous| previous.pipeline(&route.name)),
             };
             Arc::new(RoutePipeline::new(route, &parts))
@@ -120,6 +133,7 @@ impl Generation {
             backends,
             tls,
             replay_stores,
+            redis,
         })
     }
 
@@ -163,6 +177,12 @@ impl Generation {
         &self.replay_stores
     }
 
+    /// What replicas share; `None` without Redis.
+    #[must_use]
+    pub fn redis(&self) -> Option<&Arc<SharedTier>> {
+        self.redis.as_ref()
+    }
+
     /// Removes idle limit keys and expired responses; called on a timer.
     pub fn forget_idle(&self) {
         let now = clock::unix_now();
@@ -189,13 +209,22 @@ impl Generation {
         counts.collect()
     }
 
+    /// What the cache of each route holds, and has removed since the last call.
+    #[must_use]
+    pub fn take_cache_counts(&self) -> Vec<(Arc<str>, MemoryCounts)> {
+        let pipelines = self.pipelines.iter();
+        let counts = pipelines.filter_map(|pipeline| {
+            let counts = pipeline.take_cache_counts()?;
+            Some((pipeline.config.name.clone(), counts))
+        });
+        counts.collect()
+    }
+
     /// What the pipelines occupy now.
     #[must_use]
     pub fn occupancy(&self) -> Occupancy {
         let pipelines = self.pipelines.iter();
-        let cache_bytes = pipelines.clone().map(|pipeline| pipeline.cache_bytes());
         Occupancy {
-            cache_bytes: cache_bytes.sum(),
             routes: pipelines.map(|pipeline| pipeline.occupancy()).collect(),
             backends: self.open_circuits(),
             ..Occupancy::default()

@@ -48,6 +48,7 @@ pub mod metrics;
 pub mod model;
 mod outbound;
 pub mod random;
+pub mod redis;
 pub(crate) mod rotated;
 mod settings;
 pub mod ship;

@@ -25,6 +25,7 @@ pub mod frameworks;
 pub mod http_cache_tests;
 pub mod path_variants;
 pub mod raw;
+pub mod redis;
 pub mod sdks;
 pub mod sign;
 

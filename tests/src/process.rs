@@ -193,6 +193,14 @@ impl Process {
         self.signal("STOP");
     }
 
+    /// SIGCONT, after SIGSTOP.
+    ///
+    /// # Panics
+    /// The child has ended.
+    pub fn sigcont(&self) {
+        self.signal("CONT");
+    }
+
     /// Its process id.
     #[must_use]
     pub fn id(&self) -> u32 {

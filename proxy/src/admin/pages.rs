@@ -97,6 +97,7 @@ pub(super) async fn status(State(pages): State<Arc<Pages>>) -> Response {
         "connections": state.connections.get(),
         "routes": routes.collect::<Vec<_>>(),
         "shipping": shipping(state),
+        "dependencies_down": state.metrics.dependencies_down(),
     });
     typed("application/json", body.to_string())
 }

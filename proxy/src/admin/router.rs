@@ -15,7 +15,7 @@ use super::auth::{Access, Auth};
 use super::pages::{self, Pages};
 use super::problem::Problem;
 use super::serve::Peer;
-use super::{AdminState, alerts, backends, reload};
+use super::{AdminState, alerts, backends, purge, reload};
 use crate::audit::{Audit, AuditAction, RejectedAccess};
 
 /// The largest request body.
@@ -34,6 +34,7 @@ pub(super) fn router(state: AdminState, auth: Auth, started: Instant) -> Router 
         .route("/api/silences", get(alerts::silences).post(alerts::silence))
         .route("/api/silences/{id}", delete(alerts::end_silence))
         .route("/api/backends", get(backends::backends))
+        .route("/api/cache", delete(purge::purge))
         .route("/api/reload", post(reload::reload))
         .route("/runbooks/{name}", get(alerts::runbook))
         .fallback(async || Problem::NoPage)

@@ -13,6 +13,8 @@ use crate::generation::Generation;
 use crate::record;
 use crate::record::fixture::filled;
 
+mod purge;
+
 const SOON: Duration = Duration::from_secs(10);
 
 struct Running {
@@ -63,6 +65,7 @@ fn start(token: Option<&str>) -> Running {
         audit: None,
         reloads: Arc::new(FixedReports),
         backends: Arc::new(FixedBackends),
+        purges: Arc::new(purge::FixedPurges),
     };
     let config = config::AdminApi {
         address: "127.0.0.1:0".parse().expect("an address"),

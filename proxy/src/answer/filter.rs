@@ -184,6 +184,8 @@ impl BodyFilter<'_> {
         self.reader = None;
         self.text = None;
         self.remove_copy();
+        // Nobody may follow what cannot be read.
+        self.cut(ErrorCode::UpstreamReset);
         self.copying = None;
     }
 

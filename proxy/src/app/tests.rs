@@ -23,7 +23,7 @@ mod reload_keys;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The names of all workers.
-const WORKERS: [&str; 16] = [
+const WORKERS: [&str; 17] = [
     "admin",
     "alert",
     "alert-journal",
@@ -36,6 +36,7 @@ const WORKERS: [&str; 16] = [
     "health-checks",
     "housekeeping",
     "otlp",
+    "redis",
     "reload",
     "ship",
     "system",

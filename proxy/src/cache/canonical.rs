@@ -4,18 +4,22 @@
 //! written, because `1`, `1.0` and `1e0` are different to some parsers and a wrong hit is worse than a miss. The text
 //! is only hashed: it is unambiguous, but not JSON (a line break in a string is not escaped).
 //!
-//! The source is parsed once, without a tree, and its values are passed to visitors (`canonical/visit.rs`). Scalars are
-//! written in source order; objects whose members are out of order are sorted in a second pass. Both passes are linear
+//! The source is parsed once, without a tree, and its values are passed to visitors (`canonical/visit.rs`), of which the
+//! rules of the cache (`body_rules.rs`) decide which values are left out of the text. Scalars are written in source order; objects whose members are out of order are sorted in a second pass. Both passes are linear
 //! in the source, regardless of nesting; the number of sorted members is bounded.
 
 use std::cell::Cell;
+use std::cmp::Ordering;
 
-use super::statefulness::Statefulness;
+use super::body_rules::BodyRules;
+use crate::exchange::BypassReason;
 use crate::model::json::{Container, DocumentEnd, JsonValue, Visitor};
-use visit::Positions;
+use sort::name;
+use visit::{At, Positions};
 
 mod plain;
 mod scalar;
+mod sort;
 mod visit;
 
 /// Nested arrays and objects; no real request has more.
@@ -61,17 +65,23 @@ struct Scratch {
 /// It has none.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn text_of(source: &[u8]) -> Result<Vec<u8>, NotCanonical> {
-    let (statefulness, mut visitor) = (Statefulness::new(None), crate::model::json::IgnoreAll);
-    canonical(source, statefulness, &mut visitor, |text, _| text.to_vec())
+    let rules = super::statefulness::Statefulness::new(None);
+    canonical(
+        source,
+        rules,
+        &mut crate::model::json::IgnoreAll,
+        |text, _| text.to_vec(),
+    )
 }
 
-/// Passes the canonical text of a JSON object, never longer than `source`, and its `statefulness` to `read`. The values
-/// of the object are passed to `visitor`, but its end only if it has a canonical text.
-pub(super) fn canonical<V: Visitor, T>(
+/// Passes the canonical text of a JSON object, never longer than `source` and without what the `rules` leave out, to
+/// `read`, with the reason of the rules against using the cache. The values of the object are passed to `visitor`, too,
+/// but its end only if it has a canonical text.
+pub(super) fn canonical<V: Visitor, R: BodyRules, T>(
     source: &[u8],
-    statefulness: Statefulness,
+    rules: R,
     visitor: &mut V,
-    read: impl FnOnce(&[u8], Statefulness) -> T,
+    read: impl FnOnce(&[u8], Option<BypassReason>) -> T,
 ) -> Result<T, NotCanonical> {
     if u32::try_from(source.len()).is_err() {
         return Err(NotCanonical::TooLarge);
@@ -87,12 +97,12 @@ pub(super) fn canonical<V: Visitor, T>(
         open_members: scratch.open_members,
         sorted_members: scratch.sorted_members,
         objects: scratch.objects,
-        statefulness,
+        rules,
         visitor,
     };
-    let whole = parser.complete_object();
-    let statefulness = parser.statefulness;
-    let outcome = whole.map(|()| read(parser.in_order(&mut scratch.sorted), statefulness));
+    let outcome = parser.complete_object();
+    let bypass = parser.rules.bypass();
+    let outcome = outcome.map(|()| read(parser.in_order(&mut scratch.sorted), bypass));
     if parser.text.capacity() <= SCRATCH_BYTES_MAX {
         SCRATCH.set(Scratch {
             text: parser.text,
@@ -115,7 +125,7 @@ impl Scratch {
     }
 }
 
-struct CanonicalParser<'a, V: Visitor> {
+struct CanonicalParser<'a, V: Visitor, R: BodyRules> {
     source: &'a [u8],
     at: usize,
     /// The canonical text, but with members in the order of the source.
@@ -126,7 +136,7 @@ struct CanonicalParser<'a, V: Visitor> {
     sorted_members: Vec<ObjectMember>,
     /// Objects whose members are not in order in `text`.
     objects: Vec<UnsortedObject>,
-    statefulness: Statefulness,
+    rules: R,
     visitor: &'a mut V,
 }
 
@@ -138,6 +148,20 @@ struct ObjectMember {
     end: u32,
 }
 
+/// The lengths of the text and of what describes it.
+struct TextLengths {
+    text: usize,
+    sorted_members: usize,
+    objects: usize,
+}
+
+/// Whether the members of an object are in canonical order in the source.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum MemberOrder {
+    Sorted,
+    Unsorted,
+}
+
 /// The range of an object in the text, and that of its members in `sorted_members`.
 struct UnsortedObject {
     start: u32,
@@ -146,7 +170,7 @@ struct UnsortedObject {
     last_member: u32,
 }
 
-impl<V: Visitor> CanonicalParser<'_, V> {
+impl<V: Visitor, R: BodyRules> CanonicalParser<'_, V, R> {
     fn complete_object(&mut self) -> Result<(), NotCanonical> {
         let first = self.next_significant();
         self.value(0, Positions::ROOT)?;
@@ -187,7 +211,7 @@ impl<V: Visitor> CanonicalParser<'_, V> {
         self.text.len() as u32
     }
 
-    fn value(&mut self, depth: u32, at: Positions<V::Position>) -> Result<(), NotCanonical> {
+    fn value(&mut self, depth: u32, at: At<V, R>) -> Result<(), NotCanonical> {
         match self.next_significant() {
             Some(b'"') => {
                 let start = self.text.len();
@@ -214,7 +238,7 @@ impl<V: Visitor> CanonicalParser<'_, V> {
         &mut self,
         literal: &[u8],
         value: JsonValue<'_>,
-        at: Positions<V::Position>,
+        at: At<V, R>,
     ) -> Result<(), NotCanonical> {
         if !self.source[self.at..].starts_with(literal) {
             return Err(NotCanonical::NotJson);
@@ -225,7 +249,7 @@ impl<V: Visitor> CanonicalParser<'_, V> {
         Ok(())
     }
 
-    fn array(&mut self, depth: u32, at: Positions<V::Position>) -> Result<(), NotCanonical> {
+    fn array(&mut self, depth: u32, at: At<V, R>) -> Result<(), NotCanonical> {
         if depth == DEPTH_MAX {
             return Err(NotCanonical::TooDeep);
         }
@@ -236,11 +260,20 @@ impl<V: Visitor> CanonicalParser<'_, V> {
             self.visit_close(at, Container::Array);
             return Ok(());
         }
+        let (mut index, mut is_first) = (0, true);
         loop {
-            let element = self.element_positions(at);
+            let before = self.lengths();
+            if !is_first {
+                self.text.push(b',');
+            }
+            let element = self.element_positions(at, index);
             self.value(depth + 1, element)?;
+            match R::is_left_out(element.rules) {
+                true => self.cut(&before),
+                false => is_first = false,
+            }
             match self.next_significant() {
-                Some(b',') => self.pass(b','),
+                Some(b',') => self.at += 1,
                 Some(b']') => {
                     self.pass(b']');
                     self.visit_close(at, Container::Array);
@@ -248,17 +281,18 @@ impl<V: Visitor> CanonicalParser<'_, V> {
                 }
                 _ => return Err(NotCanonical::NotJson),
             }
+            index += 1;
         }
     }
 
-    fn object(&mut self, depth: u32, at: Positions<V::Position>) -> Result<(), NotCanonical> {
+    fn object(&mut self, depth: u32, at: At<V, R>) -> Result<(), NotCanonical> {
         if depth == DEPTH_MAX {
             return Err(NotCanonical::TooDeep);
         }
         self.visit_open(at, Container::Object);
         let start = self.text_end();
         let first = self.open_members.len();
-        let mut in_order = true;
+        let mut order = MemberOrder::Sorted;
         self.pass(b'{');
         if self.next_significant() == Some(b'}') {
             self.pass(b'}');
@@ -266,38 +300,33 @@ impl<V: Visitor> CanonicalParser<'_, V> {
             return Ok(());
         }
         loop {
-            let member = self.member(depth, at)?;
-            if let Some(previous) = self.open_members[first..].last() {
-                match name(&self.text, previous).cmp(name(&self.text, &member)) {
-                    std::cmp::Ordering::Less => {}
-                    std::cmp::Ordering::Equal => return Err(NotCanonical::DuplicateMember),
-                    std::cmp::Ordering::Greater => in_order = false,
-                }
+            let before = self.lengths();
+            if self.open_members.len() > first {
+                self.text.push(b',');
             }
-            if self.open_members.len() + self.sorted_members.len() == MEMBERS_MAX {
-                return Err(NotCanonical::TooLarge);
+            match self.member(depth, at)? {
+                Some(member) => self.add_member(first, member, &mut order)?,
+                None => self.cut(&before),
             }
-            self.open_members.push(member);
             match self.next_significant() {
-                Some(b',') => self.pass(b','),
+                Some(b',') => self.at += 1,
                 Some(b'}') => break,
                 _ => return Err(NotCanonical::NotJson),
             }
         }
         self.pass(b'}');
         self.visit_close(at, Container::Object);
-        if in_order {
-            self.open_members.truncate(first);
-            return Ok(());
+        match order {
+            MemberOrder::Sorted => {
+                self.open_members.truncate(first);
+                Ok(())
+            }
+            MemberOrder::Unsorted => self.note_unsorted(start, first),
         }
-        self.note_unsorted(start, first)
     }
 
-    fn member(
-        &mut self,
-        depth: u32,
-        of: Positions<V::Position>,
-    ) -> Result<ObjectMember, NotCanonical> {
+    /// Parses a member; returns `None` if it is left out of the text.
+    fn member(&mut self, depth: u32, of: At<V, R>) -> Result<Option<ObjectMember>, NotCanonical> {
         if self.next_significant() != Some(b'"') {
             return Err(NotCanonical::NotJson);
         }
@@ -310,68 +339,50 @@ impl<V: Visitor> CanonicalParser<'_, V> {
         }
         self.pass(b':');
         self.value(depth + 1, at)?;
-        Ok(ObjectMember {
+        let member = ObjectMember {
             start,
             name_end,
             end: self.text_end(),
-        })
+        };
+        Ok((!R::is_left_out(at.rules)).then_some(member))
     }
 
-    fn note_unsorted(&mut self, start: u32, first: usize) -> Result<(), NotCanonical> {
-        let members = &mut self.open_members[first..];
-        members.sort_unstable_by(|one, other| name(&self.text, one).cmp(name(&self.text, other)));
-        let twice = members
-            .windows(2)
-            .any(|pair| name(&self.text, &pair[0]) == name(&self.text, &pair[1]));
-        if twice {
-            return Err(NotCanonical::DuplicateMember);
+    /// Adds a member to those of the object whose members begin at `first`.
+    #[inline]
+    fn add_member(
+        &mut self,
+        first: usize,
+        member: ObjectMember,
+        order: &mut MemberOrder,
+    ) -> Result<(), NotCanonical> {
+        if let Some(previous) = self.open_members[first..].last() {
+            match name(&self.text, previous).cmp(name(&self.text, &member)) {
+                Ordering::Less => {}
+                Ordering::Equal => return Err(NotCanonical::DuplicateMember),
+                Ordering::Greater => *order = MemberOrder::Unsorted,
+            }
         }
-        let first_member = self.sorted_members.len() as u32;
-        self.sorted_members.extend(self.open_members.drain(first..));
-        self.objects.push(UnsortedObject {
-            start,
-            end: self.text_end(),
-            first_member,
-            last_member: self.sorted_members.len() as u32,
-        });
+        if self.open_members.len() + self.sorted_members.len() == MEMBERS_MAX {
+            return Err(NotCanonical::TooLarge);
+        }
+        self.open_members.push(member);
         Ok(())
     }
 
-    /// The text with every object in order; written to `sorted` unless it is in order already.
-    fn in_order<'s>(&'s mut self, sorted: &'s mut Vec<u8>) -> &'s [u8] {
-        if self.objects.is_empty() {
-            return &self.text;
+    /// What grows while a value is parsed.
+    #[inline]
+    fn lengths(&self) -> TextLengths {
+        TextLengths {
+            text: self.text.len(),
+            sorted_members: self.sorted_members.len(),
+            objects: self.objects.len(),
         }
-        // They were added when they ended, the inner before the outer.
-        self.objects.sort_unstable_by_key(|object| object.start);
-        sorted.reserve(self.text.len());
-        self.put_sorted(0, self.text_end(), sorted);
-        sorted
     }
 
-    /// Adds the text from `start` to `end` to `sorted`, every object in order. Its depth is bounded
-    /// by that of the source.
-    fn put_sorted(&self, start: u32, end: u32, sorted: &mut Vec<u8>) {
-        let mut at = start;
-        let mut next = self.objects.partition_point(|object| object.start < start);
-        while let Some(object) = self.objects.get(next).filter(|object| object.start < end) {
-            sorted.extend_from_slice(&self.text[at as usize..object.start as usize]);
-            let members = object.first_member as usize..object.last_member as usize;
-            let mut before = b'{';
-            for member in &self.sorted_members[members] {
-                sorted.push(before);
-                self.put_sorted(member.start, member.end, sorted);
-                before = b',';
-            }
-            sorted.push(b'}');
-            at = object.end;
-            next = self.objects.partition_point(|other| other.start < at);
-        }
-        sorted.extend_from_slice(&self.text[at as usize..end as usize]);
+    /// Removes what has been parsed since `before`.
+    fn cut(&mut self, before: &TextLengths) {
+        self.text.truncate(before.text);
+        self.sorted_members.truncate(before.sorted_members);
+        self.objects.truncate(before.objects);
     }
-}
-
-#[inline]
-fn name<'a>(text: &'a [u8], member: &ObjectMember) -> &'a [u8] {
-    &text[member.start as usize..member.name_end as usize]
 }

@@ -52,6 +52,7 @@ struct SharedFlights<H> {
     /// How many flights have landed: see [`Flights::mark`].
     landed: AtomicU64,
     bytes: AtomicUsize,
+    followers: AtomicUsize,
     bounds: FlightBounds,
 }
 
@@ -105,6 +106,7 @@ impl<H: Clone> Flights<H> {
                 flights: Mutex::new(HashMap::default()),
                 landed: AtomicU64::new(0),
                 bytes: AtomicUsize::new(0),
+                followers: AtomicUsize::new(0),
                 bounds,
             }),
         }
@@ -142,6 +144,12 @@ impl<H: Clone> Flights<H> {
         });
         flights.insert(key, flight.clone());
         Joined::Leader(Lead::new(flight))
+    }
+
+    /// How many requests wait for the response to an equal one, or read it.
+    #[must_use]
+    pub fn followers(&self) -> usize {
+        self.shared.followers.load(Ordering::Relaxed)
     }
 
     /// The bytes of the pieces that are held.

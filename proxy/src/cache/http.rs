@@ -9,7 +9,7 @@
 //! (`policy.rs`). A path never decides: cache deception works by paths that look static.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderName, Method, StatusCode, header};
 
@@ -44,8 +44,10 @@ pub use shared::HttpHead;
 pub use store::StoredVariant;
 
 use super::flight::Flights;
-use super::memory::MemoryTier;
-use super::{CacheKey, Coalescing, ENTRY_OVERHEAD, Scope, flight_bounds};
+use super::memory::{MemoryCounts, MemoryTier};
+use super::purge::{PathHash, PurgeTarget};
+use super::{BypassReason, CacheKey, Coalescing, ENTRY_OVERHEAD, Scope, flight_bounds};
+use crate::clock;
 use directives::{RequestDirectives, UseStored};
 use lookup::MayStore;
 use policy::Use;
@@ -107,13 +109,13 @@ impl HttpCache {
     pub fn look_up(&self, request: &HttpRequest<'_>, now: Duration) -> HttpLookup {
         if !matches!(*request.method, Method::GET | Method::HEAD) {
             return match request.method.is_safe() {
-                true => HttpLookup::Bypass,
+                true => HttpLookup::Bypass(BypassReason::Method),
                 false => HttpLookup::Unsafe,
             };
         }
         let directives = RequestDirectives::of(request.headers);
         if !policy::may_store(&directives) {
-            return HttpLookup::Bypass;
+            return HttpLookup::Bypass(BypassReason::NoStore);
         }
         let head = HttpRequestHead::read(request.headers, request.is_forwarded);
         let request_key = RequestKey {
@@ -253,14 +255,15 @@ impl HttpCache {
         if announced.is_some_and(|bytes| bytes > room) {
             return Err(NotStored::TooLarge);
         }
+        let head = head.of_path(PathHash::of(request.name.path));
         Ok(HttpCopy::new(head, times.received_at, announced, room))
     }
 
-    /// Stores a complete response.
-    pub fn store(&self, key: &CacheKey, response: StoredVariant) {
+    /// Stores a complete response, unless the cache has been purged since its request arrived (`asked_at`).
+    pub fn store(&self, key: &CacheKey, response: StoredVariant, asked_at: Instant) {
         let response = Arc::new(response);
         let none = Resource::default();
-        self.memory.update(key, |resource| {
+        self.memory.update(key, asked_at, |resource| {
             Some(resource.unwrap_or(&none).with(response))
         });
     }
@@ -285,7 +288,8 @@ impl HttpCache {
             Err(_) => (stored.clone(), MayStore::No),
         };
         let (served, storing) = update(validated);
-        self.memory.update(key, |resource| {
+        // What has been purged is not there any more.
+        self.memory.update(key, clock::now(), |resource| {
             resource?.changed(|stored| {
                 let is_same = stored.validators().are_of_same(validated.validators());
                 if stored.variant() == validated.variant() {
@@ -342,6 +346,19 @@ impl HttpCache {
     /// The largest response that is stored: an eighth of the memory.
     fn response_bytes_max(&self) -> usize {
         usize::try_from(self.config.memory_bytes / 8).unwrap_or(usize::MAX)
+    }
+
+    /// Removes all responses, those to requests for a path, or those of one URI by the key that an event has; returns
+    /// the number of URIs. Responses to requests that have arrived before are not stored afterwards.
+    pub fn purge(&self, key: Option<&str>) -> u64 {
+        let target = key.map_or(Ok(PurgeTarget::All), str::parse);
+        target.map_or(0, |target| self.memory.purge(&target, clock::now()))
+    }
+
+    /// What the memory holds, and has removed since the last call.
+    #[must_use]
+    pub fn take_counts(&self) -> MemoryCounts {
+        self.memory.take_counts()
     }
 
     /// Bytes held, for `weir_cache_bytes`.

@@ -7,6 +7,7 @@ use smallvec::SmallVec;
 use super::accept::{self, Preference};
 use super::unkeyed::is_unkeyed;
 use super::{CacheRequest, cache_control};
+use crate::exchange::BypassReason;
 
 /// Up to this number, the headers in a key take no allocation.
 const HEADERS_USUAL: usize = 16;
@@ -47,6 +48,17 @@ impl KeyedHeader<'_> {
 }
 
 impl<'a> RequestHead<'a> {
+    /// Why the cache is not used for the request, as far as its head decides.
+    pub(super) fn bypass(&self) -> Option<BypassReason> {
+        if self.directive == RequestDirective::NoStore {
+            return Some(BypassReason::NoStore);
+        }
+        if self.is_range_request {
+            return Some(BypassReason::Range);
+        }
+        self.is_encoded.then_some(BypassReason::Encoded)
+    }
+
     pub(super) fn read(request: &CacheRequest<'a>, ignored: &[HeaderName]) -> Self {
         let mut head = RequestHead {
             directive: RequestDirective::None,

@@ -1,23 +1,38 @@
-use ::http::{HeaderMap, HeaderValue, header};
+use ::http::{HeaderMap, HeaderValue, Method, header};
 
 use super::*;
+use crate::clock;
 use crate::model::json::IgnoreAll;
+use crate::model::operation::Operation;
 
 mod canonical;
+mod ignore;
 mod key;
+mod purge;
 mod visit;
 
 const NOW: Duration = Duration::from_secs(1_790_000_000);
 const SECOND: Duration = Duration::from_secs(1);
 const BODY: &[u8] = br#"{"model":"glm-4","messages":[{"role":"user","content":"Why?"}]}"#;
 
+fn config() -> Config {
+    Config {
+        memory_bytes: 1 << 20,
+        ttl: Duration::from_secs(60),
+        scope: Scope::Client,
+        ignore_headers: Vec::new(),
+        ignore: Vec::new(),
+        unless: unless::Unless::default(),
+        coalescing: Coalescing::Enabled,
+    }
+}
+
 fn cache(memory_bytes: u64, scope: Scope) -> ResponseCache {
     ResponseCache::new(&Config {
         memory_bytes,
-        ttl: Duration::from_secs(60),
         scope,
         ignore_headers: vec![HeaderName::from_static("x-ignored")],
-        coalescing: Coalescing::Enabled,
+        ..config()
     })
 }
 
@@ -77,7 +92,7 @@ impl TestRequest {
     fn key(&self, scope: Scope) -> CacheKey {
         match self.decision(scope) {
             CacheDecision::Lookup(key) | CacheDecision::Refresh(key) => key,
-            CacheDecision::Bypass => panic!("bypassed"),
+            CacheDecision::Bypass(reason) => panic!("bypassed: {reason:?}"),
         }
     }
 }
@@ -116,7 +131,7 @@ fn request_directives_are_followed() {
         let decision = match TestRequest::with_header(name, value).decision(Scope::Client) {
             CacheDecision::Lookup(_) => "full",
             CacheDecision::Refresh(_) => "refresh",
-            CacheDecision::Bypass => "bypass",
+            CacheDecision::Bypass(_) => "bypass",
         };
         assert_eq!(decision, expected, "{name}: {value}");
     }
@@ -148,7 +163,8 @@ fn only_posted_json_objects_are_looked_up() {
             method,
             ..TestRequest::new()
         };
-        assert_eq!(request.decision(Scope::Client), CacheDecision::Bypass);
+        let bypass = CacheDecision::Bypass(BypassReason::Method);
+        assert_eq!(request.decision(Scope::Client), bypass);
     }
     for body in [
         &b""[..],
@@ -162,7 +178,8 @@ fn only_posted_json_objects_are_looked_up() {
             body,
             ..TestRequest::new()
         };
-        assert_eq!(request.decision(Scope::Client), CacheDecision::Bypass);
+        let bypass = CacheDecision::Bypass(BypassReason::Body);
+        assert_eq!(request.decision(Scope::Client), bypass);
     }
 }
 
@@ -171,7 +188,7 @@ fn a_response_is_found_until_it_is_stale() {
     let cache = cache(1 << 20, Scope::Client);
     let key = numbered(1);
     assert!(cache.look_up(&key, NOW).is_none());
-    cache.store(key, stored(100));
+    cache.store(key, stored(100), clock::now());
     let hit = cache.look_up(&key, NOW + 59 * SECOND).expect("a hit");
     assert_eq!(hit.response.age_s(NOW + Duration::from_millis(59_999)), 59);
     assert_eq!(*hit.response, stored(100));
@@ -215,7 +232,7 @@ fn a_backend_bounds_the_lifetime_of_its_response() {
         let at = |seconds: u32| NOW + 2 * SECOND + seconds * SECOND;
         assert_eq!(stored.age_s(at(0)), age, "{line:?}");
         assert_eq!(stored.age_s(at(5)), age + 5, "{line:?}");
-        cache.store(numbered(1), stored);
+        cache.store(numbered(1), stored, clock::now());
         assert!(cache.look_up(&numbered(1), at(last)).is_some(), "{line:?}");
         assert!(
             cache.look_up(&numbered(1), at(last + 1)).is_none(),
@@ -257,7 +274,7 @@ fn memory_is_bounded_by_bytes_at_every_moment() {
     let cache = cache(memory, Scope::Client);
     assert_eq!(cache.response_bytes_max(), 125_000);
     for number in 0..2_000 {
-        cache.store(numbered(number), stored(100_000));
+        cache.store(numbered(number), stored(100_000), clock::now());
         let (held, _) = cache.memory.counted_bytes();
         assert!(held <= memory, "{held} bytes after {number}");
         assert_eq!(held, cache.bytes());
@@ -265,7 +282,7 @@ fn memory_is_bounded_by_bytes_at_every_moment() {
     let full = cache.bytes();
     assert!(full <= memory && full > memory / 2, "{full}");
     for number in 0..20_000 {
-        cache.store(numbered(number), stored(10));
+        cache.store(numbered(number), stored(10), clock::now());
     }
     let (held, entries) = cache.memory.counted_bytes();
     assert_eq!(held, cache.bytes());
@@ -277,11 +294,11 @@ fn memory_is_bounded_by_bytes_at_every_moment() {
 fn the_least_recently_used_response_is_evicted_first() {
     let cache = cache(10_000, Scope::Client);
     for number in 1..=3 {
-        cache.store(numbered(number), stored(2_300));
+        cache.store(numbered(number), stored(2_300), clock::now());
     }
     assert!(cache.look_up(&numbered(1), NOW).is_some());
     assert!(cache.bytes() > 7_500);
-    cache.store(numbered(4), stored(2_300));
+    cache.store(numbered(4), stored(2_300), clock::now());
     let known: Vec<u32> = (1..=4)
         .filter(|number| cache.look_up(&numbered(*number), NOW).is_some())
         .collect();
@@ -291,10 +308,10 @@ fn the_least_recently_used_response_is_evicted_first() {
 #[test]
 fn a_response_larger_than_the_memory_is_not_stored() {
     let cache = cache(10_000, Scope::Client);
-    cache.store(numbered(1), stored(10_000));
+    cache.store(numbered(1), stored(10_000), clock::now());
     assert!(cache.look_up(&numbered(1), NOW).is_none());
     let none = self::cache(0, Scope::Client);
-    none.store(numbered(1), stored(0));
+    none.store(numbered(1), stored(0), clock::now());
     assert!(none.look_up(&numbered(1), NOW).is_none());
 }
 
@@ -306,7 +323,7 @@ fn a_response_that_may_be_copied_fits_into_the_memory() {
             assert!(memory < 4_000, "{memory}");
             continue;
         };
-        cache.store(numbered(1), stored);
+        cache.store(numbered(1), stored, clock::now());
         assert!(cache.look_up(&numbered(1), NOW).is_some(), "{memory}");
     }
 }
@@ -314,21 +331,18 @@ fn a_response_that_may_be_copied_fits_into_the_memory() {
 #[test]
 fn the_largest_ttl_does_not_overflow() {
     let cache = ResponseCache::new(&Config {
-        memory_bytes: 1 << 20,
         ttl: Duration::MAX,
-        scope: Scope::Route,
-        ignore_headers: Vec::new(),
-        coalescing: Coalescing::Enabled,
+        ..config()
     });
-    cache.store(numbered(1), stored(1));
+    cache.store(numbered(1), stored(1), clock::now());
     assert!(cache.look_up(&numbered(1), NOW).is_some());
 }
 
 #[test]
 fn a_key_is_stored_once() {
     let cache = cache(1 << 20, Scope::Client);
-    cache.store(numbered(1), stored(5_000));
-    cache.store(numbered(1), stored(100));
+    cache.store(numbered(1), stored(5_000), clock::now());
+    cache.store(numbered(1), stored(100), clock::now());
     assert_eq!(cache.memory.counted_bytes(), (cache.bytes(), 1));
     let hit = cache.look_up(&numbered(1), NOW).expect("a hit");
     assert_eq!(*hit.response, stored(100));
@@ -340,7 +354,7 @@ fn expired_responses_leave_the_memory() {
     for number in 0..10 {
         let mut stored = stored(100);
         stored.stored_at += u32::from(number >= 5) * 30 * SECOND;
-        cache.store(numbered(number), stored);
+        cache.store(numbered(number), stored, clock::now());
     }
     cache.remove_expired(NOW + 59 * SECOND);
     assert_eq!(cache.memory.counted_bytes().1, 10);
@@ -362,6 +376,9 @@ fn every_status_has_its_header_value() {
         status::CacheStatus::MissStored.header(),
         "weir; fwd=miss; stored"
     );
-    assert_eq!(status::CacheStatus::Bypass.header(), "weir; fwd=bypass");
+    assert_eq!(
+        status::CacheStatus::Bypass(BypassReason::NoStore).header(),
+        "weir; fwd=bypass; detail=no_store"
+    );
     assert_eq!(status::CacheStatus::Refresh.header(), "weir; fwd=request");
 }

@@ -27,6 +27,7 @@ mod listen;
 mod pem;
 mod pending;
 mod reach;
+mod redis;
 mod route;
 mod ship;
 mod signature;
@@ -45,6 +46,7 @@ pub(super) fn check(file: &raw::File, diagnostics: &mut Diagnostics) -> Option<C
     let limits = file.limits.value();
     let routes = route::check(file, diagnostics);
     let alerts = alerts::check(file, diagnostics);
+    let redis = redis::check(file);
     let trusted_proxies = file.trusted_proxies.value()?;
     let traces = traces::check(file.traces.value()?, diagnostics);
     let raw_events = file.events.value()?;
@@ -71,6 +73,7 @@ pub(super) fn check(file: &raw::File, diagnostics: &mut Diagnostics) -> Option<C
         ship: ship?,
         audit: audit?,
         spans,
+        redis: redis?,
         alerts: alerts?,
         trace_sampling,
         event_sampling: EventSampling {

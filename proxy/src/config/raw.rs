@@ -12,6 +12,7 @@ use crate::settings::values::{
 
 pub(super) mod alerts;
 pub(super) mod backend;
+pub(super) mod cache;
 pub(super) mod events;
 pub(super) mod notifiers;
 pub(super) mod route;
@@ -30,7 +31,7 @@ settings! {
         /// The admin API: /, /healthz, /readyz, /metrics, /api/.
         admin: Admin [default "{}"] restart,
         /// State that all replicas share; left out: all state stays in this process.
-        redis: Redis [optional] restart,
+        redis: Redis [optional] reload,
         /// The services that requests are forwarded to.
         backends: List<backend::Backend, 1> [required] reload,
         /// Routes; the first match wins.
@@ -117,10 +118,10 @@ settings! {
 settings! {
     /// A Redis shared by all replicas.
     struct Redis {
-        /// The address of the server.
-        url: RedisUrl [required] restart,
+        /// The address of the server: redis://, rediss:// (TLS, with the roots of the system or of SSL_CERT_FILE) or unix://; user, password and database as in redis://user:password@host:6379/0.
+        url: RedisUrl [required] reload,
         /// Timeout of one command; after that the request continues without Redis.
-        timeout: TimeSpan [default "100ms"] restart,
+        timeout: TimeSpan [default "100ms"] reload,
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::*;
 
 mod alerts;
+mod cache;
 mod changes;
 mod defaults;
 mod hostile;

@@ -1,18 +1,19 @@
 //! The cache's copy of a response that is being delivered, and the equal requests that share the response.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::response::Parts;
 use tokio::sync::Notify;
 
-use super::coalesce::ResponseLead;
+use super::coalesce::{ResponseLead, WaitingRequests};
 use super::upstream::Storing;
 use crate::answer::copying::{CopyEnd, CopyStored, Followers, ResponseCopy};
 use crate::cache::copy::CopyBuffer;
 use crate::cache::flight::{FlightFailure, Lead, ResponseEnd};
-use crate::cache::{CacheKey, ResponseCache};
+use crate::cache::redis_tier::{Lease, RedisTier};
+use crate::cache::{CacheKey, CachedResponse, ResponseCache};
 use crate::exchange::Exchange;
 use crate::generation::pipeline::RoutePipeline;
 use crate::refusal::ErrorCode;
@@ -23,7 +24,18 @@ pub(super) struct CacheCopy<'a> {
     cache: &'a ResponseCache,
     /// `None` if the response is only shared.
     key: Option<CacheKey>,
+    /// When the request arrived.
+    asked_at: Instant,
     lead: Option<ResponseLead>,
+    redis: Option<RedisCopy<'a>>,
+}
+
+/// What is written to Redis once the response has been delivered.
+struct RedisCopy<'a> {
+    tier: &'a RedisTier,
+    key: CacheKey,
+    lease: Option<Lease>,
+    stored: Option<CachedResponse>,
 }
 
 impl<'a> CacheCopy<'a> {
@@ -32,11 +44,12 @@ impl<'a> CacheCopy<'a> {
     pub(super) fn of(
         pipeline: &'a RoutePipeline,
         exchange: &Exchange,
-        (storing, mut lead): (Storing, Option<ResponseLead>),
+        (storing, waiting): (Storing, WaitingRequests),
         (head, length): (&Parts, Option<u64>),
         received_at: Duration,
     ) -> Option<Self> {
         let cache = pipeline.cache.as_ref()?;
+        let WaitingRequests { mut lead, lease } = waiting;
         let key = storing.key();
         if key.is_none() && lead.is_none() {
             return None;
@@ -59,7 +72,18 @@ impl<'a> CacheCopy<'a> {
             buffer: buffer?,
             cache,
             key,
+            asked_at: exchange.timing.started(),
             lead,
+            redis: pipeline
+                .redis_tier
+                .as_ref()
+                .zip(key)
+                .map(|(tier, key)| RedisCopy {
+                    tier,
+                    key,
+                    lease,
+                    stored: None,
+                }),
         })
     }
 }
@@ -102,7 +126,10 @@ impl ResponseCopy for CacheCopy<'_> {
     fn store(&mut self, stored_at: Duration) -> CopyStored {
         match (self.key, self.buffer.stored(stored_at)) {
             (Some(key), Some(stored)) => {
-                self.cache.store(key, stored);
+                if let Some(redis) = &mut self.redis {
+                    redis.stored = Some(stored.clone());
+                }
+                self.cache.store(key, stored, self.asked_at);
                 CopyStored::Yes
             }
             _ => CopyStored::No,
@@ -110,6 +137,9 @@ impl ResponseCopy for CacheCopy<'_> {
     }
 
     fn remove(&mut self) {
+        if let Some(redis) = &mut self.redis {
+            redis.stored = None;
+        }
         if let Some(key) = &self.key {
             self.cache.remove(key);
         }
@@ -142,5 +172,14 @@ impl<H: Send + Sync> Followers for Lead<H> {
 
     fn changed(&self) -> Arc<Notify> {
         self.followed()
+    }
+}
+
+impl Drop for RedisCopy<'_> {
+    fn drop(&mut self) {
+        if let Some(stored) = self.stored.take() {
+            let lease = self.lease.take();
+            self.tier.write_behind(self.key, stored, lease);
+        }
     }
 }

@@ -12,8 +12,8 @@ use crate::cache::status::CacheStatus;
 use crate::cache::{CacheDecision, CacheRequest, CachedResponse, PathMatch};
 use crate::clock;
 use crate::exchange::{
-    CacheNote, CacheOutcome, CacheTier, Exchange, LimitOutcome, SignatureNote, SignatureOutcome,
-    Stage,
+    BypassReason, CacheNote, CacheOutcome, CacheTier, Exchange, LimitOutcome, SignatureNote,
+    SignatureOutcome, Stage,
 };
 use crate::generation::pipeline::RoutePipeline;
 use crate::http::budgeted_reader::BudgetedReader;
@@ -275,24 +275,28 @@ pub(super) fn look_up(
     decision: Option<CacheDecision>,
 ) -> Lookup {
     let (Some(cache), Some(decision)) = (&pipeline.cache, decision) else {
-        return Lookup::Miss(CacheDecision::Bypass);
+        return Lookup::Miss(CacheDecision::Bypass(BypassReason::NoCache));
     };
     let now = exchange.received_at;
     let hit = match &decision {
         CacheDecision::Lookup(key) => cache.look_up(key, now),
-        CacheDecision::Refresh(_) | CacheDecision::Bypass => None,
+        CacheDecision::Refresh(_) | CacheDecision::Bypass(_) => None,
     };
     let (outcome, status) = match (&hit, &decision) {
         (Some(_), _) => (CacheOutcome::Hit, CacheStatus::Hit),
         (None, CacheDecision::Lookup(_)) => (CacheOutcome::Miss, CacheStatus::Miss),
         (None, CacheDecision::Refresh(_)) => (CacheOutcome::Bypass, CacheStatus::Refresh),
-        (None, CacheDecision::Bypass) => (CacheOutcome::Bypass, CacheStatus::Bypass),
+        (None, CacheDecision::Bypass(reason)) => {
+            (CacheOutcome::Bypass, CacheStatus::Bypass(*reason))
+        }
     };
     let age_s = hit.as_ref().map_or(0, |hit| hit.response.age_s(now));
     exchange.cache = Some(CacheNote {
         outcome,
         tier: hit.as_ref().map_or(CacheTier::None, |hit| hit.tier),
         age_s,
+        key: decision.key(),
+        bypass: decision.bypass(),
     });
     set_header(exchange, "cache-status", status.header());
     match hit {

@@ -7,9 +7,11 @@ use http::header;
 
 use super::checks::{self, Lookup};
 use super::followed::FollowedBody;
+use super::redis_lookup::{self, RedisLookedUp};
 use super::{Stop, routing};
 use crate::cache::copy::SharedHead;
 use crate::cache::flight::{FlightFailure, Follower, FollowerStart, Joined, Lead};
+use crate::cache::redis_tier::Lease;
 use crate::cache::status::CacheStatus;
 use crate::cache::{CacheDecision, CachedResponse};
 use crate::clock;
@@ -30,9 +32,17 @@ pub(super) enum Coalesced {
     Hit(Arc<CachedResponse>, u64),
     /// The response to an equal request, which is on its way.
     Followed(Box<Followed<SharedHead>>),
-    /// It is sent to the backend. Whether, and under which key, the response may be stored; and the equal requests that it
-    /// leads, if there may be any.
-    Forward(CacheDecision, Option<ResponseLead>),
+    /// It is sent to the backend. Whether, and under which key, the response may be stored; and who else waits for it.
+    Forward(CacheDecision, WaitingRequests),
+}
+
+/// The equal requests that wait for the response to this one.
+#[derive(Default)]
+pub(super) struct WaitingRequests {
+    /// In this process.
+    pub(super) lead: Option<ResponseLead>,
+    /// At other replicas.
+    pub(super) lease: Option<Lease>,
 }
 
 /// The response to an equal request.
@@ -58,8 +68,41 @@ pub(super) fn sharing(session: &Session, delivery: Option<&Delivery>) -> Sharing
     }
 }
 
-/// Looks for a stored response, or an equal request in flight.
+/// Looks for a stored response, here and in Redis, or an equal request in flight.
 pub(super) async fn look_up(
+    pipeline: &RoutePipeline,
+    session: &mut Session,
+    exchange: &mut Exchange,
+    connection: &Connection,
+    decision: (Option<CacheDecision>, Sharing),
+) -> Result<Coalesced, Stop> {
+    let found = look_up_here(pipeline, session, exchange, connection, decision).await?;
+    let Coalesced::Forward(decision, waiting) = found else {
+        return Ok(found);
+    };
+    match redis_lookup::shared(pipeline, decision) {
+        None => Ok(Coalesced::Forward(decision, waiting)),
+        // Boxed: a route without Redis must not pay for it.
+        Some(shared) => {
+            let lead = waiting.lead;
+            let found = Box::pin(redis_lookup::look_up(shared, session, exchange)).await;
+            Ok(match found? {
+                RedisLookedUp::Hit(stored, age_s) => {
+                    if let Some(mut lead) = lead {
+                        lead.stored();
+                    }
+                    Coalesced::Hit(stored, age_s)
+                }
+                RedisLookedUp::Miss(lease) => {
+                    Coalesced::Forward(decision, WaitingRequests { lead, lease })
+                }
+            })
+        }
+    }
+}
+
+/// Looks for a stored response in memory, or an equal request in flight in this process.
+async fn look_up_here(
     pipeline: &RoutePipeline,
     session: &mut Session,
     exchange: &mut Exchange,
@@ -79,12 +122,12 @@ pub(super) async fn look_up(
             Lookup::Miss(decision) => decision,
         };
         let Some((flights, key, mark)) = joined else {
-            return Ok(Coalesced::Forward(decision, None));
+            return Ok(Coalesced::Forward(decision, WaitingRequests::default()));
         };
         let lead = match flights.join(key, mark) {
             Joined::Leader(lead) => lead,
             Joined::LookAgain => continue,
-            Joined::Alone => return Ok(Coalesced::Forward(decision, None)),
+            Joined::Alone => return Ok(Coalesced::Forward(decision, WaitingRequests::default())),
             Joined::Follower(follower) => {
                 match Box::pin(start(pipeline, session, exchange, follower)).await? {
                     FollowerStart::Head(head, follower) => {
@@ -94,7 +137,9 @@ pub(super) async fn look_up(
                     }
                     FollowerStart::Leader(lead) => lead,
                     FollowerStart::Stored => continue,
-                    FollowerStart::Alone => return Ok(Coalesced::Forward(decision, None)),
+                    FollowerStart::Alone => {
+                        return Ok(Coalesced::Forward(decision, WaitingRequests::default()));
+                    }
                     FollowerStart::Failed(failure) => {
                         note_collapsed(exchange);
                         return Err(failure.refusal().into());
@@ -103,7 +148,11 @@ pub(super) async fn look_up(
             }
         };
         session.continue_for(lead.continuation(), connection);
-        return Ok(Coalesced::Forward(decision, Some(lead)));
+        let (lead, lease) = (Some(lead), None);
+        return Ok(Coalesced::Forward(
+            decision,
+            WaitingRequests { lead, lease },
+        ));
     }
 }
 
@@ -135,6 +184,8 @@ pub(super) fn note_collapsed(exchange: &mut Exchange) {
         outcome: CacheOutcome::Collapsed,
         tier: CacheTier::None,
         age_s: 0,
+        key: exchange.cache.and_then(|cache| cache.key),
+        bypass: None,
     });
     routing::set_header(exchange, "cache-status", CacheStatus::Collapsed.header());
 }

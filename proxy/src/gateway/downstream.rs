@@ -8,7 +8,7 @@ use http::{StatusCode, header};
 
 use super::ask_usage::UsageRequested;
 use super::cache_copy::{self, CacheCopy};
-use super::coalesce::{Followed, ResponseLead};
+use super::coalesce::{Followed, WaitingRequests};
 use super::followed::FollowedBody;
 use super::http_cache::HttpFetch;
 use super::http_copy::HttpCacheCopy;
@@ -64,7 +64,7 @@ pub(super) async fn deliver(
             (None, copy)
         }
         None => {
-            let uses = (storing, upstream.lead.take());
+            let uses = (storing, std::mem::take(&mut upstream.waiting));
             let (pipeline, head) = (&upstream.pipeline, (&upstream.response.head, length));
             let copy = answer_copy(pipeline, exchange, readable.format, uses, head, now);
             (copy, None)
@@ -89,24 +89,28 @@ fn answer_copy<'a>(
     pipeline: &'a RoutePipeline,
     exchange: &Exchange,
     format: Option<ResponseFormat>,
-    (storing, mut lead): (Storing, Option<ResponseLead>),
+    (storing, waiting): (Storing, WaitingRequests),
     (head, length): (&Parts, Option<u64>),
     now: Instant,
 ) -> Option<CacheCopy<'a>> {
-    if format.is_none() {
-        if let Some(lead) = &mut lead {
-            cache_copy::decline(lead, exchange, head);
+    match format {
+        Some(_) => {
+            let head = (head, length);
+            CacheCopy::of(
+                pipeline,
+                exchange,
+                (storing, waiting),
+                head,
+                exchange.at(now),
+            )
         }
-        return None;
+        None => {
+            if let Some(mut lead) = waiting.lead {
+                cache_copy::decline(&mut lead, exchange, head);
+            }
+            None
+        }
     }
-    let received_at = exchange.at(now);
-    CacheCopy::of(
-        pipeline,
-        exchange,
-        (storing, lead),
-        (head, length),
-        received_at,
-    )
 }
 
 /// Delivers a stored response, which is `age_s` seconds old.

@@ -24,7 +24,7 @@ use crate::cache::http::{
 use crate::cache::status::CacheStatus;
 use crate::cache::{CacheKey, Scope};
 use crate::clock;
-use crate::exchange::{CacheNote, CacheOutcome, CacheTier, Exchange};
+use crate::exchange::{BypassReason, CacheNote, CacheOutcome, CacheTier, Exchange};
 use crate::generation::pipeline::RoutePipeline;
 use crate::http::response_body::ResponseBody;
 use crate::http::session::Session;
@@ -174,7 +174,7 @@ pub(super) fn look_up(
             ForwardReason::Request => (CacheOutcome::Bypass, CacheStatus::Refresh),
         },
         HttpLookup::NotCached => (CacheOutcome::Miss, CacheStatus::Miss),
-        HttpLookup::Bypass => (CacheOutcome::Bypass, CacheStatus::Bypass),
+        HttpLookup::Bypass(reason) => (CacheOutcome::Bypass, CacheStatus::Bypass(*reason)),
         HttpLookup::Unsafe => (CacheOutcome::Bypass, CacheStatus::Method),
     };
     let reused = match &found {
@@ -190,6 +190,8 @@ pub(super) fn look_up(
             None => CacheTier::None,
         },
         age_s: reused.as_ref().map_or(0, Reused::age_s),
+        key: found.key(),
+        bypass: found.bypass(),
     });
     set_header(exchange, "cache-status", status.header());
     let fetch = |step| {
@@ -207,7 +209,7 @@ pub(super) fn look_up(
             });
             Ok(Found::ServeStale(reused, fetch))
         }
-        (HttpLookup::Hit(..) | HttpLookup::Revalidate(..) | HttpLookup::Bypass, _) => {
+        (HttpLookup::Hit(..) | HttpLookup::Revalidate(..) | HttpLookup::Bypass(_), _) => {
             Ok(Found::Forward(None))
         }
         (HttpLookup::Forward(request_key, reason, stored), _) => {
@@ -231,8 +233,11 @@ pub(super) fn bypass(exchange: &mut Exchange) {
         outcome: CacheOutcome::Bypass,
         tier: CacheTier::None,
         age_s: 0,
+        key: None,
+        bypass: Some(BypassReason::Body),
     });
-    add_header(exchange, "cache-status", CacheStatus::Bypass.header());
+    let status = CacheStatus::Bypass(BypassReason::Body);
+    add_header(exchange, "cache-status", status.header());
 }
 
 /// Calls `used` with the request as the cache sees it.

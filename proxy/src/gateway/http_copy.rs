@@ -19,6 +19,8 @@ pub(super) struct HttpCacheCopy {
     copy: HttpCopy,
     fetch: Box<HttpFetch>,
     lead: Option<HttpLead>,
+    /// When the request arrived.
+    asked_at: Instant,
 }
 
 impl HttpCacheCopy {
@@ -60,7 +62,12 @@ impl HttpCacheCopy {
         if let (Some(lead), Some(head)) = (&mut lead, copy.shared_head(upstream.framing.length)) {
             lead.begin(head);
         }
-        Some(Box::new(HttpCacheCopy { copy, fetch, lead }))
+        Some(Box::new(HttpCacheCopy {
+            copy,
+            fetch,
+            lead,
+            asked_at: exchange.timing.started(),
+        }))
     }
 }
 
@@ -79,7 +86,7 @@ impl ResponseCopy for HttpCacheCopy {
     fn store(&mut self, _stored_at: Duration) -> CopyStored {
         match (self.copy.finish(), self.fetch.storing()) {
             (Some(stored), Some((cache, request_key, _))) => {
-                cache.store(&request_key.key, stored);
+                cache.store(&request_key.key, stored, self.asked_at);
                 CopyStored::Yes
             }
             _ => CopyStored::No,

@@ -9,7 +9,7 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{IntGauge, Result};
 
-use super::Gateway;
+use super::{Gateway, cache_metrics};
 use crate::backend::health::HealthStatus;
 use crate::generation::occupancy::Occupancy;
 use crate::metrics::catalog::Definition;
@@ -31,6 +31,8 @@ pub fn in_flight(metrics: &Metrics) -> Result<IntGauge> {
 pub fn expose(gateway: &Arc<Gateway>, metrics: &Metrics) -> Result<()> {
     let occupied = gateway.clone();
     expose_occupancy(metrics, move || occupied.occupancy())?;
+    let caching = gateway.clone();
+    cache_metrics::expose(metrics, move || caching.generation().take_cache_counts())?;
     metrics.collect(UpstreamHealth {
         descs: snapshot::descs(&[catalog::UPSTREAM_HEALTHY])?,
         gateway: gateway.clone(),
@@ -77,19 +79,20 @@ fn expose_occupancy(
     metrics: &Metrics,
     read: impl Fn() -> Occupancy + Send + Sync + 'static,
 ) -> Result<()> {
-    let cache_bytes = metrics.gauge(catalog::CACHE_BYTES)?.series(&["memory"])?;
     let buffered_bytes = metrics.gauge(catalog::BUFFERED_BYTES)?.series(&[])?;
     let limit_keys = NamedGauges::register(metrics, catalog::RATE_LIMIT_KEYS)?;
+    let followers = NamedGauges::register(metrics, catalog::CACHE_FOLLOWERS)?;
     let in_use = NamedGauges::register(metrics, catalog::CONCURRENCY_IN_USE)?;
     let circuits = NamedGauges::register(metrics, catalog::CIRCUIT_OPEN)?;
     metrics.on_scrape(move || {
         let occupancy = read();
-        set(&cache_bytes, occupancy.cache_bytes);
         set(&buffered_bytes, occupancy.buffered_bytes);
         // A route without rate limits, or without a limit of its concurrency, is at 0.
         let routes = occupancy.routes.iter();
         let keys = routes.clone();
         limit_keys.set(keys.map(|at| (&at.route, at.limit_keys.unwrap_or(0))));
+        let followed = routes.clone();
+        followers.set(followed.map(|at| (&at.route, at.followers.unwrap_or(0))));
         in_use.set(routes.map(|at| (&at.route, at.in_use.unwrap_or(0))));
         let backends = occupancy.backends.iter();
         circuits.set(backends.map(|at| (&at.backend, at.endpoints)));
@@ -145,7 +148,7 @@ fn expose_replay_dropped(
     Ok(())
 }
 
-fn set(gauge: &IntGauge, value: u64) {
+pub(super) fn set(gauge: &IntGauge, value: u64) {
     gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
 }
 
@@ -170,11 +173,11 @@ mod tests {
         let in_flight = in_flight(&metrics).expect("a gauge");
         let one = InUse::count(&in_flight);
         let occupancy = || Occupancy {
-            cache_bytes: 4096,
             buffered_bytes: 70_000,
             routes: vec![RouteOccupancy {
                 route: "chat".into(),
                 limit_keys: Some(3),
+                followers: Some(4),
                 in_use: Some(2),
             }],
             backends: vec![OpenCircuitCount {
@@ -185,9 +188,9 @@ mod tests {
         expose_occupancy(&metrics, occupancy).expect("gauges");
         for (series, expected) in [
             ("weir_requests_in_flight", "1"),
-            (r#"weir_cache_bytes{tier="memory"}"#, "4096"),
             ("weir_buffered_bytes", "70000"),
             (r#"weir_rate_limit_keys{route="chat"}"#, "3"),
+            (r#"weir_cache_followers{route="chat"}"#, "4"),
             (r#"weir_concurrency_in_use{route="chat"}"#, "2"),
             (r#"weir_circuit_open{backend="assistant"}"#, "1"),
         ] {

@@ -8,12 +8,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::Method;
 
+use super::coalesce::WaitingRequests;
 use super::http_cache::{self, HttpFetch};
 use super::mode::RequestKind;
 use super::upstream::{self, Call, Upstream};
 use super::{ResponseSource, downstream};
 use crate::backend::request_body::RequestBody;
-use crate::cache::CacheDecision;
+use crate::cache::{BypassReason, CacheDecision};
 use crate::clock;
 use crate::exchange::Exchange;
 use crate::generation::pipeline::RoutePipeline;
@@ -68,7 +69,8 @@ async fn run(
     let Ok(response) = Box::pin(called).await else {
         return;
     };
-    let none = (CacheDecision::Bypass, None);
+    let decision = CacheDecision::Bypass(BypassReason::NoCache);
+    let none = (decision, WaitingRequests::default());
     let upstream = Upstream::new(pipeline.clone(), &call, none, response, relay);
     let source = http_cache::of_response(session, exchange, upstream, Some(fetch));
     if let ResponseSource::Upstream(mut upstream, fetch) = source {

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use super::Stop;
 use super::ask_usage::UsageRequested;
-use super::coalesce::ResponseLead;
+use super::coalesce::WaitingRequests;
 use super::mode::RequestKind;
 use crate::answer::framing::ResponseFraming;
 use crate::backend::Backend;
@@ -55,8 +55,8 @@ pub(super) struct Upstream {
     pub(super) started_at: Instant,
     pub(super) usage: UsageRequested,
     pub(super) storing: Storing,
-    /// The equal requests that share the response.
-    pub(super) lead: Option<ResponseLead>,
+    /// The equal requests that wait for the response.
+    pub(super) waiting: WaitingRequests,
     pub(super) response: Box<UpstreamResponse>,
     pub(super) framing: ResponseFraming,
     pub(super) relay: Relay,
@@ -77,7 +77,7 @@ impl Storing {
         match decision {
             CacheDecision::Lookup(key) => Storing::New(key),
             CacheDecision::Refresh(key) => Storing::Refreshed(key),
-            CacheDecision::Bypass => Storing::Nothing,
+            CacheDecision::Bypass(_) => Storing::Nothing,
         }
     }
 
@@ -101,7 +101,7 @@ impl Upstream {
     pub(super) fn new(
         pipeline: Arc<RoutePipeline>,
         call: &Call<'_>,
-        (decision, lead): (CacheDecision, Option<ResponseLead>),
+        (decision, waiting): (CacheDecision, WaitingRequests),
         response: CallResponse,
         relay: Relay,
     ) -> Self {
@@ -117,7 +117,7 @@ impl Upstream {
             started_at: call.started_at,
             usage: response.usage,
             storing,
-            lead,
+            waiting,
             response: response.received.response,
             framing: response.received.framing,
             relay,

@@ -5,8 +5,6 @@ use std::sync::Arc;
 /// What requests occupy at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Occupancy {
-    /// Of responses in the cache.
-    pub cache_bytes: u64,
     /// Of bodies that are buffered or being read, with what is reserved for them.
     pub buffered_bytes: u64,
     pub routes: Vec<RouteOccupancy>,
@@ -26,6 +24,8 @@ pub struct RouteOccupancy {
     pub route: Arc<str>,
     /// Keys of its rate limits; `None` of a route without rate limits.
     pub limit_keys: Option<u64>,
+    /// Requests that follow an equal one; `None` of a route without request coalescing.
+    pub followers: Option<u64>,
     /// Slots of its `concurrency`; `None` of a route without a bound.
     pub in_use: Option<u64>,
 }

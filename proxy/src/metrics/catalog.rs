@@ -2,6 +2,12 @@
 //!
 //! They are a public interface: add metrics, but never rename one.
 
+mod cache;
+mod redis;
+
+pub use cache::{CACHE_BYTES, CACHE_ENTRIES, CACHE_EVICTIONS, CACHE_FOLLOWERS, CACHE_LOOKUPS};
+pub use redis::{CACHE_REDIS_ENTRIES, REDIS_COMMANDS, REDIS_DEGRADED};
+
 /// One metric as users see it.
 #[derive(Clone, Copy, Debug)]
 pub struct Definition {
@@ -108,16 +114,6 @@ pub const BUFFERED_BYTES: Definition = define(
     "weir_buffered_bytes",
     &[],
     "Bytes of buffered request bodies; limits.buffered_bytes is the maximum.",
-);
-pub const CACHE_LOOKUPS: Definition = define(
-    "weir_cache_lookups_total",
-    &["route", "tier", "outcome"],
-    "Cache lookups, by outcome.",
-);
-pub const CACHE_BYTES: Definition = define(
-    "weir_cache_bytes",
-    &["tier"],
-    "Bytes of the responses in the cache.",
 );
 pub const UPSTREAM_ATTEMPTS: Definition = define(
     "weir_upstream_attempts_total",
@@ -324,7 +320,7 @@ pub const PROCESS_START_TIME: Definition = define(
 pub const PROCESS_THREADS: Definition = define("process_threads", &[], "Threads of the process.");
 
 /// Every metric that this version exposes.
-pub const ALL: [Definition; 62] = [
+pub const ALL: [Definition; 68] = [
     REQUESTS,
     REQUEST_DURATION,
     OVERHEAD,
@@ -344,6 +340,12 @@ pub const ALL: [Definition; 62] = [
     BUFFERED_BYTES,
     CACHE_LOOKUPS,
     CACHE_BYTES,
+    CACHE_ENTRIES,
+    CACHE_EVICTIONS,
+    CACHE_FOLLOWERS,
+    CACHE_REDIS_ENTRIES,
+    REDIS_COMMANDS,
+    REDIS_DEGRADED,
     UPSTREAM_ATTEMPTS,
     CIRCUIT_OPEN,
     UPSTREAM_HEALTHY,

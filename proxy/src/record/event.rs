@@ -179,6 +179,12 @@ fn weir_fields(weir: &mut ObjectWriter<'_>, exchange: &Exchange, ratio: Option<f
             object.word("outcome", cache.outcome.as_str());
             object.word("tier", cache.tier.as_str());
             object.integer("age_s", cache.age_s);
+            if let Some(key) = &cache.key {
+                object.hex("key", key.id());
+            }
+            if let Some(reason) = cache.bypass {
+                object.word("bypass", reason.as_str());
+            }
         });
     }
     if let Some(upstream) = &exchange.upstream {

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::clock;
+use crate::exchange::{BypassReason, CacheKey};
 use crate::model::usage::Origin;
 use crate::record::fixture::{filled, plain};
 use crate::refusal::ErrorCode;
@@ -70,6 +71,24 @@ fn several_attempts_are_listed_with_their_outcomes() {
         {"backend": "assistant", "endpoint": endpoint, "outcome": "timeout", "status_code": 200},
     ]);
     assert_eq!(take_tried(&mut event), expected);
+}
+
+#[test]
+fn the_cache_key_and_the_reason_of_a_bypass_are_in_the_event() {
+    let mut exchange = filled();
+    let mut cache_of = |key, bypass| {
+        let cache = exchange.cache.as_mut().expect("a note");
+        (cache.key, cache.bypass) = (key, bypass);
+        event(&exchange, Duration::ZERO)["weir"]["cache"].take()
+    };
+    let mut key = [0xff; 32];
+    key[..16].copy_from_slice(&(1_u128 << 120 | 0xab).to_be_bytes());
+    let keyed = cache_of(Some(CacheKey(key)), None);
+    assert_eq!(keyed["key"], "010000000000000000000000000000ab");
+    assert_eq!(keyed.get("bypass"), None);
+    let bypassed = cache_of(None, Some(BypassReason::Temperature));
+    assert_eq!(bypassed["bypass"], "temperature");
+    assert_eq!(bypassed.get("key"), None);
 }
 
 #[test]

@@ -83,6 +83,8 @@ pub(crate) fn filled() -> Exchange {
         outcome: CacheOutcome::Miss,
         tier: CacheTier::None,
         age_s: 0,
+        key: None,
+        bypass: None,
     });
     exchange.upstream = Some(upstream(&exchange));
     exchange.model = ModelCall {

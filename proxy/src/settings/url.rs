@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use ::redis::IntoConnectionInfo as _;
 use http::Uri;
 use http::uri::Authority;
 use serde_json::{Value, json};
@@ -33,8 +34,8 @@ pub(crate) struct ServiceUrl(pub(crate) SecretText);
 /// The address of a node of Elasticsearch: a [`ServiceUrl`] whose credentials have keys of their own.
 pub(crate) struct IndexUrl(pub(crate) SecretText);
 
-/// The address of a Redis.
-pub(crate) struct RedisUrl;
+/// The address of a Redis, which may contain a password.
+pub(crate) struct RedisUrl(pub(crate) SecretText);
 
 impl FromScalar for EndpointUrl {
     const IS_ADDRESS: bool = true;
@@ -182,7 +183,24 @@ impl FromScalar for RedisUrl {
         if split_authority(rest).0.is_empty() && !text.starts_with("unix:") {
             return Err(Invalid::Because(NO_HOST.to_owned()));
         }
-        Ok(RedisUrl)
+        let because = |why: &str| Invalid::Because(why.to_owned());
+        if text.contains('#') {
+            return Err(because(
+                "an address of Redis has no fragment; a # in a password is written %23",
+            ));
+        }
+        let url = ::redis::parse_redis_url(text).ok_or(Invalid::Unexpected)?;
+        let named = url.path().trim_matches('/').to_owned();
+        let is_number = |name: &str| name.parse::<u16>().is_ok();
+        if url.scheme() != "unix" && !named.is_empty() && !is_number(&named) {
+            return Err(because(
+                "what follows host and port is the number of a database, such as /0",
+            ));
+        }
+        // What else is wrong may be in the password.
+        let info = url.into_connection_info();
+        info.map_err(|_| Invalid::Unexpected)?;
+        Ok(RedisUrl(SecretText::from(text)))
     }
 
     fn schema() -> Value {

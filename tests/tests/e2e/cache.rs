@@ -14,6 +14,7 @@ mod codings;
 mod http;
 mod http_cache_tests;
 mod key;
+mod redis;
 mod stored;
 mod stream_end;
 

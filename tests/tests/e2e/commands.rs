@@ -15,7 +15,7 @@ use weir_tests::wait;
 const VALID: &str = "backends: [{name: a, endpoints: [http://127.0.0.1:8000]}]\n\
                      routes: [{name: a, path: /*, backend: a}]\n";
 
-const WARNED: &str = "redis: {url: \"redis://127.0.0.1:6379/0\"}\n";
+const WARNED: &str = "admin: {token: change-me}\n";
 
 async fn run(directory: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Finished {
     let environment: Vec<_> = environment
@@ -50,7 +50,7 @@ async fn check_prints_json_and_strict_rejects_warnings() {
     write(&format!("{VALID}{WARNED}"));
     let reported = report(&json, 0).await;
     assert_eq!(reported["warnings"][0]["line"], 3);
-    assert_eq!(reported["warnings"][0]["key"], "redis");
+    assert_eq!(reported["warnings"][0]["key"], "admin.token");
     let reported = report(&["check", "--strict", "--format", "json"], 1).await;
     assert_eq!(reported["valid"], true);
     assert_eq!(run(at, &["check"], &[]).await.code, Some(0));

@@ -78,12 +78,12 @@ async fn a_valid_file_passes() {
 async fn unimplemented_keys_cause_a_warning_by_name() {
     let directory = tempfile::TempDir::new().expect("a directory");
     let text = "backends: [{name: a, endpoints: [http://127.0.0.1:8000]}]\n\
-                routes: [{name: a, path: /*, backend: a, conversation: {rounds: 5}}]\n\
-                redis: {url: \"redis://127.0.0.1:6379/0\"}\n";
+                routes: [{name: a, path: /*, backend: a, conversation: {rounds: 5}, \
+                rate_limits: [{name: a, rate: 1/s, by: route, shared: true}]}]\n";
     let ended = check(directory.path(), text).await;
     assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.stderr);
     let output = format!("{}{}", ended.stdout, ended.stderr);
-    for key in ["redis", "conversation"] {
+    for key in ["shared", "conversation"] {
         let warned = output
             .lines()
             .any(|line| line.contains(key) && line.contains("not in this version yet"));

@@ -8,6 +8,7 @@ use super::ReloadCounts;
 use crate::alert::metrics::{AlertMetrics, AlertTiers};
 use crate::audit::{self, Audit};
 use crate::backend::health::{CheckResult, CheckVerdict, ExpectedStatus, HealthCheckConfig};
+use crate::cache::redis_tier::metrics::EntryMetrics;
 use crate::exchange::Recorder as _;
 use crate::gateway::Gateway;
 use crate::generation::Generation;
@@ -18,6 +19,7 @@ use crate::metrics::{ExpositionFormat, Metrics, catalog};
 use crate::record::fixture::filled;
 use crate::record::metrics::RequestMetrics;
 use crate::record::{EventRecorder, otlp, spans::SpanRecorder};
+use crate::redis::metrics::RedisMetrics;
 use crate::ship::metrics::ShipMetrics;
 use crate::system::{self, SystemSample, lag};
 use crate::{alert, backend, clock, config, gateway};
@@ -67,6 +69,8 @@ fn all(folder: &std::path::Path) -> Metrics {
         events,
         in_flight,
     );
+    RedisMetrics::register(&metrics).expect("metrics of Redis");
+    EntryMetrics::register(&metrics).expect("metrics of Redis");
     gateway::metrics::expose(&Arc::new(gateway), &metrics).expect("metrics of the gateway");
     metrics
 }

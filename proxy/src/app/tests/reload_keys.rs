@@ -89,6 +89,9 @@ fn changed(key: &str, value: &Value, tls: &TlsFiles) -> Value {
         let limit = file["routes"][0]["rate_limits"][0].as_object_mut();
         limit.expect("a limit").remove("rate");
     }
+    if key == "redis.timeout" {
+        file["redis"]["url"] = json!("redis://127.0.0.1:1/0");
+    }
     if ["backends[].tls.certificate", "backends[].tls.key"].contains(&key) {
         // Neither is valid without the other.
         let both = &mut file["backends"][0]["tls"];
@@ -155,12 +158,13 @@ fn described(generation: &Generation) -> String {
         )
     });
     format!(
-        "{:?} {:?} {:?} {:?} {:?} {:?}",
+        "{:?} {:?} {:?} {:?} {:?} {:?} {:?}",
         generation.table,
         generation.shared,
         generation.trace_sampling,
         generation.event_sampling,
         generation.encoded_slash,
+        generation.redis(),
         routes.collect::<Vec<_>>(),
     )
 }

@@ -3,9 +3,10 @@
 use super::plain::plain_length;
 use super::visit::Escapes;
 use super::{CanonicalParser, NotCanonical};
+use crate::cache::body_rules::BodyRules;
 use crate::model::json::Visitor;
 
-impl<V: Visitor> CanonicalParser<'_, V> {
+impl<V: Visitor, R: BodyRules> CanonicalParser<'_, V, R> {
     /// Parses a string, from its first quote on.
     #[inline]
     pub(super) fn string(&mut self) -> Result<Escapes, NotCanonical> {

@@ -2,22 +2,25 @@
 //! that it is not parsed twice.
 
 use super::CanonicalParser;
-use crate::cache::statefulness::StatefulnessPosition;
+use crate::cache::body_rules::BodyRules;
 use crate::model::json::{
     Container, DEPTH_MAX, Interest, JsonPosition, JsonValue, SHORT_BYTES_MAX, Visitor,
 };
 
 /// The position of a value, for the visitor and for the cache itself.
 #[derive(Clone, Copy)]
-pub(super) struct Positions<P> {
+pub(super) struct Positions<P, Q> {
     pub(super) visitor: P,
-    pub(super) statefulness: StatefulnessPosition,
+    pub(super) rules: Q,
 }
 
-impl<P: JsonPosition> Positions<P> {
+/// The position for a visitor and rules.
+pub(super) type At<V, R> = Positions<<V as Visitor>::Position, <R as Visitor>::Position>;
+
+impl<P: JsonPosition, Q: JsonPosition> Positions<P, Q> {
     pub(super) const ROOT: Self = Positions {
         visitor: P::ROOT,
-        statefulness: StatefulnessPosition::ROOT,
+        rules: Q::ROOT,
     };
 
     /// The position of a container at this depth.
@@ -27,7 +30,7 @@ impl<P: JsonPosition> Positions<P> {
             true => self,
             false => Positions {
                 visitor: P::IGNORED,
-                statefulness: StatefulnessPosition::IGNORED,
+                rules: Q::IGNORED,
             },
         }
     }
@@ -47,81 +50,76 @@ pub(super) enum Escapes {
     Some,
 }
 
-impl<V: Visitor> CanonicalParser<'_, V> {
+impl<V: Visitor, R: BodyRules> CanonicalParser<'_, V, R> {
     /// The position of the member whose name begins at `start` of the text.
     #[inline]
     pub(super) fn member_positions(
         &mut self,
-        of: Positions<V::Position>,
+        of: At<V, R>,
         start: usize,
         escapes: Escapes,
-    ) -> Positions<V::Position> {
+    ) -> At<V, R> {
         let bytes = &self.text[start + 1..self.text.len() - 1];
         let name = CanonicalString { bytes, escapes };
         Positions {
             visitor: member(self.visitor, of.visitor, name),
-            statefulness: member(&mut self.statefulness, of.statefulness, name),
+            rules: member(&mut self.rules, of.rules, name),
         }
     }
 
     #[inline]
-    pub(super) fn element_positions(
-        &mut self,
-        of: Positions<V::Position>,
-    ) -> Positions<V::Position> {
+    pub(super) fn element_positions(&mut self, of: At<V, R>, index: usize) -> At<V, R> {
         Positions {
             visitor: element(self.visitor, of.visitor),
-            statefulness: element(&mut self.statefulness, of.statefulness),
+            rules: match of.rules == R::Position::IGNORED {
+                true => of.rules,
+                false => self.rules.element_at(of.rules, index),
+            },
         }
     }
 
     #[inline]
-    pub(super) fn visit_open(&mut self, at: Positions<V::Position>, container: Container) {
+    pub(super) fn visit_open(&mut self, at: At<V, R>, container: Container) {
         if at.visitor != V::Position::IGNORED {
             self.visitor.open(at.visitor, container);
         }
-        if at.statefulness != StatefulnessPosition::IGNORED {
-            self.statefulness.open(at.statefulness, container);
+        if at.rules != R::Position::IGNORED {
+            self.rules.open(at.rules, container);
         }
     }
 
     #[inline]
-    pub(super) fn visit_close(&mut self, at: Positions<V::Position>, container: Container) {
+    pub(super) fn visit_close(&mut self, at: At<V, R>, container: Container) {
         if at.visitor != V::Position::IGNORED {
             self.visitor.close(at.visitor, container);
         }
-        if at.statefulness != StatefulnessPosition::IGNORED {
-            self.statefulness.close(at.statefulness, container);
+        if at.rules != R::Position::IGNORED {
+            self.rules.close(at.rules, container);
         }
     }
 
     #[inline]
-    pub(super) fn visit_value(&mut self, at: Positions<V::Position>, value: JsonValue<'_>) {
+    pub(super) fn visit_value(&mut self, at: At<V, R>, value: JsonValue<'_>) {
         if at.visitor.interest() != Interest::Nothing {
             self.visitor.value(at.visitor, value);
         }
-        if at.statefulness.interest() != Interest::Nothing {
-            self.statefulness.value(at.statefulness, value);
+        if at.rules.interest() != Interest::Nothing {
+            self.rules.value(at.rules, value);
         }
     }
 
     /// Passes on the string that begins at `start` of the text.
     #[inline]
-    pub(super) fn visit_string(
-        &mut self,
-        at: Positions<V::Position>,
-        start: usize,
-        escapes: Escapes,
-    ) {
+    pub(super) fn visit_string(&mut self, at: At<V, R>, start: usize, escapes: Escapes) {
         let bytes = &self.text[start + 1..self.text.len() - 1];
         let text = CanonicalString { bytes, escapes };
         string(self.visitor, at.visitor, text);
-        string(&mut self.statefulness, at.statefulness, text);
+        string(&mut self.rules, at.rules, text);
     }
 
-    pub(super) fn visit_number(&mut self, at: Positions<V::Position>, start: usize) {
-        let is_needed = at.visitor.interest() != Interest::Nothing
-            || at.statefulness.interest() != Interest::Nothing;
+    pub(super) fn visit_number(&mut self, at: At<V, R>, start: usize) {
+        let is_needed =
+            at.visitor.interest() != Interest::Nothing || at.rules.interest() != Interest::Nothing;
         if is_needed {
             let number = &self.source[start..self.at];
             self.visit_value(

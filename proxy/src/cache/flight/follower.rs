@@ -1,6 +1,7 @@
 //! A follower of a flight: it gets the response of the leader.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
@@ -41,6 +42,7 @@ impl<H: Clone> Follower<H> {
     /// A follower that has been counted.
     pub(super) fn new(flight: &Arc<Flight<H>>) -> Self {
         flight.followed.notify_waiters();
+        flight.shared.followers.fetch_add(1, Ordering::Relaxed);
         Follower {
             flight: flight.clone(),
             slot: None,
@@ -72,6 +74,9 @@ impl<H: Clone> Follower<H> {
             FlightStage::Vacant => {
                 state.stage = FlightStage::Asking;
                 FollowerBegun::Leading
+            }
+            FlightStage::Responding(_) if matches!(state.pieces.end, Some(ResponseEnd::Cut(_))) => {
+                FollowerBegun::Alone
             }
             FlightStage::Responding(head) => {
                 let head = head.clone();
@@ -146,6 +151,7 @@ impl<H> Follower<H> {
 
 impl<H> Drop for Follower<H> {
     fn drop(&mut self) {
+        self.flight.shared.followers.fetch_sub(1, Ordering::Relaxed);
         let mut state = self.flight.state.lock();
         state.followers -= 1;
         let before = state.pieces.bytes();

@@ -161,10 +161,16 @@ async fn a_leader_that_is_dropped_fails_or_cuts_its_response() {
     };
     let waiting = follower(&flights);
     lead.begin("head");
+    let mut begun = reading(waiting).await;
+    let waiting = follower(&flights);
+    assert_eq!(flights.followers(), 2);
     drop(lead);
-    let mut reading = reading(waiting).await;
     let cut = ResponseEnd::Cut(ErrorCode::UpstreamReset);
-    assert_eq!(rest(&mut reading).await, (Vec::new(), cut));
+    assert_eq!(rest(&mut begun).await, (Vec::new(), cut));
+    // Nothing of it has been sent to this one.
+    assert!(matches!(waiting.start().await, FollowerStart::Alone));
+    drop(begun);
+    assert_eq!(flights.followers(), 0);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::super::CacheKey;
+use super::super::{BypassReason, CacheKey};
 use super::policy::RequestCredentials;
 use super::store::StoredVariant;
 
@@ -35,9 +35,32 @@ pub enum HttpLookup {
     /// The request accepts a stored response only, and there is none.
     NotCached,
     /// The cache is not involved.
-    Bypass,
+    Bypass(BypassReason),
     /// The method is unsafe: a successful response invalidates what is stored.
     Unsafe,
+}
+
+impl HttpLookup {
+    /// The key of the URI, if the request is forwarded.
+    #[must_use]
+    pub fn key(&self) -> Option<CacheKey> {
+        match self {
+            HttpLookup::Revalidate(request_key, _) | HttpLookup::Forward(request_key, ..) => {
+                Some(request_key.key)
+            }
+            _ => None,
+        }
+    }
+
+    /// Why the cache is not used.
+    #[must_use]
+    pub fn bypass(&self) -> Option<BypassReason> {
+        match self {
+            HttpLookup::Bypass(reason) => Some(*reason),
+            HttpLookup::Unsafe => Some(BypassReason::Method),
+            _ => None,
+        }
+    }
 }
 
 /// How a hit may be used.

@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 
 use super::super::ENTRY_OVERHEAD;
 use super::super::memory::Entry;
+use super::super::purge::PathHash;
 use super::conditional::Validators;
 use super::directives::{Directive, RequestDirectives, ResponseDirectives};
 use super::freshness::{ReceiptTimes, Shareability, StoredFreshness};
@@ -39,6 +40,7 @@ pub(super) struct StorableHead {
     pub(super) variant: Variant,
     directives: ResponseDirectives,
     freshness: StoredFreshness,
+    path: PathHash,
 }
 
 impl StorableHead {
@@ -70,7 +72,13 @@ impl StorableHead {
             variant,
             directives,
             freshness,
+            path: PathHash::default(),
         })
+    }
+
+    /// The head of a response to a request for this path.
+    pub(super) fn of_path(self, path: PathHash) -> Self {
+        StorableHead { path, ..self }
     }
 
     pub(super) fn status(&self) -> StatusCode {
@@ -186,7 +194,7 @@ impl StoredVariant {
             RequestCredentials::None,
             times,
         )?;
-        Ok(head.with_body(self.body.clone()))
+        Ok(head.of_path(self.head.path).with_body(self.body.clone()))
     }
 
     fn bytes(&self) -> u64 {
@@ -247,6 +255,10 @@ impl Resource {
 }
 
 impl Entry for Resource {
+    fn is_of_path(&self, path: PathHash) -> bool {
+        self.newest().is_some_and(|stored| stored.head.path == path)
+    }
+
     fn bytes(&self) -> u64 {
         self.responses.iter().map(|stored| stored.bytes()).sum()
     }

@@ -51,7 +51,7 @@ fn found(lookup: &HttpLookup) -> &'static str {
         HttpLookup::Forward(_, ForwardReason::Stale, _) => "validate",
         HttpLookup::Forward(_, ForwardReason::Request, _) => "request",
         HttpLookup::NotCached => "not cached",
-        HttpLookup::Bypass => "bypass",
+        HttpLookup::Bypass(_) => "bypass",
         HttpLookup::Unsafe => "unsafe",
     }
 }
@@ -106,7 +106,7 @@ impl TestCache {
         let mut copy = copy?;
         copy.push(b"body");
         let stored = copy.finish().ok_or(NotStored::TooLarge)?;
-        self.0.store(&request_key.key, stored);
+        self.0.store(&request_key.key, stored, crate::clock::now());
         Ok(())
     }
 }

@@ -6,7 +6,9 @@ use http::HeaderName;
 
 use super::refuse_duplicates;
 use crate::cache;
-use crate::config::raw::route::{Cache, Scope};
+use crate::cache::pointer::{POINTERS_MAX, Pointer};
+use crate::cache::unless::{ToolCalls, Unless};
+use crate::config::raw::cache::{Cache, Scope};
 use crate::settings::diagnostic::Diagnostics;
 use crate::settings::lists::Placed;
 
@@ -31,6 +33,7 @@ pub(super) fn check(
     diagnostics: &mut Diagnostics,
 ) -> Option<Caches> {
     let ignore_headers = ignore_headers(raw, diagnostics);
+    let ignore = ignore(raw, diagnostics);
     let http = raw.http.get()?;
     if http && raw.answers.get() == Some(true) {
         diagnostics.error(
@@ -52,11 +55,14 @@ pub(super) fn check(
         true => cache::Coalescing::Enabled,
         false => cache::Coalescing::Disabled,
     };
+    let unless = unless(raw)?;
     let answers = is_kept.then(|| cache::Config {
         memory_bytes,
         ttl: ttl.max(Duration::from_millis(1)),
         scope,
         ignore_headers,
+        ignore,
+        unless,
         coalescing,
     });
     let http = http.then_some(cache::http::Config {
@@ -114,6 +120,76 @@ fn ignore_headers(raw: &Cache, diagnostics: &mut Diagnostics) -> Vec<HeaderName>
         }
     }
     list.iter().map(|at| at.value.clone()).collect()
+}
+
+fn ignore(raw: &Cache, diagnostics: &mut Diagnostics) -> Vec<Pointer> {
+    let list = raw.ignore.value().map_or(&[][..], |list| &list.0);
+    let pointers = list.iter().map(|at| (&*at.value.text, at.place));
+    refuse_duplicates("JSON pointer", pointers, diagnostics);
+    if let Some(beyond) = list.get(POINTERS_MAX) {
+        let message = format!("a route has at most {POINTERS_MAX} JSON pointers");
+        diagnostics.error(beyond.place, message);
+    }
+    for (position, Placed { place, value }) in list.iter().enumerate() {
+        if changes_responses(&value.pointer) {
+            let path = format!("{}[{position}]", raw.ignore.path);
+            let does = format!(
+                "removes `{}` from the cache key, which changes responses: a request gets the stored response to \
+                 a request with another value",
+                value.text
+            );
+            diagnostics.warn(&path, *place, &does);
+        }
+    }
+    list.iter().map(|at| at.value.pointer.clone()).collect()
+}
+
+/// Whether a value surely changes a response: the model, the prompt or a part of it, how the response is sent.
+fn changes_responses(pointer: &Pointer) -> bool {
+    const MEMBERS: [&str; 19] = [
+        "contents",
+        "documents",
+        "functions",
+        "generationConfig",
+        "input",
+        "inputs",
+        "instructions",
+        "max_tokens",
+        "messages",
+        "model",
+        "previous_response_id",
+        "prompt",
+        "query",
+        "response_format",
+        "stream",
+        "system",
+        "systemInstruction",
+        "texts",
+        "tools",
+    ];
+    const PARTS: [&str; 4] = ["content", "parts", "role", "text"];
+    let mut tokens = pointer.tokens();
+    let Some(first) = tokens.next() else {
+        return false;
+    };
+    MEMBERS.contains(&first)
+        && tokens.next_back().is_none_or(|last| {
+            PARTS.contains(&last) || last.bytes().all(|byte| byte.is_ascii_digit())
+        })
+}
+
+/// `None` when invalid.
+fn unless(raw: &Cache) -> Option<Unless> {
+    let Some(unless) = raw.unless.value() else {
+        return Some(Unless::default());
+    };
+    Some(Unless {
+        temperature_above: unless.temperature_above.get().map(|above| above.0),
+        tools: match unless.tools.get()? {
+            true => ToolCalls::Bypass,
+            false => ToolCalls::Cached,
+        },
+    })
 }
 
 /// Whether the name of a header suggests that it identifies a user.

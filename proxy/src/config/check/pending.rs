@@ -8,7 +8,6 @@ use crate::settings::diagnostic::Diagnostics;
 
 pub(super) fn warn(file: &File, diagnostics: &mut Diagnostics) {
     let mut pending = PendingFeatures { diagnostics };
-    pending.key(&file.redis, "all state stays in this process");
     for route in file.routes.value().map_or(&[][..], |list| &list.0) {
         pending.route(&route.value);
     }

@@ -3,6 +3,7 @@
 use http::HeaderName;
 use serde_json::{Value, json};
 
+use super::cache::Cache;
 use crate::limit;
 use crate::settings::declare::{choice, settings};
 use crate::settings::decode::{FromScalar, Invalid};
@@ -64,26 +65,6 @@ settings! {
 }
 
 settings! {
-    /// Stored responses.
-    struct Cache {
-        /// Identical requests get the stored response; true unless http is set.
-        answers: bool [optional] reload,
-        /// Memory in this process; the least recently used entries are evicted first.
-        memory: Size [default "100MiB"] reload,
-        /// How long a response is stored, in Redis and in memory.
-        ttl: TimeSpan [default "1h"] reload,
-        /// Who shares a response.
-        scope: Scope [default "client"] reload,
-        /// Forwarded headers that do not change a response, in addition to the known harmless ones.
-        ignore_headers: List<HeaderName> [optional] reload,
-        /// Identical requests in flight are sent once (against cache stampedes).
-        coalesce: bool [default "true"] reload,
-        /// HTTP caching (RFC 9111), as the backend's headers allow.
-        http: bool [default "false"] reload,
-    }
-}
-
-settings! {
     /// Turns stored per conversation.
     struct Conversation {
         /// Turns that are stored; 0: off.
@@ -92,14 +73,6 @@ settings! {
         idle: TimeSpan [default "30m"] reload,
         /// The request header that names the conversation; consistent load balancing uses it too.
         header: HeaderName [default "x-conversation-id"] reload,
-    }
-}
-
-choice! {
-    /// Who shares a response.
-    enum Scope {
-        Client = "client",
-        Route = "route",
     }
 }
 

@@ -4,6 +4,7 @@ use super::*;
 
 /// The example without the keys that have their default.
 const TERSE: &str = r#"
+redis: {url: redis://127.0.0.1:6379/0}
 backends:
   - name: assistant
     endpoints: [http://127.0.0.1:8000]
@@ -114,7 +115,9 @@ fn routes_of_the_full_example_are_loaded() {
         (100 << 20, Duration::from_secs(3600))
     );
     assert_eq!(cache.scope, crate::cache::Scope::Client);
-    assert!(cache.ignore_headers.is_empty());
+    assert!(cache.ignore_headers.is_empty() && cache.ignore.is_empty());
+    assert_eq!(cache.unless, crate::cache::unless::Unless::default());
+    assert_eq!(cache.coalescing, crate::cache::Coalescing::Enabled);
     let names: Vec<&str> = chat.rate_limits.iter().map(|limit| &*limit.name).collect();
     assert_eq!(
         names,
@@ -193,7 +196,7 @@ routes:
     body_bytes: 0B
     body_timeout: 1m
     rate_limits: [{name: slow, rate: 90/min, by: "header:X-Tenant"}, {name: fast, rate: 7200/h, burst: 3, by: address}]
-    cache: {scope: route, ttl: 5m, ignore_headers: [X-Session-Id]}
+    cache: {scope: route, ttl: 5m, ignore: [/user, /a~1b/0], ignore_headers: [X-Session-Id], unless: {temperature_above: 0.5, tools: true}, coalesce: false}
     signature:
       - {scheme: bearer, secrets: [k1, "sha256:0000000000000000000000000000000000000000000000000000000000000abc"]}
       - {scheme: hmac, secrets: [MDE=], key_header: X-K, timestamp_header: X-T, id_header: X-I, signature_header: X-S,
@@ -227,6 +230,14 @@ routes:
     );
     let cache = own.cache.as_ref().unwrap();
     assert_eq!(cache.ignore_headers, ["x-session-id"]);
+    let tokens = cache
+        .ignore
+        .iter()
+        .map(|pointer| pointer.tokens().collect::<Vec<_>>());
+    assert_eq!(tokens.collect::<Vec<_>>(), [vec!["user"], vec!["a/b", "0"]]);
+    assert_eq!(cache.unless.temperature_above, Some(0.5));
+    assert_eq!(cache.unless.tools, crate::cache::unless::ToolCalls::Bypass);
+    assert_eq!(cache.coalescing, crate::cache::Coalescing::Disabled);
     let bearer = &own.signature[0];
     assert_eq!(
         (bearer.tolerance(), bearer.replay()),

@@ -107,7 +107,7 @@ fn the_reference_lists_every_key() {
 
 /// What is built at start and lives as long as the process, see `app.rs`: sockets and their limits, the admin API,
 /// event sinks, the exporter of spans, notifiers and the state of alerts. A generation replaces everything else.
-const PROCESS_PARTS: [&str; 23] = [
+const PROCESS_PARTS: [&str; 22] = [
     "admin",
     "alerts.alertmanager",
     "alerts.console_url",
@@ -127,7 +127,6 @@ const PROCESS_PARTS: [&str; 23] = [
     "limits.header_timeout",
     "limits.idle_timeout",
     "listen",
-    "redis",
     "shutdown",
     "traces.headers",
     "traces.otlp",

@@ -4,7 +4,7 @@ use super::*;
 
 /// Each line is what is written, the position of its only diagnostic, and parts of the message:
 /// `written => line:column part & part`; `⏎` is a newline.
-fn table(cases: &str) -> impl Iterator<Item = (String, usize, usize, Vec<&str>)> {
+pub(super) fn table(cases: &str) -> impl Iterator<Item = (String, usize, usize, Vec<&str>)> {
     cases.trim_matches('\n').lines().map(|case| {
         let (written, expected) = case.split_once(" => ").unwrap();
         let (place, parts) = expected.split_once(' ').unwrap();
@@ -20,7 +20,7 @@ fn table(cases: &str) -> impl Iterator<Item = (String, usize, usize, Vec<&str>)>
 }
 
 #[track_caller]
-fn assert_reported(text: &str, line: usize, column: usize, parts: &[&str]) {
+pub(super) fn assert_reported(text: &str, line: usize, column: usize, parts: &[&str]) {
     let error = invalid(text);
     assert_eq!(error.list.len(), 1, "{error}\nin\n{text}");
     let diagnostic = &error.list[0];
@@ -194,16 +194,6 @@ rate_limits: [{name: a, rate: 1/s, by: adress}] => 3:44 did you mean `address`?
 rate_limits: [{name: a, rate: 1/s, by: 'header:a b'}] => 3:44 no header
 rate_limits: [{name: a, rate: 1/s}, {name: a, rate: 2/s}] => 3:48 duplicate rate limit of this route & already used on line 3
 rate_limits: [{rate: 1/s}] => 3:19 the key `name` is missing
-cache: {answers: true, http: true} => 3:34 different kinds of cache
-cache: {scope: everybody} => 3:20 one of `client`, `route`
-cache: {ignore_headers: x-a} => 3:29 expected a list & a single value
-cache: {ignore_headers: ['a b']} => 3:30 expected a header name such as X-Api-Key & `a b`
-cache: {ignore_headers: ['']} => 3:30 a header name & an empty value
-cache: {ignore_headers: ['*']} => 3:30 `*` is not supported for headers
-cache: {ignore_headers: [x-a, x-b, X-A]} => 3:40 duplicate header & already used on line 3
-cache: {ignore_headers: [Host]} => 3:30 the host is always part of the cache key
-cache: {ignore_headers: [x-forwarded-host]} => 3:30 the host is always
-cache: {ignore_header: [x-a]} => 3:13 did you mean `ignore_headers`?
 conversation: {rounds: some} => 3:28 a whole number from 0
 signature:  => 3:5 `signature` is empty & unprotected
 signature: [] => 3:16 the list is empty
@@ -215,7 +205,7 @@ signature: hmac => 3:16 expected a mapping
 }
 
 /// A file whose only route has `extra` on line 3, from column 5 on.
-fn route_with(extra: &str) -> String {
+pub(super) fn route_with(extra: &str) -> String {
     let mut text =
         format!("backends: [{{name: assistant, endpoints: ['http://a']}}]\nroutes:\n  - {extra}\n");
     for (key, value) in [("name", "r"), ("path", "/r"), ("backend", "assistant")] {

@@ -335,7 +335,11 @@ async fn stateful_requests_are_never_answered_from_the_cache() {
         for _ in 0..2 {
             let response = proxy.send(ClientRequest::json(path, &body)).await;
             let status = response.header("cache-status");
-            assert_eq!(status, Some("weir; fwd=bypass"), "{path} {body}");
+            let expected = [
+                Some("weir; fwd=bypass; detail=operation"),
+                Some("weir; fwd=bypass; detail=stateful"),
+            ];
+            assert!(expected.contains(&status), "{status:?} {path} {body}");
         }
     }
     let chat = ClientRequest::json("/ask", &json!({"question": "a"}));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{metrics, text, value};
-use crate::exchange::{CacheNote, CacheOutcome, CacheTier, ClientEnd};
+use crate::exchange::{CacheKey, CacheNote, CacheOutcome, CacheTier, ClientEnd};
 use crate::model::usage::{Origin, Usage};
 use crate::record::fixture::filled;
 use crate::refusal::ErrorCode;
@@ -102,6 +102,8 @@ fn a_cache_hit_is_not_a_model_call() {
         outcome: CacheOutcome::Hit,
         tier: CacheTier::Memory,
         age_s: 7,
+        key: Some(CacheKey([0xab; 32])),
+        bypass: None,
     });
     metrics.count(&exchange, Duration::ZERO);
     metrics.count(&exchange, Duration::ZERO);

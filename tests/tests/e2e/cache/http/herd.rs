@@ -18,18 +18,21 @@ fn page(cache_control: &str) -> BackendResponse {
     response.header("cache-control", cache_control)
 }
 
-/// Equal requests, all of which have reached the proxy.
+/// Equal requests, all of which have reached the proxy; as many as stated follow another one.
 struct Herd(Vec<tokio::task::JoinHandle<ClientResponse>>);
 
 impl Herd {
-    async fn send(proxy: &Proxy, path: &str) -> Self {
+    async fn send(proxy: &Proxy, path: &str, followers: usize) -> Self {
         let address = proxy.address();
         let requests = (0..HERD).map(|_| {
             let request = ClientRequest::get(path);
             tokio::spawn(async move { client::send(address, request).await })
         });
         let herd = Herd(requests.collect());
-        let all_in = |metrics: &Metrics| metrics.sum("weir_requests_in_flight", &[]) >= HERD as f64;
+        let all_in = |metrics: &Metrics| {
+            let is_led = metrics.sum("weir_cache_followers", &[]) > followers as f64 - 0.5;
+            metrics.sum("weir_requests_in_flight", &[]) >= HERD as f64 && is_led
+        };
         proxy.metrics_when("the whole herd", all_in).await;
         herd
     }
@@ -57,7 +60,7 @@ async fn a_cold_or_expired_response_is_fetched_once() {
     let backend = Backend::manual().await;
     let proxy = start(&backend).await;
 
-    let herd = Herd::send(&proxy, "/cold").await;
+    let herd = Herd::send(&proxy, "/cold", HERD - 1).await;
     let stale = page("max-age=60")
         .header("etag", "\"a\"")
         .header("age", "50");
@@ -74,7 +77,7 @@ async fn a_cold_or_expired_response_is_fetched_once() {
         .header("age", "90");
     backend.next_request().await.respond(stale).await;
     first.await.expect("a response");
-    let herd = Herd::send(&proxy, "/expired").await;
+    let herd = Herd::send(&proxy, "/expired", HERD - 1).await;
     let validation = backend.next_request().await;
     assert_eq!(validation.request().header("if-none-match"), Some("\"a\""));
     let fresh = BackendResponse::status(304).header("cache-control", "max-age=60");
@@ -91,7 +94,7 @@ async fn a_cold_or_expired_response_is_fetched_once() {
 async fn a_herd_on_an_uncacheable_response_is_not_serialised() {
     let backend = Backend::manual().await;
     let proxy = start(&backend).await;
-    let herd = Herd::send(&proxy, "/own").await;
+    let herd = Herd::send(&proxy, "/own", HERD - 1).await;
     backend.next_request().await.respond(page("no-store")).await;
     // All others arrive before any of them has been answered.
     let mut pending = Vec::new();
@@ -102,7 +105,7 @@ async fn a_herd_on_an_uncacheable_response_is_not_serialised() {
     assert_eq!(herd.responses_with("weir; fwd=miss").await, HERD);
 
     // The next ones do not even wait for the first.
-    let herd = Herd::send(&proxy, "/own").await;
+    let herd = Herd::send(&proxy, "/own", 0).await;
     let mut pending = Vec::new();
     for _ in 0..HERD {
         pending.push(backend.next_request().await);

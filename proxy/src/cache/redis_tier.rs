@@ -1,0 +1,203 @@
+//! Stored responses in Redis, shared by all replicas: the tier below the memory.
+//!
+//! A response is written behind the answer (`write_behind.rs`), with what its freshness leaves as its time to live.
+//! One round trip looks up an entry and, if there is none, takes a lease (`lease.rs`): of the replicas that miss at the
+//! same time, one calls the backend, and the others wait for its entry for a short time. Purges reach all replicas
+//! through a stream (`purge.rs`). Whatever fails in Redis is a miss.
+//!
+//! The name of an entry is `weir:{KEY}:ROUTE:SETTINGS:entry`: the key is the hash tag, so that an entry and its lease
+//! are in one slot, and responses of other settings are never mixed up.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::redis::Value;
+use tokio::time::Instant;
+
+use super::entry::{self, InvalidEntry};
+use super::{CacheKey, CachedResponse};
+use crate::redis::{Redis, RedisUser};
+use crate::{clock, redis};
+
+mod lease;
+pub(crate) mod metrics;
+pub mod purge;
+mod write_behind;
+
+pub(crate) use lease::Lease;
+use lease::{LeaseToken, LookUpCall};
+use metrics::{EntryMetrics, EntryOutcome};
+use write_behind::{Write, WriteQueue};
+
+/// How long a request waits for the response that another replica is getting.
+const WAIT_MAX: Duration = Duration::from_secs(1);
+/// The first wait between two look-ups, and the longest.
+const POLL_FIRST: Duration = Duration::from_millis(10);
+const POLL_MAX: Duration = Duration::from_millis(100);
+
+/// What all routes share: the connection, and the queue of entries to write.
+pub struct SharedTier {
+    redis: Arc<Redis>,
+    queue: WriteQueue,
+    metrics: std::sync::OnceLock<EntryMetrics>,
+}
+
+/// The tier of one route.
+pub(crate) struct RedisTier {
+    shared: Arc<SharedTier>,
+    /// The end of the names of this route's entries: route, settings.
+    suffix: Box<str>,
+    ttl: Duration,
+}
+
+/// The result of a look-up.
+#[derive(Debug)]
+pub(crate) enum RedisLookup {
+    Hit(CachedResponse),
+    /// With the lease, if this replica is the one that calls the backend.
+    Miss(Option<Lease>),
+    /// Redis did not reply: this request goes on without it.
+    Degraded,
+}
+
+impl SharedTier {
+    #[must_use]
+    pub(crate) fn new(config: &redis::Config) -> Arc<Self> {
+        Arc::new(SharedTier {
+            redis: Redis::new(config),
+            queue: WriteQueue::new(),
+            metrics: std::sync::OnceLock::new(),
+        })
+    }
+
+    pub(crate) fn redis(&self) -> &Arc<Redis> {
+        &self.redis
+    }
+
+    /// Exposes the metrics from now on.
+    pub(crate) fn expose(&self, metrics: EntryMetrics) {
+        // The metrics of an earlier call are the same series.
+        let _ = self.metrics.set(metrics);
+    }
+
+    fn count(&self, outcome: EntryOutcome) {
+        if let Some(metrics) = self.metrics.get() {
+            metrics.count(outcome);
+        }
+    }
+}
+
+impl RedisTier {
+    /// The tier of the route of this name. `settings` is a digest of everything besides the request that a response
+    /// depends on.
+    #[must_use]
+    pub(crate) fn new(
+        shared: &Arc<SharedTier>,
+        route: &str,
+        settings: &str,
+        ttl: Duration,
+    ) -> Self {
+        RedisTier {
+            shared: shared.clone(),
+            suffix: format!("{route}:{settings}").into(),
+            ttl,
+        }
+    }
+
+    /// Looks up a response. If another replica is already getting it, waits for that for a short time. It may be
+    /// cancelled at any time.
+    pub(crate) async fn look_up(&self, key: &CacheKey) -> RedisLookup {
+        let token = LeaseToken::random();
+        let names = Names::new(key, &self.suffix);
+        let deadline = Instant::now() + WAIT_MAX;
+        let mut wait = POLL_FIRST;
+        loop {
+            let asked_at = Instant::now();
+            let call = LookUpCall {
+                entry: &names.entry,
+                lease: &names.lease,
+                token: &token,
+            };
+            let Ok(found) = call.run(&self.shared.redis).await else {
+                self.shared.redis.count_degraded(RedisUser::Cache);
+                return RedisLookup::Degraded;
+            };
+            match found {
+                Value::BulkString(entry) => return self.found(key, &entry),
+                Value::Int(lease::TAKEN) => {
+                    let lease = Lease::new(self.shared.clone(), names.lease, token);
+                    return RedisLookup::Miss(Some(lease));
+                }
+                _ => {}
+            }
+            // Another replica has the lease. A slow Redis is not asked again.
+            let is_slow = asked_at.elapsed() > self.shared.redis.config().timeout / 2;
+            if is_slow || Instant::now() + wait > deadline {
+                return RedisLookup::Miss(None);
+            }
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(POLL_MAX);
+        }
+    }
+
+    fn found(&self, key: &CacheKey, entry: &[u8]) -> RedisLookup {
+        match entry::decode(key, entry) {
+            Ok(response) if response.is_fresh(clock::unix_now(), self.ttl) => {
+                RedisLookup::Hit(response)
+            }
+            Ok(_) => RedisLookup::Miss(None),
+            Err(error) => {
+                self.shared.count(EntryOutcome::Invalid);
+                if error != InvalidEntry::OtherVersion {
+                    log::debug!("an entry in Redis is ignored: {error}");
+                }
+                RedisLookup::Miss(None)
+            }
+        }
+    }
+
+    /// Writes a response in the background, and releases its lease afterwards. If too much is waiting to be written,
+    /// the response is dropped.
+    pub(crate) fn write_behind(
+        &self,
+        key: CacheKey,
+        response: CachedResponse,
+        lease: Option<Lease>,
+    ) {
+        let write = Write {
+            key,
+            entry: Names::new(&key, &self.suffix).entry,
+            response,
+            ttl: self.ttl,
+            lease,
+        };
+        if self.shared.queue.push(write).is_err() {
+            self.shared.count(EntryOutcome::Dropped);
+        }
+    }
+}
+
+impl std::fmt::Debug for SharedTier {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("SharedTier")
+            .field("redis", &self.redis)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The names of an entry and its lease.
+struct Names {
+    entry: String,
+    lease: String,
+}
+
+impl Names {
+    fn new(key: &CacheKey, suffix: &str) -> Self {
+        let key = base16ct::lower::encode_string(&key.0);
+        Names {
+            entry: format!("weir:{{{key}}}:{suffix}:entry"),
+            lease: format!("weir:{{{key}}}:{suffix}:lease"),
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! Purges over all replicas.
+//!
+//! A purge removes the entries from Redis, and is then added to the stream `weir:purges`, which each replica reads once
+//! a second, to purge its memory as well. A replica reads from the last entry that it has seen: if that is gone (the
+//! stream was trimmed or flushed, or a failover lost its end), it cannot know which purges it has missed, and purges
+//! everything from its memory. So it does when it connects for the first time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::redis::streams::StreamRangeReply;
+use ::redis::{FromRedisValue as _, cmd};
+
+use super::SharedTier;
+use crate::redis::{RedisUser, Unavailable};
+
+const STREAM: &str = "weir:purges";
+/// How many purges the stream keeps.
+const STREAM_MAX: usize = 1_000;
+/// How many are read at once.
+const READ_MAX: usize = 100;
+/// How often the stream is read.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// How many keys one step of a scan looks at.
+const SCAN_KEYS: usize = 1_000;
+
+/// What is purged: all that these have in common.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Purge {
+    /// The name of a route; `None`: every route.
+    pub route: Option<String>,
+    /// The beginning of a key, as events show it; `None`: every key.
+    pub key: Option<String>,
+}
+
+impl SharedTier {
+    /// Removes entries from Redis, and lets every replica purge its memory. Returns the number of entries removed from
+    /// Redis; they have been removed even if the replicas could not be notified.
+    ///
+    /// # Errors
+    /// Redis did not reply.
+    pub async fn purge(&self, purge: &Purge) -> Result<u64, Unavailable> {
+        self.queue.purged();
+        let removed = self.remove_entries(&pattern(purge)).await;
+        if removed.is_err() {
+            self.redis.count_degraded(RedisUser::Purge);
+        }
+        let removed = removed?;
+        // Behind the removal: no replica may find an entry after it has purged its memory.
+        self.announce(purge).await?;
+        Ok(removed)
+    }
+
+    async fn remove_entries(&self, pattern: &str) -> Result<u64, Unavailable> {
+        let mut cursor = 0_u64;
+        let mut removed = 0;
+        loop {
+            let mut scan = cmd("SCAN");
+            scan.arg(cursor).arg("MATCH").arg(pattern);
+            scan.arg("COUNT").arg(SCAN_KEYS);
+            let (next, keys): (u64, Vec<Vec<u8>>) =
+                self.redis.command(RedisUser::Purge, &scan).await?;
+            if !keys.is_empty() {
+                let mut unlink = cmd("UNLINK");
+                unlink.arg(keys);
+                removed += self.redis.command::<u64>(RedisUser::Purge, &unlink).await?;
+            }
+            if next == 0 {
+                return Ok(removed);
+            }
+            cursor = next;
+        }
+    }
+
+    async fn announce(&self, purge: &Purge) -> Result<(), Unavailable> {
+        self.add(purge).await.map(|_| ())
+    }
+
+    /// Adds a purge to the stream; returns the position behind it.
+    async fn add(&self, purge: &Purge) -> Result<String, Unavailable> {
+        let mut add = cmd("XADD");
+        add.arg(STREAM)
+            .arg("MAXLEN")
+            .arg("~")
+            .arg(STREAM_MAX)
+            .arg("*");
+        add.arg("route").arg(purge.route.as_deref().unwrap_or(""));
+        add.arg("key").arg(purge.key.as_deref().unwrap_or(""));
+        self.redis.command(RedisUser::Purge, &add).await
+    }
+
+    /// Calls `purge_memory` for the purges of all replicas. It never ends.
+    pub(crate) async fn follow_purges(self: Arc<Self>, purge_memory: impl Fn(&Purge)) {
+        let mut position = None;
+        loop {
+            if self.redis.is_available() {
+                // After an error, the next read begins where this one did.
+                if let Ok(next) = self.read_purges(position.as_deref(), &purge_memory).await {
+                    position = Some(next);
+                }
+            }
+            tokio::time::sleep(INTERVAL).await;
+        }
+    }
+
+    /// Reads from `position` on; returns the position behind what was read.
+    async fn read_purges(
+        &self,
+        position: Option<&str>,
+        purge_memory: &impl Fn(&Purge),
+    ) -> Result<String, Unavailable> {
+        let Some(mut position) = position.map(str::to_owned) else {
+            return self.begin(purge_memory).await;
+        };
+        loop {
+            let mut read = cmd("XRANGE");
+            read.arg(STREAM).arg(&position).arg("+");
+            read.arg("COUNT").arg(READ_MAX + 1);
+            let reply: StreamRangeReply = self.redis.command(RedisUser::Purge, &read).await?;
+            let mut purges = reply.ids.into_iter();
+            let first = purges.next();
+            if first.is_none_or(|first| first.id != position) {
+                log::info!("purges may have been missed: every response in memory is purged");
+                return self.begin(purge_memory).await;
+            }
+            let mut count = 0;
+            for purge in purges {
+                self.queue.purged();
+                purge_memory(&Purge {
+                    route: field(&purge, "route"),
+                    key: field(&purge, "key"),
+                });
+                position = purge.id;
+                count += 1;
+            }
+            if count < READ_MAX {
+                return Ok(position);
+            }
+        }
+    }
+
+    /// Purges the whole memory, and returns the end of the stream. An empty stream gets a purge, so that there is a
+    /// position at which to read on.
+    async fn begin(&self, purge_memory: &impl Fn(&Purge)) -> Result<String, Unavailable> {
+        let mut last = cmd("XREVRANGE");
+        last.arg(STREAM).arg("+").arg("-").arg("COUNT").arg(1);
+        let reply: StreamRangeReply = self.redis.command(RedisUser::Purge, &last).await?;
+        let position = match reply.ids.into_iter().next() {
+            Some(last) => last.id,
+            None => self.add(&Purge::of_nothing()).await?,
+        };
+        self.queue.purged();
+        purge_memory(&Purge::default());
+        Ok(position)
+    }
+}
+
+impl Purge {
+    /// No key begins with this.
+    fn of_nothing() -> Self {
+        Purge {
+            route: None,
+            key: Some("none".to_owned()),
+        }
+    }
+}
+
+fn field(purge: &::redis::streams::StreamId, name: &str) -> Option<String> {
+    let value = purge.map.get(name)?;
+    let text = String::from_redis_value_ref(value).ok()?;
+    (!text.is_empty()).then_some(text)
+}
+
+/// The names of the entries to remove, for `MATCH`.
+fn pattern(purge: &Purge) -> String {
+    let part = |part: &Option<String>| part.as_deref().map(literal);
+    let key = part(&purge.key).unwrap_or_default();
+    let route = part(&purge.route).unwrap_or_else(|| "*".to_owned());
+    // The digest of the settings has 16 digits: behind one route's name, nothing else matches.
+    format!("weir:{{{key}*}}:{route}:????????????????:entry")
+}
+
+/// A text that matches nothing but itself.
+fn literal(text: &str) -> String {
+    let mut literal = String::with_capacity(text.len());
+    for character in text.chars() {
+        if matches!(character, '*' | '?' | '[' | ']' | '\\' | '^') {
+            literal.push('\\');
+        }
+        literal.push(character);
+    }
+    literal
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_matches_what_is_purged_alone() {
+        let purge = |route: Option<&str>, key: Option<&str>| Purge {
+            route: route.map(str::to_owned),
+            key: key.map(str::to_owned),
+        };
+        for (purge, expected) in [
+            (purge(None, None), "weir:{*}:*:????????????????:entry"),
+            (
+                purge(Some("chat"), None),
+                "weir:{*}:chat:????????????????:entry",
+            ),
+            (
+                purge(None, Some("0a1b")),
+                "weir:{0a1b*}:*:????????????????:entry",
+            ),
+            (
+                purge(Some("a*[b]"), Some("?")),
+                "weir:{\\?*}:a\\*\\[b\\]:????????????????:entry",
+            ),
+        ] {
+            assert_eq!(pattern(&purge), expected);
+        }
+    }
+}

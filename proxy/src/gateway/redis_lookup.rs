@@ -1,0 +1,67 @@
+//! The cache stage of the gateway: the look-up in Redis after a miss in memory.
+
+use std::sync::Arc;
+
+use super::Stop;
+use super::routing::set_header;
+use crate::cache::redis_tier::{Lease, RedisLookup, RedisTier};
+use crate::cache::status::CacheStatus;
+use crate::cache::{CacheDecision, CacheKey, CachedResponse, ResponseCache};
+use crate::exchange::{CacheNote, CacheOutcome, CacheTier, Exchange};
+use crate::generation::pipeline::RoutePipeline;
+use crate::http::session::Session;
+
+/// Where a key is looked up.
+pub(super) struct SharedKey<'a> {
+    cache: &'a ResponseCache,
+    tier: &'a RedisTier,
+    key: CacheKey,
+}
+
+/// The result of the look-up.
+pub(super) enum RedisLookedUp {
+    /// A stored response, and its age in seconds.
+    Hit(Arc<CachedResponse>, u64),
+    /// Other replicas wait for the response if there is a lease.
+    Miss(Option<Lease>),
+}
+
+/// What is looked up in Redis, if anything is.
+#[inline]
+pub(super) fn shared(pipeline: &RoutePipeline, decision: CacheDecision) -> Option<SharedKey<'_>> {
+    let tier = pipeline.redis_tier.as_ref()?;
+    let (Some(cache), CacheDecision::Lookup(key)) = (&pipeline.cache, decision) else {
+        return None;
+    };
+    Some(SharedKey { cache, tier, key })
+}
+
+/// Looks up a stored response, and records a hit. It is stored in memory as well.
+pub(super) async fn look_up(
+    shared: SharedKey<'_>,
+    session: &mut Session,
+    exchange: &mut Exchange,
+) -> Result<RedisLookedUp, Stop> {
+    let found = tokio::select! {
+        biased;
+        found = shared.tier.look_up(&shared.key) => found,
+        () = session.client_left() => return Err(Stop::ClientLeft),
+    };
+    let response = match found {
+        RedisLookup::Hit(response) => response,
+        RedisLookup::Miss(lease) => return Ok(RedisLookedUp::Miss(lease)),
+        RedisLookup::Degraded => return Ok(RedisLookedUp::Miss(None)),
+    };
+    let age_s = response.age_s(exchange.received_at);
+    exchange.cache = Some(CacheNote {
+        outcome: CacheOutcome::Hit,
+        tier: CacheTier::Redis,
+        age_s,
+        key: Some(shared.key),
+        bypass: None,
+    });
+    set_header(exchange, "cache-status", CacheStatus::HitRedis.header());
+    let asked_at = exchange.timing.started();
+    shared.cache.store(shared.key, response.clone(), asked_at);
+    Ok(RedisLookedUp::Hit(Arc::new(response), age_s))
+}

@@ -1,0 +1,403 @@
+//! Responses that replicas share in Redis, and what happens to requests while Redis is unavailable. What is asserted
+//! of a Redis that hangs are numbers of commands, not times: each one waits for `redis.timeout` at most.
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use weir_tests::backend::{Backend, BackendResponse};
+use weir_tests::certs::Authority;
+use weir_tests::client::{ClientRequest, ClientResponse};
+use weir_tests::metrics::Metrics;
+use weir_tests::proxy::Proxy;
+use weir_tests::redis::{Options, PASSWORD, Redis};
+use weir_tests::setup::Setup;
+use weir_tests::wait;
+
+use super::CACHED;
+
+const DETAIL_REDIS: &str = "weir; hit; detail=redis";
+
+fn setup(backend: &Backend, redis: &str) -> Setup {
+    Setup::new(backend)
+        .backend_options(&["retry: {attempts: 1}"])
+        .routes(CACHED)
+        .top(redis)
+}
+
+fn commands(metrics: &Metrics, outcome: &str) -> f64 {
+    let labels = [("user", "cache"), ("outcome", outcome)];
+    metrics.sum("weir_redis_commands_total", &labels)
+}
+
+fn degraded(metrics: &Metrics) -> f64 {
+    metrics.sum("weir_redis_degraded_total", &[("user", "cache")])
+}
+
+fn entries(metrics: &Metrics, outcome: &str) -> f64 {
+    metrics.sum("weir_cache_redis_entries_total", &[("outcome", outcome)])
+}
+
+fn is_up(metrics: &Metrics) -> bool {
+    metrics.sum("weir_dependency_up", &[("name", "redis")]) == 1.0
+}
+
+/// Waits until the proxy has connected, `times` times in all.
+async fn connected(proxy: &Proxy, times: f64) {
+    let labels = [("user", "probe"), ("outcome", "ok")];
+    proxy
+        .metrics_when("a connection to Redis", |metrics| {
+            metrics.sum("weir_redis_commands_total", &labels) >= times && is_up(metrics)
+        })
+        .await;
+}
+
+/// Waits until the proxy has begun to follow purges: it has purged its memory once.
+async fn following(redis: &Redis) {
+    wait::eventually("a position in the purges", wait::PATIENCE, || {
+        redis.run(&["EXISTS", "weir:purges"]) == "1"
+    })
+    .await;
+}
+
+async fn start(backend: &Backend, redis: &Redis) -> Proxy {
+    let proxy = setup(backend, &redis.line("")).start().await;
+    connected(&proxy, 1.0).await;
+    following(redis).await;
+    proxy
+}
+
+async fn written(proxy: &Proxy, count: f64) {
+    let is_written = |metrics: &Metrics| entries(metrics, "written") >= count;
+    proxy.metrics_when("an entry in Redis", is_written).await;
+}
+
+fn status(response: &ClientResponse) -> &str {
+    assert_eq!(response.status, 200);
+    response.header("cache-status").expect("a Cache-Status")
+}
+
+#[tokio::test]
+async fn replicas_share_their_responses() {
+    let Some(redis) = Redis::start("replicas_share_their_responses").await else {
+        return;
+    };
+    let backend = Backend::chat().await;
+    let one = start(&backend, &redis).await;
+    let other = start(&backend, &redis).await;
+    let requests: [fn(&str) -> ClientRequest; 2] =
+        [ClientRequest::chat, ClientRequest::chat_stream];
+    for request in requests {
+        let count = entries(&one.metrics().await, "written");
+        let miss = one.send(request("hi")).await;
+        assert!(status(&miss).starts_with("weir; fwd=miss"));
+        written(&one, count + 1.0).await;
+        let hit = other.send(request("hi")).await;
+        assert_eq!(status(&hit), DETAIL_REDIS);
+        assert!(
+            hit.header("age")
+                .is_some_and(|age| age.parse::<u64>().is_ok())
+        );
+        assert_eq!(hit.body, miss.body);
+        assert_eq!(hit.header("content-type"), miss.header("content-type"));
+        let event = other.event_of(&hit).await;
+        assert_eq!(event["weir"]["cache"]["outcome"], "hit");
+        assert_eq!(event["weir"]["cache"]["tier"], "redis");
+        let again = other.send(request("hi")).await;
+        assert_eq!(
+            status(&again),
+            "weir; hit; detail=memory",
+            "it fills memory"
+        );
+    }
+    assert_eq!(backend.requests().len(), 2);
+    let metrics = other.metrics().await;
+    let labels = [("route", "chat"), ("tier", "redis"), ("outcome", "hit")];
+    assert_eq!(metrics.sum("weir_cache_lookups_total", &labels), 2.0);
+    // No longer than the response is fresh, and no lease is left.
+    let keys = redis.keys("weir:{*}:chat:*");
+    assert_eq!(keys.len(), 2, "{keys:?}");
+    for key in keys {
+        let ttl: i64 = redis.run(&["PTTL", &key]).parse().expect("a time");
+        assert!((1..=3_600_000).contains(&ttl), "{key}: {ttl}");
+    }
+}
+
+#[tokio::test]
+async fn an_entry_that_is_not_understood_is_ignored_and_replaced() {
+    let Some(redis) = Redis::start("an_entry_that_is_not_understood").await else {
+        return;
+    };
+    let backend = Backend::chat().await;
+    let one = start(&backend, &redis).await;
+    one.send(ClientRequest::chat("hi")).await;
+    written(&one, 1.0).await;
+    let keys = redis.keys("weir:{*}:chat:*:entry");
+    let [key] = &keys[..] else {
+        panic!("one entry: {keys:?}");
+    };
+    // The fifth byte is the version.
+    redis.run(&["SETRANGE", key, "4", "~"]);
+    let other = start(&backend, &redis).await;
+    let miss = other.send(ClientRequest::chat("hi")).await;
+    assert!(status(&miss).starts_with("weir; fwd=miss"));
+    written(&other, 1.0).await;
+    assert_eq!(entries(&other.metrics().await, "invalid"), 1.0);
+    let third = start(&backend, &redis).await;
+    let hit = third.send(ClientRequest::chat("hi")).await;
+    assert_eq!(status(&hit), DETAIL_REDIS);
+}
+
+#[tokio::test]
+async fn a_redis_that_is_down_at_the_start_is_used_once_it_is_up() {
+    let Some(redis) = Redis::start("a_redis_that_is_down_at_the_start").await else {
+        return;
+    };
+    redis.kill();
+    let backend = Backend::chat().await;
+    let proxy = setup(&backend, &redis.line("")).start().await;
+    proxy
+        .metrics_when("Redis is known to be down", |metrics| !is_up(metrics))
+        .await;
+    assert_eq!(proxy.admin_get("/readyz").await.status, 200);
+    let shown = proxy.admin_get("/api/status").await;
+    let shown: Value = serde_json::from_slice(&shown.body).expect("JSON");
+    assert_eq!(shown["dependencies_down"], json!(["redis"]));
+    let miss = proxy.send(ClientRequest::chat("hi")).await;
+    assert!(status(&miss).starts_with("weir; fwd=miss"));
+    let metrics = proxy.metrics().await;
+    assert_eq!(commands(&metrics, "skipped"), 1.0);
+    assert!(degraded(&metrics) >= 1.0);
+    redis.restart().await;
+    connected(&proxy, 1.0).await;
+    proxy.send(ClientRequest::chat("hello")).await;
+    written(&proxy, 1.0).await;
+}
+
+#[tokio::test]
+async fn a_redis_that_hangs_delays_the_first_requests_by_its_timeout_and_no_request_after_them() {
+    let Some(redis) = Redis::start("a_redis_that_hangs").await else {
+        return;
+    };
+    let backend = Backend::chat().await;
+    let line = redis.line(", timeout: 300ms");
+    let proxy = setup(&backend, &line).start().await;
+    connected(&proxy, 1.0).await;
+    redis.hang();
+    for number in 0..20 {
+        let response = proxy.send(ClientRequest::chat(&format!("{number}"))).await;
+        assert!(status(&response).starts_with("weir; fwd=miss"));
+    }
+    let metrics = proxy.metrics().await;
+    // The reader of purges meets the hanging Redis as well, and the breaker counts all of them.
+    let waited = commands(&metrics, "timeout");
+    assert!((1.0..=3.0).contains(&waited), "{waited} requests waited");
+    assert!(commands(&metrics, "skipped") >= 17.0);
+    assert!(!is_up(&metrics));
+    redis.go_on();
+    connected(&proxy, 2.0).await;
+    proxy.send(ClientRequest::chat("hello")).await;
+    written(&proxy, 1.0).await;
+}
+
+#[tokio::test]
+async fn requests_that_wait_for_a_hanging_redis_at_once_wait_once() {
+    let Some(redis) = Redis::start("requests_that_wait_at_once").await else {
+        return;
+    };
+    let backend = Backend::chat().await;
+    let line = redis.line(", timeout: 300ms");
+    let proxy = setup(&backend, &line).start().await;
+    connected(&proxy, 1.0).await;
+    redis.hang();
+    let requests = (0..50).map(|number| ClientRequest::chat(&format!("{number}")));
+    let responses = futures_util::future::join_all(requests.map(|request| proxy.send(request)));
+    for response in responses.await {
+        assert!(status(&response).starts_with("weir; fwd=miss"));
+    }
+    let metrics = proxy.metrics().await;
+    let (waited, skipped) = (commands(&metrics, "timeout"), commands(&metrics, "skipped"));
+    assert_eq!(waited + skipped, 50.0, "each sent one command, or none");
+    assert!(waited >= 1.0);
+    redis.go_on();
+}
+
+#[tokio::test]
+async fn a_redis_that_restarts_or_is_flushed_or_fails_over_is_used_again() {
+    let Some(redis) = Redis::start("a_redis_that_restarts").await else {
+        return;
+    };
+    let backend = Backend::chat().await;
+    let proxy = start(&backend, &redis).await;
+    let mut count = 0.0;
+    let mut asked = 0;
+    let mut is_written = async |what: &str| {
+        count += 1.0;
+        // A request may meet the broken connection; the next ones meet a new one.
+        let deadline = tokio::time::Instant::now() + wait::PATIENCE;
+        while entries(&proxy.metrics().await, "written") < count {
+            assert!(
+                tokio::time::Instant::now() < deadline,
+                "nothing is written {what}"
+            );
+            asked += 1;
+            let response = proxy.send(ClientRequest::chat(&format!("{asked}"))).await;
+            assert!(status(&response).starts_with("weir; fwd=miss"), "{what}");
+            wait::tick().await;
+        }
+        count = entries(&proxy.metrics().await, "written");
+    };
+    is_written("at first").await;
+    redis.kill();
+    redis.restart().await;
+    is_written("after a restart").await;
+    redis.run(&["FLUSHALL"]);
+    redis.run(&["SCRIPT", "FLUSH"]);
+    is_written("after a flush").await;
+    // The server behind the address has become a replica: writes are refused until it is promoted.
+    let Some(promoted) = Redis::start("a_redis_that_fails_over").await else {
+        return;
+    };
+    redis.run(&["REPLICAOF", "localhost", &promoted.port().to_string()]);
+    let mut number = 0;
+    while is_up(&proxy.metrics().await) {
+        number += 1;
+        let response = proxy
+            .send(ClientRequest::chat(&format!("replica {number}")))
+            .await;
+        assert!(status(&response).starts_with("weir; fwd=miss"));
+        wait::tick().await;
+    }
+    redis.run(&["REPLICAOF", "NO", "ONE"]);
+    connected(&proxy, 2.0).await;
+    is_written("after a failover").await;
+}
+
+#[tokio::test]
+async fn tls_and_a_password_are_used_and_never_shown() {
+    let files = TempDir::new().expect("a temporary directory");
+    let options = Options::secured(&Authority::new(), &files);
+    let Some(redis) = Redis::start_with("tls_and_a_password", options).await else {
+        return;
+    };
+    let backend = Backend::chat().await;
+    let roots = files.path().join("ca.pem").display().to_string();
+    let proxy = setup(&backend, &redis.line(""))
+        .variable("SSL_CERT_FILE", &roots)
+        .start()
+        .await;
+    connected(&proxy, 1.0).await;
+    proxy.send(ClientRequest::chat("hi")).await;
+    written(&proxy, 1.0).await;
+    // Another password, and an authority that is not trusted.
+    let wrong = redis.line("").replace(PASSWORD, "wr0ng-secret");
+    for (line, reason, variable) in [
+        (wrong, "rejected the user or the password", Some(&roots)),
+        (redis.line(""), "certificate", None),
+    ] {
+        let mut setup = setup(&backend, &line);
+        if let Some(roots) = variable {
+            setup = setup.variable("SSL_CERT_FILE", roots);
+        }
+        let proxy = setup.start().await;
+        proxy
+            .metrics_when("Redis cannot be used", |metrics| !is_up(metrics))
+            .await;
+        wait::eventually(reason, wait::PATIENCE, || proxy.stderr().contains(reason)).await;
+        let stderr = proxy.stderr();
+        assert!(!stderr.contains("secret"), "{stderr}");
+    }
+    assert!(!proxy.stderr().contains(PASSWORD));
+}
+
+#[tokio::test]
+async fn one_of_the_replicas_that_miss_at_the_same_time_calls_the_backend() {
+    let Some(redis) = Redis::start("one_of_the_replicas").await else {
+        return;
+    };
+    let backend = Backend::manual().await;
+    let one = start(&backend, &redis).await;
+    let other = start(&backend, &redis).await;
+    let second = async {
+        let call = backend.next_request().await;
+        let waiting = other.send(ClientRequest::chat("hi"));
+        let respond = async {
+            let is_waiting = |metrics: &Metrics| commands(metrics, "ok") >= 2.0;
+            other.metrics_when("a replica that waits", is_waiting).await;
+            call.respond(BackendResponse::chat("well")).await;
+        };
+        tokio::join!(waiting, respond).0
+    };
+    let (first, second) = tokio::join!(one.send(ClientRequest::chat("hi")), second);
+    assert!(status(&first).starts_with("weir; fwd=miss"));
+    assert_eq!(first.body, second.body);
+    assert_eq!(status(&second), DETAIL_REDIS);
+    assert_eq!(backend.requests().len(), 1);
+}
+
+/// The reload replaces the connection where the URL has changed, and keeps it otherwise.
+#[tokio::test]
+async fn a_reload_uses_another_redis() {
+    let Some(redis) = Redis::start("a_reload_uses_another_redis").await else {
+        return;
+    };
+    let backend = Backend::chat().await;
+    let proxy = start(&backend, &redis).await;
+    let unused = "redis: {url: redis://127.0.0.1:1/0}";
+    let file = proxy.directory().join("weir.yaml");
+    let changed = setup(&backend, unused).yaml(proxy.directory());
+    std::fs::write(&file, changed).expect("weir.yaml is written");
+    proxy.process().sighup();
+    proxy
+        .metrics_when("the other Redis is down", |metrics| !is_up(metrics))
+        .await;
+    let original = setup(&backend, &redis.line("")).yaml(proxy.directory());
+    std::fs::write(&file, original).expect("weir.yaml is written");
+    proxy.process().sighup();
+    connected(&proxy, 2.0).await;
+    proxy.send(ClientRequest::chat("hi")).await;
+    written(&proxy, 1.0).await;
+}
+
+/// Sends equal requests until one misses: a purge has arrived.
+async fn misses(proxy: &Proxy, what: &str) {
+    let deadline = tokio::time::Instant::now() + wait::PATIENCE;
+    while !status(&proxy.send(ClientRequest::chat("hi")).await).starts_with("weir; fwd=miss") {
+        assert!(tokio::time::Instant::now() < deadline, "no purge {what}");
+        wait::tick().await;
+    }
+}
+
+#[tokio::test]
+async fn a_purge_of_another_replica_and_one_that_may_have_been_missed_purge_the_memory() {
+    let Some(redis) = Redis::start("a_purge_of_another_replica").await else {
+        return;
+    };
+    let backend = Backend::chat().await;
+    let proxy = start(&backend, &redis).await;
+    let fill = async |count: f64| {
+        proxy.send(ClientRequest::chat("hi")).await;
+        written(&proxy, count).await;
+        let hit = proxy.send(ClientRequest::chat("hi")).await;
+        assert_eq!(status(&hit), "weir; hit; detail=memory");
+    };
+    let remove = || {
+        for key in redis.keys("weir:{*}:chat:*:entry") {
+            redis.run(&["UNLINK", &key]);
+        }
+    };
+    fill(1.0).await;
+    remove();
+    let of_other_route = ["XADD", "weir:purges", "*", "route", "other", "key", ""];
+    redis.run(&of_other_route);
+    let of_route = ["XADD", "weir:purges", "*", "route", "chat", "key", ""];
+    redis.run(&of_route);
+    misses(&proxy, "of the route").await;
+    fill(2.0).await;
+    remove();
+    let of_all = ["XADD", "weir:purges", "*", "route", "", "key", ""];
+    redis.run(&of_all);
+    misses(&proxy, "of everything").await;
+    fill(3.0).await;
+    // What was announced before is not known any more.
+    redis.run(&["FLUSHALL"]);
+    misses(&proxy, "after a flush").await;
+}
