@@ -105,6 +105,8 @@ impl RedisThreads {
         let up = self.metrics.dependency("redis")?;
         let (gateway, workers) = (self.gateway.clone(), self.workers.clone());
         let (shared, connected) = (tier.clone(), up.clone());
+        let thread_worker = self.metrics.worker("redis")?;
+        let worker = thread_worker.clone();
         let make = move |stop: StopSignal| {
             move || {
                 let (gateway, tier) = (gateway.clone(), shared.clone());
@@ -112,6 +114,7 @@ impl RedisThreads {
                     tier.redis().clone(),
                     workers.clone(),
                     connected.clone(),
+                    worker.clone(),
                 );
                 run(connected, gateway, tier, stop.clone())
             }
@@ -119,7 +122,7 @@ impl RedisThreads {
         Ok(RunningThread {
             tier: tier.clone(),
             up,
-            _thread: RuntimeThread::start(self.metrics.worker("redis")?, make)?,
+            _thread: RuntimeThread::start(thread_worker, make)?,
         })
     }
 }

@@ -142,6 +142,7 @@ fn configuration(folder: &Path, outside: SocketAddr) -> String {
         "
 listen: [{{address: '127.0.0.1:0'}}]
 admin: {{address: '127.0.0.1:0'}}
+redis: {{url: 'redis://127.0.0.1:1'}}
 backends: [{{name: a, endpoints: ['http://127.0.0.1:1']}}]
 routes:
   - {{name: signed, path: /signed, backend: a, signature: {{scheme: hmac, secrets: [0123456789abcdef]}}}}

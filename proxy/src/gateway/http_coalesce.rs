@@ -25,10 +25,6 @@ use crate::http::Connection;
 use crate::http::session::Session;
 
 /// What the cache stage decided for a request.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "it is moved once, and boxing it costs each request an allocation"
-)]
 pub(super) enum HttpFound {
     Reused(Reused),
     /// The response to an equal request; with the backend that it was sent to.

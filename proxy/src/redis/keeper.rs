@@ -10,6 +10,7 @@ use super::connections::{ConnectError, WorkerConnections};
 use super::metrics::CommandOutcome;
 use super::{Redis, RedisUser, describe};
 use crate::backoff::Backoff;
+use crate::worker::Worker;
 use crate::{clock, random};
 
 /// The wait after the first failed attempt.
@@ -19,10 +20,16 @@ const WAIT_MAX: Duration = Duration::from_secs(2);
 const STABLE_AFTER: Duration = Duration::from_secs(5);
 
 /// Connects each of the workers, again whenever the circuit opens. `up` is whether Redis is connected. It never ends.
-pub(crate) async fn keep_connected(redis: Arc<Redis>, workers: Vec<Handle>, up: IntGauge) {
+pub(crate) async fn keep_connected(
+    redis: Arc<Redis>,
+    workers: Vec<Handle>,
+    up: IntGauge,
+    worker: Worker,
+) {
     let mut backoff = Backoff::new(FIRST_WAIT, WAIT_MAX);
     let mut is_reported = false;
     loop {
+        worker.fault_point();
         match WorkerConnections::open(&redis.config, &workers).await {
             Ok(connections) => {
                 redis.connections.store(Arc::new(connections));

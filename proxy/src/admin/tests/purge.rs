@@ -37,7 +37,7 @@ fn a_purge_names_what_it_cannot_do() {
         "?route=chat",
         key,
         "?key=/a.css",
-        "?route=chat&key=%2Fa%3Fb",
+        "?route=chat&key=%2Fa",
     ] {
         let response = request("DELETE", query, token);
         assert_eq!(response.status, 200, "{query} {}", response.body);
@@ -51,6 +51,7 @@ fn a_purge_names_what_it_cannot_do() {
         ),
         ("?route=slow", 503, "send the request again"),
         ("?key=", 400, "32 hexadecimal digits of weir.cache.key"),
+        ("?route=chat&key=%2Fa%3Fb", 400, "and has no query"),
         ("?key=chat", 400, "32 hexadecimal digits of weir.cache.key"),
         ("?routes=chat", 400, "unknown field `routes`"),
         ("?route=chat&route=ask", 400, "duplicate field `route`"),

@@ -164,7 +164,7 @@ fn field(purge: &::redis::streams::StreamId, name: &str) -> Option<String> {
 /// The names of the entries to remove, for `MATCH`.
 fn pattern(purge: &PurgeRequest) -> String {
     let part = |part: &Option<String>| part.as_deref().map(literal);
-    let key = part(&purge.key).map_or_else(String::new, |key| key);
+    let key = part(&purge.key).unwrap_or_default();
     let route = part(&purge.route).unwrap_or_else(|| "*".to_owned());
     // The digest of the settings has 16 digits: behind one route's name, nothing else matches.
     format!("weir:{{{key}*}}:{route}:????????????????:entry")

@@ -46,6 +46,7 @@ fn decision(config: &Config, path: &'static str, body: &str) -> CacheDecision {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "it is a table")]
 fn ignored_values_are_left_out_of_the_text() {
     for (ignored, body, expected) in [
         (&["/user"][..], r#"{"user":"a"}"#, "{}"),

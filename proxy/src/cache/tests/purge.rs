@@ -1,9 +1,8 @@
 //! Purging.
 
-use std::time::Instant;
-
 use super::*;
 use crate::cache::purge::PathHash;
+use crate::clock;
 
 fn named(number: u32) -> PurgeTarget {
     PurgeTarget::Key(*numbered(number).id())
@@ -64,7 +63,7 @@ fn a_response_to_a_request_from_before_a_purge_is_not_stored() {
 #[test]
 fn nothing_from_before_a_purge_is_left_by_a_race() {
     let cache = cache(1 << 20, Scope::Client);
-    let asked_at = Instant::now();
+    let asked_at = clock::now();
     for round in 0..200 {
         std::thread::scope(|scope| {
             let storing = (0..2).map(|thread| {
@@ -77,7 +76,7 @@ fn nothing_from_before_a_purge_is_left_by_a_race() {
                 })
             });
             let storing: Vec<_> = storing.collect();
-            cache.memory.purge(&PurgeTarget::All, Instant::now());
+            cache.memory.purge(&PurgeTarget::All, clock::now());
             storing
                 .into_iter()
                 .for_each(|thread| thread.join().expect("no panic"));

@@ -183,6 +183,7 @@ fn the_address_of_an_endpoint_is_read_in_any_spelling() {
 
 /// Every key that the example only names in comments.
 #[test]
+#[expect(clippy::too_many_lines, reason = "it is a table")]
 fn keys_named_in_comments_are_read() {
     let config = valid(r#"
 listen: [{address: "127.0.0.1:0"}, {address: "127.0.0.1:0"}]
