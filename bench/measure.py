@@ -10,6 +10,8 @@ from subjects import Bench, CouldNotRun, Process, which
 
 HERE = Path(__file__).resolve().parent
 WARM_UP_SECONDS = 1
+# The questions of `redis_hit`, in turn: far more than the few responses that fit into its memory.
+REDIS_BODIES = 64
 # Faster than any subject is on one processor; a run that uses up its requests is rejected.
 REQUESTS_PER_SECOND_MAX = 120_000
 ASKED_AT_FIRST_MAX = 100
@@ -26,6 +28,8 @@ class Case:
     # Whether weir forwards every request to the backend, or only the first.
     reaches_backend: bool
     refused: bool = False
+    # The configuration of nginx; that of a proxy without a cache if it is left out.
+    nginx: str = ""
 
 
 CASES = [
@@ -36,6 +40,8 @@ CASES = [
     Case("unwatched", "unwatched", "everything on, no alerts", 0.85, reaches_backend=True),
     Case("traced", "traced", "everything on, a tenth traced", 0.88, reaches_backend=True),
     Case("memory_hit", "all", "memory hit", 0.40, reaches_backend=False),
+    Case("http_hit", "http", "HTTP cache hit", 0.35, reaches_backend=False, nginx="cache"),
+    Case("redis_hit", "redis", "hit in Redis", 0.75, reaches_backend=False),
     Case("bad_signature", "all", "bad signature", 0.35, reaches_backend=False, refused=True),
     Case("stream20", "stream", "everything on, stream of 20", 1.00, reaches_backend=True),
 ]
@@ -75,7 +81,8 @@ def run_wrk(bench: Bench, port: int, connections: int, seconds: int, questions: 
 
 def sample(bench: Bench, case: Case, subject: str, questions: Questions, seconds: int, connections: int) -> Sample:
     """Starts the subject, warms it up, measures and stops it, and checks that it did the work."""
-    process: Process = getattr(bench, subject)(case.config)
+    config = case.nginx or case.config if subject == "nginx" else case.config
+    process: Process = getattr(bench, subject)(config)
     try:
         idle_kib = process.memory_kib("VmRSS")
         warm_records = min(questions.count, REQUESTS_PER_SECOND_MAX * WARM_UP_SECONDS)

@@ -93,14 +93,19 @@ class Pool:
     def plain(self) -> Questions:
         return Questions(self._write("plain.http", request(question(FIXED_NUMBER, False), {})), None, 0)
 
+    def page(self) -> Questions:
+        """A page that every cache may store."""
+        lines = ["GET /page HTTP/1.1", "Host: bench.test", "User-Agent: weir-bench", "Accept: */*"]
+        return Questions(self._write("page.http", "\r\n".join(lines) + "\r\n\r\n"), None, 0)
+
     def bad_signature(self) -> Questions:
         """Well-formed and fresh, so that only the comparison of the signature rejects it."""
         body = question(FIXED_NUMBER, False)
         signed = headers(self.at, identity_of(0), sign(WRONG_SECRET, self.at, identity_of(0), body))
         return Questions(self._write("bad_signature.http", request(body, signed)), None, 0)
 
-    def signed(self, name: str, count: int, streamed: bool, distinct: bool) -> Questions:
-        """`count` requests with unique ids; their bodies are equal unless `distinct`."""
+    def signed(self, name: str, count: int, streamed: bool, distinct: bool, bodies: int = 0) -> Questions:
+        """`count` requests with unique ids; their bodies are equal unless `distinct`, and repeat after `bodies`."""
         before, _, after = question("#" * NUMBER_WIDTH, streamed).partition("#" * NUMBER_WIDTH)
         fixed = question(FIXED_NUMBER, streamed)
         marked = before + NUMBER_MARK + after if distinct else fixed
@@ -108,7 +113,7 @@ class Pool:
         template = template.replace(fixed, marked)
         records = []
         for number in range(count):
-            text = f"{number:0{NUMBER_WIDTH}d}"
+            text = f"{number % (bodies or count):0{NUMBER_WIDTH}d}"
             body = before + text + after if distinct else fixed
             identity = identity_of(number)
             records.append(identity + sign(SECRET, self.at, identity, body) + text)

@@ -15,6 +15,9 @@ from pool import SECRET
 HERE = Path(__file__).resolve().parent
 START_TIMEOUT_S = 10.0
 STOP_TIMEOUT_S = 5.0
+# Those with a file of their own; the others are weir-all.yaml and an addition.
+OWN_CONFIGS = ("plain", "http")
+CACHE_MEMORY = "memory: 32MiB"
 # What a configuration adds to weir-all.yaml, as lines at its end.
 SHIPPED = """  spool: {path: "${BENCH_SPOOL}"}
   elasticsearch: {urls: ["http://%s"]}
@@ -24,11 +27,17 @@ ADDED = {
     "ship": SHIPPED % "${BENCH_BACKEND}",
     # The index accepts connections and never responds.
     "hung": SHIPPED % "${BENCH_HUNG}",
+    # A memory of 16 KiB keeps only the last few answers.
+    "redis": 'redis: {url: "redis://127.0.0.1:${BENCH_REDIS}"}\n',
     # Without alerts.
     "unwatched": "alerts: {rules: []}\n",
     # The spans of a tenth of the requests are exported to a collector.
     "traced": 'traces: {otlp: "http://${BENCH_BACKEND}", sample: 10%}\n',
 }
+
+
+# What nginx's own cache is compared by.
+NGINX_CACHE = "proxy_cache pages; proxy_cache_lock on;"
 
 
 class CouldNotRun(Exception):
@@ -126,6 +135,7 @@ class Bench:
         self.load_cpu, self.subject_cpu = processors[0], processors[1]
         self.binaries, self.run, self.other_weir = binaries, run, against
         self.backend: Process | None = None
+        self.redis: Process | None = None
         # The system accepts connections, and there is never a response.
         self.hung = socket.create_server(("127.0.0.1", 0), backlog=64)
 
@@ -144,6 +154,21 @@ class Bench:
         port = free_port()
         command = [str(self.binaries / "examples/bench_backend"), f"127.0.0.1:{port}"]
         self.backend = self.start("backend", command, self.load_cpu, port)
+
+    def start_redis(self) -> bool:
+        """On the processor of load and backend, without a disk; `False` if it is not installed."""
+        program = find("redis-server")
+        if program is None:
+            return False
+        if self.redis is None:
+            port = free_port()
+            command = [program, "--bind", "127.0.0.1", "--port", str(port), "--save", "", "--appendonly", "no"]
+            self.redis = self.start("redis", command, self.load_cpu, port)
+        return True
+
+    def stop_redis(self) -> None:
+        if self.redis is not None:
+            self.redis.stop()
 
     def backend_address(self) -> str:
         return f"127.0.0.1:{self.backend.port}"
@@ -166,6 +191,7 @@ class Bench:
         port = free_port()
         values = {
             "{run}": str(self.run), "{listen}": f"127.0.0.1:{port}", "{backend}": self.backend_address(),
+            "{cache}": NGINX_CACHE if config == "cache" else "",
             "{buffering}": "off" if config == "stream" else "on", "{user}": "user root;" if os.geteuid() == 0 else "",
         }
         text = (HERE / "nginx.conf.template").read_text()
@@ -174,6 +200,7 @@ class Bench:
         path = self.run / "nginx.conf"
         path.write_text(text)
         (self.run / "nginx-access.log").unlink(missing_ok=True)
+        shutil.rmtree(self.run / "nginx-cache", ignore_errors=True)
         return self.start("nginx", [which("nginx"), "-c", str(path), "-p", str(self.run)], self.subject_cpu, port)
 
     def weir(self, config: str) -> Process:
@@ -194,11 +221,15 @@ class Bench:
             "BENCH_BACKEND": self.backend_address(), "BENCH_SECRET": SECRET,
             "BENCH_EVENTS": str(events / "events.ndjson"),
             "BENCH_SPOOL": str(spool),
+            "BENCH_REDIS": str(self.redis.port if self.redis else 0),
             "BENCH_HUNG": f"127.0.0.1:{self.hung.getsockname()[1]}",
         }
-        base = "plain" if config == "plain" else "all"
+        base = config if config in OWN_CONFIGS else "all"
+        text = (HERE / "configs" / f"weir-{base}.yaml").read_text() + ADDED.get(config, "")
+        if config == "redis":
+            text = text.replace(CACHE_MEMORY, "memory: 16KiB")
         path = self.run / "weir.yaml"
-        path.write_text((HERE / "configs" / f"weir-{base}.yaml").read_text() + ADDED.get(config, ""))
+        path.write_text(text)
         command = [str(binary), "run", "--config", str(path)]
         recorded = None if config == "plain" else events / "events.ndjson"
         return self.start(name, command, self.subject_cpu, port, environment, events=recorded)

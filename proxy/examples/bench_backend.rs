@@ -3,7 +3,8 @@
 //!
 //! It reads just enough of HTTP/1.1 for the proxies that are measured: keep-alive, a body with a length or
 //! chunked. Every POST gets the same 600 bytes of JSON, or 20 server-sent events if its body contains
-//! `"stream":true`; a GET (a health check, or the driver) gets the number of requests so far, which
+//! `"stream":true`; `GET /page` gets as much text, which caches may store for a minute. Any other GET (a health check,
+//! or the driver) gets the number of requests so far, which
 //! proves that cache hits did not reach the backend. It is also the index that events are shipped to: it accepts
 //! every bulk request, and everything that sets up an index.
 //!
@@ -36,6 +37,7 @@ const REQUEST_BYTES_MAX: usize = 1 << 20;
 /// The responses, rendered once.
 struct Responses {
     json: Vec<u8>,
+    page: Vec<u8>,
     stream_head: Vec<u8>,
     stream_events: Vec<Vec<u8>>,
     questions: AtomicU64,
@@ -113,6 +115,14 @@ fn response(content_type: &str, body: &str) -> Vec<u8> {
     .into_bytes()
 }
 
+/// A page that has validators and a lifetime.
+fn page() -> Vec<u8> {
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nCache-Control: public, max-age=60\r\n\
+        ETag: \"bench\"\r\nLast-Modified: Mon, 01 Jun 2026 10:00:00 GMT\r\n";
+    let body = "x".repeat(RESPONSE_BYTES);
+    format!("{head}Content-Length: {RESPONSE_BYTES}\r\n\r\n{body}").into_bytes()
+}
+
 fn json_response() -> String {
     let start = r#"{"id":"chatcmpl-bench","object":"chat.completion","created":1750000000,"#
         .to_owned()
@@ -175,6 +185,10 @@ async fn respond(
         // As a trace collector: an empty message means that everything was accepted.
         let all = response("application/x-protobuf", "");
         return connection.write_all(&all).await;
+    }
+    if request.starts_with(b"GET /page ") {
+        responses.questions.fetch_add(1, Ordering::Relaxed);
+        return connection.write_all(&responses.page).await;
     }
     if request.starts_with(b"GET ") {
         let count = format!(
@@ -239,6 +253,7 @@ async fn main() {
         .nth(1)
         .expect("usage: bench_backend LISTEN");
     let responses = Arc::new(Responses {
+        page: page(),
         json: response("application/json", &json_response()),
         stream_head: b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\
             Cache-Control: no-cache\r\nTransfer-Encoding: chunked\r\n\r\n"

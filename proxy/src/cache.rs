@@ -30,6 +30,7 @@ pub mod pointer;
 pub mod purge;
 pub mod redis_tier;
 mod request_head;
+mod segments;
 mod statefulness;
 pub mod status;
 mod storable;
@@ -54,10 +55,10 @@ use freshness::Freshness;
 use memory::{Entry, MemoryTier};
 use pointer::Pointer;
 use purge::PurgeTarget;
+use segments::{SEGMENT_BYTES, Segments, allocated};
 use unless::Unless;
 
-/// What an entry costs besides its text: the key, the nodes of the list and the table, the entry itself, and the
-/// rounding of allocations.
+/// What an entry costs besides its text: the key, the nodes of the list and the table, and the entry itself.
 const ENTRY_OVERHEAD: usize = 320;
 
 /// The checked `cache` block of a route.
@@ -89,8 +90,8 @@ pub enum Scope {
     Route,
 }
 
-/// A stored response, made by [`copy::CopyBuffer`]. It is one buffer: most entries are cold when they are evicted,
-/// and each separate allocation would be a cache miss of the processor.
+/// A stored response, made by [`copy::CopyBuffer`]. Head and body are in the same segments, most of them in a single
+/// one: most entries are cold when they are evicted, and each separate allocation would be a cache miss of the processor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CachedResponse {
     pub status: u16,
@@ -101,7 +102,7 @@ pub struct CachedResponse {
     /// How long it is fresh from that time on.
     lifetime: Duration,
     /// The lines of the head, then the body.
-    text: Bytes,
+    text: Segments,
     head_bytes: usize,
     /// Where each piece of the body ends; `None` if there is at most one piece.
     ends: Option<Box<[usize]>>,
@@ -135,7 +136,7 @@ impl CachedResponse {
     /// body.
     #[must_use]
     pub fn head_lines(&self) -> &[u8] {
-        &self.text[..self.head_bytes]
+        &self.text.first()[..self.head_bytes]
     }
 
     /// The length of the body; `None` for a stream, which is replayed as one.
@@ -145,15 +146,24 @@ impl CachedResponse {
         one_piece.then(|| self.text.len() - self.head_bytes)
     }
 
-    /// The body in the pieces in which it arrived; an empty body is one empty piece.
+    /// The body in the pieces in which it arrived; an empty body is one empty piece. A piece that is longer than a
+    /// segment may come in parts.
     pub fn pieces(&self) -> impl Iterator<Item = Bytes> {
-        let several = self.ends.iter().flatten().copied();
-        let only = self.ends.is_none().then_some(self.text.len());
-        let mut start = self.head_bytes;
-        several.chain(only).map(move |end| {
-            let piece = self.text.slice(start..end);
-            start = end;
-            piece
+        let ends = self.ends.as_deref().unwrap_or_default();
+        let (mut start, mut number) = (self.head_bytes, 0);
+        std::iter::from_fn(move || {
+            if number == ends.len().max(1) {
+                return None;
+            }
+            let end = ends.get(number).map_or(self.text.len(), |end| *end);
+            let piece = match end - start <= SEGMENT_BYTES {
+                // An event of a stream stays in one chunk.
+                true => self.text.joined(start..end),
+                false => self.text.part(start..end),
+            };
+            start += piece.len();
+            number += usize::from(start == end);
+            Some(piece)
         })
     }
 
@@ -176,7 +186,7 @@ impl CachedResponse {
 impl Entry for CachedResponse {
     fn bytes(&self) -> u64 {
         let ends = self.ends.as_ref().map_or(0, |ends| size_of_val(&**ends));
-        (ENTRY_OVERHEAD + self.text.len() + ends) as u64
+        (ENTRY_OVERHEAD + self.text.bytes() + allocated(ends)) as u64
     }
 }
 

@@ -296,7 +296,10 @@ impl Gateway {
         let request = (kind, buffered);
         let found = http_coalesce::find(&pipeline, session, exchange, connection, request).await?;
         let fetch = match found {
-            HttpFound::Served(source) => return Ok(source),
+            HttpFound::Reused(reused) => return Ok(ResponseSource::Reused(reused)),
+            HttpFound::Followed(followed, backend) => {
+                return Ok(ResponseSource::HttpFollowed(followed, backend));
+            }
             HttpFound::Forward(fetch) => fetch,
         };
 
@@ -327,7 +330,7 @@ impl Gateway {
             Ok(response) => response,
             Err(stop) => {
                 coalesce::fail(waiting.lead, &stop);
-                return http_cache::of_failure(fetch, exchange, stop);
+                return http_cache::of_failure(fetch, exchange, stop).map(ResponseSource::Reused);
             }
         };
         let upstream = Upstream::new(pipeline, &call, (decision, waiting), response, relay);

@@ -23,6 +23,7 @@ use crate::handover_flag::HandoverFlag;
 use crate::metrics::Metrics;
 use crate::random;
 
+mod backlog;
 pub(crate) mod batch;
 pub mod event;
 mod file;

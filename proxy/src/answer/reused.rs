@@ -4,19 +4,21 @@
 use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode, header};
 
-use super::{ResponseOutcome, whole};
+use super::{ResponseOutcome, stored, whole};
 use crate::exchange::Exchange;
 use crate::http::response_head::ResponseHead;
 use crate::http::session::Session;
 
 /// A response from the HTTP cache for a client.
-pub(crate) struct ReusedResponse<'a> {
+pub(crate) struct ReusedResponse<'a, P> {
     pub(crate) status: StatusCode,
     /// Lines of `name: value` and CR LF, with `Date`, without `Age` and the length of the body.
     pub(crate) head_lines: &'a [u8],
     pub(crate) age_s: u64,
     pub(crate) content: ReusedContent,
-    pub(crate) body: Bytes,
+    /// The length of what is written of the body.
+    pub(crate) bytes: usize,
+    pub(crate) pieces: P,
 }
 
 /// What the head states of the body.
@@ -56,17 +58,21 @@ pub(crate) fn head_of_followed(
 }
 
 /// Writes the response; its body only if the request is no `HEAD`.
-pub(crate) async fn write(
+pub(crate) async fn write<P>(
     session: &mut Session,
     exchange: &mut Exchange,
-    response: ReusedResponse<'_>,
-) -> ResponseOutcome {
+    response: ReusedResponse<'_, P>,
+) -> ResponseOutcome
+where
+    P: Iterator<Item = Bytes>,
+{
     let ReusedResponse {
         status,
         head_lines,
         age_s,
         content,
-        body,
+        bytes,
+        pieces,
     } = response;
     let mut head = match content {
         ReusedContent::OutOfRange { .. } => {
@@ -81,7 +87,7 @@ pub(crate) async fn write(
     let range = match content {
         ReusedContent::None | ReusedContent::Whole => None,
         ReusedContent::Part { first, length } => {
-            let last = first + body.len().saturating_sub(1);
+            let last = first + bytes.saturating_sub(1);
             Some(format!("bytes {first}-{last}/{length}"))
         }
         ReusedContent::OutOfRange { length } => Some(format!("bytes */{length}")),
@@ -90,18 +96,17 @@ pub(crate) async fn write(
         head.field(&header::CONTENT_RANGE, &range);
     }
     if content != ReusedContent::None {
-        head.number(&header::CONTENT_LENGTH, body.len() as u64);
+        head.number(&header::CONTENT_LENGTH, bytes as u64);
     }
     whole::begin(exchange, &mut head);
-    if body.is_empty() || exchange.method == Method::HEAD {
+    if bytes == 0 || exchange.method == Method::HEAD {
         return match session.write_bare_head(head).await {
             Ok(()) => ResponseOutcome::Whole,
             Err(_) => ResponseOutcome::ClientLeft,
         };
     }
-    exchange.response_body_bytes = body.len() as u64;
-    if session.write_head(head).await.is_err() || session.write_body(body, true).await.is_err() {
+    if session.write_head(head).await.is_err() {
         return ResponseOutcome::ClientLeft;
     }
-    ResponseOutcome::Whole
+    stored::write_pieces(session, exchange, pieces).await
 }

@@ -50,7 +50,16 @@ where
     if session.write_head(head).await.is_err() {
         return ResponseOutcome::ClientLeft;
     }
-    let mut pieces = stored.pieces.peekable();
+    write_pieces(session, exchange, stored.pieces).await
+}
+
+/// Writes a stored body, whose head has been written.
+pub(super) async fn write_pieces(
+    session: &mut Session,
+    exchange: &mut Exchange,
+    pieces: impl Iterator<Item = Bytes>,
+) -> ResponseOutcome {
+    let mut pieces = pieces.peekable();
     while let Some(piece) = pieces.next() {
         let bytes = piece.len() as u64;
         let last = pieces.peek().is_none();

@@ -17,7 +17,6 @@ use crate::gateway::Gateway;
 use crate::metrics::Metrics;
 use crate::redis::keeper;
 use crate::redis::metrics::RedisMetrics;
-use crate::worker::Worker;
 use crate::worker::runtime::{RuntimeThread, StopSignal};
 
 /// How soon after a reload another Redis is used.
@@ -27,7 +26,6 @@ const INTERVAL: Duration = Duration::from_secs(1);
 struct RedisThreads {
     gateway: Arc<Gateway>,
     workers: Vec<Handle>,
-    worker: Worker,
     metrics: Arc<Metrics>,
     commands: RedisMetrics,
     entries: EntryMetrics,
@@ -54,7 +52,6 @@ pub(super) fn start(
     let threads = RedisThreads {
         gateway,
         workers: each_worker(runtime),
-        worker: metrics.worker("redis")?,
         metrics: metrics.clone(),
         commands: RedisMetrics::register(metrics)?,
         entries: EntryMetrics::register(metrics)?,
@@ -122,7 +119,7 @@ impl RedisThreads {
         Ok(RunningThread {
             tier: tier.clone(),
             up,
-            _thread: RuntimeThread::start(self.worker.clone(), make)?,
+            _thread: RuntimeThread::start(self.metrics.worker("redis")?, make)?,
         })
     }
 }
@@ -135,7 +132,7 @@ async fn run(
 ) -> Result<(), Infallible> {
     let purges = tier.clone().follow_purges(|purge| {
         let (route, key) = (purge.route.as_deref(), purge.key.as_deref());
-        gateway.generation().purge_memory(route, key);
+        let _ = gateway.generation().purge_memory(route, key);
     });
     tokio::select! {
         () = connected => {}

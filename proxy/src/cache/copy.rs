@@ -7,16 +7,22 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use smallvec::SmallVec;
 
 use super::freshness::Freshness;
+use super::segments::SegmentBuffer;
 use super::{BodyLength, CachedResponse, storable};
 use crate::coding::{DecodeProgress, Decoder, is_of_coded_bytes};
 
 /// What a piece costs besides its bytes.
 const PIECE_OVERHEAD: usize = size_of::<usize>();
+/// `: ` and CR LF.
+const LINE_OVERHEAD: usize = 4;
+/// Marks a weak entity tag.
+const WEAK: &[u8] = b"W/";
 
-/// The copy of one response, in one buffer: the pieces may be slices of larger buffers, which they would keep
+/// The copy of one response, in buffers of its own: the pieces may be slices of larger buffers, which they would keep
 /// alive.
 #[derive(Debug)]
 pub struct CopyBuffer {
@@ -65,17 +71,10 @@ pub(super) struct LifetimeBounds {
 
 #[derive(Debug)]
 struct CopiedResponse {
-    text: CopiedText,
+    text: SegmentBuffer,
     head_bytes: usize,
     /// Where each piece of the body ends.
     ends: Vec<usize>,
-}
-
-/// The copied text, shared once it has been stored.
-#[derive(Debug)]
-struct CopiedText {
-    own: Vec<u8>,
-    shared: Option<Bytes>,
 }
 
 impl CopyBuffer {
@@ -85,24 +84,33 @@ impl CopyBuffer {
     pub fn new(status: u16, headers: &HeaderMap, max_bytes: usize) -> Self {
         let announced = headers.get(header::CONTENT_LENGTH);
         let announced = announced.and_then(|length| length.to_str().ok()?.parse().ok());
-        let lines = headers.iter();
-        let lines = lines.map(|(name, value)| name.as_str().len() + value.len() + 6);
-        let head_room = lines.sum::<usize>();
-        let mut text = Vec::with_capacity(head_room + announced.unwrap_or(0).min(max_bytes));
         let decoder = Decoder::of(headers);
         let is_recoded = decoder.as_ref().is_some_and(|decoder| !decoder.is_plain());
-        for (name, value) in storable::stored_headers(headers) {
-            if is_recoded && is_of_coded_bytes(name.as_str().as_bytes()) {
-                continue;
+        let stored = storable::stored_headers(headers);
+        let stored =
+            stored.filter(|(name, _)| !(is_recoded && is_of_coded_bytes(name.as_str().as_bytes())));
+        let stored: SmallVec<[_; 16]> = stored.collect();
+        // RFC 9110, section 8.8.3.3: another coding is another representation.
+        let weakens = |name: &HeaderName, value: &HeaderValue| {
+            is_recoded && *name == header::ETAG && value.as_bytes().starts_with(b"\"")
+        };
+        let lines = stored.iter();
+        let lines = lines.map(|(name, value)| {
+            name.as_str().len()
+                + value.len()
+                + LINE_OVERHEAD
+                + usize::from(weakens(name, value)) * WEAK.len()
+        });
+        let head_bytes = lines.sum();
+        let mut text = SegmentBuffer::with_room(head_bytes, announced.unwrap_or(0).min(max_bytes));
+        for (name, value) in stored {
+            text.push(name.as_str().as_bytes());
+            text.push(b": ");
+            if weakens(name, value) {
+                text.push(WEAK);
             }
-            text.extend_from_slice(name.as_str().as_bytes());
-            text.extend_from_slice(b": ");
-            // RFC 9110, section 8.8.3.3: another coding is another representation.
-            if is_recoded && *name == header::ETAG && value.as_bytes().starts_with(b"\"") {
-                text.extend_from_slice(b"W/");
-            }
-            text.extend_from_slice(value.as_bytes());
-            text.extend_from_slice(b"\r\n");
+            text.push(value.as_bytes());
+            text.push(b"\r\n");
         }
         CopyBuffer {
             status,
@@ -114,11 +122,8 @@ impl CopyBuffer {
                 ttl: Duration::MAX,
             },
             copied: decoder.is_some().then(|| CopiedResponse {
-                head_bytes: text.len(),
-                text: CopiedText {
-                    own: text,
-                    shared: None,
-                },
+                head_bytes,
+                text,
                 ends: Vec::new(),
             }),
             decoder: decoder.unwrap_or_default(),
@@ -168,7 +173,7 @@ impl CopyBuffer {
         let age_s = self.time.freshness.age.as_secs();
         Some(SharedHead {
             status: self.status,
-            lines: Bytes::copy_from_slice(&copied.text.bytes()[..copied.head_bytes]),
+            lines: Bytes::copy_from_slice(&copied.text.first()[..copied.head_bytes]),
             age_s: (age_s > 0).then_some(age_s),
             length: length.filter(|_| self.decoder.is_plain()),
         })
@@ -178,7 +183,7 @@ impl CopyBuffer {
     #[must_use]
     pub fn ends_with(&self, end: &[u8]) -> bool {
         let copied = self.copied.as_ref();
-        copied.is_some_and(|copied| copied.text.bytes()[copied.head_bytes..].ends_with(end))
+        copied.is_some_and(|copied| copied.text.ends_with(copied.head_bytes, end))
     }
 
     /// The response, complete at `stored_at` (since the Unix epoch); `None` if its body was too large, could not be
@@ -216,38 +221,14 @@ impl CopiedResponse {
         if piece.is_empty() {
             return true;
         }
-        let end = self.text.bytes().len() + piece.len();
+        let end = self.text.len() + piece.len();
         let overhead = (self.ends.len() + 1) * PIECE_OVERHEAD;
         if end - self.head_bytes + overhead > max_bytes {
             return false;
         }
-        self.text.own().extend_from_slice(piece);
+        self.text.push(piece);
         self.ends.push(end);
         true
-    }
-}
-
-impl CopiedText {
-    fn bytes(&self) -> &[u8] {
-        self.shared.as_deref().unwrap_or(&self.own)
-    }
-
-    fn share(&mut self) -> Bytes {
-        let own = &mut self.own;
-        let shared = self.shared.get_or_insert_with(|| {
-            let mut text = std::mem::take(own);
-            text.shrink_to_fit();
-            text.into()
-        });
-        shared.clone()
-    }
-
-    /// The own buffer, to append to it.
-    fn own(&mut self) -> &mut Vec<u8> {
-        if let Some(shared) = self.shared.take() {
-            self.own = shared.to_vec();
-        }
-        &mut self.own
     }
 }
 

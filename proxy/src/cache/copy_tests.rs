@@ -1,6 +1,7 @@
-use http::HeaderValue;
+use bytes::Bytes;
 
 use super::*;
+use crate::cache::segments::SEGMENT_BYTES;
 
 const NOW: Duration = Duration::from_secs(1_790_000_000);
 
@@ -22,6 +23,21 @@ fn pieces_are_replayed_as_they_arrived() {
     assert_eq!(stored.length(), None);
     let pieces: Vec<_> = stored.pieces().collect();
     assert_eq!(pieces, ["data: 1\n\n", "data: 2\n\n"]);
+}
+
+#[test]
+fn a_piece_of_a_stream_in_two_segments_is_replayed_whole() {
+    let mut copy = copy(usize::MAX);
+    let event = vec![b'x'; SEGMENT_BYTES - 10];
+    for _ in 0..3 {
+        copy.push(&event);
+    }
+    let long = vec![b'y'; SEGMENT_BYTES * 2];
+    copy.push(&long);
+    let stored = copy.finish(NOW).expect("no bound");
+    let pieces: Vec<_> = stored.pieces().collect();
+    assert!(pieces[..3].iter().all(|piece| *piece == event));
+    assert_eq!(pieces[3..].concat(), long, "in parts");
 }
 
 #[test]

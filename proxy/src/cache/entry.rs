@@ -10,11 +10,11 @@
 //! a shared store: an entry of another version, of another key, cut off, corrupted or larger than allowed is rejected,
 //! and counts as a miss.
 
+use std::borrow::Cow;
 use std::io::Read as _;
 use std::time::Duration;
 
-use bytes::Bytes;
-
+use super::segments::Segments;
 use super::{BodyLength, CacheKey, CachedResponse};
 
 /// The largest payload that is written or read; it also bounds what a compressed entry may become.
@@ -74,7 +74,8 @@ pub(super) fn encode(key: &CacheKey, response: &CachedResponse) -> Option<Vec<u8
     for end in ends {
         payload.extend_from_slice(&(*end as u32).to_le_bytes());
     }
-    payload.extend_from_slice(&response.text);
+    let parts = response.text.range(0..response.text.len());
+    parts.for_each(|part| payload.extend_from_slice(&part));
     Some(with_header(&payload))
 }
 
@@ -117,8 +118,8 @@ pub(super) fn decode(key: &CacheKey, entry: &[u8]) -> Result<CachedResponse, Inv
         return Err(InvalidEntry::Corrupted);
     }
     let payload = match compression {
-        PLAIN => Bytes::copy_from_slice(stored),
-        ZSTD => decompressed(stored, payload_bytes as usize)?.into(),
+        PLAIN => Cow::Borrowed(stored),
+        ZSTD => Cow::Owned(decompressed(stored, payload_bytes as usize)?),
         _ => return Err(InvalidEntry::OtherVersion),
     };
     if payload.len() != payload_bytes as usize {
@@ -138,7 +139,7 @@ fn decompressed(stored: &[u8], bytes: usize) -> Result<Vec<u8>, InvalidEntry> {
     Ok(payload)
 }
 
-fn read_payload(key: &CacheKey, payload: &Bytes) -> Result<CachedResponse, InvalidEntry> {
+fn read_payload(key: &CacheKey, payload: &[u8]) -> Result<CachedResponse, InvalidEntry> {
     let mut fields = Fields(payload);
     if fields.take(KEY_BYTES)? != key.0.as_slice() {
         return Err(InvalidEntry::OtherKey);
@@ -158,7 +159,10 @@ fn read_payload(key: &CacheKey, payload: &Bytes) -> Result<CachedResponse, Inval
         end.unwrap_or_default() as usize
     });
     let ends: Box<[usize]> = ends.collect();
-    let text = payload.slice(payload.len() - fields.0.len()..);
+    let text = fields.0;
+    if head_bytes > text.len() {
+        return Err(InvalidEntry::Corrupted);
+    }
     let response = CachedResponse {
         status,
         stored_at,
@@ -167,7 +171,7 @@ fn read_payload(key: &CacheKey, payload: &Bytes) -> Result<CachedResponse, Inval
         head_bytes,
         ends: (!ends.is_empty()).then_some(ends),
         length,
-        text,
+        text: Segments::copy_of(text, head_bytes),
     };
     match is_consistent(&response) {
         true => Ok(response),
@@ -177,7 +181,7 @@ fn read_payload(key: &CacheKey, payload: &Bytes) -> Result<CachedResponse, Inval
 
 /// Whether everything that is derived from the response is inside of it, and its head can be sent as it is.
 fn is_consistent(response: &CachedResponse) -> bool {
-    let Some(head) = response.text.get(..response.head_bytes) else {
+    let Some(head) = response.text.first().get(..response.head_bytes) else {
         return false;
     };
     let ends_fit = response.ends.as_deref().is_none_or(|ends| {

@@ -46,7 +46,7 @@ pub use store::StoredVariant;
 use super::flight::Flights;
 use super::memory::{MemoryCounts, MemoryTier};
 use super::purge::{PathHash, PurgeTarget};
-use super::{BypassReason, CacheKey, Coalescing, ENTRY_OVERHEAD, Scope, flight_bounds};
+use super::{BypassReason, CacheKey, Coalescing, Scope, flight_bounds};
 use crate::clock;
 use directives::{RequestDirectives, UseStored};
 use lookup::MayStore;
@@ -250,7 +250,7 @@ impl HttpCache {
         let announced = store::announced_bytes(headers);
         let room = self
             .response_bytes_max()
-            .checked_sub(ENTRY_OVERHEAD + head.bytes());
+            .checked_sub(store::OVERHEAD + head.bytes());
         let room = room.ok_or(NotStored::TooLarge)?;
         if announced.is_some_and(|bytes| bytes > room) {
             return Err(NotStored::TooLarge);
@@ -290,7 +290,7 @@ impl HttpCache {
         let (served, storing) = update(validated);
         // What has been purged is not there any more.
         self.memory.update(key, clock::now(), |resource| {
-            let changed = resource?.changed(|stored| {
+            resource?.changed(|stored| {
                 let is_same = stored.validators().are_of_same(validated.validators());
                 if stored.variant() == validated.variant() {
                     (storing == MayStore::Yes).then(|| served.clone())
@@ -300,8 +300,7 @@ impl HttpCache {
                 } else {
                     Some(stored.clone())
                 }
-            });
-            changed
+            })
         });
         served
     }

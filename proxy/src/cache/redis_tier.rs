@@ -11,21 +11,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::redis::Value;
+use ::redis::{Value, cmd};
 use tokio::time::Instant;
 
 use super::entry::{self, InvalidEntry};
 use super::{CacheKey, CachedResponse};
-use crate::redis::{Redis, RedisUser};
+use crate::redis::{Redis, RedisUser, Unavailable};
 use crate::{clock, redis};
 
 mod lease;
 pub(crate) mod metrics;
 pub mod purge;
+#[cfg(test)]
+mod tests;
 mod write_behind;
 
 pub(crate) use lease::Lease;
-use lease::{LeaseToken, LookUpCall};
 use metrics::{EntryMetrics, EntryOutcome};
 use write_behind::{Write, WriteQueue};
 
@@ -48,6 +49,13 @@ pub(crate) struct RedisTier {
     /// The end of the names of this route's entries: route, settings.
     suffix: Box<str>,
     ttl: Duration,
+}
+
+/// Whether a look-up that finds nothing takes the lease, or waits for the replica that has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LeaseUse {
+    Taken,
+    None,
 }
 
 /// The result of a look-up.
@@ -104,36 +112,52 @@ impl RedisTier {
         }
     }
 
-    /// Looks up a response. If another replica is already getting it, waits for that for a short time. It may be
-    /// cancelled at any time.
-    pub(crate) async fn look_up(&self, key: &CacheKey) -> RedisLookup {
-        let token = LeaseToken::random();
+    /// Looks up a response. It may be cancelled at any time.
+    pub(crate) async fn look_up(&self, key: &CacheKey, lease_use: LeaseUse) -> RedisLookup {
         let names = Names::new(key, &self.suffix);
+        let looked_up = match lease_use {
+            LeaseUse::Taken => self.look_up_or_lead(key, names).await,
+            LeaseUse::None => {
+                let mut get = cmd("GET");
+                get.arg(&names.entry);
+                let entry = self.shared.redis.command(RedisUser::Cache, &get).await;
+                entry.map(|entry: Option<Vec<u8>>| match entry {
+                    Some(entry) => self.found(key, &entry),
+                    None => RedisLookup::Miss(None),
+                })
+            }
+        };
+        looked_up.unwrap_or_else(|_| {
+            self.shared.redis.count_degraded(RedisUser::Cache);
+            RedisLookup::Degraded
+        })
+    }
+
+    /// Looks up a response, or takes the lease. If another replica has it, waits for the response for a short time.
+    async fn look_up_or_lead(
+        &self,
+        key: &CacheKey,
+        names: Names,
+    ) -> Result<RedisLookup, Unavailable> {
+        // If this is cancelled, or a reply is late, the lease may have been taken: it is released.
+        let mut lease = Lease::new(self.shared.clone(), names.lease);
         let deadline = Instant::now() + WAIT_MAX;
         let mut wait = POLL_FIRST;
         loop {
             let asked_at = Instant::now();
-            let call = LookUpCall {
-                entry: &names.entry,
-                lease: &names.lease,
-                token: &token,
-            };
-            let Ok(found) = call.run(&self.shared.redis).await else {
-                self.shared.redis.count_degraded(RedisUser::Cache);
-                return RedisLookup::Degraded;
-            };
-            match found {
-                Value::BulkString(entry) => return self.found(key, &entry),
-                Value::Int(lease::TAKEN) => {
-                    let lease = Lease::new(self.shared.clone(), names.lease, token);
-                    return RedisLookup::Miss(Some(lease));
+            match lease.look_up_or_take(&names.entry).await? {
+                Value::BulkString(entry) => {
+                    lease.forget();
+                    return Ok(self.found(key, &entry));
                 }
+                Value::Int(lease::TAKEN) => return Ok(RedisLookup::Miss(Some(lease))),
                 _ => {}
             }
-            // Another replica has the lease. A slow Redis is not asked again.
+            // A slow Redis is not asked again.
             let is_slow = asked_at.elapsed() > self.shared.redis.config().timeout / 2;
             if is_slow || Instant::now() + wait > deadline {
-                return RedisLookup::Miss(None);
+                lease.forget();
+                return Ok(RedisLookup::Miss(None));
             }
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(POLL_MAX);

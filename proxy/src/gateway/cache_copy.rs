@@ -27,7 +27,8 @@ pub(super) struct CacheCopy<'a> {
     /// When the request arrived.
     asked_at: Instant,
     lead: Option<ResponseLead>,
-    redis: Option<RedisCopy<'a>>,
+    /// Boxed: most routes have none.
+    redis: Option<Box<RedisCopy<'a>>>,
 }
 
 /// What is written to Redis once the response has been delivered.
@@ -76,18 +77,16 @@ impl<'a> CacheCopy<'a> {
             key,
             asked_at: exchange.timing.started(),
             lead,
-            redis: pipeline
-                .redis_tier
-                .as_ref()
-                .zip(key)
-                .map(|(tier, key)| RedisCopy {
+            redis: pipeline.redis_tier.as_ref().zip(key).map(|(tier, key)| {
+                Box::new(RedisCopy {
                     tier,
                     cache,
                     key,
                     asked_at: exchange.timing.started(),
                     lease,
                     stored: None,
-                }),
+                })
+            }),
         })
     }
 }

@@ -11,7 +11,7 @@ use super::redis_lookup::{self, RedisLookedUp};
 use super::{Stop, routing};
 use crate::cache::copy::SharedHead;
 use crate::cache::flight::{FlightFailure, Follower, FollowerStart, Joined, Lead};
-use crate::cache::redis_tier::Lease;
+use crate::cache::redis_tier::{Lease, LeaseUse};
 use crate::cache::status::CacheStatus;
 use crate::cache::{CacheDecision, CachedResponse};
 use crate::clock;
@@ -85,7 +85,13 @@ pub(super) async fn look_up(
         // Boxed: a route without Redis must not pay for it.
         Some(shared) => {
             let lead = waiting.lead;
-            let found = Box::pin(redis_lookup::look_up(shared, session, exchange)).await;
+            // Only a leader takes the lease, or waits for another replica: its followers wait with it.
+            let lease_use = match lead {
+                Some(_) => LeaseUse::Taken,
+                None => LeaseUse::None,
+            };
+            let looking = redis_lookup::look_up(shared, lease_use, session, exchange);
+            let found = Box::pin(looking).await;
             Ok(match found? {
                 RedisLookedUp::Hit(stored, age_s) => {
                     if let Some(mut lead) = lead {

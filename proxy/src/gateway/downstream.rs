@@ -72,7 +72,7 @@ pub(super) async fn deliver(
     };
     let copying = match (&mut copy, &mut http_copy) {
         (Some(copy), _) => Some(Copying::new(copy, StoredOnce::Successful)),
-        (None, Some(copy)) => Some(Copying::new(copy, StoredOnce::Complete)),
+        (None, Some(copy)) => Some(Copying::new(&mut **copy, StoredOnce::Complete)),
         (None, None) => None,
     };
     let mut filter = filter(exchange, upstream, timeouts, stripper, readable, copying);

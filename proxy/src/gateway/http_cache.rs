@@ -333,7 +333,7 @@ pub(super) fn of_response(
     // A 304 has no body: its connection is reused.
     upstream.response.body.is_at_end(now);
     upstream.report(exchange);
-    serve(exchange, response, cache_status, now)
+    ResponseSource::Reused(serve(exchange, response, cache_status, now))
 }
 
 /// Decides what the client gets if no backend has responded.
@@ -344,7 +344,7 @@ pub(super) fn of_failure(
     fetch: Option<Box<HttpFetch>>,
     exchange: &mut Exchange,
     stop: Stop,
-) -> Result<ResponseSource, Stop> {
+) -> Result<Reused, Stop> {
     let Some(mut fetch) = fetch else {
         return Err(stop);
     };
@@ -374,11 +374,10 @@ fn serve(
     response: Arc<StoredVariant>,
     status: CacheStatus,
     now: Instant,
-) -> ResponseSource {
+) -> Reused {
     exchange.error_code = None;
     set_header(exchange, "cache-status", status.header());
-    let reused = Reused::new(response, exchange.at(now));
-    ResponseSource::Reused(reused)
+    Reused::new(response, exchange.at(now))
 }
 
 pub(super) fn times(exchange: &Exchange, asked_at: Instant, received_at: Instant) -> ReceiptTimes {

@@ -6,15 +6,18 @@
 //! at once, and the key is remembered, so that the next ones do not wait at all.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::coalesce::{self, Followed};
 use super::followed::FollowedBody;
 use super::http_cache::{self, Found, HttpFetch};
 use super::mode::RequestKind;
 use super::reused::Reused;
-use super::{ResponseSource, Stop, revalidation};
-use crate::cache::flight::{FollowerStart, Joined};
-use crate::cache::http::HttpHead;
+use super::{Stop, revalidation};
+use crate::backend::Backend;
+use crate::cache::CacheKey;
+use crate::cache::flight::{FlightMark, FollowerStart, Joined};
+use crate::cache::http::{HttpCache, HttpHead};
 use crate::clock;
 use crate::exchange::Exchange;
 use crate::generation::pipeline::RoutePipeline;
@@ -27,9 +30,18 @@ use crate::http::session::Session;
     reason = "it is moved once, and boxing it costs each request an allocation"
 )]
 pub(super) enum HttpFound {
-    Served(ResponseSource),
+    Reused(Reused),
+    /// The response to an equal request; with the backend that it was sent to.
+    Followed(Box<Followed<HttpHead>>, Arc<Backend>),
     /// It is sent to the backend; with what the cache does with the response, if anything.
     Forward(Option<Box<HttpFetch>>),
+}
+
+/// The result of one lookup.
+enum HttpStep {
+    Found(HttpFound),
+    /// The request may be equal to one in flight.
+    Join(Box<HttpFetch>, CacheKey, FlightMark),
 }
 
 /// Looks for a stored response, or an equal request in flight. A body could change the response, and is no part of the
@@ -52,45 +64,79 @@ pub(super) async fn find(
         http_cache::bypass(exchange);
         return Ok(HttpFound::Forward(None));
     }
-    let mut now = exchange.received_at;
+    let now = exchange.received_at;
+    let request = (pipeline, connection);
+    match look_up(cache, request, session, exchange, now)? {
+        HttpStep::Found(found) => Ok(found),
+        // Boxed, because most requests are hits.
+        step => Box::pin(join(cache, request, session, exchange, step)).await,
+    }
+}
+
+fn look_up(
+    cache: &Arc<HttpCache>,
+    (pipeline, connection): (&Arc<RoutePipeline>, &Connection),
+    session: &Session,
+    exchange: &mut Exchange,
+    now: Duration,
+) -> Result<HttpStep, Stop> {
+    let mark = cache.flights().map(|flights| flights.mark());
+    let fetch = match http_cache::look_up(cache, pipeline, session, exchange, now)? {
+        Found::Serve(reused) => return Ok(HttpStep::Found(HttpFound::Reused(reused))),
+        Found::ServeStale(reused, fetch) => {
+            revalidation::start(pipeline.clone(), session, exchange, connection, fetch);
+            return Ok(HttpStep::Found(HttpFound::Reused(reused)));
+        }
+        Found::Forward(Some(fetch)) => fetch,
+        Found::Forward(None) => return Ok(HttpStep::Found(HttpFound::Forward(None))),
+    };
+    Ok(match (fetch.flight(now), mark) {
+        (Some(key), Some(mark)) => HttpStep::Join(fetch, key, mark),
+        _ => HttpStep::Found(HttpFound::Forward(Some(fetch))),
+    })
+}
+
+/// Joins the equal requests in flight, or leads those that come.
+async fn join(
+    cache: &Arc<HttpCache>,
+    request: (&Arc<RoutePipeline>, &Connection),
+    session: &mut Session,
+    exchange: &mut Exchange,
+    mut step: HttpStep,
+) -> Result<HttpFound, Stop> {
+    let (pipeline, connection) = request;
     loop {
-        let marked = cache.flights().map(|flights| (flights, flights.mark()));
-        let mut fetch = match http_cache::look_up(cache, pipeline, session, exchange, now)? {
-            Found::Serve(reused) => {
-                return Ok(HttpFound::Served(ResponseSource::Reused(reused)));
-            }
-            Found::ServeStale(reused, fetch) => {
-                revalidation::start(pipeline.clone(), session, exchange, connection, fetch);
-                return Ok(HttpFound::Served(ResponseSource::Reused(reused)));
-            }
-            Found::Forward(Some(fetch)) => fetch,
-            Found::Forward(None) => return Ok(HttpFound::Forward(None)),
+        let (mut fetch, key, mark) = match step {
+            HttpStep::Found(found) => return Ok(found),
+            HttpStep::Join(fetch, key, mark) => (fetch, key, mark),
         };
-        let flight = fetch.flight(now);
-        let (Some((flights, mark)), Some(key)) = (marked, flight) else {
-            return Ok(HttpFound::Forward(Some(fetch)));
-        };
-        let lead = match flights.join(key, mark) {
-            Joined::Leader(lead) => lead,
-            Joined::LookAgain => continue,
-            Joined::Alone => return Ok(HttpFound::Forward(Some(fetch))),
-            Joined::Follower(follower) => {
-                let started = coalesce::start(pipeline, session, exchange, follower);
-                let started = Box::pin(started).await?;
-                now = exchange.at(clock::now());
-                match started {
+        let joined = cache.flights().map(|flights| flights.join(key, mark));
+        let lead = match joined {
+            Some(Joined::Leader(lead)) => lead,
+            Some(Joined::LookAgain) => {
+                let now = exchange.at(clock::now());
+                step = look_up(cache, request, session, exchange, now)?;
+                continue;
+            }
+            Some(Joined::Alone) | None => return Ok(HttpFound::Forward(Some(fetch))),
+            Some(Joined::Follower(follower)) => {
+                match coalesce::start(pipeline, session, exchange, follower).await? {
                     FollowerStart::Head(head, follower) => {
-                        let body = FollowedBody::new(follower);
-                        return Ok(follow(pipeline, session, exchange, fetch, (head, body)));
+                        let response = (head, FollowedBody::new(follower));
+                        return Ok(follow(pipeline, session, exchange, fetch, response));
                     }
                     FollowerStart::Leader(lead) => lead,
-                    FollowerStart::Stored => continue,
+                    FollowerStart::Stored => {
+                        let now = exchange.at(clock::now());
+                        step = look_up(cache, request, session, exchange, now)?;
+                        continue;
+                    }
                     FollowerStart::Alone => return Ok(HttpFound::Forward(Some(fetch))),
                     FollowerStart::Failed(failure) => {
                         coalesce::note_collapsed(exchange);
                         let stop = failure.refusal().into();
-                        let source = http_cache::of_failure(Some(fetch), exchange, stop);
-                        return source.map(HttpFound::Served);
+                        let reused = http_cache::of_failure(Some(fetch), exchange, stop);
+                        return reused.map(HttpFound::Reused);
                     }
                 }
             }
@@ -114,14 +160,14 @@ fn follow(
         return HttpFound::Forward(Some(fetch));
     }
     coalesce::note_collapsed(exchange);
-    HttpFound::Served(match head.if_unmodified(request) {
+    match head.if_unmodified(request) {
         Some(response) => {
-            let reused = Reused::new(Arc::new(response), exchange.at(clock::now()));
-            ResponseSource::Reused(reused)
+            let now = exchange.at(clock::now());
+            HttpFound::Reused(Reused::new(Arc::new(response), now))
         }
         None => {
             let followed = Box::new(Followed { head, body });
-            ResponseSource::HttpFollowed(followed, pipeline.backend.clone())
+            HttpFound::Followed(followed, pipeline.backend.clone())
         }
-    })
+    }
 }

@@ -26,13 +26,14 @@ pub(super) struct HttpCacheCopy {
 impl HttpCacheCopy {
     /// An empty copy, if request and response allow storing one; the head arrived at `now`. `Cache-Status` then states
     /// that the response is stored: it is, unless it is cut short. Requests that follow learn what it is.
+    /// Boxed: every request in flight would have room for it.
     pub(super) fn of(
         session: &Session,
         exchange: &mut Exchange,
         upstream: &Upstream,
         mut fetch: Box<HttpFetch>,
         now: Instant,
-    ) -> Option<Self> {
+    ) -> Option<Box<Self>> {
         let (cache, request_key, reason) = fetch.storing()?;
         let times = times(exchange, upstream.started_at, now);
         let head = &upstream.response.head;
@@ -61,12 +62,12 @@ impl HttpCacheCopy {
         if let (Some(lead), Some(head)) = (&mut lead, copy.shared_head(upstream.framing.length)) {
             lead.begin(head);
         }
-        Some(HttpCacheCopy {
+        Some(Box::new(HttpCacheCopy {
             copy,
             fetch,
             lead,
             asked_at: exchange.timing.started(),
-        })
+        }))
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Stop;
 use super::routing::set_header;
-use crate::cache::redis_tier::{Lease, RedisLookup, RedisTier};
+use crate::cache::redis_tier::{Lease, LeaseUse, RedisLookup, RedisTier};
 use crate::cache::status::CacheStatus;
 use crate::cache::{CacheDecision, CacheKey, CachedResponse, ResponseCache};
 use crate::exchange::{CacheNote, CacheOutcome, CacheTier, Exchange};
@@ -39,12 +39,13 @@ pub(super) fn shared(pipeline: &RoutePipeline, decision: CacheDecision) -> Optio
 /// Looks up a stored response, and records a hit. It is stored in memory as well.
 pub(super) async fn look_up(
     shared: SharedKey<'_>,
+    lease_use: LeaseUse,
     session: &mut Session,
     exchange: &mut Exchange,
 ) -> Result<RedisLookedUp, Stop> {
     let found = tokio::select! {
         biased;
-        found = shared.tier.look_up(&shared.key) => found,
+        found = shared.tier.look_up(&shared.key, lease_use) => found,
         () = session.client_left() => return Err(Stop::ClientLeft),
     };
     let response = match found {

@@ -51,7 +51,7 @@ pub(super) async fn deliver(
     }
     let head = session.head();
     let served = ServedAs::of(&head.headers, stored, &head.method);
-    let length = stored.body.len();
+    let length = stored.length();
     let (status, lines, content) = match &served {
         ServedAs::Whole if stored.status() == StatusCode::NO_CONTENT => {
             (stored.status(), stored.head_lines(), ReusedContent::None)
@@ -68,12 +68,14 @@ pub(super) async fn deliver(
             (StatusCode::RANGE_NOT_SATISFIABLE, &[][..], content)
         }
     };
+    let part = served.part(stored);
     let response = ReusedResponse {
         status,
         head_lines: lines,
         age_s: reused.age_s,
         content,
-        body: served.body(stored),
+        bytes: part.len(),
+        pieces: stored.pieces(part),
     };
     reused::write(session, exchange, response).await
 }

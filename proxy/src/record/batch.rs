@@ -17,12 +17,18 @@ struct LineEnd {
     at: usize,
 }
 
-/// A buffer that has grown larger during a burst is freed afterwards.
-const CAPACITY_KEPT_BYTES: usize = 512 * 1024;
+/// The size of a batch. A buffer that has grown larger, for a long line, is freed afterwards.
+pub(super) const BATCH_BYTES: usize = 512 * 1024;
 
 impl LineBatch {
     /// Appends a line with the id of its event; the newline is added here.
     pub(crate) fn push(&mut self, id: &RequestId, line: &[u8]) {
+        let bytes = self.bytes.len() + line.len() + 1;
+        if bytes > self.bytes.capacity() {
+            // Doubled, but not beyond the size of a batch.
+            let capacity = (self.bytes.capacity() * 2).min(BATCH_BYTES).max(bytes);
+            self.bytes.reserve_exact(capacity - self.bytes.len());
+        }
         self.bytes.extend_from_slice(line);
         self.bytes.push(b'\n');
         self.ends.push(LineEnd {
@@ -39,6 +45,11 @@ impl LineBatch {
         self.bytes.len()
     }
 
+    /// Whether one more line still belongs to this batch.
+    pub(super) fn has_room(&self, line: &[u8]) -> bool {
+        self.is_empty() || self.bytes.len() + line.len() < BATCH_BYTES
+    }
+
     pub(crate) fn lines(&self) -> BatchLines<'_> {
         BatchLines {
             bytes: &self.bytes,
@@ -47,10 +58,9 @@ impl LineBatch {
         }
     }
 
-    /// Removes the lines, and frees a buffer that is far larger than they needed.
+    /// Removes the lines, and frees a buffer that is larger than a batch.
     pub(crate) fn clear(&mut self) {
-        let capacity = self.bytes.capacity();
-        if capacity > CAPACITY_KEPT_BYTES && self.bytes.len() < capacity / 4 {
+        if self.bytes.capacity() > BATCH_BYTES {
             *self = LineBatch::default();
         }
         self.bytes.clear();
@@ -174,14 +184,23 @@ mod tests {
     }
 
     #[test]
-    fn the_memory_of_a_burst_is_freed() {
+    fn a_buffer_is_as_large_as_a_batch_unless_a_line_is_longer() {
         let mut batch = LineBatch::default();
         let id = RequestId::fixed(&"0".repeat(26));
-        batch.push(&id, &vec![b'x'; CAPACITY_KEPT_BYTES * 2]);
+        let line = [b'x'; 1_000];
+        while batch.has_room(&line) {
+            batch.push(&id, &line);
+        }
+        assert!(batch.bytes_length() > BATCH_BYTES - 1_001);
+        assert_eq!(batch.bytes.capacity(), BATCH_BYTES);
         batch.clear();
-        assert!(batch.is_empty() && batch.bytes.capacity() > CAPACITY_KEPT_BYTES);
-        batch.push(&id, b"one");
+        assert_eq!(batch.bytes.capacity(), BATCH_BYTES, "it is kept");
+
+        let long = vec![b'x'; BATCH_BYTES * 2];
+        assert!(batch.has_room(&long), "a batch of its own");
+        batch.push(&id, &long);
+        assert!(!batch.has_room(b""));
         batch.clear();
-        assert!(batch.is_empty() && batch.bytes.capacity() <= CAPACITY_KEPT_BYTES);
+        assert!(batch.is_empty() && batch.bytes.capacity() == 0);
     }
 }

@@ -1,7 +1,7 @@
 //! Accepts lines from requests and writes them on a worker thread.
 //!
-//! A request only copies its line into a bounded buffer; the writer swaps the buffer for an empty one, so that no
-//! request ever waits for a disk or a pipe. Under load the writer wakes once per [`COLLECT`]; when idle it sleeps
+//! A request only copies its line into a bounded backlog (`backlog.rs`); the writer takes one batch after the other, so
+//! that no request ever waits for a disk or a pipe. Under load the writer wakes once per [`COLLECT`]; when idle it sleeps
 //! until the next line.
 
 use std::collections::VecDeque;
@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, MutexGuard};
 
-use super::batch::{BatchLines, LineBatch};
+use super::backlog::Backlog;
+use super::batch::{BATCH_BYTES, BatchLines, LineBatch};
 use super::sink::{Accounting, LineSink, WriteOutcome};
 use crate::clock::{self, Elapsed};
 use crate::exchange::RequestId;
@@ -25,9 +26,8 @@ use crate::worker::thread::{LockedState, SharedState, State, WorkerThread};
 /// How long lines are collected before they are written together. An event is in the file well within 200 ms of its
 /// response.
 pub(super) const COLLECT: Duration = Duration::from_millis(50);
-/// A buffer of this size is written at once: a larger one would not fit into the processor's cache, and each sink has
-/// two of them.
-const COLLECT_BYTES: usize = 512 * 1024;
+/// A full batch is written at once: a larger one would not fit into the processor's cache.
+const COLLECT_BYTES: usize = BATCH_BYTES;
 /// The maximum size of unwritten lines, including those that the writer has taken. Further lines are dropped and
 /// counted.
 const PENDING_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -57,7 +57,7 @@ struct Settlement {
 
 #[derive(Debug)]
 struct PendingLines {
-    batch: LineBatch,
+    backlog: Backlog,
     /// Bytes that the writer has taken but not yet written.
     taken_bytes: usize,
     writer: WriterState,
@@ -101,7 +101,7 @@ impl Writer {
         accounting: Option<Arc<dyn Accounting>>,
     ) -> io::Result<Self> {
         let pending = PendingLines {
-            batch: LineBatch::default(),
+            backlog: Backlog::default(),
             taken_bytes: 0,
             writer: WriterState::Awake,
             flushes_requested: 0,
@@ -136,15 +136,15 @@ impl Writer {
         let mut inner = self.thread.lock();
         let is_open = inner.state != State::Ended;
         let pending = &mut inner.work;
-        let bytes = pending.batch.bytes_length() + pending.taken_bytes + line.len();
+        let bytes = pending.backlog.bytes_length() + pending.taken_bytes + line.len();
         if !is_open || bytes >= PENDING_BYTES_MAX {
             drop(inner);
             self.settlement.settle(0, 1);
             return;
         }
-        let was_small = pending.batch.bytes_length() < COLLECT_BYTES;
-        pending.batch.push(id, line);
-        let is_large = pending.batch.bytes_length() >= COLLECT_BYTES;
+        let was_small = pending.backlog.bytes_length() < COLLECT_BYTES;
+        pending.backlog.push(id, line);
+        let is_large = pending.backlog.bytes_length() >= COLLECT_BYTES;
         let before = mem::replace(&mut pending.writer, WriterState::Awake);
         drop(inner);
         if before == WriterState::Asleep || (was_small && is_large) {
@@ -176,7 +176,7 @@ impl Writer {
         let recent = self.settlement.recent.lock();
         let inner = self.thread.lock();
         let mut lines: Vec<Vec<u8>> = recent.iter().cloned().collect();
-        let pending = inner.work.batch.lines().last(count);
+        let pending = inner.work.backlog.last(count);
         lines.extend(pending.map(|line| line.bytes.to_vec()));
         lines.split_off(lines.len().saturating_sub(count))
     }
@@ -225,8 +225,8 @@ impl WriterLoop {
         inner.state = State::Ended;
         let pending = &mut inner.work;
         let taken = self.unsettled.batch.lines().count();
-        let lost = taken.saturating_sub(self.sink.abandon()) + pending.batch.lines().count();
-        pending.batch.clear();
+        let lost = taken.saturating_sub(self.sink.abandon()) + pending.backlog.count();
+        pending.backlog = Backlog::default();
         pending.flushes_done = pending.flushes_requested;
         drop(inner);
         self.settlement.settle(0, lost);
@@ -265,12 +265,13 @@ fn next_turn(shared: &SharedState<PendingLines>, batch: &mut LineBatch) -> Turn 
     }
     // Lines that arrived during the last write are collected for a while first.
     collect(shared, &mut inner);
-    if inner.work.batch.is_empty() && !inner.work.is_flush_due() && inner.state == State::Running {
+    if inner.work.backlog.is_empty() && !inner.work.is_flush_due() && inner.state == State::Running
+    {
         inner.work.writer = WriterState::Asleep;
         sleep(shared, &mut inner, batch);
         collect(shared, &mut inner);
     }
-    mem::swap(&mut inner.work.batch, batch);
+    inner.work.backlog.take(batch);
     inner.work.taken_bytes = batch.bytes_length();
     Turn::of(&inner)
 }
@@ -284,7 +285,7 @@ fn sleep(
     let is_awake = |pending: &PendingLines| pending.writer == WriterState::Awake;
     shared.wait_until(inner, clock::now() + memory::INTERVAL, is_awake);
     if !is_awake(&inner.work) && inner.state == State::Running {
-        (inner.work.batch, *batch) = (LineBatch::default(), LineBatch::default());
+        (inner.work.backlog, *batch) = (Backlog::default(), LineBatch::default());
         MutexGuard::unlocked(inner, memory::return_unused);
     }
     while !is_awake(&inner.work) && inner.state == State::Running {
@@ -297,7 +298,7 @@ fn collect(
     inner: &mut MutexGuard<'_, LockedState<PendingLines>>,
 ) {
     let is_enough = |pending: &PendingLines| {
-        pending.is_flush_due() || pending.batch.bytes_length() >= COLLECT_BYTES
+        pending.is_flush_due() || pending.backlog.bytes_length() >= COLLECT_BYTES
     };
     shared.wait_until(inner, clock::now() + COLLECT, is_enough);
 }
@@ -307,7 +308,7 @@ fn finish(shared: &SharedState<PendingLines>, turn: &Turn) -> State {
     let mut inner = shared.lock();
     inner.work.taken_bytes = 0;
     inner.work.flushes_done += turn.flushes;
-    if turn.state == State::Stopping && inner.work.batch.is_empty() {
+    if turn.state == State::Stopping && inner.work.backlog.is_empty() {
         inner.state = State::Ended;
         inner.work.flushes_done = inner.work.flushes_requested;
     }
@@ -358,8 +359,15 @@ struct Turn {
 
 impl Turn {
     fn of(inner: &LockedState<PendingLines>) -> Self {
+        let requested = inner.work.flushes_requested - inner.work.flushes_done;
+        // A flush is done after the last of the batches.
+        let flushes = if inner.work.backlog.is_empty() {
+            requested
+        } else {
+            0
+        };
         Turn {
-            flushes: inner.work.flushes_requested - inner.work.flushes_done,
+            flushes,
             state: inner.state,
         }
     }

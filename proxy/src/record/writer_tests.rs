@@ -130,11 +130,15 @@ fn a_hung_sink_drops_lines_and_never_blocks() {
     assert!((3..=4).contains(&dropped), "{dropped} dropped");
     assert_eq!(writer.flush(clock::now()), Err(Elapsed));
 
+    // Each line is larger than a batch.
+    for _ in 0..10 - dropped {
+        open.send(all(1)).expect("the writer");
+        assert_eq!(
+            written.recv_timeout(SOON).expect("the rest").len(),
+            1024 * 1024
+        );
+    }
     open.send(all(1)).expect("the writer");
-    let rest = written.recv_timeout(SOON).expect("the rest").len();
-    assert_eq!(rest as u64, (10 - dropped) * 1024 * 1024);
-    open.send(all(10 - usize::try_from(dropped).expect("small")))
-        .expect("the writer");
     assert_eq!(writer.flush(soon()), Ok(()));
     assert_eq!(counts.recorded.get() + counts.dropped.get(), 11);
     writer.append(&id(), b"goes on");

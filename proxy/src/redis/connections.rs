@@ -5,6 +5,7 @@ use std::thread::ThreadId;
 use std::time::Duration;
 
 use ::redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use ::redis::io::tcp::TcpSettings;
 use ::redis::{Client, IntoConnectionInfo as _, RedisError, RedisResult, cmd};
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
@@ -98,7 +99,10 @@ async fn connected(config: &Config) -> RedisResult<(ThreadId, ConnectionManager)
 }
 
 fn client(config: &Config) -> RedisResult<Client> {
+    // A command must not wait for the acknowledgement of the one before it.
+    let without_delay = TcpSettings::default().set_nodelay(true);
     let info = config.url.expose_secret().into_connection_info()?;
+    let info = info.set_tcp_settings(without_delay);
     // TLS trusts the system's roots, or those of `SSL_CERT_FILE`.
     Client::open(info)
 }

@@ -19,16 +19,29 @@ pub struct Validators {
     dated: Option<Duration>,
 }
 
+/// A value of a response is a part of its head, which it would keep in memory.
+fn copied(value: &HeaderValue) -> Option<HeaderValue> {
+    HeaderValue::from_bytes(value.as_bytes()).ok()
+}
+
 impl Validators {
     pub(super) fn of(headers: &HeaderMap) -> Self {
         let modified_at = date(headers, &header::LAST_MODIFIED);
         let last_modified = headers.get(header::LAST_MODIFIED);
         Validators {
-            etag: headers.get(header::ETAG).cloned(),
-            last_modified: last_modified.filter(|_| modified_at.is_some()).cloned(),
+            etag: headers.get(header::ETAG).and_then(copied),
+            last_modified: last_modified
+                .filter(|_| modified_at.is_some())
+                .and_then(copied),
             modified_at,
             dated: date(headers, &header::DATE),
         }
+    }
+
+    /// The memory that they take.
+    pub(super) fn bytes(&self) -> usize {
+        let values = self.etag.iter().chain(&self.last_modified);
+        values.map(HeaderValue::len).sum()
     }
 
     /// Whether there is none.

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
-
+use super::super::segments::SegmentBuffer;
 use super::freshness::Shareability;
 use super::shared::HttpHead;
 use super::store::{StorableHead, StoredVariant};
@@ -12,7 +11,7 @@ use super::store::{StorableHead, StoredVariant};
 #[derive(Debug)]
 pub struct HttpCopy {
     head: Option<StorableHead>,
-    body: Vec<u8>,
+    body: SegmentBuffer,
     bytes_max: usize,
     /// When the head arrived, since the Unix epoch.
     received_at: Duration,
@@ -28,7 +27,7 @@ impl HttpCopy {
         HttpCopy {
             head: Some(head),
             received_at,
-            body: Vec::with_capacity(announced.unwrap_or(0).min(bytes_max)),
+            body: SegmentBuffer::with_room(0, announced.unwrap_or(0).min(bytes_max)),
             bytes_max,
         }
     }
@@ -56,18 +55,16 @@ impl HttpCopy {
         }
         if self.body.len() + piece.len() > self.bytes_max {
             self.head = None;
-            self.body = Vec::new();
+            self.body = SegmentBuffer::default();
             return;
         }
-        self.body.extend_from_slice(piece);
+        self.body.push(piece);
     }
 
     /// The response, once; `None` if its body was too large.
     #[must_use]
     pub fn finish(&mut self) -> Option<StoredVariant> {
         let head = self.head.take()?;
-        let mut body = std::mem::take(&mut self.body);
-        body.shrink_to_fit();
-        Some(head.with_body(Bytes::from(body)))
+        Some(head.with_body(self.body.share()))
     }
 }

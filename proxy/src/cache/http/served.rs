@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 
-use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, header};
 
 use super::conditional;
@@ -41,20 +40,20 @@ impl ServedAs {
         if !conditional::allows_part(request.get(header::IF_RANGE), stored.validators()) {
             return ServedAs::Whole;
         }
-        match ranges::part(range.as_bytes(), stored.body.len()) {
+        match ranges::part(range.as_bytes(), stored.length()) {
             RangePart::Whole => ServedAs::Whole,
             RangePart::Of(part) => ServedAs::Part(part),
             RangePart::Unsatisfiable => ServedAs::RangeNotSatisfiable,
         }
     }
 
-    /// The body that is written.
+    /// What is written of the body.
     #[must_use]
-    pub fn body(&self, stored: &StoredVariant) -> Bytes {
+    pub fn part(&self, stored: &StoredVariant) -> Range<usize> {
         match self {
-            ServedAs::Whole => stored.body.clone(),
-            ServedAs::Part(part) => stored.body.slice(part.clone()),
-            ServedAs::NotModified(_) | ServedAs::RangeNotSatisfiable => Bytes::new(),
+            ServedAs::Whole => 0..stored.length(),
+            ServedAs::Part(part) => part.clone(),
+            ServedAs::NotModified(_) | ServedAs::RangeNotSatisfiable => 0..0,
         }
     }
 }

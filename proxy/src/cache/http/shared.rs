@@ -3,19 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
+use super::super::segments::Segments;
 use super::conditional;
 use super::policy::RequestCredentials;
 use super::store::{StorableHead, StoredVariant};
 
 /// The head of a response that is fresh and being stored, as those that follow its request get it.
 #[derive(Clone, Debug)]
-pub struct HttpHead(Arc<SharedParts>);
+pub struct HttpHead(Arc<FollowedHead>);
 
 #[derive(Debug)]
-struct SharedParts {
+struct FollowedHead {
     head: StorableHead,
     age_s: u64,
     length: Option<u64>,
@@ -23,7 +23,7 @@ struct SharedParts {
 
 impl HttpHead {
     pub(super) fn new(head: StorableHead, received_at: Duration, length: Option<u64>) -> Self {
-        HttpHead(Arc::new(SharedParts {
+        HttpHead(Arc::new(FollowedHead {
             age_s: head.age(received_at).as_secs(),
             head,
             length,
@@ -41,7 +41,7 @@ impl HttpHead {
         let head = &self.0.head;
         let is_unmodified = head.status() == StatusCode::OK
             && conditional::is_unmodified(request, head.validators());
-        is_unmodified.then(|| head.clone().with_body(Bytes::new()))
+        is_unmodified.then(|| head.clone().with_body(Segments::default()))
     }
 
     #[must_use]

@@ -1,5 +1,6 @@
 //! Stored responses: one of them, and all of one URI.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -11,6 +12,7 @@ use smallvec::SmallVec;
 use super::super::ENTRY_OVERHEAD;
 use super::super::memory::Entry;
 use super::super::purge::PathHash;
+use super::super::segments::{Segments, allocated};
 use super::conditional::Validators;
 use super::directives::{Directive, RequestDirectives, ResponseDirectives};
 use super::freshness::{ReceiptTimes, Shareability, StoredFreshness};
@@ -21,11 +23,14 @@ use super::vary::Variant;
 /// How many responses of one URI are stored: the oldest is removed first.
 const VARIANTS_MAX: usize = 64;
 
+/// What a response takes besides its head and its body.
+pub(super) const OVERHEAD: usize = ENTRY_OVERHEAD + size_of::<StoredVariant>();
+
 /// A response in the cache.
 #[derive(Debug)]
 pub struct StoredVariant {
     head: StorableHead,
-    pub body: Bytes,
+    pub(super) body: Segments,
     /// A request in the background is revalidating it.
     is_revalidating: AtomicBool,
 }
@@ -103,7 +108,7 @@ impl StorableHead {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.lines.len() + self.variant.bytes()
+        self.lines.len() + self.variant.bytes() + self.validators.bytes()
     }
 
     /// Whether a request selects the response, and may be served.
@@ -113,7 +118,7 @@ impl StorableHead {
             && policy::serves(credentials, &self.directives, &self.variant, basis)
     }
 
-    pub(super) fn with_body(self, body: Bytes) -> StoredVariant {
+    pub(super) fn with_body(self, body: Segments) -> StoredVariant {
         StoredVariant {
             head: self,
             body,
@@ -146,6 +151,17 @@ impl StoredVariant {
     /// How it may be used for a request.
     pub(super) fn usable(&self, request: &RequestDirectives, now: Duration) -> Use {
         policy::usable(&self.head.freshness, &self.head.directives, request, now)
+    }
+
+    /// The length of the body.
+    #[must_use]
+    pub fn length(&self) -> usize {
+        self.body.len()
+    }
+
+    /// A part of the body, in pieces.
+    pub fn pieces(&self, part: Range<usize>) -> impl Iterator<Item = Bytes> {
+        self.body.range(part)
     }
 
     /// The value of `Age`.
@@ -198,7 +214,7 @@ impl StoredVariant {
     }
 
     fn bytes(&self) -> u64 {
-        (ENTRY_OVERHEAD + self.head.bytes() + self.body.len()) as u64
+        (OVERHEAD + allocated(self.head.bytes()) + self.body.bytes()) as u64
     }
 }
 

@@ -13,7 +13,10 @@ const NAMES_MAX: usize = 16;
 
 /// The headers that a response varies by, with the normalised values of its request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Variant(Box<[(HeaderName, Option<Box<[u8]>>)]>);
+pub(super) struct Variant(Box<[(HeaderName, SelectingValue)]>);
+
+/// The normalised values of a header; `None` if the request has none.
+type SelectingValue = Option<Box<[u8]>>;
 
 impl Variant {
     /// `None` if no other request can be known to select the response: `*`, a name that is none, or a header that weir

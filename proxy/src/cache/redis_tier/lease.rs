@@ -41,44 +41,49 @@ impl LeaseToken {
     }
 }
 
-/// A look-up that takes the lease if there is no entry.
-pub(super) struct LookUpCall<'a> {
-    pub(super) entry: &'a str,
-    pub(super) lease: &'a str,
-    pub(super) token: &'a LeaseToken,
-}
+/// The lease of a key, which this replica has taken or tries to take; released when it is dropped. Boxed: most requests
+/// have none.
+pub(crate) struct Lease(Box<HeldLease>);
 
-impl LookUpCall<'_> {
-    pub(super) async fn run(&self, redis: &Redis) -> Result<Value, Unavailable> {
-        let mut lease_ms = itoa::Buffer::new();
-        let lease_ms = lease_ms.format(LEASE_MAX.as_millis());
-        let call = ScriptCall {
-            keys: &[self.entry, self.lease],
-            arguments: &[&self.token.0, lease_ms.as_bytes()],
-        };
-        redis.run(RedisUser::Cache, &LOOK_UP, &call).await
-    }
-}
-
-/// The lease of a key, held by this replica; released when it is dropped.
-pub(crate) struct Lease {
+struct HeldLease {
     shared: Arc<SharedTier>,
+    /// Empty if it is not released.
     name: String,
     token: LeaseToken,
 }
 
 impl Lease {
-    pub(super) fn new(shared: Arc<SharedTier>, name: String, token: LeaseToken) -> Self {
-        Lease {
+    pub(super) fn new(shared: Arc<SharedTier>, name: String) -> Self {
+        Lease(Box::new(HeldLease {
             shared,
             name,
-            token,
-        }
+            token: LeaseToken::random(),
+        }))
+    }
+
+    /// Looks up `entry`, and takes the lease if there is none: the reply is the entry, [`TAKEN`], or another number.
+    pub(super) async fn look_up_or_take(&mut self, entry: &str) -> Result<Value, Unavailable> {
+        let mut lease_ms = itoa::Buffer::new();
+        let lease_ms = lease_ms.format(LEASE_MAX.as_millis());
+        let call = ScriptCall {
+            keys: &[entry, &self.0.name],
+            arguments: &[&self.0.token.0, lease_ms.as_bytes()],
+        };
+        let redis = &self.0.shared.redis;
+        redis.run(RedisUser::Cache, &LOOK_UP, &call).await
+    }
+
+    /// It was not taken.
+    pub(super) fn forget(&mut self) {
+        self.0.name = String::new();
     }
 }
 
-impl Drop for Lease {
+impl Drop for HeldLease {
     fn drop(&mut self) {
+        if self.name.is_empty() {
+            return;
+        }
         let release = Release {
             lease: std::mem::take(&mut self.name),
             token: self.token,
@@ -90,7 +95,7 @@ impl Drop for Lease {
 
 impl std::fmt::Debug for Lease {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "Lease({})", self.name)
+        write!(formatter, "Lease({})", self.0.name)
     }
 }
 

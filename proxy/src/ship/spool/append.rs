@@ -12,7 +12,7 @@ use super::{ALERT_BYTES_MAX, ID_BYTES, Spool, Spooled, format, recovery};
 use crate::ship::dataset::Dataset;
 
 /// A buffer that has grown larger is freed.
-const BUFFER_KEPT_BYTES: usize = 4 * 1024 * 1024;
+const BUFFER_KEPT_BYTES: usize = 2 * 1024 * 1024;
 /// Characters of a ULID that stay the same for 1,024 ms: ten hold 48 bits of milliseconds.
 const SECOND_CHARACTERS: usize = 8;
 

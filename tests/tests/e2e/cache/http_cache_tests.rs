@@ -22,7 +22,7 @@ const OPTIONS: [&str; 2] = [
 const HEAD: &str = "\
 # The results of http-cache-tests 0.4.5, against a route with `cache: {http: true}`. With WEIR_WRITE_RESULTS=1 the test
 # http_cache_tests (tests/tests/e2e/cache/http_cache_tests.rs) writes them. A test with the result `varies`, which is
-# set by hand, may pass or fail. docs/caching.md explains the required tests that fail.
+# set by hand, may pass or fail. docs/http-caching.md explains those that fail.
 ";
 
 /// A recorded result.

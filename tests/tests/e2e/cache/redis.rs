@@ -1,7 +1,5 @@
-//! Responses that replicas share in Redis, and what happens to requests while Redis is unavailable. What is asserted
-//! of a Redis that hangs are numbers of commands, not times: each one waits for `redis.timeout` at most.
+//! Responses that replicas share in Redis.
 
-use serde_json::{Value, json};
 use tempfile::TempDir;
 use weir_tests::backend::{Backend, BackendResponse};
 use weir_tests::certs::Authority;
@@ -13,6 +11,11 @@ use weir_tests::setup::Setup;
 use weir_tests::wait;
 
 use super::CACHED;
+
+mod outages;
+
+/// A deadline that a busy machine keeps.
+const PATIENT: &str = ", timeout: 20s";
 
 const DETAIL_REDIS: &str = "weir; hit; detail=redis";
 
@@ -26,10 +29,6 @@ fn setup(backend: &Backend, redis: &str) -> Setup {
 fn commands(metrics: &Metrics, outcome: &str) -> f64 {
     let labels = [("user", "cache"), ("outcome", outcome)];
     metrics.sum("weir_redis_commands_total", &labels)
-}
-
-fn degraded(metrics: &Metrics) -> f64 {
-    metrics.sum("weir_redis_degraded_total", &[("user", "cache")])
 }
 
 fn entries(metrics: &Metrics, outcome: &str) -> f64 {
@@ -59,10 +58,30 @@ async fn following(redis: &Redis) {
 }
 
 async fn start(backend: &Backend, redis: &Redis) -> Proxy {
-    let proxy = setup(backend, &redis.line("")).start().await;
+    let proxy = setup(backend, &redis.line(PATIENT)).start().await;
     connected(&proxy, 1.0).await;
     following(redis).await;
     proxy
+}
+
+/// Sends requests until one more response is written to Redis: some may meet a connection that has broken off.
+async fn writes(proxy: &Proxy, what: &str) {
+    let before = entries(&proxy.metrics().await, "written");
+    let deadline = tokio::time::Instant::now() + wait::PATIENCE;
+    let mut number = 0;
+    while entries(&proxy.metrics().await, "written") <= before {
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "nothing is written {what}"
+        );
+        number += 1;
+        let request = ClientRequest::chat(&format!("{number} {what}"));
+        assert!(
+            status(&proxy.send(request).await).starts_with("weir; fwd=miss"),
+            "{what}"
+        );
+        wait::tick().await;
+    }
 }
 
 async fn written(proxy: &Proxy, count: f64) {
@@ -147,131 +166,6 @@ async fn an_entry_that_is_not_understood_is_ignored_and_replaced() {
 }
 
 #[tokio::test]
-async fn a_redis_that_is_down_at_the_start_is_used_once_it_is_up() {
-    let Some(redis) = Redis::start("a_redis_that_is_down_at_the_start").await else {
-        return;
-    };
-    redis.kill();
-    let backend = Backend::chat().await;
-    let proxy = setup(&backend, &redis.line("")).start().await;
-    proxy
-        .metrics_when("Redis is known to be down", |metrics| !is_up(metrics))
-        .await;
-    assert_eq!(proxy.admin_get("/readyz").await.status, 200);
-    let shown = proxy.admin_get("/api/status").await;
-    let shown: Value = serde_json::from_slice(&shown.body).expect("JSON");
-    assert_eq!(shown["dependencies_down"], json!(["redis"]));
-    let miss = proxy.send(ClientRequest::chat("hi")).await;
-    assert!(status(&miss).starts_with("weir; fwd=miss"));
-    let metrics = proxy.metrics().await;
-    assert_eq!(commands(&metrics, "skipped"), 1.0);
-    assert!(degraded(&metrics) >= 1.0);
-    redis.restart().await;
-    connected(&proxy, 1.0).await;
-    proxy.send(ClientRequest::chat("hello")).await;
-    written(&proxy, 1.0).await;
-}
-
-#[tokio::test]
-async fn a_redis_that_hangs_delays_the_first_requests_by_its_timeout_and_no_request_after_them() {
-    let Some(redis) = Redis::start("a_redis_that_hangs").await else {
-        return;
-    };
-    let backend = Backend::chat().await;
-    let line = redis.line(", timeout: 300ms");
-    let proxy = setup(&backend, &line).start().await;
-    connected(&proxy, 1.0).await;
-    redis.hang();
-    for number in 0..20 {
-        let response = proxy.send(ClientRequest::chat(&format!("{number}"))).await;
-        assert!(status(&response).starts_with("weir; fwd=miss"));
-    }
-    let metrics = proxy.metrics().await;
-    // The reader of purges meets the hanging Redis as well, and the breaker counts all of them.
-    let waited = commands(&metrics, "timeout");
-    assert!((1.0..=3.0).contains(&waited), "{waited} requests waited");
-    assert!(commands(&metrics, "skipped") >= 17.0);
-    assert!(!is_up(&metrics));
-    redis.go_on();
-    connected(&proxy, 2.0).await;
-    proxy.send(ClientRequest::chat("hello")).await;
-    written(&proxy, 1.0).await;
-}
-
-#[tokio::test]
-async fn requests_that_wait_for_a_hanging_redis_at_once_wait_once() {
-    let Some(redis) = Redis::start("requests_that_wait_at_once").await else {
-        return;
-    };
-    let backend = Backend::chat().await;
-    let line = redis.line(", timeout: 300ms");
-    let proxy = setup(&backend, &line).start().await;
-    connected(&proxy, 1.0).await;
-    redis.hang();
-    let requests = (0..50).map(|number| ClientRequest::chat(&format!("{number}")));
-    let responses = futures_util::future::join_all(requests.map(|request| proxy.send(request)));
-    for response in responses.await {
-        assert!(status(&response).starts_with("weir; fwd=miss"));
-    }
-    let metrics = proxy.metrics().await;
-    let (waited, skipped) = (commands(&metrics, "timeout"), commands(&metrics, "skipped"));
-    assert_eq!(waited + skipped, 50.0, "each sent one command, or none");
-    assert!(waited >= 1.0);
-    redis.go_on();
-}
-
-#[tokio::test]
-async fn a_redis_that_restarts_or_is_flushed_or_fails_over_is_used_again() {
-    let Some(redis) = Redis::start("a_redis_that_restarts").await else {
-        return;
-    };
-    let backend = Backend::chat().await;
-    let proxy = start(&backend, &redis).await;
-    let mut count = 0.0;
-    let mut asked = 0;
-    let mut is_written = async |what: &str| {
-        count += 1.0;
-        // A request may meet the broken connection; the next ones meet a new one.
-        let deadline = tokio::time::Instant::now() + wait::PATIENCE;
-        while entries(&proxy.metrics().await, "written") < count {
-            assert!(
-                tokio::time::Instant::now() < deadline,
-                "nothing is written {what}"
-            );
-            asked += 1;
-            let response = proxy.send(ClientRequest::chat(&format!("{asked}"))).await;
-            assert!(status(&response).starts_with("weir; fwd=miss"), "{what}");
-            wait::tick().await;
-        }
-        count = entries(&proxy.metrics().await, "written");
-    };
-    is_written("at first").await;
-    redis.kill();
-    redis.restart().await;
-    is_written("after a restart").await;
-    redis.run(&["FLUSHALL"]);
-    redis.run(&["SCRIPT", "FLUSH"]);
-    is_written("after a flush").await;
-    // The server behind the address has become a replica: writes are refused until it is promoted.
-    let Some(promoted) = Redis::start("a_redis_that_fails_over").await else {
-        return;
-    };
-    redis.run(&["REPLICAOF", "localhost", &promoted.port().to_string()]);
-    let mut number = 0;
-    while is_up(&proxy.metrics().await) {
-        number += 1;
-        let response = proxy
-            .send(ClientRequest::chat(&format!("replica {number}")))
-            .await;
-        assert!(status(&response).starts_with("weir; fwd=miss"));
-        wait::tick().await;
-    }
-    redis.run(&["REPLICAOF", "NO", "ONE"]);
-    connected(&proxy, 2.0).await;
-    is_written("after a failover").await;
-}
-
-#[tokio::test]
 async fn tls_and_a_password_are_used_and_never_shown() {
     let files = TempDir::new().expect("a temporary directory");
     let options = Options::secured(&Authority::new(), &files);
@@ -280,7 +174,7 @@ async fn tls_and_a_password_are_used_and_never_shown() {
     };
     let backend = Backend::chat().await;
     let roots = files.path().join("ca.pem").display().to_string();
-    let proxy = setup(&backend, &redis.line(""))
+    let proxy = setup(&backend, &redis.line(PATIENT))
         .variable("SSL_CERT_FILE", &roots)
         .start()
         .await;
@@ -288,10 +182,10 @@ async fn tls_and_a_password_are_used_and_never_shown() {
     proxy.send(ClientRequest::chat("hi")).await;
     written(&proxy, 1.0).await;
     // Another password, and an authority that is not trusted.
-    let wrong = redis.line("").replace(PASSWORD, "wr0ng-secret");
+    let wrong = redis.line(PATIENT).replace(PASSWORD, "wr0ng-secret");
     for (line, reason, variable) in [
         (wrong, "rejected the user or the password", Some(&roots)),
-        (redis.line(""), "certificate", None),
+        (redis.line(PATIENT), "certificate", None),
     ] {
         let mut setup = setup(&backend, &line);
         if let Some(roots) = variable {
@@ -349,7 +243,7 @@ async fn a_reload_uses_another_redis() {
     proxy
         .metrics_when("the other Redis is down", |metrics| !is_up(metrics))
         .await;
-    let original = setup(&backend, &redis.line("")).yaml(proxy.directory());
+    let original = setup(&backend, &redis.line(PATIENT)).yaml(proxy.directory());
     std::fs::write(&file, original).expect("weir.yaml is written");
     proxy.process().sighup();
     connected(&proxy, 2.0).await;

@@ -1,0 +1,171 @@
+//! The tier on a real Redis, over a Unix socket.
+
+use std::process::{Child, Command, Stdio};
+
+use http::HeaderMap;
+use parking_lot::Mutex;
+use prometheus::IntGauge;
+use tempfile::TempDir;
+use tokio::runtime::Handle;
+
+use super::purge::Purge;
+use super::*;
+use crate::cache::copy::CopyBuffer;
+use crate::redis::keeper;
+use crate::settings::secret::SecretText;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+const TTL: Duration = Duration::from_secs(60);
+const SETTINGS: &str = "0123456789abcdef";
+
+/// Killed when dropped.
+struct RedisServer {
+    child: Child,
+    directory: TempDir,
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl RedisServer {
+    /// `None` if there is no Redis, except in CI.
+    fn start() -> Option<Self> {
+        let directory = TempDir::new().expect("a temporary directory");
+        let arguments = ["--port", "0", "--save", "", "--unixsocket", "redis.sock"];
+        let child = Command::new("redis-server")
+            .args(arguments)
+            .current_dir(directory.path())
+            .stdout(Stdio::null())
+            .spawn();
+        match child {
+            Ok(child) => Some(RedisServer { child, directory }),
+            Err(error) => {
+                let in_ci = std::env::var("CI").is_ok_and(|ci| ci == "true");
+                assert!(!in_ci, "redis-server does not start: {error}");
+                eprintln!("SKIPPED: redis-server does not start: {error}");
+                None
+            }
+        }
+    }
+
+    /// A replica that is connected, writes its queue, and notes the purges that it follows.
+    async fn replica(&self) -> (Arc<SharedTier>, Arc<Mutex<Vec<Purge>>>) {
+        let socket = self.directory.path().join("redis.sock");
+        let tier = SharedTier::new(&redis::Config {
+            url: SecretText::from(format!("unix://{}", socket.display())),
+            timeout: PATIENCE,
+        });
+        let up = IntGauge::new("up", "Up.").expect("a gauge");
+        let workers = vec![Handle::current()];
+        let keeping = keeper::keep_connected(tier.redis().clone(), workers, up);
+        tokio::spawn(keeping);
+        tokio::spawn(tier.clone().write_queued());
+        let purges = Arc::new(Mutex::new(Vec::new()));
+        let noted = purges.clone();
+        let follow = tier
+            .clone()
+            .follow_purges(move |purge| noted.lock().push(purge.clone()));
+        tokio::spawn(follow);
+        // The first one is that of a replica that cannot know which purges it has missed.
+        until(async || purges.lock().contains(&Purge::default())).await;
+        (tier, purges)
+    }
+}
+
+async fn until(is_met: impl AsyncFn() -> bool) {
+    let polling = async {
+        while !is_met().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, polling)
+        .await
+        .expect("in time");
+}
+
+fn key(first: u8) -> CacheKey {
+    let mut key = [7; 32];
+    key[0] = first;
+    CacheKey(key)
+}
+
+fn response() -> CachedResponse {
+    let mut copy = CopyBuffer::new(200, &HeaderMap::new(), 1_000);
+    copy.push("what is a weir?");
+    copy.finish(clock::unix_now()).expect("small enough")
+}
+
+async fn is_hit(tier: &RedisTier, key: &CacheKey) -> bool {
+    matches!(tier.look_up(key, LeaseUse::None).await, RedisLookup::Hit(_))
+}
+
+#[tokio::test]
+async fn purges_remove_entries_and_reach_every_replica() {
+    let Some(server) = RedisServer::start() else {
+        return;
+    };
+    let (one, _) = server.replica().await;
+    let (_other, purges) = server.replica().await;
+    let tier = |route| RedisTier::new(&one, route, SETTINGS, TTL);
+    let (chat, files) = (tier("chat"), tier("chat:files"));
+    let fill = async || {
+        for (tier, first) in [(&chat, 0x0a), (&chat, 0x0b), (&files, 0x0c)] {
+            tier.write_behind(key(first), response(), None);
+            until(async || is_hit(tier, &key(first)).await).await;
+        }
+    };
+    let purge = |route: Option<&str>, key: Option<&str>| Purge {
+        route: route.map(str::to_owned),
+        key: key.map(str::to_owned),
+    };
+    for (purge, count) in [
+        (purge(Some("chat"), None), 2),
+        (purge(None, Some("0b07")), 1),
+        (purge(Some("chat:files"), Some("0a")), 0),
+        (purge(None, Some("*")), 0),
+        (purge(None, None), 3),
+    ] {
+        fill().await;
+        purges.lock().clear();
+        assert_eq!(
+            one.purge(&purge).await.expect("a reply"),
+            count,
+            "{purge:?}"
+        );
+        until(async || purges.lock().contains(&purge)).await;
+    }
+    assert!(!is_hit(&files, &key(0x0c)).await);
+}
+
+#[tokio::test]
+async fn a_lease_is_held_by_one_and_released_when_it_is_dropped_or_cancelled() {
+    let Some(server) = RedisServer::start() else {
+        return;
+    };
+    let (one, _) = server.replica().await;
+    let tier = RedisTier::new(&one, "chat", SETTINGS, TTL);
+    let look_up = async || tier.look_up(&key(1), LeaseUse::Taken).await;
+    let RedisLookup::Miss(Some(lease)) = look_up().await else {
+        panic!("the first one gets the lease");
+    };
+    let waiting = async {
+        let RedisLookup::Miss(second) = look_up().await else {
+            panic!("there is no entry");
+        };
+        second
+    };
+    // The second one waits, and gets the lease once it is released; or it has given up before.
+    let release = async { drop(lease) };
+    let (second, ()) = tokio::join!(waiting, release);
+    drop(second);
+    // One that is cancelled may have taken it.
+    let cancelled = tokio::time::timeout(Duration::ZERO, look_up()).await;
+    drop(cancelled);
+    until(async || matches!(look_up().await, RedisLookup::Miss(Some(_)))).await;
+    tier.write_behind(key(1), response(), None);
+    until(async || matches!(look_up().await, RedisLookup::Hit(_))).await;
+}
