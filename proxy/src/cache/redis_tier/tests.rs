@@ -8,9 +8,9 @@ use prometheus::IntGauge;
 use tempfile::TempDir;
 use tokio::runtime::Handle;
 
-use super::purge::Purge;
 use super::*;
 use crate::cache::copy::CopyBuffer;
+use crate::cache::purge::PurgeRequest;
 use crate::redis::keeper;
 use crate::settings::secret::SecretText;
 
@@ -53,7 +53,7 @@ impl RedisServer {
     }
 
     /// A replica that is connected, writes its queue, and notes the purges that it follows.
-    async fn replica(&self) -> (Arc<SharedTier>, Arc<Mutex<Vec<Purge>>>) {
+    async fn replica(&self) -> (Arc<SharedTier>, Arc<Mutex<Vec<PurgeRequest>>>) {
         let socket = self.directory.path().join("redis.sock");
         let tier = SharedTier::new(&redis::Config {
             url: SecretText::from(format!("unix://{}", socket.display())),
@@ -71,7 +71,7 @@ impl RedisServer {
             .follow_purges(move |purge| noted.lock().push(purge.clone()));
         tokio::spawn(follow);
         // The first one is that of a replica that cannot know which purges it has missed.
-        until(async || purges.lock().contains(&Purge::default())).await;
+        until(async || purges.lock().contains(&PurgeRequest::default())).await;
         (tier, purges)
     }
 }
@@ -114,11 +114,11 @@ async fn purges_remove_entries_and_reach_every_replica() {
     let (chat, files) = (tier("chat"), tier("chat:files"));
     let fill = async || {
         for (tier, first) in [(&chat, 0x0a), (&chat, 0x0b), (&files, 0x0c)] {
-            tier.write_behind(key(first), response(), None);
+            tier.write_behind(key(first), response(), None, tier.purges());
             until(async || is_hit(tier, &key(first)).await).await;
         }
     };
-    let purge = |route: Option<&str>, key: Option<&str>| Purge {
+    let purge = |route: Option<&str>, key: Option<&str>| PurgeRequest {
         route: route.map(str::to_owned),
         key: key.map(str::to_owned),
     };
@@ -166,6 +166,6 @@ async fn a_lease_is_held_by_one_and_released_when_it_is_dropped_or_cancelled() {
     let cancelled = tokio::time::timeout(Duration::ZERO, look_up()).await;
     drop(cancelled);
     until(async || matches!(look_up().await, RedisLookup::Miss(Some(_)))).await;
-    tier.write_behind(key(1), response(), None);
+    tier.write_behind(key(1), response(), None, tier.purges());
     until(async || matches!(look_up().await, RedisLookup::Hit(_))).await;
 }
