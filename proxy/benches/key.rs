@@ -6,7 +6,7 @@
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use futures_util::FutureExt;
@@ -21,6 +21,7 @@ use weir::cache::unless::Unless;
 use weir::cache::{
     CacheDecision, CacheRequest, Coalescing, Config, PathMatch, ResponseCache, Scope,
 };
+use weir::clock;
 use weir::limit::{self, By, RateLimits, Subject};
 use weir::model::json::IgnoreAll;
 use weir::model::operation::Operation;
@@ -144,7 +145,7 @@ fn keys(criterion: &mut Criterion) {
             let mut copy = CopyBuffer::new(200, &HeaderMap::new(), 1_000);
             copy.push([b'x'; 600]);
             if let Some(stored) = copy.finish(Duration::ZERO) {
-                cache.store(key, stored, Instant::now());
+                cache.store(key, stored, clock::now());
             }
             group.bench_function(format!("{name}_hit"), |bencher| {
                 bencher.iter(|| cache.look_up(black_box(&key), Duration::ZERO));

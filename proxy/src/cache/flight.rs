@@ -146,6 +146,13 @@ impl<H: Clone> Flights<H> {
         Joined::Leader(Lead::new(flight))
     }
 
+    /// From now on, nobody joins a flight that began before: what is stored has been purged.
+    pub fn close(&self) {
+        let flights = std::mem::take(&mut *self.shared.flights.lock());
+        // Freed without the lock.
+        drop(flights);
+    }
+
     /// How many requests wait for the response to an equal one, or read it.
     #[must_use]
     pub fn followers(&self) -> usize {

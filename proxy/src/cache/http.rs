@@ -352,6 +352,9 @@ impl HttpCache {
     /// the number of URIs. Responses to requests that have arrived before are not stored afterwards.
     pub fn purge(&self, key: Option<&str>) -> u64 {
         let target = key.map_or(Ok(PurgeTarget::All), str::parse);
+        if let Some(flights) = &self.flights {
+            flights.close();
+        }
         target.map_or(0, |target| self.memory.purge(&target, clock::now()))
     }
 

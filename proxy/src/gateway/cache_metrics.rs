@@ -101,10 +101,10 @@ mod tests {
         for series in [
             r#"weir_cache_bytes{tier="memory"} 1200"#,
             r#"weir_cache_entries{tier="memory"} 12"#,
-            r#"weir_cache_evictions_total{route="chat",reason="full"} 6"#,
-            r#"weir_cache_evictions_total{route="page",reason="full"} 0"#,
-            r#"weir_cache_evictions_total{route="page",reason="expired"} 2"#,
-            r#"weir_cache_evictions_total{route="page",reason="purged"} 0"#,
+            r#"weir_cache_evictions_total{reason="full",route="chat"} 6"#,
+            r#"weir_cache_evictions_total{reason="full",route="page"} 0"#,
+            r#"weir_cache_evictions_total{reason="expired",route="page"} 2"#,
+            r#"weir_cache_evictions_total{reason="purged",route="page"} 0"#,
         ] {
             assert!(text.lines().any(|line| line == series), "{series}\n{text}");
         }

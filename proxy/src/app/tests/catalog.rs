@@ -22,7 +22,7 @@ use crate::record::{EventRecorder, otlp, spans::SpanRecorder};
 use crate::redis::metrics::RedisMetrics;
 use crate::ship::metrics::ShipMetrics;
 use crate::system::{self, SystemSample, lag};
-use crate::{alert, backend, clock, config, gateway};
+use crate::{alert, backend, cache, clock, config, gateway};
 
 /// A series of every metric.
 fn all(folder: &std::path::Path) -> Metrics {
@@ -75,7 +75,7 @@ fn all(folder: &std::path::Path) -> Metrics {
     metrics
 }
 
-/// The defaults, with health checks.
+/// The defaults, with health checks and caches.
 fn config_with_health_checks() -> config::Config {
     let mut config = config::defaults().expect("the defaults").config;
     for backend in &mut config.backends {
@@ -90,7 +90,24 @@ fn config_with_health_checks() -> config::Config {
         });
         *backend = Arc::new(checked);
     }
+    for route in &mut config.routes {
+        let mut cached = config::Route::clone(route);
+        cached.cache = Some(cache_config());
+        *route = Arc::new(cached);
+    }
     config
+}
+
+fn cache_config() -> cache::Config {
+    cache::Config {
+        memory_bytes: 1 << 20,
+        ttl: Duration::from_secs(60),
+        scope: cache::Scope::Client,
+        ignore_headers: Vec::new(),
+        ignore: Vec::new(),
+        unless: cache::unless::Unless::default(),
+        coalescing: cache::Coalescing::Enabled,
+    }
 }
 
 fn fail_a_check(generation: &Generation) {

@@ -250,3 +250,21 @@ fn responses_are_bounded_in_all() {
     drop(leads);
     assert_eq!(flights.bytes(), 0);
 }
+
+#[tokio::test]
+async fn nobody_joins_a_closed_flight_and_its_followers_are_served() {
+    let flights = Flights::new(BOUNDS);
+    let mut before = leader(&flights);
+    let following = follower(&flights);
+    flights.close();
+    let mut after = leader(&flights);
+    before.begin("head");
+    before.end(ResponseEnd::Whole(None));
+    assert!(reading(following).await.is_at_end());
+    // The end of the first one does not end the second.
+    drop(before);
+    let following = follower(&flights);
+    after.begin("head");
+    after.end(ResponseEnd::Whole(None));
+    assert!(reading(following).await.is_at_end());
+}

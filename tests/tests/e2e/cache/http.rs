@@ -55,6 +55,7 @@ fn get(headers: Lines, reply: &'static str) -> Step {
     ("GET", headers, reply)
 }
 
+#[expect(clippy::too_many_lines, reason = "it is a table")]
 fn of_storing() -> Vec<Case> {
     vec![
         (

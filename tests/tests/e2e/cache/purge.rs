@@ -9,9 +9,9 @@ use weir_tests::setup::Setup;
 use super::is_hit;
 
 const ROUTES: &str = "- {name: chat, path: /v1/*, backend: assistant, cache: {scope: route}}
-  - {name: ask, path: /ask, backend: assistant, cache: {scope: route}}
-  - {name: pages, path: /pages/*, backend: assistant, cache: {http: true}}
-  - {name: rest, path: /*, backend: assistant}";
+- {name: ask, path: /ask, backend: assistant, cache: {scope: route}}
+- {name: pages, path: /pages/*, backend: assistant, cache: {http: true}}
+- {name: rest, path: /*, backend: assistant}";
 
 async fn purge(proxy: &Proxy, query: &str) -> ClientResponse {
     let host = proxy.admin().to_string();
