@@ -2,8 +2,6 @@
 
 use http::HeaderValue;
 
-use crate::exchange::BypassReason;
-
 /// What the cache did for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CacheStatus {
@@ -14,7 +12,7 @@ pub enum CacheStatus {
     /// A miss whose response has already been stored.
     MissStored,
     /// No lookup.
-    Bypass(BypassReason),
+    Bypass,
     /// Sent once for several equal requests.
     Collapsed,
     /// The client asked for a new response.
@@ -49,7 +47,7 @@ impl CacheStatus {
             CacheStatus::Miss => "weir; fwd=miss",
             CacheStatus::MissStored => "weir; fwd=miss; stored",
             CacheStatus::Collapsed => "weir; fwd=miss; collapsed",
-            CacheStatus::Bypass(reason) => bypass(reason),
+            CacheStatus::Bypass => "weir; fwd=bypass",
             CacheStatus::Refresh => "weir; fwd=request",
             CacheStatus::RefreshStored => "weir; fwd=request; stored",
             CacheStatus::StaleHit => "weir; hit; detail=stale",
@@ -62,20 +60,5 @@ impl CacheStatus {
             CacheStatus::StaleIfError => "weir; fwd=stale; detail=stale-if-error",
             CacheStatus::Method => "weir; fwd=method",
         })
-    }
-}
-
-const fn bypass(reason: BypassReason) -> &'static str {
-    match reason {
-        BypassReason::NoCache => "weir; fwd=bypass",
-        BypassReason::Method => "weir; fwd=bypass; detail=method",
-        BypassReason::Operation => "weir; fwd=bypass; detail=operation",
-        BypassReason::NoStore => "weir; fwd=bypass; detail=no_store",
-        BypassReason::Range => "weir; fwd=bypass; detail=range",
-        BypassReason::Encoded => "weir; fwd=bypass; detail=encoded",
-        BypassReason::Body => "weir; fwd=bypass; detail=body",
-        BypassReason::Stateful => "weir; fwd=bypass; detail=stateful",
-        BypassReason::Temperature => "weir; fwd=bypass; detail=temperature",
-        BypassReason::Tools => "weir; fwd=bypass; detail=tools",
     }
 }

@@ -286,9 +286,7 @@ pub(super) fn look_up(
         (Some(_), _) => (CacheOutcome::Hit, CacheStatus::Hit),
         (None, CacheDecision::Lookup(_)) => (CacheOutcome::Miss, CacheStatus::Miss),
         (None, CacheDecision::Refresh(_)) => (CacheOutcome::Bypass, CacheStatus::Refresh),
-        (None, CacheDecision::Bypass(reason)) => {
-            (CacheOutcome::Bypass, CacheStatus::Bypass(*reason))
-        }
+        (None, CacheDecision::Bypass(_)) => (CacheOutcome::Bypass, CacheStatus::Bypass),
     };
     let age_s = hit.as_ref().map_or(0, |hit| hit.response.age_s(now));
     exchange.cache = Some(CacheNote {

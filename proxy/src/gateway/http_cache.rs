@@ -174,7 +174,7 @@ pub(super) fn look_up(
             ForwardReason::Request => (CacheOutcome::Bypass, CacheStatus::Refresh),
         },
         HttpLookup::NotCached => (CacheOutcome::Miss, CacheStatus::Miss),
-        HttpLookup::Bypass(reason) => (CacheOutcome::Bypass, CacheStatus::Bypass(*reason)),
+        HttpLookup::Bypass(_) => (CacheOutcome::Bypass, CacheStatus::Bypass),
         HttpLookup::Unsafe => (CacheOutcome::Bypass, CacheStatus::Method),
     };
     let reused = match &found {
@@ -236,7 +236,7 @@ pub(super) fn bypass(exchange: &mut Exchange) {
         key: None,
         bypass: Some(BypassReason::Body),
     });
-    let status = CacheStatus::Bypass(BypassReason::Body);
+    let status = CacheStatus::Bypass;
     add_header(exchange, "cache-status", status.header());
 }
 
