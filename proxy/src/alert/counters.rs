@@ -53,9 +53,10 @@ impl Recorder for Counters {
             _ => {}
         }
         match exchange.cache.as_ref().map(|cache| cache.outcome) {
-            Some(CacheOutcome::Hit | CacheOutcome::Collapsed) => one(&self.cache_hits),
+            Some(CacheOutcome::Hit) => one(&self.cache_hits),
             Some(CacheOutcome::Miss) => one(&self.cache_misses),
-            Some(CacheOutcome::Bypass) | None => {}
+            // One that was collapsed found no stored response, and is not sent to the backend either.
+            Some(CacheOutcome::Collapsed | CacheOutcome::Bypass) | None => {}
         }
         if let Some(time) = exchange.model.time_to_first_chunk {
             self.first_tokens.observe(time);

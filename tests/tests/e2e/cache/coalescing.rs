@@ -189,7 +189,11 @@ async fn a_failed_leader_is_replaced_twice_and_then_all_fail() {
             let call = backend.next_request().await;
             match number % 2 {
                 0 => call.reset(),
-                _ => call.respond(BackendResponse::status(503)).await,
+                // On a connection that is not used again: a request over one that breaks is sent once more.
+                _ => {
+                    call.respond(BackendResponse::status(503).until_close())
+                        .await
+                }
             }
         }
         if failing < 3 {
