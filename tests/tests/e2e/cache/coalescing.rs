@@ -191,8 +191,8 @@ async fn a_failed_leader_is_replaced_twice_and_then_all_fail() {
                 0 => call.reset(),
                 // On a connection that is not used again: a request over one that breaks is sent once more.
                 _ => {
-                    call.respond(BackendResponse::status(503).until_close())
-                        .await
+                    let failure = BackendResponse::status(503).until_close();
+                    call.respond(failure).await;
                 }
             }
         }
