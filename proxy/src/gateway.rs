@@ -77,7 +77,7 @@ mod tests;
 mod tunnel;
 mod upstream;
 
-use coalesce::{Coalesced, Followed};
+use coalesce::{Coalesced, Followed, LookedUp};
 use http_cache::HttpFetch;
 use http_coalesce::HttpFound;
 use inbound::{ForwardedBody, InboundBody};
@@ -119,13 +119,9 @@ struct Prepared {
 }
 
 /// Where a response comes from.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "it is moved once, and boxing it costs each request an allocation"
-)]
 enum ResponseSource {
     /// A backend; with what the HTTP cache does with its response, if anything.
-    Upstream(Upstream, Option<Box<HttpFetch>>),
+    Upstream(Box<Upstream>, Option<Box<HttpFetch>>),
     /// The cache; with the age of the response in seconds.
     Stored(Arc<CachedResponse>, u64),
     /// The HTTP cache: an equal request; with the backend that it was sent to.
@@ -282,9 +278,16 @@ impl Gateway {
         let reader = model_request::read_rest(exchange, read.reader, buffered).await?;
         let headers = &session.head().headers;
         model_request::record_text(exchange, pipeline.shared.content, headers, body.bytes());
-        let sharing = coalesce::sharing(session, delivery);
-        let decision = (read.decision, sharing);
-        let found = coalesce::look_up(&pipeline, session, exchange, connection, decision).await?;
+        let found = match read.decision {
+            Some(decision) => match coalesce::look_up(&pipeline, exchange, decision) {
+                LookedUp::Hit(stored, age_s) => return Ok(ResponseSource::Stored(stored, age_s)),
+                LookedUp::Miss(decision, mark) => {
+                    let missed = (decision, mark, delivery);
+                    coalesce::join(&pipeline, session, exchange, connection, missed).await?
+                }
+            },
+            None => Coalesced::uncached(),
+        };
         let (decision, waiting) = match found {
             Coalesced::Hit(stored, age_s) => return Ok(ResponseSource::Stored(stored, age_s)),
             Coalesced::Followed(followed) => {
@@ -294,7 +297,10 @@ impl Gateway {
             Coalesced::Forward(decision, waiting) => (decision, waiting),
         };
         let request = (kind, buffered);
-        let found = http_coalesce::find(&pipeline, session, exchange, connection, request).await?;
+        let found = match pipeline.http_cache.is_some() {
+            true => http_coalesce::find(&pipeline, session, exchange, connection, request).await?,
+            false => HttpFound::Forward(None),
+        };
         let fetch = match found {
             HttpFound::Reused(reused) => return Ok(ResponseSource::Reused(reused)),
             HttpFound::Followed(followed, backend) => {
@@ -333,9 +339,14 @@ impl Gateway {
                 return http_cache::of_failure(fetch, exchange, stop).map(ResponseSource::Reused);
             }
         };
-        let upstream = Upstream::new(pipeline, &call, (decision, waiting), response, relay);
+        let waited_for = (decision, waiting);
+        // Boxed: it is moved several times.
+        let upstream = Box::new(Upstream::new(pipeline, &call, waited_for, response, relay));
         self.yield_to_batch_writes().await;
-        Ok(http_cache::of_response(session, exchange, upstream, fetch))
+        Ok(match fetch {
+            Some(fetch) => http_cache::of_response(session, exchange, upstream, fetch),
+            None => ResponseSource::Upstream(upstream, None),
+        })
     }
 
     /// Step three: writes the response, whatever its source.

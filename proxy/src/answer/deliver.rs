@@ -108,6 +108,9 @@ async fn forward_body(
                 };
                 let written = match forwarded.is_empty() && !is_last {
                     true => Ok(()),
+                    false if filter.followers().is_none() => {
+                        session.write_body(forwarded, is_last).await
+                    }
                     false => {
                         let output = Output::Piece(forwarded, body_end);
                         outpace::write(session, exchange, body, filter, relay, output).await

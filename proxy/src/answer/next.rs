@@ -37,9 +37,13 @@ pub(super) async fn next(
     if let Some(piece) = body.arrived().await {
         return of_piece(piece);
     }
-    outpace::wait_for_room(filter).await;
-    let output = Output::Flush;
-    let flushed = outpace::write(session, exchange, body, filter, relay, output).await;
+    let flushed = match filter.followers() {
+        None => session.flush().await,
+        Some(_) => {
+            outpace::wait_for_room(filter).await;
+            outpace::write(session, exchange, body, filter, relay, Output::Flush).await
+        }
+    };
     match flushed {
         Ok(()) => wait(session, body, &filter.timeouts, relay, until).await,
         Err(_) => Arrival::ClientLeft,

@@ -46,9 +46,6 @@ pub(super) async fn write(
     relay: &Relay,
     output: Output,
 ) -> Result<(), WriteError> {
-    if filter.followers().is_none() {
-        return output.write(session).await;
-    }
     let mut writing = pin!(output.write(session));
     match futures_util::poll!(writing.as_mut()) {
         Poll::Ready(written) => written,

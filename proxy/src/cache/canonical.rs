@@ -348,7 +348,7 @@ impl<V: Visitor, R: BodyRules> CanonicalParser<'_, V, R> {
     }
 
     /// Adds a member to those of the object whose members begin at `first`.
-    #[inline]
+    #[inline(always)]
     fn add_member(
         &mut self,
         first: usize,

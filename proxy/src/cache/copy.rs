@@ -104,13 +104,13 @@ impl CopyBuffer {
         let head_bytes = lines.sum();
         let mut text = SegmentBuffer::with_room(head_bytes, announced.unwrap_or(0).min(max_bytes));
         for (name, value) in stored {
-            text.push(name.as_str().as_bytes());
-            text.push(b": ");
+            text.push_head(name.as_str().as_bytes());
+            text.push_head(b": ");
             if weakens(name, value) {
-                text.push(WEAK);
+                text.push_head(WEAK);
             }
-            text.push(value.as_bytes());
-            text.push(b"\r\n");
+            text.push_head(value.as_bytes());
+            text.push_head(b"\r\n");
         }
         CopyBuffer {
             status,

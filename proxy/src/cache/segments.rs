@@ -131,6 +131,11 @@ impl SegmentBuffer {
         full + self.last().len()
     }
 
+    /// Adds a part of the head: there is room for it.
+    pub(super) fn push_head(&mut self, part: &[u8]) {
+        self.open.extend_from_slice(part);
+    }
+
     pub(super) fn push(&mut self, bytes: &[u8]) {
         if let Some(shared) = self.shared.take() {
             self.open = shared.to_vec();

@@ -12,8 +12,8 @@ use crate::cache::status::CacheStatus;
 use crate::cache::{CacheDecision, CacheRequest, CachedResponse, PathMatch};
 use crate::clock;
 use crate::exchange::{
-    BypassReason, CacheNote, CacheOutcome, CacheTier, Exchange, LimitOutcome, SignatureNote,
-    SignatureOutcome, Stage,
+    CacheNote, CacheOutcome, CacheTier, Exchange, LimitOutcome, SignatureNote, SignatureOutcome,
+    Stage,
 };
 use crate::generation::pipeline::RoutePipeline;
 use crate::http::budgeted_reader::BudgetedReader;
@@ -272,10 +272,10 @@ pub(super) fn decide(
 pub(super) fn look_up(
     pipeline: &RoutePipeline,
     exchange: &mut Exchange,
-    decision: Option<CacheDecision>,
+    decision: CacheDecision,
 ) -> Lookup {
-    let (Some(cache), Some(decision)) = (&pipeline.cache, decision) else {
-        return Lookup::Miss(CacheDecision::Bypass(BypassReason::NoCache));
+    let Some(cache) = &pipeline.cache else {
+        return Lookup::Miss(decision);
     };
     let now = exchange.received_at;
     let hit = match &decision {
@@ -289,14 +289,17 @@ pub(super) fn look_up(
         (None, CacheDecision::Bypass(_)) => (CacheOutcome::Bypass, CacheStatus::Bypass),
     };
     let age_s = hit.as_ref().map_or(0, |hit| hit.response.age_s(now));
-    exchange.cache = Some(CacheNote {
+    let before = exchange.cache.replace(CacheNote {
         outcome,
         tier: hit.as_ref().map_or(CacheTier::None, |hit| hit.tier),
         age_s,
         key: decision.key(),
         bypass: decision.bypass(),
     });
-    set_header(exchange, "cache-status", status.header());
+    match before {
+        None => add_header(exchange, "cache-status", status.header()),
+        Some(_) => set_header(exchange, "cache-status", status.header()),
+    }
     match hit {
         Some(hit) => Lookup::Hit(hit.response, age_s),
         None => Lookup::Miss(decision),

@@ -10,10 +10,12 @@ use super::followed::FollowedBody;
 use super::redis_lookup::{self, RedisLookedUp};
 use super::{Stop, routing};
 use crate::cache::copy::SharedHead;
-use crate::cache::flight::{FlightFailure, Follower, FollowerStart, Joined, Lead};
+use crate::cache::flight::{
+    FlightFailure, FlightMark, Flights, Follower, FollowerStart, Joined, Lead,
+};
 use crate::cache::redis_tier::{Lease, LeaseUse};
 use crate::cache::status::CacheStatus;
-use crate::cache::{CacheDecision, CachedResponse};
+use crate::cache::{BypassReason, CacheDecision, CachedResponse};
 use crate::clock;
 use crate::coding::ServedCoding;
 use crate::exchange::{CacheNote, CacheOutcome, CacheTier, Exchange, Stage};
@@ -51,32 +53,53 @@ pub(super) struct Followed<H> {
     pub(super) body: FollowedBody<H>,
 }
 
-/// Whether a request may share its response with others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sharing {
-    Allowed,
-    Forbidden,
-}
-
-/// A response that is on its way is not recoded for a client that needs another coding; and a platform's delivery is
-/// completed on its own, whoever leaves.
-pub(super) fn sharing(session: &Session, delivery: Option<&Delivery>) -> Sharing {
-    let accepted = session.head().headers.get_all(header::ACCEPT_ENCODING);
-    match delivery.is_none() && ServedCoding::to(accepted) != ServedCoding::Gzip {
-        true => Sharing::Allowed,
-        false => Sharing::Forbidden,
+impl Coalesced {
+    /// Of a request that the cache has nothing to do with.
+    pub(super) fn uncached() -> Self {
+        let decision = CacheDecision::Bypass(BypassReason::NoCache);
+        Coalesced::Forward(decision, WaitingRequests::default())
     }
 }
 
-/// Looks for a stored response, here and in Redis, or an equal request in flight.
-pub(super) async fn look_up(
+/// Whether a request may share its response with others. A response that is on its way is not recoded for a client that
+/// needs another coding; and a platform's delivery is completed on its own, whoever leaves.
+fn may_share(session: &Session, delivery: Option<&Delivery>) -> bool {
+    let accepted = session.head().headers.get_all(header::ACCEPT_ENCODING);
+    delivery.is_none() && ServedCoding::to(accepted) != ServedCoding::Gzip
+}
+
+/// The result of one lookup in memory.
+pub(super) enum LookedUp {
+    /// A stored response, and its age in seconds.
+    Hit(Arc<CachedResponse>, u64),
+    /// None; with the moment of the lookup.
+    Miss(CacheDecision, Option<FlightMark>),
+}
+
+/// Looks for a stored response in memory.
+pub(super) fn look_up(
+    pipeline: &RoutePipeline,
+    exchange: &mut Exchange,
+    decision: CacheDecision,
+) -> LookedUp {
+    let flights = pipeline.cache.as_ref().and_then(|cache| cache.flights());
+    // Before the lookup: what is stored behind it is looked up again.
+    let mark = flights.map(Flights::mark);
+    match checks::look_up(pipeline, exchange, decision) {
+        Lookup::Hit(stored, age_s) => LookedUp::Hit(stored, age_s),
+        Lookup::Miss(decision) => LookedUp::Miss(decision, mark),
+    }
+}
+
+/// Looks for an equal request in flight, or a stored response in Redis, after a miss in memory.
+pub(super) async fn join(
     pipeline: &RoutePipeline,
     session: &mut Session,
     exchange: &mut Exchange,
     connection: &Connection,
-    decision: (Option<CacheDecision>, Sharing),
+    missed: (CacheDecision, Option<FlightMark>, Option<&Delivery>),
 ) -> Result<Coalesced, Stop> {
-    let found = look_up_here(pipeline, session, exchange, connection, decision).await?;
+    let found = join_here(pipeline, session, exchange, connection, missed).await?;
     let Coalesced::Forward(decision, waiting) = found else {
         return Ok(found);
     };
@@ -107,30 +130,30 @@ pub(super) async fn look_up(
     }
 }
 
-/// Looks for a stored response in memory, or an equal request in flight in this process.
-async fn look_up_here(
+/// Looks for an equal request in flight in this process.
+async fn join_here(
     pipeline: &RoutePipeline,
     session: &mut Session,
     exchange: &mut Exchange,
     connection: &Connection,
-    (decision, sharing): (Option<CacheDecision>, Sharing),
+    (mut decision, mut mark, delivery): (CacheDecision, Option<FlightMark>, Option<&Delivery>),
 ) -> Result<Coalesced, Stop> {
-    let flights = match (&pipeline.cache, decision, sharing) {
-        (Some(cache), Some(CacheDecision::Lookup(key)), Sharing::Allowed) => {
-            cache.flights().map(|flights| (flights, key))
-        }
-        _ => None,
+    let flights = pipeline.cache.as_ref().and_then(|cache| cache.flights());
+    let (Some(flights), CacheDecision::Lookup(key)) = (flights, decision) else {
+        return Ok(Coalesced::Forward(decision, WaitingRequests::default()));
     };
+    if !may_share(session, delivery) {
+        return Ok(Coalesced::Forward(decision, WaitingRequests::default()));
+    }
     loop {
-        let joined = flights.map(|(flights, key)| (flights, key, flights.mark()));
-        let decision = match checks::look_up(pipeline, exchange, decision) {
-            Lookup::Hit(stored, age_s) => return Ok(Coalesced::Hit(stored, age_s)),
-            Lookup::Miss(decision) => decision,
+        let Some(looked_up_at) = mark.take() else {
+            match look_up(pipeline, exchange, decision) {
+                LookedUp::Hit(stored, age_s) => return Ok(Coalesced::Hit(stored, age_s)),
+                LookedUp::Miss(missed, at) => (decision, mark) = (missed, at),
+            }
+            continue;
         };
-        let Some((flights, key, mark)) = joined else {
-            return Ok(Coalesced::Forward(decision, WaitingRequests::default()));
-        };
-        let lead = match flights.join(key, mark) {
+        let lead = match flights.join(key, looked_up_at) {
             Joined::Leader(lead) => lead,
             Joined::LookAgain => continue,
             Joined::Alone => return Ok(Coalesced::Forward(decision, WaitingRequests::default())),

@@ -273,16 +273,13 @@ pub(super) fn with_request<R>(
 pub(super) fn of_response(
     session: &Session,
     exchange: &mut Exchange,
-    mut upstream: Upstream,
-    fetch: Option<Box<HttpFetch>>,
+    mut upstream: Box<Upstream>,
+    mut fetch: Box<HttpFetch>,
 ) -> ResponseSource {
-    // Another backend may respond differently: its response is not stored for this one.
-    let Some(mut fetch) = fetch else {
-        return ResponseSource::Upstream(upstream, None);
-    };
     let now = clock::now();
     let head = &upstream.response.head;
     let status = head.status;
+    // Another backend may respond differently: its response is not stored for this one.
     if !upstream.is_of_route() {
         fetch.settle(Shareability::NotNow, exchange.at(now));
         return ResponseSource::Upstream(upstream, None);

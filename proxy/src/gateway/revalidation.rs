@@ -71,8 +71,14 @@ async fn run(
     };
     let decision = CacheDecision::Bypass(BypassReason::NoCache);
     let none = (decision, WaitingRequests::default());
-    let upstream = Upstream::new(pipeline.clone(), &call, none, response, relay);
-    let source = http_cache::of_response(session, exchange, upstream, Some(fetch));
+    let upstream = Box::new(Upstream::new(
+        pipeline.clone(),
+        &call,
+        none,
+        response,
+        relay,
+    ));
+    let source = http_cache::of_response(session, exchange, upstream, fetch);
     if let ResponseSource::Upstream(mut upstream, fetch) = source {
         let idle = pipeline.shared.upgrade_idle_timeout;
         let now = clock::now();

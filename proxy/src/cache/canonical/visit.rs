@@ -166,7 +166,7 @@ fn string<V: Visitor>(visitor: &mut V, at: V::Position, text: CanonicalString<'_
 
 impl<'a> CanonicalString<'a> {
     /// Passes on the string without escapes.
-    #[inline]
+    #[inline(always)]
     fn whole<T>(self, take: impl FnOnce(&[u8]) -> T) -> T {
         if self.escapes == Escapes::None {
             return take(self.bytes);
