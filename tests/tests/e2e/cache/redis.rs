@@ -50,7 +50,10 @@ async fn connected(proxy: &Proxy, times: f64) {
 }
 
 /// Waits until the proxy has begun to follow purges: it has purged its memory once.
-async fn following(redis: &Redis) {
+async fn following(proxy: &Proxy, redis: &Redis) {
+    let labels = [("user", "purge"), ("outcome", "ok")];
+    let has_read = |metrics: &Metrics| metrics.sum("weir_redis_commands_total", &labels) >= 1.0;
+    proxy.metrics_when("a read of the purges", has_read).await;
     wait::eventually("a position in the purges", wait::PATIENCE, || {
         redis.run(&["EXISTS", "weir:purges"]) == "1"
     })
@@ -60,7 +63,7 @@ async fn following(redis: &Redis) {
 async fn start(backend: &Backend, redis: &Redis) -> Proxy {
     let proxy = setup(backend, &redis.line(PATIENT)).start().await;
     connected(&proxy, 1.0).await;
-    following(redis).await;
+    following(&proxy, redis).await;
     proxy
 }
 
@@ -137,6 +140,36 @@ async fn replicas_share_their_responses() {
     for key in keys {
         let ttl: i64 = redis.run(&["PTTL", &key]).parse().expect("a time");
         assert!((1..=3_600_000).contains(&ttl), "{key}: {ttl}");
+    }
+}
+
+#[tokio::test]
+async fn a_response_is_shared_in_redis_with_its_client_alone() {
+    let Some(redis) = Redis::start("a_response_is_shared_with_its_client").await else {
+        return;
+    };
+    let backend = Backend::chat().await;
+    let start = || async {
+        let by_client = CACHED.replace("scope: route", "scope: client");
+        let setup = Setup::new(&backend).routes(&by_client);
+        let proxy = setup.top(&redis.line(PATIENT)).start().await;
+        connected(&proxy, 1.0).await;
+        following(&proxy, &redis).await;
+        proxy
+    };
+    let (one, other) = (start().await, start().await);
+    let local = || ClientRequest::chat("hi");
+    let of = |address: &str| local().header("x-forwarded-for", address);
+    for request in [local(), of("192.0.2.1")] {
+        assert!(status(&one.send(request).await).starts_with("weir; fwd=miss"));
+    }
+    written(&one, 1.0).await;
+    // One after the other: that of the loopback address would be there already.
+    assert_eq!(redis.keys("weir:{*}:chat:*:entry").len(), 1);
+    let hit = other.send(of("192.0.2.1")).await;
+    assert_eq!(status(&hit), DETAIL_REDIS);
+    for request in [local(), of("192.0.2.2")] {
+        assert!(status(&other.send(request).await).starts_with("weir; fwd=miss"));
     }
 }
 
