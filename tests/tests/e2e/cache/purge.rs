@@ -13,7 +13,7 @@ const ROUTES: &str = "- {name: chat, path: /v1/*, backend: assistant, cache: {sc
 - {name: pages, path: /pages/*, backend: assistant, cache: {http: true}}
 - {name: rest, path: /*, backend: assistant}";
 
-async fn purge(proxy: &Proxy, query: &str) -> ClientResponse {
+pub(super) async fn purge(proxy: &Proxy, query: &str) -> ClientResponse {
     let host = proxy.admin().to_string();
     let request = ClientRequest::new("DELETE", &format!("/api/cache{query}"));
     client::send(proxy.admin(), request.header("host", &host)).await
