@@ -145,7 +145,12 @@ impl RedisTier {
         let mut wait = POLL_FIRST;
         loop {
             let asked_at = Instant::now();
-            match lease.look_up_or_take(&names.entry).await? {
+            let reply = lease.look_up_or_take(&names.entry).await;
+            if matches!(reply, Err(Unavailable::Skipped)) {
+                // Nothing was sent: there is no lease to release.
+                lease.forget();
+            }
+            match reply? {
                 Value::BulkString(entry) => {
                     lease.forget();
                     return Ok(self.found(key, &entry));
