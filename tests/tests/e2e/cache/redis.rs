@@ -210,6 +210,7 @@ async fn tls_and_a_password_are_used_and_never_shown() {
     let roots = files.path().join("ca.pem").display().to_string();
     let proxy = setup(&backend, &redis.line(PATIENT))
         .variable("SSL_CERT_FILE", &roots)
+        .variable("RUST_LOG", "debug")
         .start()
         .await;
     connected(&proxy, 1.0).await;
@@ -233,7 +234,11 @@ async fn tls_and_a_password_are_used_and_never_shown() {
         let stderr = proxy.stderr();
         assert!(!stderr.contains("secret"), "{stderr}");
     }
-    assert!(!proxy.stderr().contains(PASSWORD));
+    let mut shown = proxy.stderr();
+    for path in ["/api/status", "/metrics", "/api/events"] {
+        shown.push_str(&proxy.admin_get(path).await.text());
+    }
+    assert!(!shown.contains(PASSWORD), "{shown}");
 }
 
 #[tokio::test]
