@@ -233,6 +233,11 @@ impl ResponseCache {
         })
     }
 
+    #[must_use]
+    pub fn scope(&self) -> Scope {
+        self.scope
+    }
+
     /// The requests in flight, if equal ones are sent once.
     #[must_use]
     pub fn flights(&self) -> Option<&Flights<SharedHead>> {

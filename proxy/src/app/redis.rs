@@ -19,7 +19,7 @@ use crate::redis::keeper;
 use crate::redis::metrics::RedisMetrics;
 use crate::worker::runtime::{RuntimeThread, StopSignal};
 
-/// How soon after a reload another Redis is used.
+/// How soon after a reload another Redis is used: the generation is compared on a timer, as health checks do.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// What a thread for a Redis needs.

@@ -32,7 +32,8 @@ use write_behind::{Write, WriteQueue};
 
 /// How long a request waits for the response that another replica is getting.
 const WAIT_MAX: Duration = Duration::from_secs(1);
-/// The first wait between two look-ups, and the longest.
+/// The first wait between two look-ups, and the longest. Redis is polled: a notification, or a command that blocks, would
+/// need a connection of its own for each key that is waited for.
 const POLL_FIRST: Duration = Duration::from_millis(10);
 const POLL_MAX: Duration = Duration::from_millis(100);
 
@@ -145,7 +146,12 @@ impl RedisTier {
         let mut wait = POLL_FIRST;
         loop {
             let asked_at = Instant::now();
-            match lease.look_up_or_take(&names.entry).await? {
+            let reply = lease.look_up_or_take(&names.entry).await;
+            if matches!(reply, Err(Unavailable::Skipped)) {
+                // Nothing was sent: there is no lease to release.
+                lease.forget();
+            }
+            match reply? {
                 Value::BulkString(entry) => {
                     lease.forget();
                     return Ok(self.found(key, &entry));

@@ -6,7 +6,7 @@ use super::Stop;
 use super::routing::set_header;
 use crate::cache::redis_tier::{Lease, LeaseUse, RedisLookup, RedisTier};
 use crate::cache::status::CacheStatus;
-use crate::cache::{CacheDecision, CacheKey, CachedResponse, ResponseCache};
+use crate::cache::{CacheDecision, CacheKey, CachedResponse, ResponseCache, Scope};
 use crate::exchange::{CacheNote, CacheOutcome, CacheTier, Exchange};
 use crate::generation::pipeline::RoutePipeline;
 use crate::http::session::Session;
@@ -26,10 +26,26 @@ pub(super) enum RedisLookedUp {
     Miss(Option<Lease>),
 }
 
+/// Where replicas share the response to a request, if they do. A loopback address does not identify a client beyond
+/// this host: another replica would serve the response to a client of its own.
+#[inline]
+pub(super) fn tier<'p>(pipeline: &'p RoutePipeline, exchange: &Exchange) -> Option<&'p RedisTier> {
+    let (tier, cache) = (pipeline.redis_tier.as_ref()?, pipeline.cache.as_ref()?);
+    let is_local = exchange.client_name.is_none() && exchange.client_ip.is_loopback();
+    match cache.scope() {
+        Scope::Client if is_local => None,
+        Scope::Client | Scope::Route => Some(tier),
+    }
+}
+
 /// What is looked up in Redis, if anything is.
 #[inline]
-pub(super) fn shared(pipeline: &RoutePipeline, decision: CacheDecision) -> Option<SharedKey<'_>> {
-    let tier = pipeline.redis_tier.as_ref()?;
+pub(super) fn shared<'p>(
+    pipeline: &'p RoutePipeline,
+    exchange: &Exchange,
+    decision: CacheDecision,
+) -> Option<SharedKey<'p>> {
+    let tier = tier(pipeline, exchange)?;
     let (Some(cache), CacheDecision::Lookup(key)) = (&pipeline.cache, decision) else {
         return None;
     };

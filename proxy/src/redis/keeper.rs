@@ -16,7 +16,7 @@ use crate::{clock, random};
 /// The wait after the first failed attempt.
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 const WAIT_MAX: Duration = Duration::from_secs(2);
-/// WorkerConnections that worked for this long were stable: the backoff starts again.
+/// Connections that worked for this long were stable: the backoff starts again.
 const STABLE_AFTER: Duration = Duration::from_secs(5);
 
 /// Connects each of the workers, again whenever the circuit opens. `up` is whether Redis is connected. It never ends.
@@ -57,6 +57,7 @@ pub(crate) async fn keep_connected(
                 }
             }
         }
+        // Nothing signals that a server is back: each attempt is the probe.
         let wait = backoff.next_with_jitter(random::bits() as u32);
         tokio::time::sleep(wait).await;
     }

@@ -1,10 +1,12 @@
 //! Purges over all replicas.
 //!
 //! A purge removes the entries from Redis, and is then added to the stream `weir:purges`, which each replica reads once
-//! a second, to purge its memory as well. A replica reads from the last entry that it has seen: if that is gone (the
-//! stream was trimmed or flushed, or a failover lost its end), it cannot know which purges it has missed, and purges
-//! everything from its memory. So it does when it connects for the first time.
+//! a second, to purge its memory, and Redis once more: until it has read the purge, it may have written responses to
+//! requests from before. A replica reads from the last entry that it has seen: if that is gone (the stream was trimmed or
+//! flushed, or a failover lost its end), it cannot know which purges it has missed, and purges everything from its memory.
+//! So it does when it connects for the first time.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +22,8 @@ const STREAM: &str = "weir:purges";
 const STREAM_MAX: usize = 1_000;
 /// How many are read at once.
 const READ_MAX: usize = 100;
-/// How often the stream is read.
+/// How often the stream is read. A read that waits for the next purge would need a connection of its own: it would hold
+/// up every command behind it.
 const INTERVAL: Duration = Duration::from_secs(1);
 /// How many keys one step of a scan looks at.
 const SCAN_KEYS: usize = 1_000;
@@ -33,7 +36,7 @@ impl SharedTier {
     /// Redis did not reply.
     pub async fn purge(&self, purge: &PurgeRequest) -> Result<u64, Unavailable> {
         self.queue.purged();
-        let removed = self.remove_entries(&pattern(purge)).await;
+        let removed = self.remove_entries(pattern(purge).as_deref()).await;
         if removed.is_err() {
             self.redis.count_degraded(RedisUser::Purge);
         }
@@ -43,7 +46,10 @@ impl SharedTier {
         Ok(removed)
     }
 
-    async fn remove_entries(&self, pattern: &str) -> Result<u64, Unavailable> {
+    async fn remove_entries(&self, pattern: Option<&str>) -> Result<u64, Unavailable> {
+        let Some(pattern) = pattern else {
+            return Ok(0);
+        };
         let mut cursor = 0_u64;
         let mut removed = 0;
         loop {
@@ -115,20 +121,38 @@ impl SharedTier {
                 log::info!("purges may have been missed: every response in memory is purged");
                 return self.begin(purge_memory).await;
             }
-            let mut count = 0;
+            let mut batch = Vec::new();
             for purge in purges {
-                purge_memory(&PurgeRequest {
+                batch.push(PurgeRequest {
                     route: field(&purge, "route"),
                     key: field(&purge, "key"),
                 });
-                self.queue.purged();
                 position = purge.id;
-                count += 1;
             }
-            if count < READ_MAX {
+            self.follow(&batch, purge_memory).await?;
+            if batch.len() < READ_MAX {
                 return Ok(position);
             }
         }
+    }
+
+    /// Purges the memory first, which what is being written is checked against, and once more behind Redis, because a
+    /// lookup may have filled it from there meanwhile.
+    async fn follow(
+        &self,
+        batch: &[PurgeRequest],
+        purge_memory: &impl Fn(&PurgeRequest),
+    ) -> Result<(), Unavailable> {
+        batch.iter().for_each(purge_memory);
+        if !batch.is_empty() {
+            self.queue.purged();
+        }
+        let patterns: BTreeSet<String> = batch.iter().filter_map(pattern).collect();
+        for pattern in &patterns {
+            self.remove_entries(Some(pattern)).await?;
+        }
+        batch.iter().for_each(purge_memory);
+        Ok(())
     }
 
     /// Purges the whole memory, and returns the end of the stream. An empty stream gets a purge, so that there is a
@@ -147,7 +171,7 @@ impl SharedTier {
     }
 }
 
-/// No key begins with this.
+/// This is neither a key nor a path.
 fn purge_of_nothing() -> PurgeRequest {
     PurgeRequest {
         route: None,
@@ -161,13 +185,17 @@ fn field(purge: &::redis::streams::StreamId, name: &str) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
-/// The names of the entries to remove, for `MATCH`.
-fn pattern(purge: &PurgeRequest) -> String {
-    let part = |part: &Option<String>| part.as_deref().map(literal);
-    let key = part(&purge.key).unwrap_or_default();
-    let route = part(&purge.route).unwrap_or_else(|| "*".to_owned());
+/// The names of the entries to remove, for `MATCH`; `None` for the path of an HTTP cache, whose responses are in memory
+/// only.
+fn pattern(purge: &PurgeRequest) -> Option<String> {
+    let key = purge.key.as_deref().unwrap_or_default();
+    if !key.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        return None;
+    }
+    let route = purge.route.as_deref();
+    let route = route.map_or_else(|| "*".to_owned(), literal);
     // The digest of the settings has 16 digits: behind one route's name, nothing else matches.
-    format!("weir:{{{key}*}}:{route}:????????????????:entry")
+    Some(format!("weir:{{{key}*}}:{route}:????????????????:entry"))
 }
 
 /// A text that matches nothing but itself.
@@ -193,21 +221,23 @@ mod tests {
             key: key.map(str::to_owned),
         };
         for (purge, expected) in [
-            (purge(None, None), "weir:{*}:*:????????????????:entry"),
+            (purge(None, None), Some("weir:{*}:*:????????????????:entry")),
             (
                 purge(Some("chat"), None),
-                "weir:{*}:chat:????????????????:entry",
+                Some("weir:{*}:chat:????????????????:entry"),
             ),
             (
                 purge(None, Some("0a1b")),
-                "weir:{0a1b*}:*:????????????????:entry",
+                Some("weir:{0a1b*}:*:????????????????:entry"),
             ),
             (
-                purge(Some("a*[b]"), Some("?")),
-                "weir:{\\?*}:a\\*\\[b\\]:????????????????:entry",
+                purge(Some("a*[b]"), Some("0a")),
+                Some("weir:{0a*}:a\\*\\[b\\]:????????????????:entry"),
             ),
+            (purge(None, Some("/a.css")), None),
+            (purge_of_nothing(), None),
         ] {
-            assert_eq!(pattern(&purge), expected);
+            assert_eq!(pattern(&purge).as_deref(), expected);
         }
     }
 }

@@ -19,6 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const TTL: Duration = Duration::from_secs(60);
 const SETTINGS: &str = "0123456789abcdef";
 
+type FollowedPurges = Arc<Mutex<Vec<PurgeRequest>>>;
+
 /// Killed when dropped.
 struct RedisServer {
     child: Child,
@@ -54,7 +56,7 @@ impl RedisServer {
     }
 
     /// A replica that is connected, writes its queue, and notes the purges that it follows.
-    async fn replica(&self) -> (Arc<SharedTier>, Arc<Mutex<Vec<PurgeRequest>>>) {
+    async fn replica(&self) -> (Arc<SharedTier>, FollowedPurges) {
         let socket = self.directory.path().join("redis.sock");
         let tier = SharedTier::new(&redis::Config {
             url: SecretText::from(format!("unix://{}", socket.display())),
@@ -101,6 +103,15 @@ fn response() -> CachedResponse {
     copy.finish(clock::unix_now()).expect("small enough")
 }
 
+/// Waits until each replica has purged its memory, Redis, and its memory once more.
+async fn followed(replicas: &[FollowedPurges], purge: &PurgeRequest) {
+    let count = |purges: &FollowedPurges| {
+        let purges = purges.lock();
+        purges.iter().filter(|followed| *followed == purge).count()
+    };
+    until(async || replicas.iter().all(|purges| count(purges) == 2)).await;
+}
+
 async fn is_hit(tier: &RedisTier, key: &CacheKey) -> bool {
     matches!(tier.look_up(key, LeaseUse::None).await, RedisLookup::Hit(_))
 }
@@ -110,8 +121,9 @@ async fn purges_remove_entries_and_reach_every_replica() {
     let Some(server) = RedisServer::start() else {
         return;
     };
-    let (one, _) = server.replica().await;
-    let (_other, purges) = server.replica().await;
+    let (one, of_one) = server.replica().await;
+    let (_other, of_other) = server.replica().await;
+    let replicas = [of_one, of_other];
     let tier = |route| RedisTier::new(&one, route, SETTINGS, TTL);
     let (chat, files) = (tier("chat"), tier("chat:files"));
     let fill = async || {
@@ -132,15 +144,38 @@ async fn purges_remove_entries_and_reach_every_replica() {
         (purge(None, None), 3),
     ] {
         fill().await;
-        purges.lock().clear();
+        replicas.iter().for_each(|purges| purges.lock().clear());
         assert_eq!(
             one.purge(&purge).await.expect("a reply"),
             count,
             "{purge:?}"
         );
-        until(async || purges.lock().contains(&purge)).await;
+        followed(&replicas, &purge).await;
     }
     assert!(!is_hit(&files, &key(0x0c)).await);
+}
+
+#[tokio::test]
+async fn an_entry_that_a_replica_writes_before_it_reads_a_purge_is_removed() {
+    let Some(server) = RedisServer::start() else {
+        return;
+    };
+    let (one, purges) = server.replica().await;
+    let tier = RedisTier::new(&one, "chat", SETTINGS, TTL);
+    tier.write_behind(key(1), response(), None, tier.purges());
+    until(async || is_hit(&tier, &key(1)).await).await;
+    // Another replica has removed what there was, and announces it.
+    let mut announce = cmd("XADD");
+    announce.arg("weir:purges").arg("*");
+    announce.arg("route").arg("chat").arg("key").arg("");
+    let announced = one.redis().command(RedisUser::Purge, &announce).await;
+    let _: String = announced.expect("a reply");
+    let purge = PurgeRequest {
+        route: Some("chat".to_owned()),
+        key: None,
+    };
+    followed(&[purges], &purge).await;
+    assert!(!is_hit(&tier, &key(1)).await);
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use crate::cache;
 use crate::cache::pointer::{POINTERS_MAX, Pointer};
 use crate::cache::unless::{ToolCalls, Unless};
 use crate::config::raw::cache::{Cache, Scope};
+use crate::settings::decode::Setting;
 use crate::settings::diagnostic::Diagnostics;
 use crate::settings::lists::Placed;
 
@@ -79,21 +80,19 @@ pub(super) fn check(
 
 /// Keys that say nothing to an HTTP cache.
 fn warn_of_unused(raw: &Cache, diagnostics: &mut Diagnostics) {
-    let mut warn = |path: &str, place, instead: &str| {
+    let lifetime = "the headers of a response state how long it is fresh";
+    let headers = "the `Vary` of a response names the headers that matter";
+    let body = "it reads no request bodies";
+    warn_if_written(&raw.ttl, lifetime, diagnostics);
+    warn_if_written(&raw.ignore_headers, headers, diagnostics);
+    warn_if_written(&raw.ignore, body, diagnostics);
+    warn_if_written(&raw.unless, body, diagnostics);
+}
+
+fn warn_if_written<T>(setting: &Setting<T>, instead: &str, diagnostics: &mut Diagnostics) {
+    if setting.is_written() {
         let does = format!("has no effect on an HTTP cache; {instead}");
-        diagnostics.warn(path, place, &does);
-    };
-    if raw.ttl.is_written() {
-        let instead = "the headers of a response state how long it is fresh";
-        warn(&raw.ttl.path, raw.ttl.key_place, instead);
-    }
-    if raw.ignore_headers.is_written() {
-        let instead = "the `Vary` of a response names the headers that matter";
-        warn(
-            &raw.ignore_headers.path,
-            raw.ignore_headers.key_place,
-            instead,
-        );
+        diagnostics.warn(&setting.path, setting.key_place, &does);
     }
 }
 

@@ -102,3 +102,23 @@ fn an_ignored_value_that_changes_responses_is_warned_of() {
         assert_eq!(warnings(pointer), Vec::<String>::new(), "{pointer}");
     }
 }
+
+#[test]
+fn a_key_without_effect_on_an_http_cache_is_warned_of() {
+    let warnings = |keys: &str| routes(&[&format!("path: /a, cache: {{{keys}}}")]);
+    for (key, name) in [
+        ("ttl: 1h", "ttl"),
+        ("ignore_headers: [x-a]", "ignore_headers"),
+        ("ignore: [/user]", "ignore"),
+        ("unless: {tools: true}", "unless"),
+    ] {
+        let expected =
+            format!("`cache.{name}` of route `r0` (line 3) has no effect on an HTTP cache");
+        let warned = warnings(&format!("http: true, {key}"));
+        assert_eq!(warned.len(), 1, "{key}: {warned:?}");
+        assert!(warned[0].starts_with(&expected), "{warned:?}");
+        assert_eq!(warnings(key), Vec::<String>::new(), "{key}");
+    }
+    let of_both = "http: true, memory: 1MiB, scope: route, coalesce: false";
+    assert_eq!(warnings(of_both), Vec::<String>::new());
+}

@@ -13,7 +13,7 @@ const ROUTES: &str = "- {name: chat, path: /v1/*, backend: assistant, cache: {sc
 - {name: pages, path: /pages/*, backend: assistant, cache: {http: true}}
 - {name: rest, path: /*, backend: assistant}";
 
-async fn purge(proxy: &Proxy, query: &str) -> ClientResponse {
+pub(super) async fn purge(proxy: &Proxy, query: &str) -> ClientResponse {
     let host = proxy.admin().to_string();
     let request = ClientRequest::new("DELETE", &format!("/api/cache{query}"));
     client::send(proxy.admin(), request.header("host", &host)).await
@@ -24,7 +24,7 @@ fn requests() -> [ClientRequest; 4] {
         ClientRequest::chat("one"),
         ClientRequest::chat("two"),
         ClientRequest::json("/ask", &json!({"question": "one"})),
-        ClientRequest::get("/pages/a?v=1"),
+        ClientRequest::get("/pages/A?v=1"),
     ]
 }
 
@@ -64,7 +64,7 @@ async fn a_purge_removes_all_responses_those_of_a_route_or_one() {
         (format!("?key={key}"), Some(1), [false, true, true, true]),
         (format!("?route=ask&key={key}"), Some(0), [true; 4]),
         (
-            "?key=/pages/a".to_owned(),
+            "?key=/pages/A".to_owned(),
             Some(1),
             [true, true, true, false],
         ),

@@ -13,6 +13,7 @@ use weir_tests::wait;
 use super::CACHED;
 
 mod outages;
+mod purge;
 
 /// A deadline that a busy machine keeps.
 const PATIENT: &str = ", timeout: 20s";
@@ -50,7 +51,10 @@ async fn connected(proxy: &Proxy, times: f64) {
 }
 
 /// Waits until the proxy has begun to follow purges: it has purged its memory once.
-async fn following(redis: &Redis) {
+async fn following(proxy: &Proxy, redis: &Redis) {
+    let labels = [("user", "purge"), ("outcome", "ok")];
+    let has_read = |metrics: &Metrics| metrics.sum("weir_redis_commands_total", &labels) >= 1.0;
+    proxy.metrics_when("a read of the purges", has_read).await;
     wait::eventually("a position in the purges", wait::PATIENCE, || {
         redis.run(&["EXISTS", "weir:purges"]) == "1"
     })
@@ -60,7 +64,7 @@ async fn following(redis: &Redis) {
 async fn start(backend: &Backend, redis: &Redis) -> Proxy {
     let proxy = setup(backend, &redis.line(PATIENT)).start().await;
     connected(&proxy, 1.0).await;
-    following(redis).await;
+    following(&proxy, redis).await;
     proxy
 }
 
@@ -141,6 +145,36 @@ async fn replicas_share_their_responses() {
 }
 
 #[tokio::test]
+async fn a_response_is_shared_in_redis_with_its_client_alone() {
+    let Some(redis) = Redis::start("a_response_is_shared_with_its_client").await else {
+        return;
+    };
+    let backend = Backend::chat().await;
+    let start = || async {
+        let by_client = CACHED.replace("scope: route", "scope: client");
+        let setup = Setup::new(&backend).routes(&by_client);
+        let proxy = setup.top(&redis.line(PATIENT)).start().await;
+        connected(&proxy, 1.0).await;
+        following(&proxy, &redis).await;
+        proxy
+    };
+    let (one, other) = (start().await, start().await);
+    let local = || ClientRequest::chat("hi");
+    let of = |address: &str| local().header("x-forwarded-for", address);
+    for request in [local(), of("192.0.2.1")] {
+        assert!(status(&one.send(request).await).starts_with("weir; fwd=miss"));
+    }
+    written(&one, 1.0).await;
+    // One after the other: that of the loopback address would be there already.
+    assert_eq!(redis.keys("weir:{*}:chat:*:entry").len(), 1);
+    let hit = other.send(of("192.0.2.1")).await;
+    assert_eq!(status(&hit), DETAIL_REDIS);
+    for request in [local(), of("192.0.2.2")] {
+        assert!(status(&other.send(request).await).starts_with("weir; fwd=miss"));
+    }
+}
+
+#[tokio::test]
 async fn an_entry_that_is_not_understood_is_ignored_and_replaced() {
     let Some(redis) = Redis::start("an_entry_that_is_not_understood").await else {
         return;
@@ -176,6 +210,7 @@ async fn tls_and_a_password_are_used_and_never_shown() {
     let roots = files.path().join("ca.pem").display().to_string();
     let proxy = setup(&backend, &redis.line(PATIENT))
         .variable("SSL_CERT_FILE", &roots)
+        .variable("RUST_LOG", "debug")
         .start()
         .await;
     connected(&proxy, 1.0).await;
@@ -199,7 +234,11 @@ async fn tls_and_a_password_are_used_and_never_shown() {
         let stderr = proxy.stderr();
         assert!(!stderr.contains("secret"), "{stderr}");
     }
-    assert!(!proxy.stderr().contains(PASSWORD));
+    let mut shown = proxy.stderr();
+    for path in ["/api/status", "/metrics", "/api/events"] {
+        shown.push_str(&proxy.admin_get(path).await.text());
+    }
+    assert!(!shown.contains(PASSWORD), "{shown}");
 }
 
 #[tokio::test]
@@ -251,7 +290,7 @@ async fn a_reload_uses_another_redis() {
     written(&proxy, 1.0).await;
 }
 
-/// Sends equal requests until one misses: a purge has arrived.
+/// Sends equal requests until one misses: a purge has arrived, and neither tier has the response.
 async fn misses(proxy: &Proxy, what: &str) {
     let deadline = tokio::time::Instant::now() + wait::PATIENCE;
     while !status(&proxy.send(ClientRequest::chat("hi")).await).starts_with("weir; fwd=miss") {
@@ -267,30 +306,30 @@ async fn a_purge_of_another_replica_and_one_that_may_have_been_missed_purge_the_
     };
     let backend = Backend::chat().await;
     let proxy = start(&backend, &redis).await;
-    let fill = async |count: f64| {
-        proxy.send(ClientRequest::chat("hi")).await;
-        written(&proxy, count).await;
-        let hit = proxy.send(ClientRequest::chat("hi")).await;
-        assert_eq!(status(&hit), "weir; hit; detail=memory");
-    };
-    let remove = || {
-        for key in redis.keys("weir:{*}:chat:*:entry") {
-            redis.run(&["UNLINK", &key]);
+    // Until both tiers have the response: the purge before may still be removing it from Redis.
+    let fill = async || {
+        let deadline = tokio::time::Instant::now() + wait::PATIENCE;
+        loop {
+            let response = proxy.send(ClientRequest::chat("hi")).await;
+            let is_hit = status(&response) == "weir; hit; detail=memory";
+            if is_hit && redis.keys("weir:{*}:chat:*:entry").len() == 1 {
+                return;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "nothing is stored");
+            wait::tick().await;
         }
     };
-    fill(1.0).await;
-    remove();
+    fill().await;
     let of_other_route = ["XADD", "weir:purges", "*", "route", "other", "key", ""];
     redis.run(&of_other_route);
     let of_route = ["XADD", "weir:purges", "*", "route", "chat", "key", ""];
     redis.run(&of_route);
     misses(&proxy, "of the route").await;
-    fill(2.0).await;
-    remove();
+    fill().await;
     let of_all = ["XADD", "weir:purges", "*", "route", "", "key", ""];
     redis.run(&of_all);
     misses(&proxy, "of everything").await;
-    fill(3.0).await;
+    fill().await;
     // What was announced before is not known any more.
     redis.run(&["FLUSHALL"]);
     misses(&proxy, "after a flush").await;

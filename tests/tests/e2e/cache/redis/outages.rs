@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use weir_tests::backend::Backend;
 use weir_tests::client::ClientRequest;
 use weir_tests::metrics::Metrics;
+use weir_tests::proxy::Proxy;
 use weir_tests::redis::Redis;
 use weir_tests::wait;
 
@@ -12,6 +13,15 @@ use super::{PATIENT, commands, connected, is_up, setup, start, status, writes, w
 
 fn degraded(metrics: &Metrics) -> f64 {
     metrics.sum("weir_redis_degraded_total", &[("user", "cache")])
+}
+
+/// Starts a proxy with a short deadline; its Redis hangs once it has connected.
+async fn start_and_hang(backend: &Backend, redis: &Redis) -> Proxy {
+    let line = redis.line(", timeout: 300ms");
+    let proxy = setup(backend, &line).start().await;
+    connected(&proxy, 1.0).await;
+    redis.hang();
+    proxy
 }
 
 #[tokio::test]
@@ -46,10 +56,7 @@ async fn a_redis_that_hangs_delays_the_first_requests_by_its_timeout_and_no_requ
         return;
     };
     let backend = Backend::chat().await;
-    let line = redis.line(", timeout: 300ms");
-    let proxy = setup(&backend, &line).start().await;
-    connected(&proxy, 1.0).await;
-    redis.hang();
+    let proxy = start_and_hang(&backend, &redis).await;
     for number in 0..20 {
         let response = proxy.send(ClientRequest::chat(&format!("{number}"))).await;
         assert!(status(&response).starts_with("weir; fwd=miss"));
@@ -71,10 +78,7 @@ async fn requests_that_wait_for_a_hanging_redis_at_once_wait_once() {
         return;
     };
     let backend = Backend::chat().await;
-    let line = redis.line(", timeout: 300ms");
-    let proxy = setup(&backend, &line).start().await;
-    connected(&proxy, 1.0).await;
-    redis.hang();
+    let proxy = start_and_hang(&backend, &redis).await;
     let requests = (0..50).map(|number| ClientRequest::chat(&format!("{number}")));
     let responses = futures_util::future::join_all(requests.map(|request| proxy.send(request)));
     for response in responses.await {
