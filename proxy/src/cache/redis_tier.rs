@@ -2,8 +2,9 @@
 //!
 //! A response is written behind the answer (`write_behind.rs`), with what its freshness leaves as its time to live.
 //! One round trip looks up an entry and, if there is none, takes a lease (`lease.rs`): of the replicas that miss at the
-//! same time, one calls the backend, and the others wait for its entry for a short time. Purges reach all replicas
-//! through a stream (`purge.rs`). Whatever fails in Redis is a miss.
+//! same time, one calls the backend, and the others wait for its entry for a short time. The entry of a streamed response
+//! is written when the stream has ended, so that waiting for it would only delay the first token: such a request neither
+//! takes a lease nor waits. Purges reach all replicas through a stream (`purge.rs`). Whatever fails in Redis is a miss.
 //!
 //! The name of an entry is `weir:{KEY}:ROUTE:SETTINGS:entry`: the key is the hash tag, so that an entry and its lease
 //! are in one slot, and responses of other settings are never mixed up.
@@ -30,8 +31,6 @@ pub(crate) use lease::Lease;
 use metrics::{EntryMetrics, EntryOutcome};
 use write_behind::{Write, WriteQueue};
 
-/// How long a request waits for the response that another replica is getting.
-const WAIT_MAX: Duration = Duration::from_secs(1);
 /// The first wait between two look-ups, and the longest. Redis is polled: a notification, or a command that blocks, would
 /// need a connection of its own for each key that is waited for.
 const POLL_FIRST: Duration = Duration::from_millis(10);
@@ -142,7 +141,7 @@ impl RedisTier {
     ) -> Result<RedisLookup, Unavailable> {
         // If this is cancelled, or a reply is late, the lease may have been taken: it is released.
         let mut lease = Lease::new(self.shared.clone(), names.lease);
-        let deadline = Instant::now() + WAIT_MAX;
+        let deadline = Instant::now() + lease::WAIT_MAX;
         let mut wait = POLL_FIRST;
         loop {
             let asked_at = Instant::now();
@@ -151,17 +150,18 @@ impl RedisTier {
                 // Nothing was sent: there is no lease to release.
                 lease.forget();
             }
-            match reply? {
-                Value::BulkString(entry) => {
-                    lease.forget();
-                    return Ok(self.found(key, &entry));
-                }
-                Value::Int(lease::TAKEN) => return Ok(RedisLookup::Miss(Some(lease))),
-                _ => {}
+            let reply = reply?;
+            if let Value::BulkString(entry) = &reply {
+                lease.forget();
+                return Ok(self.found(key, entry));
+            }
+            if reply == Value::Int(lease::TAKEN) {
+                return Ok(RedisLookup::Miss(Some(lease)));
             }
             // A slow Redis is not asked again.
             let is_slow = asked_at.elapsed() > self.shared.redis.config().timeout / 2;
-            if is_slow || Instant::now() + wait > deadline {
+            let is_late = is_slow || Instant::now() + wait > deadline;
+            if is_late || reply != Value::Int(lease::WAIT) {
                 lease.forget();
                 return Ok(RedisLookup::Miss(None));
             }

@@ -108,10 +108,11 @@ pub(super) async fn join(
         // Boxed: a route without Redis must not pay for it.
         Some(shared) => {
             let lead = waiting.lead;
-            // Only a leader takes the lease, or waits for another replica: its followers wait with it.
+            // Only a leader takes the lease, or waits for another replica: its followers wait with it. A stream has no
+            // entry before it has ended: waiting would only delay its first token.
             let lease_use = match lead {
-                Some(_) => LeaseUse::Taken,
-                None => LeaseUse::None,
+                Some(_) if !exchange.model.request_stream => LeaseUse::Taken,
+                Some(_) | None => LeaseUse::None,
             };
             let looking = redis_lookup::look_up(shared, lease_use, session, exchange);
             let found = Box::pin(looking).await;

@@ -1,7 +1,8 @@
 //! The lease of a key: which replica calls the backend for it (cache stampede protection over replicas).
 //!
 //! It is taken in the same round trip as the look-up, and released when the entry has been written or the call failed.
-//! A replica that ends before that holds it until it expires.
+//! A replica that ends before that holds it until it expires. Others wait for one that was taken a short time ago, by
+//! the clock of Redis: whoever has held it for longer has a slow response, or is gone.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,16 +14,21 @@ use crate::random;
 use crate::redis::script::{LuaScript, ScriptCall, hash};
 use crate::redis::{Redis, RedisUser, Unavailable};
 
-/// How long a lease is held at most: others wait for a shorter time than this.
+/// How long a lease is held at most.
 const LEASE_MAX: Duration = Duration::from_secs(10);
+/// How long others wait for its holder, counted from when it was taken.
+pub(super) const WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// The reply to a look-up that has taken the lease.
 pub(super) const TAKEN: i64 = 1;
+/// The reply to a look-up that should be repeated: another replica has taken the lease within [`WAIT_MAX`].
+pub(super) const WAIT: i64 = 2;
 
 const LOOK_UP_TEXT: &str = "\
 local entry = redis.call('GET', KEYS[1])
 if entry then return entry end
 if redis.call('SET', KEYS[2], ARGV[1], 'NX', 'PX', ARGV[2]) then return 1 end
+if redis.call('PTTL', KEYS[2]) > tonumber(ARGV[3]) then return 2 end
 return 0";
 static LOOK_UP: LuaScript = LuaScript::new(LOOK_UP_TEXT, || hash(LOOK_UP_TEXT));
 
@@ -61,13 +67,15 @@ impl Lease {
         }))
     }
 
-    /// Looks up `entry`, and takes the lease if there is none: the reply is the entry, [`TAKEN`], or another number.
+    /// Looks up `entry`, and takes the lease if there is none: the reply is the entry, [`TAKEN`], [`WAIT`], or
+    /// another number.
     pub(super) async fn look_up_or_take(&mut self, entry: &str) -> Result<Value, Unavailable> {
-        let mut lease_ms = itoa::Buffer::new();
+        let (mut lease_ms, mut late_ms) = (itoa::Buffer::new(), itoa::Buffer::new());
         let lease_ms = lease_ms.format(LEASE_MAX.as_millis());
+        let late_ms = late_ms.format((LEASE_MAX - WAIT_MAX).as_millis());
         let call = ScriptCall {
             keys: &[entry, &self.0.name],
-            arguments: &[&self.0.token.0, lease_ms.as_bytes()],
+            arguments: &[&self.0.token.0, lease_ms.as_bytes(), late_ms.as_bytes()],
         };
         let redis = &self.0.shared.redis;
         redis.run(RedisUser::Cache, &LOOK_UP, &call).await

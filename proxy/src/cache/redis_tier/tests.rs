@@ -178,6 +178,42 @@ async fn an_entry_that_a_replica_writes_before_it_reads_a_purge_is_removed() {
     assert!(!is_hit(&tier, &key(1)).await);
 }
 
+/// How many look-ups with a lease Redis has got.
+async fn look_ups(tier: &SharedTier) -> u32 {
+    let mut info = cmd("INFO");
+    info.arg("commandstats");
+    let stats = tier.redis().command(RedisUser::Cache, &info).await;
+    let stats: String = stats.expect("a reply");
+    let calls = |line: &str| {
+        let (calls, _) = line
+            .strip_prefix("cmdstat_evalsha:calls=")?
+            .split_once(',')?;
+        calls.parse().ok()
+    };
+    stats.lines().find_map(calls).unwrap_or(0)
+}
+
+#[tokio::test]
+async fn nobody_waits_for_a_lease_that_was_taken_long_ago() {
+    let Some(server) = RedisServer::start() else {
+        return;
+    };
+    let (one, _) = server.replica().await;
+    let tier = RedisTier::new(&one, "chat", SETTINGS, TTL);
+    let lease = Names::new(&key(1), &tier.suffix).lease;
+    for (left_ms, is_waited_for) in [(60_000, true), (8_999, false)] {
+        let mut take = cmd("SET");
+        take.arg(&lease).arg("other").arg("PX").arg(left_ms);
+        let taken = one.redis().command(RedisUser::Cache, &take).await;
+        let _: () = taken.expect("a reply");
+        let before = look_ups(&one).await;
+        let found = tier.look_up(&key(1), LeaseUse::Taken).await;
+        assert!(matches!(found, RedisLookup::Miss(None)), "{found:?}");
+        let is_repeated = look_ups(&one).await > before + 1;
+        assert_eq!(is_repeated, is_waited_for, "{left_ms}");
+    }
+}
+
 #[tokio::test]
 async fn a_lease_is_held_by_one_and_released_when_it_is_dropped_or_cancelled() {
     let Some(server) = RedisServer::start() else {

@@ -251,6 +251,10 @@ async fn one_of_the_replicas_that_miss_at_the_same_time_calls_the_backend() {
     let other = start(&backend, &redis).await;
     let second = async {
         let call = backend.next_request().await;
+        for lease in redis.keys("weir:*:lease") {
+            // Others wait for a lease that has just been taken.
+            redis.run(&["PEXPIRE", &lease, "60000"]);
+        }
         let waiting = other.send(ClientRequest::chat("hi"));
         let respond = async {
             let is_waiting = |metrics: &Metrics| commands(metrics, "ok") >= 2.0;
@@ -264,6 +268,31 @@ async fn one_of_the_replicas_that_miss_at_the_same_time_calls_the_backend() {
     assert_eq!(first.body, second.body);
     assert_eq!(status(&second), DETAIL_REDIS);
     assert_eq!(backend.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn a_stream_does_not_wait_for_that_of_another_replica() {
+    let Some(redis) = Redis::start("a_stream_does_not_wait").await else {
+        return;
+    };
+    let backend = Backend::manual().await;
+    let one = start(&backend, &redis).await;
+    let other = start(&backend, &redis).await;
+    let forwarding = async {
+        let first = backend.next_request().await;
+        assert_eq!(redis.keys("weir:*:lease"), Vec::<String>::new());
+        let second = backend.next_request().await;
+        assert_eq!(commands(&other.metrics().await, "ok"), 1.0);
+        for call in [first, second] {
+            call.respond(BackendResponse::chat_stream(&["well"])).await;
+        }
+    };
+    let request = || ClientRequest::chat_stream("hi");
+    let (of_one, of_other, ()) =
+        tokio::join!(one.send(request()), other.send(request()), forwarding);
+    for response in [of_one, of_other] {
+        assert!(status(&response).starts_with("weir; fwd=miss"));
+    }
 }
 
 /// The reload replaces the connection where the URL has changed, and keeps it otherwise.
