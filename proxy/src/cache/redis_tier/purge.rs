@@ -36,16 +36,22 @@ impl SharedTier {
     /// Redis did not reply.
     pub async fn purge(&self, purge: &PurgeRequest) -> Result<u64, Unavailable> {
         self.queue.purged();
-        let removed = self.remove_entries(pattern(purge).as_deref()).await;
+        let removed = self.remove_and_announce(purge).await;
         if removed.is_err() {
             self.redis.count_degraded(RedisUser::Purge);
         }
-        let removed = removed?;
+        removed
+    }
+
+    async fn remove_and_announce(&self, purge: &PurgeRequest) -> Result<u64, Unavailable> {
+        let removed = self.remove_entries(pattern(purge).as_deref()).await?;
         // Behind the removal: no replica may find an entry after it has purged its memory.
-        self.announce(purge).await?;
+        self.add(purge).await?;
         Ok(removed)
     }
 
+    /// Removes entries, and leases: the response that the holder of a lease gets will not be stored. Returns the number
+    /// of entries.
     async fn remove_entries(&self, pattern: Option<&str>) -> Result<u64, Unavailable> {
         let Some(pattern) = pattern else {
             return Ok(0);
@@ -58,11 +64,10 @@ impl SharedTier {
             scan.arg("COUNT").arg(SCAN_KEYS);
             let (next, keys): (u64, Vec<Vec<u8>>) =
                 self.redis.command(RedisUser::Purge, &scan).await?;
-            if !keys.is_empty() {
-                let mut unlink = cmd("UNLINK");
-                unlink.arg(keys);
-                removed += self.redis.command::<u64>(RedisUser::Purge, &unlink).await?;
-            }
+            let is_entry = |key: &Vec<u8>| key.ends_with(b":entry");
+            let (entries, leases): (Vec<_>, Vec<_>) = keys.into_iter().partition(is_entry);
+            removed += self.unlink(entries).await?;
+            self.unlink(leases).await?;
             if next == 0 {
                 return Ok(removed);
             }
@@ -70,8 +75,13 @@ impl SharedTier {
         }
     }
 
-    async fn announce(&self, purge: &PurgeRequest) -> Result<(), Unavailable> {
-        self.add(purge).await.map(|_| ())
+    async fn unlink(&self, keys: Vec<Vec<u8>>) -> Result<u64, Unavailable> {
+        if keys.is_empty() {
+            return Ok(0);
+        }
+        let mut unlink = cmd("UNLINK");
+        unlink.arg(keys);
+        self.redis.command(RedisUser::Purge, &unlink).await
     }
 
     /// Adds a purge to the stream; returns the position behind it.
@@ -185,8 +195,8 @@ fn field(purge: &::redis::streams::StreamId, name: &str) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
-/// The names of the entries to remove, for `MATCH`; `None` for the path of an HTTP cache, whose responses are in memory
-/// only.
+/// The names of the entries to remove and of their leases, for `MATCH`; `None` for the path of an HTTP cache, whose
+/// responses are in memory only.
 fn pattern(purge: &PurgeRequest) -> Option<String> {
     let key = purge.key.as_deref().unwrap_or_default();
     if !key.bytes().all(|digit| digit.is_ascii_hexdigit()) {
@@ -194,8 +204,8 @@ fn pattern(purge: &PurgeRequest) -> Option<String> {
     }
     let route = purge.route.as_deref();
     let route = route.map_or_else(|| "*".to_owned(), literal);
-    // The digest of the settings has 16 digits: behind one route's name, nothing else matches.
-    Some(format!("weir:{{{key}*}}:{route}:????????????????:entry"))
+    // The digest of the settings has 16 digits, `entry` and `lease` have 5: behind one route's name, nothing else matches.
+    Some(format!("weir:{{{key}*}}:{route}:????????????????:?????"))
 }
 
 /// A text that matches nothing but itself.
@@ -221,18 +231,18 @@ mod tests {
             key: key.map(str::to_owned),
         };
         for (purge, expected) in [
-            (purge(None, None), Some("weir:{*}:*:????????????????:entry")),
+            (purge(None, None), Some("weir:{*}:*:????????????????:?????")),
             (
                 purge(Some("chat"), None),
-                Some("weir:{*}:chat:????????????????:entry"),
+                Some("weir:{*}:chat:????????????????:?????"),
             ),
             (
                 purge(None, Some("0a1b")),
-                Some("weir:{0a1b*}:*:????????????????:entry"),
+                Some("weir:{0a1b*}:*:????????????????:?????"),
             ),
             (
                 purge(Some("a*[b]"), Some("0a")),
-                Some("weir:{0a*}:a\\*\\[b\\]:????????????????:entry"),
+                Some("weir:{0a*}:a\\*\\[b\\]:????????????????:?????"),
             ),
             (purge(None, Some("/a.css")), None),
             (purge_of_nothing(), None),

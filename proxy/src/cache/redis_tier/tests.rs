@@ -215,6 +215,28 @@ async fn nobody_waits_for_a_lease_that_was_taken_long_ago() {
 }
 
 #[tokio::test]
+async fn a_purge_removes_leases_and_counts_entries() {
+    let Some(server) = RedisServer::start() else {
+        return;
+    };
+    let (one, _) = server.replica().await;
+    let (other, _) = server.replica().await;
+    let tier = |shared| RedisTier::new(shared, "chat", SETTINGS, TTL);
+    tier(&one).write_behind(key(2), response(), None, tier(&one).purges());
+    until(async || is_hit(&tier(&one), &key(2)).await).await;
+    let RedisLookup::Miss(Some(held)) = tier(&one).look_up(&key(1), LeaseUse::Taken).await else {
+        panic!("the first one gets the lease");
+    };
+    let purged = one.purge(&PurgeRequest::default()).await;
+    assert_eq!(purged.expect("a reply"), 1);
+    let before = look_ups(&other).await;
+    let found = tier(&other).look_up(&key(1), LeaseUse::Taken).await;
+    assert!(matches!(found, RedisLookup::Miss(Some(_))), "{found:?}");
+    assert_eq!(look_ups(&other).await, before + 1);
+    drop(held);
+}
+
+#[tokio::test]
 async fn a_lease_is_held_by_one_and_released_when_it_is_dropped_or_cancelled() {
     let Some(server) = RedisServer::start() else {
         return;
