@@ -16,8 +16,11 @@ use std::time::Duration;
 use ::redis::aio::ConnectionManager;
 use ::redis::{Cmd, ErrorKind, FromRedisValue, RedisError, ServerErrorKind, Value};
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use crate::clock;
+use crate::log_throttle::{LogDecision, LogThrottle};
 use crate::settings::secret::SecretText;
 
 mod breaker;
@@ -29,6 +32,9 @@ pub(crate) mod script;
 use breaker::{BreakerChange, CommandBreaker};
 use connections::WorkerConnections;
 use metrics::{CommandOutcome, RedisMetrics};
+
+/// How often a command that Redis rejects is logged.
+const REJECTED_EVERY: Duration = Duration::from_secs(60);
 
 /// The checked `redis` block.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,11 +69,11 @@ impl RedisUser {
 /// Why a command has no reply.
 #[derive(Debug, thiserror::Error)]
 pub enum Unavailable {
-    #[error("the circuit is open")]
+    #[error("it is not connected")]
     Skipped,
     #[error("it did not reply in time")]
     TimedOut,
-    #[error("{0}")]
+    #[error("{}", describe(.0))]
     Failed(RedisError),
 }
 
@@ -78,6 +84,7 @@ pub struct Redis {
     connections: ArcSwap<WorkerConnections>,
     /// Notified when the circuit opens.
     opened: Notify,
+    rejected: Mutex<LogThrottle>,
     /// Set when the background task starts; nothing is connected before.
     metrics: OnceLock<RedisMetrics>,
 }
@@ -90,6 +97,7 @@ impl Redis {
             breaker: CommandBreaker::new(),
             connections: ArcSwap::from_pointee(WorkerConnections::default()),
             opened: Notify::new(),
+            rejected: Mutex::new(LogThrottle::every(REJECTED_EVERY)),
             metrics: OnceLock::new(),
         })
     }
@@ -163,17 +171,28 @@ impl Redis {
             }
             Err(error) => {
                 self.count(user, CommandOutcome::Error);
-                self.failed(&error);
+                self.failed(user, &error);
                 Err(Unavailable::Failed(error))
             }
         }
     }
 
-    fn failed(&self, error: &RedisError) {
+    fn failed(&self, user: RedisUser, error: &RedisError) {
         match severity(error) {
-            Severity::Command => self.breaker.succeeded(),
+            Severity::Command => {
+                self.breaker.succeeded();
+                self.log_rejected(user, error);
+            }
             Severity::Connection => self.note(self.breaker.failed(), &describe(error)),
             Severity::Server => self.note(self.breaker.trip(), &describe(error)),
+        }
+    }
+
+    /// Such as the writes to a Redis that is full: nothing else shows why nothing is stored.
+    fn log_rejected(&self, user: RedisUser, error: &RedisError) {
+        if self.rejected.lock().failed(clock::now()) == LogDecision::Log {
+            let (user, reason) = (user.as_str(), describe(error));
+            log::warn!("redis rejects a command ({user}): {reason}; requests continue without it");
         }
     }
 
@@ -226,13 +245,24 @@ fn severity(error: &RedisError) -> Severity {
     }
 }
 
-/// The error without a detail that might contain an argument of the command.
+/// The error in one line, without a detail that might contain an argument of the command.
 fn describe(error: &RedisError) -> String {
-    match error.code() {
-        Some(code) => format!("it replied {code}"),
-        None if error.kind() == ErrorKind::AuthenticationFailed => {
-            "it rejected the user or the password".to_owned()
+    let detail = error.detail().unwrap_or_default();
+    let text = match (error.code(), error.kind()) {
+        // Before Redis 7, it is in the detail of an error of a script.
+        (Some(_), _) if error.code() == Some("OOM") || detail.contains("-OOM ") => {
+            "it replied OOM: its memory is full (set its `maxmemory-policy` to `allkeys-lru`, or raise `maxmemory`)"
         }
-        None => crate::outbound::root_cause(error),
-    }
+        (Some(_), _) if detail.contains("DB index is out of range") => {
+            "it has no database with the number at the end of `redis.url`"
+        }
+        (Some(code), _) => return format!("it replied {code}"),
+        (None, ErrorKind::AuthenticationFailed) => "it rejected the user or the password",
+        // The error quotes the reply.
+        (None, ErrorKind::Parse | ErrorKind::UnexpectedReturnType) => {
+            "its reply is not that of a Redis; is `redis.url` the address of another server?"
+        }
+        (None, _) => return crate::outbound::root_cause(error),
+    };
+    text.to_owned()
 }

@@ -66,7 +66,10 @@ pub(super) async fn purge(
         }
         purged
     });
-    let purged = purging.await.unwrap_or(Err(PurgeError::Incomplete));
+    let purged = purging.await.unwrap_or_else(|_| {
+        let reason = "the purge has been aborted".to_owned();
+        Err(PurgeError::Incomplete { reason })
+    });
     let purged = purged.map_err(problem)?;
     let body = json!({"purged": purged});
     Ok(typed("application/json", format!("{body}\n")))
@@ -87,7 +90,7 @@ fn invalid_query(rejection: &QueryRejection) -> DetailedProblem {
 fn problem(error: PurgeError) -> DetailedProblem {
     let status = match error {
         PurgeError::UnknownRoute { .. } => StatusCode::NOT_FOUND,
-        PurgeError::Incomplete => StatusCode::SERVICE_UNAVAILABLE,
+        PurgeError::Incomplete { .. } => StatusCode::SERVICE_UNAVAILABLE,
     };
     DetailedProblem::new(status, format!("{error}"))
 }

@@ -29,7 +29,7 @@ pub enum PurgeError {
         known: Vec<Arc<str>>,
     },
     /// This process has purged its memory; Redis, or other replicas, may still have the responses.
-    Incomplete,
+    Incomplete { reason: String },
 }
 
 impl fmt::Display for PurgeError {
@@ -42,9 +42,10 @@ impl fmt::Display for PurgeError {
                     known => write!(formatter, "; routes with a cache: {}", known.join(", ")),
                 }
             }
-            PurgeError::Incomplete => formatter.write_str(
+            PurgeError::Incomplete { reason } => write!(
+                formatter,
                 "the memory of this process is purged, but Redis and other replicas may still have the responses: \
-                 send the request again",
+                 {reason}; once this is solved, send the request again",
             ),
         }
     }

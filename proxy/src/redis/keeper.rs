@@ -8,7 +8,7 @@ use tokio::runtime::Handle;
 
 use super::connections::{ConnectError, WorkerConnections};
 use super::metrics::CommandOutcome;
-use super::{Redis, RedisUser, describe};
+use super::{Config, Redis, RedisUser, describe};
 use crate::backoff::Backoff;
 use crate::worker::Worker;
 use crate::{clock, random};
@@ -52,7 +52,7 @@ pub(crate) async fn keep_connected(
                 redis.count(RedisUser::Probe, outcome(&error));
                 up.set(0);
                 if !is_reported {
-                    log::warn!("redis cannot be used: {}", reason(&error));
+                    log::warn!("redis cannot be used: {}", reason(&redis.config, &error));
                     is_reported = true;
                 }
             }
@@ -70,9 +70,14 @@ fn outcome(error: &ConnectError) -> CommandOutcome {
     }
 }
 
-fn reason(error: &ConnectError) -> String {
+fn reason(config: &Config, error: &ConnectError) -> String {
+    let late = ConnectError::TimedOut;
     match error {
-        ConnectError::Failed(error) => describe(error),
-        ConnectError::TimedOut => error.to_string(),
+        ConnectError::Failed(error) if !error.is_timeout() => describe(error),
+        // A server without TLS waits for the end of what it takes for a command.
+        _ if config.url.expose_secret().starts_with("rediss:") => {
+            format!("{late}; does it use TLS on this port, which `rediss://` requires?")
+        }
+        _ => late.to_string(),
     }
 }

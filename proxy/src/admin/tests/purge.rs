@@ -12,7 +12,9 @@ impl CachePurges for FixedPurges {
     fn purge(&self, request: PurgeRequest) -> PurgeReceipt {
         Box::pin(std::future::ready(match request.route.as_deref() {
             None | Some("chat") => Ok(7),
-            Some("slow") => Err(PurgeError::Incomplete),
+            Some("slow") => Err(PurgeError::Incomplete {
+                reason: "Redis failed: it replied OOM".to_owned(),
+            }),
             Some(name) => Err(PurgeError::UnknownRoute {
                 name: name.to_owned(),
                 known: vec!["chat".into(), "ask".into()],
@@ -49,7 +51,11 @@ fn a_purge_names_what_it_cannot_do() {
             404,
             "no route `chta` has a cache; routes with a cache: chat, ask",
         ),
-        ("?route=slow", 503, "send the request again"),
+        (
+            "?route=slow",
+            503,
+            "Redis failed: it replied OOM; once this is solved, send the request again",
+        ),
         ("?key=", 400, "32 hexadecimal digits of weir.cache.key"),
         ("?route=chat&key=%2Fa%3Fb", 400, "and has no query"),
         ("?key=chat", 400, "32 hexadecimal digits of weir.cache.key"),
