@@ -10,9 +10,7 @@ use super::followed::FollowedBody;
 use super::redis_lookup::{self, RedisLookedUp};
 use super::{Stop, routing};
 use crate::cache::copy::SharedHead;
-use crate::cache::flight::{
-    FlightFailure, FlightMark, Flights, Follower, FollowerStart, Joined, Lead,
-};
+use crate::cache::flight::{FlightMark, Flights, Follower, FollowerStart, Joined, Lead};
 use crate::cache::redis_tier::{Lease, LeaseUse};
 use crate::cache::status::CacheStatus;
 use crate::cache::{BypassReason, CacheDecision, CachedResponse};
@@ -171,7 +169,7 @@ async fn join_here(
                     }
                     FollowerStart::Failed(failure) => {
                         note_collapsed(exchange);
-                        return Err(failure.refusal().into());
+                        return Err(failure.into());
                     }
                 }
             }
@@ -222,9 +220,6 @@ pub(super) fn note_collapsed(exchange: &mut Exchange) {
 /// The request of a leader has failed before the head of a response.
 pub(super) fn fail<H>(lead: Option<Lead<H>>, stop: &Stop) {
     if let (Some(mut lead), Stop::Refused(refusal)) = (lead, stop) {
-        lead.fail(FlightFailure {
-            code: refusal.code,
-            detail: Arc::from(&*refusal.detail),
-        });
+        lead.fail(refusal.clone());
     }
 }

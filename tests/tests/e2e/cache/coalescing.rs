@@ -205,7 +205,30 @@ async fn a_failed_leader_is_replaced_twice_and_then_all_fail() {
         let expected = if failing < 3 { 20 - failing } else { 0 };
         assert_eq!(succeeded.count(), expected);
         assert_eq!(backend.requests().len(), (failing + 1).min(3));
+        if failing == 2 {
+            // The leader that got a response of the backend, and only that one.
+            let with_503 = responses.iter().filter(|response| response.status == 503);
+            assert_eq!(with_503.count(), 1);
+        }
     }
+}
+
+#[tokio::test]
+async fn followers_of_failed_responses_get_the_status_of_the_last_one() {
+    let backend = Backend::manual().await;
+    let proxy = start(&backend, "scope: route").await;
+    let clients = herd(&proxy, 10, || ClientRequest::chat("why?")).await;
+    for _ in 0..3 {
+        let busy = BackendResponse::status(503).header("retry-after", "7");
+        backend.next_request().await.respond(busy).await;
+    }
+    for response in all(clients).await {
+        assert_eq!(response.status, 503);
+        assert_eq!(response.header("retry-after"), Some("7"));
+    }
+    assert_eq!(backend.requests().len(), 3);
+    let failed = |event: &serde_json::Value| event["error_code"] == "upstream_status";
+    assert!(proxy.events_when(10).await.iter().all(failed));
 }
 
 #[tokio::test]
