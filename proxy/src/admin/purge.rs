@@ -51,7 +51,11 @@ pub(super) async fn purge(
     }
     let request = PurgeRequest {
         route: query.route,
-        key: query.key.map(|key| key.to_ascii_lowercase()),
+        key: query.key.map(|key| match key.starts_with('/') {
+            true => key,
+            // Redis compares the digits as text.
+            false => key.to_ascii_lowercase(),
+        }),
     };
     let receipt = pages.state.purges.purge(request.clone());
     // A task of its own: a client that leaves changes nothing about the line in the audit log.

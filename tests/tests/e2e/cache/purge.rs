@@ -24,7 +24,7 @@ fn requests() -> [ClientRequest; 4] {
         ClientRequest::chat("one"),
         ClientRequest::chat("two"),
         ClientRequest::json("/ask", &json!({"question": "one"})),
-        ClientRequest::get("/pages/a?v=1"),
+        ClientRequest::get("/pages/A.css?v=1"),
     ]
 }
 
@@ -64,7 +64,7 @@ async fn a_purge_removes_all_responses_those_of_a_route_or_one() {
         (format!("?key={key}"), Some(1), [false, true, true, true]),
         (format!("?route=ask&key={key}"), Some(0), [true; 4]),
         (
-            "?key=/pages/a".to_owned(),
+            "?key=/pages/A.css".to_owned(),
             Some(1),
             [true, true, true, false],
         ),
