@@ -70,18 +70,16 @@ async fn read_on(
     let mut since = clock::now();
     let mut is_open = !body.is_at_end(since);
     let written = loop {
-        let followers = filter.followers();
-        let is_read = is_open
-            && followers.is_some_and(|followers| {
-                followers.are_any() && followers.have_room() && bytes <= followers.bytes_ahead_max()
-            });
-        let changed = followers.map(|followers| followers.changed());
-        let notified = async {
-            match &changed {
-                Some(changed) => changed.notified().await,
-                None => std::future::pending().await,
-            }
+        let Some(followers) = filter.followers() else {
+            break writing.await;
         };
+        let changed = followers.changed();
+        // Before the followers are looked at: a change in between must not be missed.
+        let notified = changed.notified();
+        let is_read = is_open
+            && followers.are_any()
+            && followers.have_room()
+            && bytes <= followers.bytes_ahead_max();
         let until = filter.timeouts.deadline(relay, since);
         let piece = tokio::select! {
             biased;
