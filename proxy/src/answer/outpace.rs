@@ -5,6 +5,7 @@ use std::task::Poll;
 
 use bytes::Bytes;
 
+use super::copying::Followers;
 use super::filter::BodyFilter;
 use super::tail::FramingEnd;
 use crate::clock;
@@ -121,6 +122,11 @@ async fn read_on(
     ahead.reverse();
     body.put_back(ahead);
     written
+}
+
+/// Whether the next piece may be read: it is there already, or the followers have read enough of what is held for them.
+pub(super) fn has_room(filter: &BodyFilter<'_>) -> bool {
+    filter.read_ahead > 0 || filter.followers().is_none_or(Followers::have_room)
 }
 
 /// Waits until the followers have read enough of what is held for them.
