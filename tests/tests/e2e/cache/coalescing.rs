@@ -1,5 +1,7 @@
 //! Request coalescing: equal questions in flight are asked once, and every client gets the whole response.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -336,4 +338,48 @@ async fn a_follower_that_does_not_read_holds_nobody_up() {
     let first = reading.await.expect("joined");
     let second = unread.whole().await;
     assert_eq!(first.body, second.body);
+}
+
+#[tokio::test]
+async fn past_its_bounds_a_response_is_read_at_the_pace_of_its_slowest_reader() {
+    const BYTES: usize = 64 << 20;
+    let backend = Backend::manual().await;
+    let proxy = start(&backend, "scope: route, memory: 1MiB").await;
+    let mut leader = Client::h1(proxy.address()).await;
+    let (mut streaming, mut call) = backend
+        .open_stream(&mut leader, ClientRequest::chat_stream("long"))
+        .await;
+    let mut unread = Client::h1(proxy.address()).await;
+    let follower = unread.open(ClientRequest::chat_stream("long")).await;
+    assert_eq!(
+        follower.header("cache-status"),
+        Some("weir; fwd=miss; collapsed")
+    );
+    let sent = Arc::new(AtomicUsize::new(0));
+    let counted = sent.clone();
+    let sending = tokio::spawn(async move {
+        for _ in 0..BYTES >> 16 {
+            call.token(&"x".repeat(1 << 16)).await;
+            counted.fetch_add(1, Ordering::Relaxed);
+        }
+        call.end_chat(1).await;
+    });
+    let a_while = Duration::from_millis(300);
+    // Nobody reads, until the backend has always sent more than has been read.
+    let mut before = 0;
+    while sent.load(Ordering::Relaxed) > before || before == 0 {
+        before = sent.load(Ordering::Relaxed);
+        wait::sleep(a_while).await;
+    }
+    // What the sockets and weir hold is far less than the response.
+    let mut read = 0;
+    while let Ok(piece) = tokio::time::timeout(a_while, streaming.chunk()).await {
+        read += piece.expect("more of it").expect("a piece").len();
+        assert!(read < BYTES / 2, "nothing waits for the follower");
+        wait::tick().await;
+    }
+    drop((follower, unread));
+    let rest = streaming.rest().await.expect("all of it");
+    assert!(read + rest.len() > BYTES);
+    sending.await.expect("the whole response is sent");
 }
