@@ -5,6 +5,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use smallvec::SmallVec;
 
 use super::super::cache_control::members;
+use crate::http::hop_by_hop::has_option;
 
 /// Up to this size, a normalised value takes no allocation.
 const VALUE_BYTES_USUAL: usize = 128;
@@ -51,7 +52,10 @@ impl Variant {
             return None;
         }
         let values = names.into_iter().map(|name| {
-            let value = normalised(&name, request.get_all(&name));
+            // A header that `Connection` names is not forwarded: the backend has responded to a request without it.
+            let is_forwarded = !has_option(request, name.as_str().as_bytes());
+            let value = is_forwarded.then(|| normalised(&name, request.get_all(&name)));
+            let value = value.flatten();
             let value = value.map(|value| Box::from(&value[..]));
             (name, value)
         });

@@ -23,6 +23,14 @@ fn a_request_selects_a_response_by_vary() {
         ("foo", &[foo("1,2")], &[foo(" 1 ,\t2")], "hit"),
         ("foo", &[foo("a")], &[foo("A")], "vary-miss"),
         ("foo", &[foo("1, 2")], &[foo("2, 1")], "vary-miss"),
+        // The backend has not seen it.
+        (
+            "foo",
+            &[foo("1"), ("connection", "close, Foo")],
+            &[foo("1")],
+            "vary-miss",
+        ),
+        ("foo", &[foo("1"), ("connection", "close, Foo")], &[], "hit"),
         (
             "foo, bar",
             &[foo("1")],
