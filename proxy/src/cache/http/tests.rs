@@ -309,6 +309,7 @@ fn those_with_credentials_get_only_what_is_explicitly_public() {
         (cc("max-age=60"), ("cookie", "a=b"), "hit"),
         (cc("max-age=60"), ("authorization", "a"), "vary-miss"),
         (cc("max-age=60"), ("x-api-key", "a"), "vary-miss"),
+        (cc("max-age=60"), ("api_key", "a"), "vary-miss"),
         (cc("max-age=60, public"), ("authorization", "a"), "hit"),
         (cc("max-age=60, public"), ("cookie", "a=b"), "hit"),
     ] {

@@ -107,6 +107,7 @@ fn no_two_resources_share_a_key() {
         (("x-http-method-override", "POST"), "miss"),
         (("x-original-url", "/other"), "miss"),
         (("x-forwarded-port", "1"), "miss"),
+        (("x_http_method_override", "POST"), "miss"),
         (("x-requested-with", "a"), "hit"),
     ] {
         let cache = TestCache::new();
