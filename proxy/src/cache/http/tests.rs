@@ -270,6 +270,16 @@ fn responses_are_stored_where_they_and_their_request_allow_it() {
     }
 }
 
+/// RFC 9213, section 2.2.
+#[test]
+fn an_empty_targeted_field_is_ignored() {
+    for (targeted, expected) in [("", Err(NotStored::Forbidden)), ("max-age=60", Ok(()))] {
+        let response = headers(&[cc("private"), ("cdn-cache-control", targeted), ETAG]);
+        let stored = TestCache::new().store(PAGE, &HeaderMap::new(), 200, &response);
+        assert_eq!(stored, expected, "{targeted}");
+    }
+}
+
 /// RFC 9111, section 5.2.1.
 #[test]
 fn requests_state_what_they_accept() {
