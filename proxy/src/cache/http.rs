@@ -292,7 +292,8 @@ impl HttpCache {
         self.memory.update(key, clock::now(), |resource| {
             resource?.changed(|stored| {
                 let is_same = stored.validators().are_of_same(validated.validators());
-                if stored.variant() == validated.variant() {
+                // One that has replaced it in the meantime is newer.
+                if Arc::ptr_eq(stored, validated) {
                     (storing == MayStore::Yes).then(|| served.clone())
                 } else if is_same {
                     let (updated, storing) = update(stored);

@@ -89,6 +89,10 @@ pub(super) fn updated(lines: &[u8], by: &HeaderMap) -> HeaderMap {
             headers.append(name, value.clone());
         }
     }
+    // RFC 9110, section 6.6.1: a head without a date has that of its arrival.
+    if !by.contains_key(header::DATE) {
+        headers.remove(header::DATE);
+    }
     // A stored age would be that of the stored head.
     if let Some(age) = by.get(header::AGE) {
         headers.insert(header::AGE, age.clone());

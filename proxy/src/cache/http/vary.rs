@@ -27,28 +27,8 @@ impl Variant {
         request: &HeaderMap,
         is_replaced: fn(&HeaderName) -> bool,
     ) -> Option<Self> {
-        let mut names: Vec<HeaderName> = Vec::new();
-        for line in response.get_all(header::VARY) {
-            for name in line.as_bytes().split(|byte| *byte == b',') {
-                let name = name.trim_ascii();
-                if name.is_empty() {
-                    continue;
-                }
-                if name == b"*" {
-                    return None;
-                }
-                let name = HeaderName::from_bytes(name).ok()?;
-                match name.as_str() {
-                    // Part of the key, or equal for the whole route.
-                    "host" | "x-forwarded-host" | "x-forwarded-proto" | "x-weir-platform" => {}
-                    _ if is_replaced(&name) => return None,
-                    _ => names.push(name),
-                }
-            }
-        }
-        names.sort_unstable_by(|one, other| one.as_str().cmp(other.as_str()));
-        names.dedup();
-        if names.len() > NAMES_MAX {
+        let names = names(response)?;
+        if names.len() > NAMES_MAX || names.iter().any(is_replaced) {
             return None;
         }
         let values = names.into_iter().map(|name| {
@@ -83,6 +63,12 @@ impl Variant {
         }
     }
 
+    /// Whether a request selects the response by all that a newer head of it varies by.
+    pub(super) fn covers(&self, head: &HeaderMap) -> bool {
+        let is_known = |name: &HeaderName| self.names().any(|known| known == name);
+        names(head).is_some_and(|names| names.iter().all(is_known))
+    }
+
     pub(super) fn names(&self) -> impl Iterator<Item = &HeaderName> {
         self.0.iter().map(|(name, _)| name)
     }
@@ -91,6 +77,31 @@ impl Variant {
         let values = self.0.iter().filter_map(|(_, value)| value.as_ref());
         size_of_val(&*self.0) + values.map(|value| value.len()).sum::<usize>()
     }
+}
+
+/// The headers that a response varies by, in their order; `None` if one is `*` or no name.
+fn names(response: &HeaderMap) -> Option<Vec<HeaderName>> {
+    let mut names: Vec<HeaderName> = Vec::new();
+    for line in response.get_all(header::VARY) {
+        for name in line.as_bytes().split(|byte| *byte == b',') {
+            let name = name.trim_ascii();
+            if name.is_empty() {
+                continue;
+            }
+            if name == b"*" {
+                return None;
+            }
+            let name = HeaderName::from_bytes(name).ok()?;
+            match name.as_str() {
+                // Part of the key, or equal for the whole route.
+                "host" | "x-forwarded-host" | "x-forwarded-proto" | "x-weir-platform" => {}
+                _ => names.push(name),
+            }
+        }
+    }
+    names.sort_unstable_by(|one, other| one.as_str().cmp(other.as_str()));
+    names.dedup();
+    Some(names)
 }
 
 /// The values of one header, combined and without optional white space; `None` if there is none. Members of the

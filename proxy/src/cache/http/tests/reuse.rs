@@ -190,6 +190,67 @@ fn a_304_updates_what_it_is_about() {
     assert_eq!(found(&cache.look_up(PAGE, &HeaderMap::new(), at)), "miss");
 }
 
+/// Stores the page with an `ETag`, and updates it by `not_modified` after 100 seconds.
+fn updated_by(cache: &TestCache, not_modified: Lines<'_>) -> Arc<StoredVariant> {
+    let times = ReceiptTimes {
+        asked_at: NOW + seconds(100),
+        received_at: NOW + seconds(100),
+    };
+    let HttpLookup::Forward(request_key, _, Some(stored)) =
+        cache.look_up(PAGE, &HeaderMap::new(), times.received_at)
+    else {
+        panic!("it is stale");
+    };
+    let not_modified = headers(not_modified);
+    cache
+        .0
+        .freshen(&request_key.key, &stored, &not_modified, times)
+}
+
+#[test]
+fn a_304_is_dated_and_selects_no_more_requests_than_before() {
+    let none = HeaderMap::new();
+    for (not_modified, expected) in [
+        (&[ETAG, cc("max-age=60")][..], "hit"),
+        (&[ETAG, cc("max-age=60"), ("date", DATE)], "validate"),
+        (&[ETAG, cc("max-age=60"), ("vary", "host")], "hit"),
+        (&[ETAG, cc("max-age=60"), ("vary", "foo")], "miss"),
+        (&[ETAG, cc("max-age=60"), ("vary", "*")], "miss"),
+        (&[ETAG, cc("private")], "miss"),
+    ] {
+        let cache = TestCache::new();
+        let stored = cache.store(PAGE, &none, 200, &headers(&[cc("max-age=60"), ETAG]));
+        stored.expect("storable");
+        let _ = updated_by(&cache, not_modified);
+        let then = cache.look_up(PAGE, &none, NOW + seconds(159));
+        assert_eq!(found(&then), expected, "{not_modified:?}");
+    }
+}
+
+#[test]
+fn a_late_304_does_not_bring_back_what_has_been_replaced() {
+    let (cache, none) = (TestCache::new(), HeaderMap::new());
+    let old = headers(&[cc("max-age=60"), ETAG]);
+    cache.store(PAGE, &none, 200, &old).expect("storable");
+    let at = NOW + seconds(100);
+    let HttpLookup::Forward(request_key, _, Some(stored)) = cache.look_up(PAGE, &none, at) else {
+        panic!("it is stale");
+    };
+    cache.0.invalidate(&request_key.key);
+    let new = headers(&[cc("max-age=600"), ("etag", "\"b\"")]);
+    cache.store(PAGE, &none, 200, &new).expect("storable");
+    let times = ReceiptTimes {
+        asked_at: at,
+        received_at: at,
+    };
+    let served = cache.0.freshen(&request_key.key, &stored, &old, times);
+    assert_eq!(served.validators().etag, stored.validators().etag);
+    let HttpLookup::Hit(kept, HitKind::Fresh) = cache.look_up(PAGE, &none, at) else {
+        panic!("it is fresh");
+    };
+    assert_eq!(kept.validators().etag, new.get("etag").cloned());
+}
+
 /// RFC 9111, section 4.4.
 #[test]
 fn unsafe_methods_invalidate_the_uris_of_their_host() {
