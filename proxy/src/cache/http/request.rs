@@ -47,6 +47,13 @@ impl<'a> HttpRequestHead<'a> {
         }
         head
     }
+
+    /// The headers that override more than the method: a `GET` of the same URI has them, too.
+    pub(super) fn overrides_of_uri(self) -> Overrides<'a> {
+        let mut overrides = self.overrides;
+        overrides.retain(|(name, _)| !name.as_str().contains("method"));
+        overrides
+    }
 }
 
 /// Which conditions the backend gets.

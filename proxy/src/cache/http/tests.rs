@@ -35,7 +35,7 @@ const PAGE: ResourceName<'static> = ResourceName {
 };
 
 fn key_of(name: &ResourceName<'_>, scope: Scope) -> CacheKey {
-    key::of(name, scope, &Overrides::new())
+    key::of(name, scope, &request::Overrides::new())
 }
 
 struct TestCache(HttpCache);
@@ -67,6 +67,19 @@ impl TestCache {
             scope,
             coalescing: Coalescing::Enabled,
         }))
+    }
+
+    /// A `POST` has been successful.
+    fn invalidate_after(&self, request: &HeaderMap, status: u16, response: &HeaderMap) {
+        let request = HttpRequest {
+            method: &Method::POST,
+            name: PAGE,
+            headers: request,
+            is_forwarded: &|_| true,
+            is_replaced,
+        };
+        let status = StatusCode::from_u16(status).expect("a status");
+        self.0.invalidate_after(&request, status, response);
     }
 
     fn look_up(&self, name: ResourceName<'_>, request: &HeaderMap, now: Duration) -> HttpLookup {
