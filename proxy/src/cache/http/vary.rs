@@ -9,6 +9,8 @@ use crate::http::hop_by_hop::has_option;
 
 /// Up to this size, a normalised value takes no allocation.
 const VALUE_BYTES_USUAL: usize = 128;
+/// A longer value is compared as it is: each lookup normalises it for every variant that is stored.
+const NORMALISED_BYTES_MAX: usize = 1024;
 /// A response that varies by more headers is not stored.
 const NAMES_MAX: usize = 16;
 
@@ -105,18 +107,25 @@ fn names(response: &HeaderMap) -> Option<Vec<HeaderName>> {
 }
 
 /// The values of one header, combined and without optional white space; `None` if there is none. Members of the
-/// `Accept` headers have no order and no case: where their weights differ, they are written.
+/// `Accept` headers have no order and no case: where their weights differ, they are written. A long value is not
+/// normalised (`NORMALISED_BYTES_MAX`).
 fn normalised(
     name: &HeaderName,
     values: GetAll<'_, HeaderValue>,
 ) -> Option<SmallVec<[u8; VALUE_BYTES_USUAL]>> {
     let mut lines = values.iter().peekable();
     lines.peek()?;
+    let mut joined = SmallVec::new();
+    if values.iter().map(HeaderValue::len).sum::<usize>() > NORMALISED_BYTES_MAX {
+        for line in lines {
+            add(&mut joined, line.as_bytes());
+        }
+        return Some(joined);
+    }
     let lists = lines.flat_map(|line| members(line.as_bytes()));
     let lists = lists
         .map(<[u8]>::trim_ascii)
         .filter(|member| !member.is_empty());
-    let mut joined = SmallVec::new();
     let is_unordered = matches!(
         *name,
         header::ACCEPT_ENCODING | header::ACCEPT_LANGUAGE | header::ACCEPT_CHARSET

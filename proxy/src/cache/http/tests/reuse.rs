@@ -65,6 +65,24 @@ fn a_request_selects_a_response_by_vary() {
 }
 
 #[test]
+fn a_long_value_selects_a_response_as_it_is() {
+    for (members, expected) in [(100, "hit"), (1_000, "vary-miss")] {
+        let (mut first, mut then) = (HeaderMap::new(), HeaderMap::new());
+        for (request, lists) in [(&mut first, ["a,", "b,"]), (&mut then, ["b,", "a,"])] {
+            let value = lists.map(|list| list.repeat(members)).concat();
+            let value = HeaderValue::from_str(&value).expect("a value");
+            request.insert("accept-language", value);
+        }
+        let cache = TestCache::new();
+        let response = headers(&[cc("max-age=60"), ("vary", "accept-language")]);
+        let stored = cache.store(PAGE, &first, 200, &response);
+        stored.expect("storable");
+        assert_eq!(found(&cache.look_up(PAGE, &first, NOW)), "hit");
+        assert_eq!(found(&cache.look_up(PAGE, &then, NOW)), expected);
+    }
+}
+
+#[test]
 fn no_two_resources_share_a_key() {
     let name = PAGE;
     let names = [
