@@ -52,7 +52,7 @@ use directives::{RequestDirectives, UseStored};
 use lookup::MayStore;
 use policy::Use;
 use predictor::Predictor;
-use request::{ConditionsSent, HttpRequestHead, Overrides};
+use request::{ConditionsSent, HttpRequestHead};
 use store::{Resource, StorableHead};
 use vary::Variant;
 
@@ -292,7 +292,8 @@ impl HttpCache {
         self.memory.update(key, clock::now(), |resource| {
             resource?.changed(|stored| {
                 let is_same = stored.validators().are_of_same(validated.validators());
-                if stored.variant() == validated.variant() {
+                // One that has replaced it in the meantime is newer.
+                if Arc::ptr_eq(stored, validated) {
                     (storing == MayStore::Yes).then(|| served.clone())
                 } else if is_same {
                     let (updated, storing) = update(stored);
@@ -314,14 +315,17 @@ impl HttpCache {
     /// and `Content-Location` name on the same host (RFC 9111, section 4.4).
     pub fn invalidate_after(
         &self,
-        name: &ResourceName<'_>,
+        request: &HttpRequest<'_>,
         status: StatusCode,
         headers: &HeaderMap,
     ) {
         if !(status.is_success() || status.is_redirection()) {
             return;
         }
-        let key = |name: &ResourceName<'_>| key::of(name, self.config.scope, &Overrides::new());
+        let name = &request.name;
+        let head = HttpRequestHead::read(request.headers, request.is_forwarded);
+        let overrides = head.overrides_of_uri();
+        let key = |name: &ResourceName<'_>| key::of(name, self.config.scope, &overrides);
         self.invalidate(&key(name));
         for field in [header::LOCATION, header::CONTENT_LOCATION] {
             let target = headers.get(field).and_then(|value| value.to_str().ok());

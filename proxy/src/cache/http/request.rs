@@ -1,6 +1,8 @@
 //! The head of a request, read in one pass: its credentials, and headers by which some backends take it for another
 //! request.
 
+use std::borrow::Cow;
+
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use smallvec::SmallVec;
 
@@ -30,7 +32,7 @@ impl<'a> HttpRequestHead<'a> {
             let found = match *name {
                 header::COOKIE => RequestCredentials::Cookie,
                 header::AUTHORIZATION => RequestCredentials::Authorization,
-                _ => match name.as_str() {
+                _ => match &*as_read_by_cgi(name) {
                     "x-api-key" | "api-key" => RequestCredentials::Authorization,
                     text if is_override(text) => {
                         head.overrides.push((name, value));
@@ -44,6 +46,13 @@ impl<'a> HttpRequestHead<'a> {
             }
         }
         head
+    }
+
+    /// The headers that override more than the method: a `GET` of the same URI has them, too.
+    pub(super) fn overrides_of_uri(self) -> Overrides<'a> {
+        let mut overrides = self.overrides;
+        overrides.retain(|(name, _)| !name.as_str().contains("method"));
+        overrides
     }
 }
 
@@ -63,6 +72,14 @@ pub(super) fn is_for_whole(headers: &HeaderMap, sent: ConditionsSent) -> bool {
         has(header::RANGE) || has(header::IF_NONE_MATCH) || has(header::IF_MODIFIED_SINCE);
     let may_fail = has(header::IF_MATCH) || has(header::IF_UNMODIFIED_SINCE);
     !may_fail && (sent == ConditionsSent::Replaced || !is_part)
+}
+
+/// A name as backends read it to which `_` is `-`: CGI and WSGI.
+fn as_read_by_cgi(name: &HeaderName) -> Cow<'_, str> {
+    match name.as_str().contains('_') {
+        true => Cow::Owned(name.as_str().replace('_', "-")),
+        false => Cow::Borrowed(name.as_str()),
+    }
 }
 
 fn is_override(name: &str) -> bool {
