@@ -19,6 +19,7 @@ mod cache_control;
 mod cacheable;
 pub(crate) mod canonical;
 pub mod copy;
+pub(crate) mod credentials;
 mod decision;
 mod entry;
 pub mod flight;

@@ -11,6 +11,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
+
 use http::{HeaderMap, HeaderName, Method, StatusCode, header};
 
 mod conditional;
@@ -49,6 +51,7 @@ use super::purge::{PathHash, PurgeTarget};
 use super::{BypassReason, CacheKey, Coalescing, Scope, flight_bounds};
 use crate::clock;
 use directives::{RequestDirectives, UseStored};
+use invalidation::Invalidations;
 use lookup::MayStore;
 use policy::Use;
 use predictor::Predictor;
@@ -87,6 +90,8 @@ pub struct HttpCache {
     /// `None` without request coalescing.
     flights: Option<Flights<HttpHead>>,
     predictor: Predictor,
+    /// Locked before the memory.
+    invalidations: Mutex<Invalidations>,
     config: Config,
 }
 
@@ -100,6 +105,7 @@ impl HttpCache {
                 Coalescing::Disabled => None,
             },
             predictor: Predictor::new(),
+            invalidations: Mutex::new(Invalidations::new()),
             config: *config,
         }
     }
@@ -259,8 +265,13 @@ impl HttpCache {
         Ok(HttpCopy::new(head, times.received_at, announced, room))
     }
 
-    /// Stores a complete response, unless the cache has been purged since its request arrived (`asked_at`).
+    /// Stores a complete response, unless the cache has been purged, or its URI invalidated, since its request arrived
+    /// (`asked_at`).
     pub fn store(&self, key: &CacheKey, response: StoredVariant, asked_at: Instant) {
+        let invalidations = self.invalidations.lock();
+        if invalidations.may_be_since(key, asked_at) {
+            return;
+        }
         let response = Arc::new(response);
         let none = Resource::default();
         self.memory.update(key, asked_at, |resource| {
@@ -308,7 +319,14 @@ impl HttpCache {
 
     /// Removes all responses of a URI.
     pub fn invalidate(&self, key: &CacheKey) {
+        let mut invalidations = self.invalidations.lock();
+        invalidations.note(*key, clock::now());
         self.memory.remove(key);
+        drop(invalidations);
+        // Nobody joins a request that was sent before.
+        if let Some(flights) = &self.flights {
+            flights.close();
+        }
     }
 
     /// After a successful response to an unsafe method: removes the responses of its URI, and of those that `Location`

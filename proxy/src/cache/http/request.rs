@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use smallvec::SmallVec;
 
+use super::super::credentials::ends_as_credential;
 use super::policy::RequestCredentials;
 
 /// What the head of a request means for the cache beside its directives.
@@ -33,7 +34,7 @@ impl<'a> HttpRequestHead<'a> {
                 header::COOKIE => RequestCredentials::Cookie,
                 header::AUTHORIZATION => RequestCredentials::Authorization,
                 _ => match &*as_read_by_cgi(name) {
-                    "x-api-key" | "api-key" => RequestCredentials::Authorization,
+                    text if ends_as_credential(text) => RequestCredentials::Authorization,
                     text if is_override(text) => {
                         head.overrides.push((name, value));
                         continue;
