@@ -30,6 +30,14 @@ pub(super) enum BodyEnd {
 }
 
 impl Output {
+    pub(super) fn piece(piece: Bytes, is_last: bool) -> Self {
+        let end = match is_last {
+            true => BodyEnd::Here,
+            false => BodyEnd::Later,
+        };
+        Output::Piece(piece, end)
+    }
+
     async fn write(self, session: &mut Session) -> Result<(), WriteError> {
         match self {
             Output::Piece(piece, end) => session.write_body(piece, end == BodyEnd::Here).await,

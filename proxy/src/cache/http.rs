@@ -324,9 +324,7 @@ impl HttpCache {
         self.memory.remove(key);
         drop(invalidations);
         // Nobody joins a request that was sent before.
-        if let Some(flights) = &self.flights {
-            flights.close();
-        }
+        self.flights.iter().for_each(Flights::close);
     }
 
     /// After a successful response to an unsafe method: removes the responses of its URI, and of those that `Location`
@@ -372,12 +370,9 @@ impl HttpCache {
 
     /// Removes all responses, those to requests for a path, or those of one URI by the key that an event has; returns
     /// the number of URIs. Responses to requests that have arrived before are not stored afterwards.
-    pub fn purge(&self, key: Option<&str>) -> u64 {
-        let target = key.map_or(Ok(PurgeTarget::All), str::parse);
-        if let Some(flights) = &self.flights {
-            flights.close();
-        }
-        target.map_or(0, |target| self.memory.purge(&target, clock::now()))
+    pub fn purge(&self, target: &PurgeTarget) -> u64 {
+        self.flights.iter().for_each(Flights::close);
+        self.memory.purge(target, clock::now())
     }
 
     /// What the memory holds, and has removed since the last call.

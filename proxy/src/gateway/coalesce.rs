@@ -13,7 +13,7 @@ use crate::cache::copy::SharedHead;
 use crate::cache::flight::{FlightMark, Flights, Follower, FollowerStart, Joined, Lead};
 use crate::cache::redis_tier::{Lease, LeaseUse};
 use crate::cache::status::CacheStatus;
-use crate::cache::{BypassReason, CacheDecision, CachedResponse};
+use crate::cache::{CacheDecision, CachedResponse};
 use crate::clock;
 use crate::coding::ServedCoding;
 use crate::exchange::{CacheNote, CacheOutcome, CacheTier, Exchange, Stage};
@@ -49,14 +49,6 @@ pub(super) struct WaitingRequests {
 pub(super) struct Followed<H> {
     pub(super) head: H,
     pub(super) body: FollowedBody<H>,
-}
-
-impl Coalesced {
-    /// Of a request that the cache has nothing to do with.
-    pub(super) fn uncached() -> Self {
-        let decision = CacheDecision::Bypass(BypassReason::NoCache);
-        Coalesced::Forward(decision, WaitingRequests::default())
-    }
 }
 
 /// Whether a request may share its response with others. A response that is on its way is not recoded for a client that
