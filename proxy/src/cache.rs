@@ -19,6 +19,7 @@ mod cache_control;
 mod cacheable;
 pub(crate) mod canonical;
 pub mod copy;
+pub(crate) mod credentials;
 mod decision;
 mod entry;
 pub mod flight;
@@ -292,14 +293,11 @@ impl ResponseCache {
         }
     }
 
-    /// Removes all responses, or the one that an event names with this `key`; returns their number. Responses to
+    /// Removes all responses, or the one that an event names; returns their number. Responses to
     /// requests that have arrived before are not stored afterwards.
-    pub fn purge(&self, key: Option<&str>) -> u64 {
-        let target = key.map_or(Ok(PurgeTarget::All), str::parse);
-        if let Some(flights) = &self.flights {
-            flights.close();
-        }
-        target.map_or(0, |target| self.memory.purge(&target, clock::now()))
+    pub fn purge(&self, target: &PurgeTarget) -> u64 {
+        self.flights.iter().for_each(Flights::close);
+        self.memory.purge(target, clock::now())
     }
 
     /// Whether the cache has been purged since this time.

@@ -55,6 +55,7 @@ use crate::signature::delivery::Delivery;
 mod ask_usage;
 mod cache_copy;
 mod cache_metrics;
+mod cached;
 mod checks;
 mod coalesce;
 mod downstream;
@@ -77,9 +78,9 @@ mod tests;
 mod tunnel;
 mod upstream;
 
-use coalesce::{Coalesced, Followed, LookedUp};
+use cached::CacheFound;
+use coalesce::Followed;
 use http_cache::HttpFetch;
-use http_coalesce::HttpFound;
 use inbound::{ForwardedBody, InboundBody};
 use mode::RequestKind;
 use outcome::{finish, is_accepted, is_unread};
@@ -278,35 +279,16 @@ impl Gateway {
         let reader = model_request::read_rest(exchange, read.reader, buffered).await?;
         let headers = &session.head().headers;
         model_request::record_text(exchange, pipeline.shared.content, headers, body.bytes());
-        let found = match read.decision {
-            Some(decision) => match coalesce::look_up(&pipeline, exchange, decision) {
-                LookedUp::Hit(stored, age_s) => return Ok(ResponseSource::Stored(stored, age_s)),
-                LookedUp::Miss(decision, mark) => {
-                    let missed = (decision, mark, delivery);
-                    coalesce::join(&pipeline, session, exchange, connection, missed).await?
-                }
-            },
-            None => Coalesced::uncached(),
-        };
-        let (decision, waiting) = match found {
-            Coalesced::Hit(stored, age_s) => return Ok(ResponseSource::Stored(stored, age_s)),
-            Coalesced::Followed(followed) => {
-                let backend = pipeline.backend.clone();
-                return Ok(ResponseSource::Followed(followed, backend));
+        let found = match pipeline.has_cache() {
+            true => {
+                let request = (read.decision, kind, buffered, delivery);
+                cached::find(&pipeline, session, exchange, connection, request).await?
             }
-            Coalesced::Forward(decision, waiting) => (decision, waiting),
+            false => CacheFound::nothing(),
         };
-        let request = (kind, buffered);
-        let found = match pipeline.http_cache.is_some() {
-            true => http_coalesce::find(&pipeline, session, exchange, connection, request).await?,
-            false => HttpFound::Forward(None),
-        };
-        let fetch = match found {
-            HttpFound::Reused(reused) => return Ok(ResponseSource::Reused(reused)),
-            HttpFound::Followed(followed, backend) => {
-                return Ok(ResponseSource::HttpFollowed(followed, backend));
-            }
-            HttpFound::Forward(fetch) => fetch,
+        let (waited_for, fetch) = match found {
+            CacheFound::Source(source) => return Ok(source),
+            CacheFound::Forward(waited_for, fetch) => (waited_for, fetch),
         };
 
         // backend
@@ -335,12 +317,10 @@ impl Gateway {
         let response = match called {
             Ok(response) => response,
             Err(stop) => {
-                coalesce::fail(waiting.lead, &stop);
+                coalesce::fail(waited_for.1.lead, &stop);
                 return http_cache::of_failure(fetch, exchange, stop).map(ResponseSource::Reused);
             }
         };
-        let waited_for = (decision, waiting);
-        // Boxed: it is moved several times.
         let upstream = Box::new(Upstream::new(pipeline, &call, waited_for, response, relay));
         self.yield_to_batch_writes().await;
         Ok(match fetch {

@@ -245,6 +245,8 @@ pub struct Refusal {
     pub challenge: Option<Box<HeaderValue>>,
     /// Replaces the title of the code.
     pub title: Option<&'static str>,
+    /// Replaces the status of the code.
+    pub status: Option<StatusCode>,
 }
 
 impl Refusal {
@@ -257,7 +259,14 @@ impl Refusal {
             allow: None,
             challenge: None,
             title: None,
+            status: None,
         }
+    }
+
+    /// The status of the response.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.status.unwrap_or(self.code.status())
     }
 
     /// A body that is larger than `bytes_max`.
@@ -296,7 +305,7 @@ impl Refusal {
         let problem = RefusalBody {
             kind: &kind,
             title,
-            status: code.status().as_u16(),
+            status: self.status().as_u16(),
             detail: &self.detail,
             request_id,
             error: OpenAiError {

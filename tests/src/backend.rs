@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -123,7 +123,7 @@ impl Backend {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let listener = listen_for_many();
         let address = listener.local_addr().expect("its number");
         let record = Arc::new(RequestLog::default());
         let shared = record.clone();
@@ -243,6 +243,15 @@ impl Backend {
     pub fn connections_open(&self) -> usize {
         self.record.open.load(Ordering::SeqCst)
     }
+}
+
+/// A listener that has room for all connections that a test opens at once: one that overflows is a connect error of the
+/// proxy.
+fn listen_for_many() -> TcpListener {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    let address = SocketAddr::from(([127, 0, 0, 1], 0));
+    socket.bind(address).expect("a port");
+    socket.listen(4096).expect("a listener")
 }
 
 impl Drop for Backend {

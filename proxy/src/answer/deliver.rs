@@ -7,7 +7,7 @@ use http::response::Parts;
 
 use super::filter::BodyFilter;
 use super::next::{Arrival, next};
-use super::outpace::{self, BodyEnd, Output};
+use super::outpace::{self, Output};
 use super::tail::{FRAMING_TIME, FramingEnd, Tail, client_left};
 use super::{ResponseOutcome, head, usage_stripper};
 use crate::clock;
@@ -102,17 +102,13 @@ async fn forward_body(
                 if is_last {
                     filter.complete(exchange, FramingEnd::Arrived, now);
                 }
-                let body_end = match is_last {
-                    true => BodyEnd::Here,
-                    false => BodyEnd::Later,
-                };
                 let written = match forwarded.is_empty() && !is_last {
                     true => Ok(()),
                     false if filter.followers().is_none() => {
                         session.write_body(forwarded, is_last).await
                     }
                     false => {
-                        let output = Output::Piece(forwarded, body_end);
+                        let output = Output::piece(forwarded, is_last);
                         outpace::write(session, exchange, body, filter, relay, output).await
                     }
                 };

@@ -66,7 +66,7 @@ pub(crate) async fn write(
 }
 
 fn refusal_head(refusal: &Refusal) -> ResponseHead {
-    let mut head = ResponseHead::new(refusal.code.status());
+    let mut head = ResponseHead::new(refusal.status());
     head.field(&header::CONTENT_TYPE, &PROBLEM);
     head.field(&header::CACHE_CONTROL, &NO_STORE);
     if let Some(seconds) = refusal.retry_after_s {

@@ -24,8 +24,8 @@ pub(super) enum Arrival {
     ClientLeft,
 }
 
-/// The next piece of the response. If it has not arrived yet, what has been written so far is flushed
-/// before waiting for it.
+/// The next piece of the response. If it has not arrived yet, or must not be read before the followers have read more,
+/// what has been written so far is flushed before waiting.
 pub(super) async fn next(
     session: &mut Session,
     exchange: &mut Exchange,
@@ -34,19 +34,38 @@ pub(super) async fn next(
     relay: &mut Relay,
     until: Option<Instant>,
 ) -> Arrival {
-    if let Some(piece) = body.arrived().await {
+    let has_room = outpace::has_room(filter);
+    if has_room && let Some(piece) = body.arrived().await {
         return of_piece(piece);
     }
     let flushed = match filter.followers() {
         None => session.flush().await,
-        Some(_) => {
-            outpace::wait_for_room(filter).await;
-            outpace::write(session, exchange, body, filter, relay, Output::Flush).await
-        }
+        Some(_) => outpace::write(session, exchange, body, filter, relay, Output::Flush).await,
     };
-    match flushed {
-        Ok(()) => wait(session, body, &filter.timeouts, relay, until).await,
-        Err(_) => Arrival::ClientLeft,
+    if flushed.is_err() {
+        return Arrival::ClientLeft;
+    }
+    // Boxed, because most followers read fast enough.
+    if !has_room && let Some(end) = Box::pin(wait_for_room(session, filter, relay)).await {
+        return end;
+    }
+    wait(session, body, &filter.timeouts, relay, until).await
+}
+
+/// Waits until the followers have read more, or for an event of the client that ends the response.
+async fn wait_for_room(
+    session: &mut Session,
+    filter: &mut BodyFilter<'_>,
+    relay: &mut Relay,
+) -> Option<Arrival> {
+    loop {
+        tokio::select! {
+            biased;
+            () = outpace::wait_for_room(filter) => return None,
+            attended = relay.attend(session) => if let Some(end) = of_relay(attended) {
+                return Some(end);
+            },
+        }
     }
 }
 
@@ -72,12 +91,18 @@ async fn wait(
                 Err(_) if deadline(relay) > clock::now() => {}
                 Err(_) => return Arrival::Failed(ErrorCode::UpstreamTimeout),
             },
-            attended = relay.attend(session) => match attended {
-                RelayOutcome::BodySent => {}
-                RelayOutcome::ClientLeft => return Arrival::ClientLeft,
-                RelayOutcome::Refused(refusal) => return Arrival::Failed(refusal.code),
+            attended = relay.attend(session) => if let Some(end) = of_relay(attended) {
+                return end;
             },
         }
+    }
+}
+
+fn of_relay(outcome: RelayOutcome) -> Option<Arrival> {
+    match outcome {
+        RelayOutcome::BodySent => None,
+        RelayOutcome::ClientLeft => Some(Arrival::ClientLeft),
+        RelayOutcome::Refused(refusal) => Some(Arrival::Failed(refusal.code)),
     }
 }
 

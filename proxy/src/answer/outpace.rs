@@ -5,6 +5,7 @@ use std::task::Poll;
 
 use bytes::Bytes;
 
+use super::copying::Followers;
 use super::filter::BodyFilter;
 use super::tail::FramingEnd;
 use crate::clock;
@@ -29,6 +30,14 @@ pub(super) enum BodyEnd {
 }
 
 impl Output {
+    pub(super) fn piece(piece: Bytes, is_last: bool) -> Self {
+        let end = match is_last {
+            true => BodyEnd::Here,
+            false => BodyEnd::Later,
+        };
+        Output::Piece(piece, end)
+    }
+
     async fn write(self, session: &mut Session) -> Result<(), WriteError> {
         match self {
             Output::Piece(piece, end) => session.write_body(piece, end == BodyEnd::Here).await,
@@ -67,18 +76,16 @@ async fn read_on(
     let mut since = clock::now();
     let mut is_open = !body.is_at_end(since);
     let written = loop {
-        let followers = filter.followers();
-        let is_read = is_open
-            && followers.is_some_and(|followers| {
-                followers.are_any() && followers.have_room() && bytes <= followers.bytes_ahead_max()
-            });
-        let changed = followers.map(|followers| followers.changed());
-        let notified = async {
-            match &changed {
-                Some(changed) => changed.notified().await,
-                None => std::future::pending().await,
-            }
+        let Some(followers) = filter.followers() else {
+            break writing.await;
         };
+        let changed = followers.changed();
+        // Before the followers are looked at: a change in between must not be missed.
+        let notified = changed.notified();
+        let is_read = is_open
+            && followers.are_any()
+            && followers.have_room()
+            && bytes <= followers.bytes_ahead_max();
         let until = filter.timeouts.deadline(relay, since);
         let piece = tokio::select! {
             biased;
@@ -120,6 +127,11 @@ async fn read_on(
     ahead.reverse();
     body.put_back(ahead);
     written
+}
+
+/// Whether the next piece may be read: it is there already, or the followers have read enough of what is held for them.
+pub(super) fn has_room(filter: &BodyFilter<'_>) -> bool {
+    filter.read_ahead > 0 || filter.followers().is_none_or(Followers::have_room)
 }
 
 /// Waits until the followers have read enough of what is held for them.

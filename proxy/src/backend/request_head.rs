@@ -159,8 +159,15 @@ impl<'a> HeaderFilter<'a> {
                 .request_headers
                 .iter()
                 .any(|(own, _)| own == name)
-            || is_alias(name, self.stripped, self.config))
+            || is_alias(name, self.stripped, self.config)
+            || is_wsgi_variable(name))
     }
+}
+
+/// Whether a backend that reads headers as WSGI variables would take this one for a part of the path: gunicorn does by
+/// default, from a proxy on the same machine. The path that the route stage has checked would be another one.
+fn is_wsgi_variable(name: &HeaderName) -> bool {
+    matches!(name.as_str(), "script_name" | "path_info")
 }
 
 /// Whether a backend that reads `_` as `-`, as CGI and WSGI do, would take a header for one that weir sets or

@@ -17,7 +17,6 @@ use tokio::sync::Notify;
 
 use super::CacheKey;
 use super::memory::KeyHasher;
-use crate::refusal::{ErrorCode, Refusal};
 use state::{FlightStage, FlightState, LeaderState};
 
 mod follower;
@@ -81,21 +80,6 @@ pub enum Joined<H> {
     Alone,
     /// A flight has landed since the cache was looked up: its response may be stored by now.
     LookAgain,
-}
-
-/// Why a flight ended without a response to share.
-#[derive(Clone, Debug)]
-pub struct FlightFailure {
-    pub code: ErrorCode,
-    pub detail: Arc<str>,
-}
-
-impl FlightFailure {
-    /// The rejection that a follower gets.
-    #[must_use]
-    pub fn refusal(&self) -> Refusal {
-        Refusal::new(self.code, &*self.detail)
-    }
 }
 
 impl<H: Clone> Flights<H> {

@@ -11,6 +11,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
+
 use http::{HeaderMap, HeaderName, Method, StatusCode, header};
 
 mod conditional;
@@ -49,10 +51,11 @@ use super::purge::{PathHash, PurgeTarget};
 use super::{BypassReason, CacheKey, Coalescing, Scope, flight_bounds};
 use crate::clock;
 use directives::{RequestDirectives, UseStored};
+use invalidation::Invalidations;
 use lookup::MayStore;
 use policy::Use;
 use predictor::Predictor;
-use request::{ConditionsSent, HttpRequestHead, Overrides};
+use request::{ConditionsSent, HttpRequestHead};
 use store::{Resource, StorableHead};
 use vary::Variant;
 
@@ -87,6 +90,8 @@ pub struct HttpCache {
     /// `None` without request coalescing.
     flights: Option<Flights<HttpHead>>,
     predictor: Predictor,
+    /// Locked before the memory.
+    invalidations: Mutex<Invalidations>,
     config: Config,
 }
 
@@ -100,6 +105,7 @@ impl HttpCache {
                 Coalescing::Disabled => None,
             },
             predictor: Predictor::new(),
+            invalidations: Mutex::new(Invalidations::new()),
             config: *config,
         }
     }
@@ -259,8 +265,13 @@ impl HttpCache {
         Ok(HttpCopy::new(head, times.received_at, announced, room))
     }
 
-    /// Stores a complete response, unless the cache has been purged since its request arrived (`asked_at`).
+    /// Stores a complete response, unless the cache has been purged, or its URI invalidated, since its request arrived
+    /// (`asked_at`).
     pub fn store(&self, key: &CacheKey, response: StoredVariant, asked_at: Instant) {
+        let invalidations = self.invalidations.lock();
+        if invalidations.may_be_since(key, asked_at) {
+            return;
+        }
         let response = Arc::new(response);
         let none = Resource::default();
         self.memory.update(key, asked_at, |resource| {
@@ -292,7 +303,8 @@ impl HttpCache {
         self.memory.update(key, clock::now(), |resource| {
             resource?.changed(|stored| {
                 let is_same = stored.validators().are_of_same(validated.validators());
-                if stored.variant() == validated.variant() {
+                // One that has replaced it in the meantime is newer.
+                if Arc::ptr_eq(stored, validated) {
                     (storing == MayStore::Yes).then(|| served.clone())
                 } else if is_same {
                     let (updated, storing) = update(stored);
@@ -307,21 +319,29 @@ impl HttpCache {
 
     /// Removes all responses of a URI.
     pub fn invalidate(&self, key: &CacheKey) {
+        let mut invalidations = self.invalidations.lock();
+        invalidations.note(*key, clock::now());
         self.memory.remove(key);
+        drop(invalidations);
+        // Nobody joins a request that was sent before.
+        self.flights.iter().for_each(Flights::close);
     }
 
     /// After a successful response to an unsafe method: removes the responses of its URI, and of those that `Location`
     /// and `Content-Location` name on the same host (RFC 9111, section 4.4).
     pub fn invalidate_after(
         &self,
-        name: &ResourceName<'_>,
+        request: &HttpRequest<'_>,
         status: StatusCode,
         headers: &HeaderMap,
     ) {
         if !(status.is_success() || status.is_redirection()) {
             return;
         }
-        let key = |name: &ResourceName<'_>| key::of(name, self.config.scope, &Overrides::new());
+        let name = &request.name;
+        let head = HttpRequestHead::read(request.headers, request.is_forwarded);
+        let overrides = head.overrides_of_uri();
+        let key = |name: &ResourceName<'_>| key::of(name, self.config.scope, &overrides);
         self.invalidate(&key(name));
         for field in [header::LOCATION, header::CONTENT_LOCATION] {
             let target = headers.get(field).and_then(|value| value.to_str().ok());
@@ -350,12 +370,9 @@ impl HttpCache {
 
     /// Removes all responses, those to requests for a path, or those of one URI by the key that an event has; returns
     /// the number of URIs. Responses to requests that have arrived before are not stored afterwards.
-    pub fn purge(&self, key: Option<&str>) -> u64 {
-        let target = key.map_or(Ok(PurgeTarget::All), str::parse);
-        if let Some(flights) = &self.flights {
-            flights.close();
-        }
-        target.map_or(0, |target| self.memory.purge(&target, clock::now()))
+    pub fn purge(&self, target: &PurgeTarget) -> u64 {
+        self.flights.iter().for_each(Flights::close);
+        self.memory.purge(target, clock::now())
     }
 
     /// What the memory holds, and has removed since the last call.

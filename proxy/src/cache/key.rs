@@ -17,7 +17,7 @@ use super::{CacheKey, CacheRequest, Scope};
 const DOMAIN: &[u8] = b"weir key 4";
 
 /// A prefix up to this size takes one allocation.
-const HEAD_BYTES_USUAL: usize = 256;
+pub(super) const PREFIX_BYTES_USUAL: usize = 256;
 
 /// The key of a request whose body has the canonical text `body`. The method is always `POST`.
 pub(super) fn of(
@@ -26,15 +26,7 @@ pub(super) fn of(
     headers: &[KeyedHeader<'_>],
     body: &[u8],
 ) -> CacheKey {
-    let mut prefix = KeyPrefix(Vec::with_capacity(HEAD_BYTES_USUAL));
-    prefix.0.extend_from_slice(DOMAIN);
-    match scope {
-        Scope::Route => prefix.0.push(0),
-        Scope::Client => {
-            prefix.0.push(1);
-            prefix.add(request.client.as_bytes());
-        }
-    }
+    let mut prefix = KeyPrefix::of_scope(DOMAIN, scope, request.client);
     prefix.add(request.path.as_bytes());
     prefix.add(request.query.as_bytes());
     prefix.add(request.host);
@@ -58,6 +50,21 @@ pub(super) fn of(
 pub(super) struct KeyPrefix(pub(super) Vec<u8>);
 
 impl KeyPrefix {
+    /// The kind of the key, and those who share what is stored under it.
+    #[inline]
+    pub(super) fn of_scope(domain: &[u8], scope: Scope, client: &str) -> Self {
+        let mut prefix = KeyPrefix(Vec::with_capacity(PREFIX_BYTES_USUAL));
+        prefix.0.extend_from_slice(domain);
+        match scope {
+            Scope::Route => prefix.0.push(0),
+            Scope::Client => {
+                prefix.0.push(1);
+                prefix.add(client.as_bytes());
+            }
+        }
+        prefix
+    }
+
     /// Adds a part with its length before it. No part of a request head has 4 GiB.
     #[inline]
     pub(super) fn add(&mut self, part: &[u8]) {

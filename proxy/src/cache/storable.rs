@@ -5,6 +5,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use super::cache_control::for_each_directive;
 use super::{Scope, key};
+use crate::http::hop_by_hop::{has_option, is_hop_by_hop};
 
 /// Why a response is not storable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,34 +128,19 @@ pub(super) fn stored_headers(
     // Hardly any response names headers in `Connection`: one lookup is enough for all.
     let has_options = headers.contains_key(header::CONNECTION);
     headers.iter().filter(move |(name, _)| {
-        !(is_not_stored(name.as_str()) || has_options && is_connection_option(headers, name))
-    })
-}
-
-pub(super) fn is_connection_option(headers: &HeaderMap, name: &HeaderName) -> bool {
-    let mut lines = headers.get_all(header::CONNECTION).iter();
-    lines.any(|line| {
-        let mut options = line.as_bytes().split(|byte| *byte == b',');
-        options.any(|option| {
-            let option = option.trim_ascii();
-            option.eq_ignore_ascii_case(name.as_str().as_bytes())
-        })
+        !(is_not_stored(name) || has_options && has_option(headers, name.as_str().as_bytes()))
     })
 }
 
 /// Whether a header is hop-by-hop (RFC 9110, section 7.6.1), or set anew by weir for each hit.
-fn is_not_stored(name: &str) -> bool {
+fn is_not_stored(name: &HeaderName) -> bool {
+    if is_hop_by_hop(name) {
+        return true;
+    }
+    let name = name.as_str();
     matches!(
         name,
-        "connection"
-            | "keep-alive"
-            | "proxy-authenticate"
-            | "proxy-authentication-info"
-            | "proxy-connection"
-            | "te"
-            | "trailer"
-            | "transfer-encoding"
-            | "upgrade"
+        "proxy-authentication-info"
             | "age"
             | "alt-svc"
             | "cache-status"

@@ -12,12 +12,13 @@ use super::redis_lookup;
 use super::upstream::Storing;
 use crate::answer::copying::{CopyEnd, CopyStored, Followers, ResponseCopy};
 use crate::cache::copy::CopyBuffer;
-use crate::cache::flight::{FlightFailure, Lead, ResponseEnd};
+use crate::cache::flight::{Lead, ResponseEnd};
 use crate::cache::redis_tier::{Lease, RedisTier};
 use crate::cache::{CacheKey, CachedResponse, ResponseCache};
 use crate::exchange::Exchange;
 use crate::generation::pipeline::RoutePipeline;
-use crate::refusal::ErrorCode;
+use crate::http::retry_after::retry_after;
+use crate::refusal::{ErrorCode, Refusal};
 
 /// A copy, and the key under which it is stored.
 pub(super) struct CacheCopy<'a> {
@@ -111,10 +112,12 @@ pub(super) fn decline(lead: &mut ResponseLead, exchange: &Exchange, head: &Parts
     let backend = exchange.upstream.as_ref();
     let backend = backend.map_or("", |upstream| &*upstream.backend);
     let status = head.status.as_u16();
-    lead.fail(FlightFailure {
-        code: ErrorCode::UpstreamStatus,
-        detail: format!("backend {backend} responded with {status} to an equal request").into(),
-    });
+    let detail = format!("backend {backend} responded with {status} to an equal request");
+    let mut refusal = Refusal::new(ErrorCode::UpstreamStatus, detail);
+    refusal.status = Some(head.status);
+    refusal.retry_after_s =
+        retry_after(&head.headers, exchange.received_at).map(|wait| wait.as_secs());
+    lead.fail(refusal);
 }
 
 impl ResponseCopy for CacheCopy<'_> {

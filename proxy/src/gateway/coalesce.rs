@@ -10,12 +10,10 @@ use super::followed::FollowedBody;
 use super::redis_lookup::{self, RedisLookedUp};
 use super::{Stop, routing};
 use crate::cache::copy::SharedHead;
-use crate::cache::flight::{
-    FlightFailure, FlightMark, Flights, Follower, FollowerStart, Joined, Lead,
-};
+use crate::cache::flight::{FlightMark, Flights, Follower, FollowerStart, Joined, Lead};
 use crate::cache::redis_tier::{Lease, LeaseUse};
 use crate::cache::status::CacheStatus;
-use crate::cache::{BypassReason, CacheDecision, CachedResponse};
+use crate::cache::{CacheDecision, CachedResponse};
 use crate::clock;
 use crate::coding::ServedCoding;
 use crate::exchange::{CacheNote, CacheOutcome, CacheTier, Exchange, Stage};
@@ -51,14 +49,6 @@ pub(super) struct WaitingRequests {
 pub(super) struct Followed<H> {
     pub(super) head: H,
     pub(super) body: FollowedBody<H>,
-}
-
-impl Coalesced {
-    /// Of a request that the cache has nothing to do with.
-    pub(super) fn uncached() -> Self {
-        let decision = CacheDecision::Bypass(BypassReason::NoCache);
-        Coalesced::Forward(decision, WaitingRequests::default())
-    }
 }
 
 /// Whether a request may share its response with others. A response that is on its way is not recoded for a client that
@@ -172,7 +162,7 @@ async fn join_here(
                     }
                     FollowerStart::Failed(failure) => {
                         note_collapsed(exchange);
-                        return Err(failure.refusal().into());
+                        return Err(failure.into());
                     }
                 }
             }
@@ -223,9 +213,6 @@ pub(super) fn note_collapsed(exchange: &mut Exchange) {
 /// The request of a leader has failed before the head of a response.
 pub(super) fn fail<H>(lead: Option<Lead<H>>, stop: &Stop) {
     if let (Some(mut lead), Stop::Refused(refusal)) = (lead, stop) {
-        lead.fail(FlightFailure {
-            code: refusal.code,
-            detail: Arc::from(&*refusal.detail),
-        });
+        lead.fail(refusal.clone());
     }
 }

@@ -288,7 +288,7 @@ pub(super) fn of_response(
         FetchStep::Invalidate => {
             with_request(&upstream.pipeline, session, exchange, |request| {
                 let cache = &fetch.cache;
-                cache.invalidate_after(&request.name, status, &head.headers);
+                cache.invalidate_after(request, status, &head.headers);
             });
             None
         }

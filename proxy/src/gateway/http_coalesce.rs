@@ -130,7 +130,7 @@ async fn join(
                     FollowerStart::Alone => return Ok(HttpFound::Forward(Some(fetch))),
                     FollowerStart::Failed(failure) => {
                         coalesce::note_collapsed(exchange);
-                        let stop = failure.refusal().into();
+                        let stop = failure.into();
                         let reused = http_cache::of_failure(Some(fetch), exchange, stop);
                         return reused.map(HttpFound::Reused);
                     }

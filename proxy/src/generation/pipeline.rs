@@ -11,6 +11,7 @@ use super::shared_cache;
 use crate::backend::Backend;
 use crate::cache::flight::Flights;
 use crate::cache::http::HttpCache;
+use crate::cache::purge::PurgeTarget;
 use crate::cache::redis_tier::{RedisTier, SharedTier};
 use crate::cache::{MemoryCounts, ResponseCache};
 use crate::config::{self, Config};
@@ -133,17 +134,17 @@ impl RoutePipeline {
             .or_else(|| http.map(|cache| cache.take_counts()))
     }
 
-    /// Removes responses from its cache: the one with this key or all. Returns their number; `None` without a cache.
-    pub(super) fn purge_memory(&self, key: Option<&str>) -> Option<u64> {
+    /// Removes responses from its cache. Returns their number; `None` without a cache.
+    pub(super) fn purge_memory(&self, target: &PurgeTarget) -> Option<u64> {
         let http = self.http_cache.as_ref();
         self.cache
             .as_ref()
-            .map(|cache| cache.purge(key))
-            .or_else(|| http.map(|cache| cache.purge(key)))
+            .map(|cache| cache.purge(target))
+            .or_else(|| http.map(|cache| cache.purge(target)))
     }
 
     /// Whether responses are stored.
-    pub(super) fn has_cache(&self) -> bool {
+    pub(crate) fn has_cache(&self) -> bool {
         self.cache.is_some() || self.http_cache.is_some()
     }
 

@@ -5,9 +5,10 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
+use super::Flight;
 use super::lead::Lead;
 use super::state::{FlightStage, ResponseEnd};
-use super::{Flight, FlightFailure};
+use crate::refusal::Refusal;
 
 /// A request that waits for the response of an equal one.
 pub struct Follower<H> {
@@ -28,7 +29,7 @@ pub enum FollowerStart<H> {
     /// anything.
     Alone,
     /// It has failed several times.
-    Failed(FlightFailure),
+    Failed(Refusal),
 }
 
 /// What a follower reads.
@@ -98,7 +99,7 @@ enum FollowerBegun<H> {
     Leading,
     Stored,
     Alone,
-    Failed(FlightFailure),
+    Failed(Refusal),
 }
 
 impl<H> Follower<H> {

@@ -6,10 +6,10 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use tokio::sync::Notify;
 
+use super::Flight;
 use super::state::{FlightStage, HeldPieces, LeaderState, ResponseEnd};
-use super::{Flight, FlightFailure};
 use crate::http::session::Continuation;
-use crate::refusal::ErrorCode;
+use crate::refusal::{ErrorCode, Refusal};
 
 /// The leader of a flight. Dropping it before the end fails the flight.
 pub struct Lead<H> {
@@ -93,7 +93,7 @@ impl<H> Lead<H> {
     }
 
     /// The request failed before the head of a response.
-    pub fn fail(&mut self, failure: FlightFailure) {
+    pub fn fail(&mut self, failure: Refusal) {
         if self.progress != LeadProgress::Asking {
             return;
         }
@@ -172,10 +172,10 @@ impl<H: Send + Sync + 'static> Lead<H> {
 impl<H> Drop for Lead<H> {
     fn drop(&mut self) {
         match self.progress {
-            LeadProgress::Asking => self.fail(FlightFailure {
-                code: ErrorCode::UpstreamReset,
-                detail: Arc::from("an equal request was cancelled before its response"),
-            }),
+            LeadProgress::Asking => self.fail(Refusal::new(
+                ErrorCode::UpstreamReset,
+                "an equal request was cancelled before its response",
+            )),
             LeadProgress::Responding => self.end(ResponseEnd::Cut(ErrorCode::UpstreamReset)),
             LeadProgress::Landed => {}
         }

@@ -4,8 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use super::FlightFailure;
-use crate::refusal::ErrorCode;
+use crate::refusal::{ErrorCode, Refusal};
 
 /// What a piece costs besides its bytes.
 const PIECE_OVERHEAD: usize = 64;
@@ -32,7 +31,7 @@ pub(super) enum FlightStage<H> {
     Stored,
     /// The response must not be shared.
     Apart,
-    Failed(FlightFailure),
+    Failed(Refusal),
     /// The leader has left, and nobody followed.
     Closed,
 }
@@ -114,7 +113,7 @@ impl<H> FlightState<H> {
     }
 
     /// The leader fails before the head of its response. Returns whether a follower takes over.
-    pub(super) fn fail(&mut self, failure: FlightFailure) -> bool {
+    pub(super) fn fail(&mut self, failure: Refusal) -> bool {
         let is_followed = self.followers > 0;
         match self.elections_left.checked_sub(1) {
             Some(left) if is_followed => {

@@ -1,6 +1,7 @@
 use bytes::Bytes;
 
 use super::*;
+use crate::refusal::{ErrorCode, Refusal};
 
 const BOUNDS: FlightBounds = FlightBounds {
     response_bytes_max: 1 << 20,
@@ -31,11 +32,8 @@ fn piece(bytes: usize, with: u8) -> Bytes {
     Bytes::from(vec![with; bytes])
 }
 
-fn failure() -> FlightFailure {
-    FlightFailure {
-        code: ErrorCode::UpstreamConnect,
-        detail: Arc::from("refused"),
-    }
+fn failure() -> Refusal {
+    Refusal::new(ErrorCode::UpstreamConnect, "refused")
 }
 
 async fn reading(follower: Follower<Head>) -> Follower<Head> {
@@ -121,7 +119,7 @@ async fn two_followers_at_most_take_over_one_after_the_other() {
     assert_eq!(started.len(), 3);
     for start in started {
         let start = start.await.expect("joined");
-        assert!(matches!(start, FollowerStart::Failed(failure) if &*failure.detail == "refused"));
+        assert!(matches!(start, FollowerStart::Failed(failure) if failure.detail == "refused"));
     }
     assert_eq!(flights.len(), 0);
 }

@@ -45,8 +45,10 @@ pub(super) enum DirectiveSource {
 
 impl ResponseDirectives {
     pub(super) fn of(headers: &HeaderMap) -> Self {
+        // RFC 9213, section 2.2: an empty field is ignored, as an invalid one is.
         if headers.contains_key(&CDN_CACHE_CONTROL)
             && let Some(members) = targeted::parse(headers.get_all(&CDN_CACHE_CONTROL))
+            && !members.is_empty()
         {
             let mut directives = ResponseDirectives {
                 source: DirectiveSource::Targeted,

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::super::freshness::date;
-use super::super::storable::is_connection_option;
+use crate::http::hop_by_hop::{has_option, is_hop_by_hop};
 
 /// Lines of `name: value` and CR LF, with a `Date`, without `Age` and `Content-Length`, which are written anew.
 pub(super) fn lines(headers: &HeaderMap, received_at: Duration) -> Bytes {
@@ -16,8 +16,8 @@ pub(super) fn lines(headers: &HeaderMap, received_at: Duration) -> Bytes {
     let mut lines = Vec::with_capacity(room.sum::<usize>() + 40);
     for (name, value) in headers {
         let is_dropped = *name == header::DATE
-            || is_not_stored(name.as_str())
-            || has_options && is_connection_option(headers, name);
+            || is_not_stored(name)
+            || has_options && has_option(headers, name.as_str().as_bytes());
         if !is_dropped {
             add(&mut lines, name.as_str().as_bytes(), value.as_bytes());
         }
@@ -81,13 +81,18 @@ pub(super) fn updated(lines: &[u8], by: &HeaderMap) -> HeaderMap {
         }
     }
     let is_taken = |name: &HeaderName| {
-        !is_not_stored(name.as_str()) && !is_of_body(name) && !is_connection_option(by, name)
+        let is_option = || has_option(by, name.as_str().as_bytes());
+        !is_not_stored(name) && !is_of_body(name) && !is_option()
     };
     for name in by.keys().filter(|name| is_taken(name)) {
         headers.remove(name);
         for value in by.get_all(name) {
             headers.append(name, value.clone());
         }
+    }
+    // RFC 9110, section 6.6.1: a head without a date has that of its arrival.
+    if !by.contains_key(header::DATE) {
+        headers.remove(header::DATE);
     }
     // A stored age would be that of the stored head.
     if let Some(age) = by.get(header::AGE) {
@@ -110,19 +115,14 @@ fn is_of_body(name: &HeaderName) -> bool {
 }
 
 /// Whether a header is hop-by-hop (RFC 9110, section 7.6.1), or set anew by weir for each response.
-fn is_not_stored(name: &str) -> bool {
+fn is_not_stored(name: &HeaderName) -> bool {
+    if is_hop_by_hop(name) {
+        return true;
+    }
+    let name = name.as_str();
     matches!(
         name,
-        "connection"
-            | "keep-alive"
-            | "proxy-authenticate"
-            | "proxy-authentication-info"
-            | "proxy-authorization"
-            | "proxy-connection"
-            | "te"
-            | "trailer"
-            | "transfer-encoding"
-            | "upgrade"
+        "proxy-authentication-info"
             | "age"
             | "cache-status"
             | "content-length"

@@ -1,6 +1,46 @@
-//! The URIs that `Location` and `Content-Location` name, where they are of the same host (RFC 9111, section 4.4).
+//! Invalidation by unsafe methods (RFC 9111, section 4.4): the URIs that `Location` and `Content-Location` name, where they
+//! are of the same host, and which URIs were invalidated while a response to an older request was on its way.
 
+use std::num::NonZeroUsize;
+use std::time::Instant;
+
+use lru::LruCache;
+
+use super::super::CacheKey;
 use super::key::ResourceName;
+
+/// How many invalidated URIs are remembered.
+const KEYS_MAX: NonZeroUsize = NonZeroUsize::new(1024).expect("is not zero");
+
+/// When URIs were last invalidated.
+pub(super) struct Invalidations {
+    by_key: LruCache<CacheKey, Instant>,
+    /// The time of the last one that is not remembered any more: whatever is older may have been invalidated.
+    forgotten: Option<Instant>,
+}
+
+impl Invalidations {
+    pub(super) fn new() -> Self {
+        Invalidations {
+            by_key: LruCache::new(KEYS_MAX),
+            forgotten: None,
+        }
+    }
+
+    pub(super) fn note(&mut self, key: CacheKey, now: Instant) {
+        if let Some((other, at)) = self.by_key.push(key, now)
+            && other != key
+        {
+            self.forgotten = self.forgotten.max(Some(at));
+        }
+    }
+
+    /// Whether a URI may have been invalidated after a request at `asked_at` had arrived.
+    pub(super) fn may_be_since(&self, key: &CacheKey, asked_at: Instant) -> bool {
+        let known = self.by_key.peek(key).copied();
+        known.max(self.forgotten).is_some_and(|at| at >= asked_at)
+    }
+}
 
 /// Path and query of a reference, resolved against the request's own URI (RFC 3986, section 5); `None` if it is of
 /// another host.
@@ -73,4 +113,33 @@ fn without_dots(path: &str) -> String {
         joined.push_str(segment);
     }
     joined
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_invalidation_is_known_until_too_many_others_follow_and_then_suspected() {
+        let begun = crate::clock::now();
+        let at = |second| begun + std::time::Duration::from_secs(second);
+        let key = |number: usize| {
+            let mut key = [0; 32];
+            key[..8].copy_from_slice(&number.to_ne_bytes());
+            CacheKey(key)
+        };
+        let mut invalidations = Invalidations::new();
+        invalidations.note(key(0), at(1));
+        assert!(invalidations.may_be_since(&key(0), at(1)));
+        assert!(!invalidations.may_be_since(&key(0), at(2)));
+        assert!(!invalidations.may_be_since(&key(1), at(0)));
+        for number in 1..=KEYS_MAX.get() {
+            invalidations.note(key(number), at(3));
+        }
+        assert!(invalidations.may_be_since(&key(0), at(1)));
+        assert!(!invalidations.may_be_since(&key(0), at(2)));
+        // A key that is invalidated again forgets no other one.
+        invalidations.note(key(KEYS_MAX.get()), at(4));
+        assert!(!invalidations.may_be_since(&key(0), at(2)));
+    }
 }

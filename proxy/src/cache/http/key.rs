@@ -7,15 +7,13 @@
 use http::HeaderMap;
 use sha2::{Digest, Sha256};
 
-use super::super::key::KeyPrefix;
+use super::super::key::{KeyPrefix, PREFIX_BYTES_USUAL};
 use super::super::{CacheKey, Scope};
 use super::policy::RequestCredentials;
 use super::request::Overrides;
 use super::vary::Variant;
 
 const DOMAIN: &[u8] = b"weir http key 1";
-/// A key of this size takes one allocation.
-const BYTES_USUAL: usize = 256;
 
 /// What names a stored resource.
 #[derive(Clone, Copy, Debug)]
@@ -32,15 +30,7 @@ pub struct ResourceName<'a> {
 }
 
 pub(super) fn of(name: &ResourceName<'_>, scope: Scope, overrides: &Overrides<'_>) -> CacheKey {
-    let mut text = KeyPrefix(Vec::with_capacity(BYTES_USUAL));
-    text.0.extend_from_slice(DOMAIN);
-    match scope {
-        Scope::Route => text.0.push(0),
-        Scope::Client => {
-            text.0.push(1);
-            text.add(name.client.as_bytes());
-        }
-    }
+    let mut text = KeyPrefix::of_scope(DOMAIN, scope, name.client);
     text.add(name.scheme.as_bytes());
     // Hosts have no case (RFC 9110, section 4.2.3).
     let host = text.0.len() + 4;
@@ -63,7 +53,7 @@ pub(super) fn of_flight(
     known: Option<&Variant>,
     request: &HeaderMap,
 ) -> CacheKey {
-    let mut text = KeyPrefix(Vec::with_capacity(BYTES_USUAL));
+    let mut text = KeyPrefix(Vec::with_capacity(PREFIX_BYTES_USUAL));
     text.0.extend_from_slice(&resource.0);
     text.0.push(credentials as u8);
     if let Some(variant) = known {

@@ -1,9 +1,12 @@
 //! The head of a request, read in one pass: its credentials, and headers by which some backends take it for another
 //! request.
 
+use std::borrow::Cow;
+
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use smallvec::SmallVec;
 
+use super::super::credentials::ends_as_credential;
 use super::policy::RequestCredentials;
 
 /// What the head of a request means for the cache beside its directives.
@@ -30,8 +33,8 @@ impl<'a> HttpRequestHead<'a> {
             let found = match *name {
                 header::COOKIE => RequestCredentials::Cookie,
                 header::AUTHORIZATION => RequestCredentials::Authorization,
-                _ => match name.as_str() {
-                    "x-api-key" | "api-key" => RequestCredentials::Authorization,
+                _ => match &*as_read_by_cgi(name) {
+                    text if ends_as_credential(text) => RequestCredentials::Authorization,
                     text if is_override(text) => {
                         head.overrides.push((name, value));
                         continue;
@@ -44,6 +47,13 @@ impl<'a> HttpRequestHead<'a> {
             }
         }
         head
+    }
+
+    /// The headers that override more than the method: a `GET` of the same URI has them, too.
+    pub(super) fn overrides_of_uri(self) -> Overrides<'a> {
+        let mut overrides = self.overrides;
+        overrides.retain(|(name, _)| !name.as_str().contains("method"));
+        overrides
     }
 }
 
@@ -63,6 +73,14 @@ pub(super) fn is_for_whole(headers: &HeaderMap, sent: ConditionsSent) -> bool {
         has(header::RANGE) || has(header::IF_NONE_MATCH) || has(header::IF_MODIFIED_SINCE);
     let may_fail = has(header::IF_MATCH) || has(header::IF_UNMODIFIED_SINCE);
     !may_fail && (sent == ConditionsSent::Replaced || !is_part)
+}
+
+/// A name as backends read it to which `_` is `-`: CGI and WSGI.
+fn as_read_by_cgi(name: &HeaderName) -> Cow<'_, str> {
+    match name.as_str().contains('_') {
+        true => Cow::Owned(name.as_str().replace('_', "-")),
+        false => Cow::Borrowed(name.as_str()),
+    }
 }
 
 fn is_override(name: &str) -> bool {

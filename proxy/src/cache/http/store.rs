@@ -202,7 +202,9 @@ impl StoredVariant {
         times: ReceiptTimes,
     ) -> Result<StoredVariant, NotStored> {
         let headers = head::updated(&self.head.lines, by);
-        let variant = Some(self.head.variant.clone());
+        // If it varies by more headers than before, their values in its own request are not known.
+        let variant = &self.head.variant;
+        let variant = variant.covers(&headers).then(|| variant.clone());
         let head = StorableHead::of(
             self.head.status,
             &headers,

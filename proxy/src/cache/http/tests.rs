@@ -35,7 +35,7 @@ const PAGE: ResourceName<'static> = ResourceName {
 };
 
 fn key_of(name: &ResourceName<'_>, scope: Scope) -> CacheKey {
-    key::of(name, scope, &Overrides::new())
+    key::of(name, scope, &request::Overrides::new())
 }
 
 struct TestCache(HttpCache);
@@ -67,6 +67,19 @@ impl TestCache {
             scope,
             coalescing: Coalescing::Enabled,
         }))
+    }
+
+    /// A `POST` has been successful.
+    fn invalidate_after(&self, request: &HeaderMap, status: u16, response: &HeaderMap) {
+        let request = HttpRequest {
+            method: &Method::POST,
+            name: PAGE,
+            headers: request,
+            is_forwarded: &|_| true,
+            is_replaced,
+        };
+        let status = StatusCode::from_u16(status).expect("a status");
+        self.0.invalidate_after(&request, status, response);
     }
 
     fn look_up(&self, name: ResourceName<'_>, request: &HeaderMap, now: Duration) -> HttpLookup {
@@ -270,6 +283,16 @@ fn responses_are_stored_where_they_and_their_request_allow_it() {
     }
 }
 
+/// RFC 9213, section 2.2.
+#[test]
+fn an_empty_targeted_field_is_ignored() {
+    for (targeted, expected) in [("", Err(NotStored::Forbidden)), ("max-age=60", Ok(()))] {
+        let response = headers(&[cc("private"), ("cdn-cache-control", targeted), ETAG]);
+        let stored = TestCache::new().store(PAGE, &HeaderMap::new(), 200, &response);
+        assert_eq!(stored, expected, "{targeted}");
+    }
+}
+
 /// RFC 9111, section 5.2.1.
 #[test]
 fn requests_state_what_they_accept() {
@@ -309,6 +332,7 @@ fn those_with_credentials_get_only_what_is_explicitly_public() {
         (cc("max-age=60"), ("cookie", "a=b"), "hit"),
         (cc("max-age=60"), ("authorization", "a"), "vary-miss"),
         (cc("max-age=60"), ("x-api-key", "a"), "vary-miss"),
+        (cc("max-age=60"), ("api_key", "a"), "vary-miss"),
         (cc("max-age=60, public"), ("authorization", "a"), "hit"),
         (cc("max-age=60, public"), ("cookie", "a=b"), "hit"),
     ] {

@@ -5,9 +5,12 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use smallvec::SmallVec;
 
 use super::super::cache_control::members;
+use crate::http::hop_by_hop::has_option;
 
 /// Up to this size, a normalised value takes no allocation.
 const VALUE_BYTES_USUAL: usize = 128;
+/// A longer value is compared as it is: each lookup normalises it for every variant that is stored.
+const NORMALISED_BYTES_MAX: usize = 1024;
 /// A response that varies by more headers is not stored.
 const NAMES_MAX: usize = 16;
 
@@ -26,32 +29,15 @@ impl Variant {
         request: &HeaderMap,
         is_replaced: fn(&HeaderName) -> bool,
     ) -> Option<Self> {
-        let mut names: Vec<HeaderName> = Vec::new();
-        for line in response.get_all(header::VARY) {
-            for name in line.as_bytes().split(|byte| *byte == b',') {
-                let name = name.trim_ascii();
-                if name.is_empty() {
-                    continue;
-                }
-                if name == b"*" {
-                    return None;
-                }
-                let name = HeaderName::from_bytes(name).ok()?;
-                match name.as_str() {
-                    // Part of the key, or equal for the whole route.
-                    "host" | "x-forwarded-host" | "x-forwarded-proto" | "x-weir-platform" => {}
-                    _ if is_replaced(&name) => return None,
-                    _ => names.push(name),
-                }
-            }
-        }
-        names.sort_unstable_by(|one, other| one.as_str().cmp(other.as_str()));
-        names.dedup();
-        if names.len() > NAMES_MAX {
+        let names = names(response)?;
+        if names.len() > NAMES_MAX || names.iter().any(is_replaced) {
             return None;
         }
         let values = names.into_iter().map(|name| {
-            let value = normalised(&name, request.get_all(&name));
+            // A header that `Connection` names is not forwarded: the backend has responded to a request without it.
+            let is_forwarded = !has_option(request, name.as_str().as_bytes());
+            let value = is_forwarded.then(|| normalised(&name, request.get_all(&name)));
+            let value = value.flatten();
             let value = value.map(|value| Box::from(&value[..]));
             (name, value)
         });
@@ -79,6 +65,12 @@ impl Variant {
         }
     }
 
+    /// Whether a request selects the response by all that a newer head of it varies by.
+    pub(super) fn covers(&self, head: &HeaderMap) -> bool {
+        let is_known = |name: &HeaderName| self.names().any(|known| known == name);
+        names(head).is_some_and(|names| names.iter().all(is_known))
+    }
+
     pub(super) fn names(&self) -> impl Iterator<Item = &HeaderName> {
         self.0.iter().map(|(name, _)| name)
     }
@@ -89,19 +81,51 @@ impl Variant {
     }
 }
 
+/// The headers that a response varies by, in their order; `None` if one is `*` or no name.
+fn names(response: &HeaderMap) -> Option<Vec<HeaderName>> {
+    let mut names: Vec<HeaderName> = Vec::new();
+    for line in response.get_all(header::VARY) {
+        for name in line.as_bytes().split(|byte| *byte == b',') {
+            let name = name.trim_ascii();
+            if name.is_empty() {
+                continue;
+            }
+            if name == b"*" {
+                return None;
+            }
+            let name = HeaderName::from_bytes(name).ok()?;
+            match name.as_str() {
+                // Part of the key, or equal for the whole route.
+                "host" | "x-forwarded-host" | "x-forwarded-proto" | "x-weir-platform" => {}
+                _ => names.push(name),
+            }
+        }
+    }
+    names.sort_unstable_by(|one, other| one.as_str().cmp(other.as_str()));
+    names.dedup();
+    Some(names)
+}
+
 /// The values of one header, combined and without optional white space; `None` if there is none. Members of the
-/// `Accept` headers have no order and no case: where their weights differ, they are written.
+/// `Accept` headers have no order and no case: where their weights differ, they are written. A long value is not
+/// normalised (`NORMALISED_BYTES_MAX`).
 fn normalised(
     name: &HeaderName,
     values: GetAll<'_, HeaderValue>,
 ) -> Option<SmallVec<[u8; VALUE_BYTES_USUAL]>> {
     let mut lines = values.iter().peekable();
     lines.peek()?;
+    let mut joined = SmallVec::new();
+    if values.iter().map(HeaderValue::len).sum::<usize>() > NORMALISED_BYTES_MAX {
+        for line in lines {
+            add(&mut joined, line.as_bytes());
+        }
+        return Some(joined);
+    }
     let lists = lines.flat_map(|line| members(line.as_bytes()));
     let lists = lists
         .map(<[u8]>::trim_ascii)
         .filter(|member| !member.is_empty());
-    let mut joined = SmallVec::new();
     let is_unordered = matches!(
         *name,
         header::ACCEPT_ENCODING | header::ACCEPT_LANGUAGE | header::ACCEPT_CHARSET

@@ -30,11 +30,13 @@ fn a_purge_removes_what_it_names_and_counts_it() {
     assert_eq!(cache.memory.counted_bytes(), (0, 0));
     assert_eq!(cache.bytes(), 0);
     assert_eq!(cache.purges(), 5);
-    assert_eq!(cache.purge(None), 0);
+    assert_eq!(cache.purge(&PurgeTarget::All), 0);
     cache.store(numbered(1), stored(100), clock::now() + SECOND);
-    let key = format!("{:032x}", 1_u128 << 96);
-    assert_eq!(cache.purge(Some("none")), 0, "of no response");
-    assert_eq!(cache.purge(Some(&key)), 1);
+    let key = |text: &str| text.parse::<PurgeTarget>().expect("a key");
+    let other = format!("{:032x}", 0);
+    assert_eq!(cache.purge(&key(&other)), 0, "of no response");
+    let own = format!("{:032x}", 1_u128 << 96);
+    assert_eq!(cache.purge(&key(&own)), 1);
     let counts = cache.take_counts();
     assert_eq!(counts.removed.purged, 11);
     assert_eq!(cache.take_counts().removed, RemovedCounts::default());

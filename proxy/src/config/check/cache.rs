@@ -6,6 +6,7 @@ use http::HeaderName;
 
 use super::refuse_duplicates;
 use crate::cache;
+use crate::cache::credentials::may_carry_credential;
 use crate::cache::pointer::{POINTERS_MAX, Pointer};
 use crate::cache::unless::{ToolCalls, Unless};
 use crate::config::raw::cache::{Cache, Scope};
@@ -107,7 +108,7 @@ fn ignore_headers(raw: &Cache, diagnostics: &mut Diagnostics) -> Vec<HeaderName>
                 *place,
                 "the host is always part of the cache key; remove it from this list",
             ),
-            name if is_credential(name) => {
+            name if may_carry_credential(name) => {
                 let path = format!("{}[{position}]", raw.ignore_headers.path);
                 let does = format!(
                     "removes `{name}` from the cache key: a response to one credential is served to \
@@ -189,20 +190,4 @@ fn unless(raw: &Cache) -> Option<Unless> {
             false => ToolCalls::Cached,
         },
     })
-}
-
-/// Whether the name of a header suggests that it identifies a user.
-fn is_credential(name: &str) -> bool {
-    const PARTS: [&str; 9] = [
-        "auth",
-        "authorization",
-        "cookie",
-        "credential",
-        "key",
-        "apikey",
-        "password",
-        "secret",
-        "token",
-    ];
-    name != "idempotency-key" && name.split(['-', '_']).any(|part| PARTS.contains(&part))
 }

@@ -121,6 +121,9 @@ async fn fields_with_underscores_cannot_shadow_weirs_own() {
                 "x_forwarded_host",
                 "x_request_id",
                 "x_upstream_key",
+                // WSGI variables.
+                "SCRIPT_NAME",
+                "path_info",
                 "content_length",
                 "transfer_encoding",
             ] {

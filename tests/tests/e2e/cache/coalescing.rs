@@ -1,5 +1,7 @@
 //! Request coalescing: equal questions in flight are asked once, and every client gets the whole response.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -205,7 +207,30 @@ async fn a_failed_leader_is_replaced_twice_and_then_all_fail() {
         let expected = if failing < 3 { 20 - failing } else { 0 };
         assert_eq!(succeeded.count(), expected);
         assert_eq!(backend.requests().len(), (failing + 1).min(3));
+        if failing == 2 {
+            // The leader that got a response of the backend, and only that one.
+            let with_503 = responses.iter().filter(|response| response.status == 503);
+            assert_eq!(with_503.count(), 1);
+        }
     }
+}
+
+#[tokio::test]
+async fn followers_of_failed_responses_get_the_status_of_the_last_one() {
+    let backend = Backend::manual().await;
+    let proxy = start(&backend, "scope: route").await;
+    let clients = herd(&proxy, 10, || ClientRequest::chat("why?")).await;
+    for _ in 0..3 {
+        let busy = BackendResponse::status(503).header("retry-after", "7");
+        backend.next_request().await.respond(busy).await;
+    }
+    for response in all(clients).await {
+        assert_eq!(response.status, 503);
+        assert_eq!(response.header("retry-after"), Some("7"));
+    }
+    assert_eq!(backend.requests().len(), 3);
+    let failed = |event: &serde_json::Value| event["error_code"] == "upstream_status";
+    assert!(proxy.events_when(10).await.iter().all(failed));
 }
 
 #[tokio::test]
@@ -313,4 +338,48 @@ async fn a_follower_that_does_not_read_holds_nobody_up() {
     let first = reading.await.expect("joined");
     let second = unread.whole().await;
     assert_eq!(first.body, second.body);
+}
+
+#[tokio::test]
+async fn past_its_bounds_a_response_is_read_at_the_pace_of_its_slowest_reader() {
+    const BYTES: usize = 64 << 20;
+    let backend = Backend::manual().await;
+    let proxy = start(&backend, "scope: route, memory: 1MiB").await;
+    let mut leader = Client::h1(proxy.address()).await;
+    let (mut streaming, mut call) = backend
+        .open_stream(&mut leader, ClientRequest::chat_stream("long"))
+        .await;
+    let mut unread = Client::h1(proxy.address()).await;
+    let follower = unread.open(ClientRequest::chat_stream("long")).await;
+    assert_eq!(
+        follower.header("cache-status"),
+        Some("weir; fwd=miss; collapsed")
+    );
+    let sent = Arc::new(AtomicUsize::new(0));
+    let counted = sent.clone();
+    let sending = tokio::spawn(async move {
+        for _ in 0..BYTES >> 16 {
+            call.token(&"x".repeat(1 << 16)).await;
+            counted.fetch_add(1, Ordering::Relaxed);
+        }
+        call.end_chat(1).await;
+    });
+    let a_while = Duration::from_millis(300);
+    // Nobody reads, until the backend has always sent more than has been read.
+    let mut before = 0;
+    while sent.load(Ordering::Relaxed) > before || before == 0 {
+        before = sent.load(Ordering::Relaxed);
+        wait::sleep(a_while).await;
+    }
+    // What the sockets and weir hold is far less than the response.
+    let mut read = 0;
+    while let Ok(piece) = tokio::time::timeout(a_while, streaming.chunk()).await {
+        read += piece.expect("more of it").expect("a piece").len();
+        assert!(read < BYTES / 2, "nothing waits for the follower");
+        wait::tick().await;
+    }
+    drop((follower, unread));
+    let rest = streaming.rest().await.expect("all of it");
+    assert!(read + rest.len() > BYTES);
+    sending.await.expect("the whole response is sent");
 }

@@ -3,7 +3,7 @@
 //! A request states in `x-reply` what the backend responds with, so that a case is one table row.
 
 use weir_tests::backend::{Backend, BackendResponse, ReceivedRequest};
-use weir_tests::client::{Client, ClientRequest, ClientResponse};
+use weir_tests::client::{self, Client, ClientRequest, ClientResponse};
 use weir_tests::proxy::Proxy;
 use weir_tests::setup::Setup;
 
@@ -245,6 +245,34 @@ async fn a_response_that_is_cut_short_is_not_stored() {
         assert!(response.rest().await.is_err(), "the body is cut short");
     }
     assert_eq!(backend.requests().len(), 2);
+}
+
+#[tokio::test]
+async fn a_response_to_a_request_before_an_unsafe_one_is_not_stored() {
+    let backend = Backend::manual().await;
+    let proxy = start(&backend).await;
+    let address = proxy.address();
+    let get = || tokio::spawn(client::send(address, ClientRequest::get("/page")));
+    let page = |text: &str| {
+        let page = BackendResponse::bytes("text/plain", text.to_owned());
+        page.header("cache-control", "max-age=60")
+    };
+    let before = get();
+    let pending = backend.next_request().await;
+    let post = tokio::spawn(client::send(address, ClientRequest::post("/page", "new")));
+    let posted = backend.next_request().await;
+    posted.respond(BackendResponse::status(200)).await;
+    assert_eq!(post.await.expect("a response").status, 200);
+    // It does not even share the response that is on its way.
+    let after = get();
+    let second = backend.next_request().await;
+    pending.respond(page("old")).await;
+    assert_eq!(before.await.expect("a response").text(), "old");
+    second.respond(page("new")).await;
+    assert_eq!(after.await.expect("a response").text(), "new");
+    let hit = proxy.send(ClientRequest::get("/page")).await;
+    assert_eq!(hit.header("cache-status"), Some("weir; hit; detail=memory"));
+    assert_eq!(hit.text(), "new");
 }
 
 fn check_head(response: &ClientResponse) {

@@ -23,6 +23,14 @@ fn a_request_selects_a_response_by_vary() {
         ("foo", &[foo("1,2")], &[foo(" 1 ,\t2")], "hit"),
         ("foo", &[foo("a")], &[foo("A")], "vary-miss"),
         ("foo", &[foo("1, 2")], &[foo("2, 1")], "vary-miss"),
+        // The backend has not seen it.
+        (
+            "foo",
+            &[foo("1"), ("connection", "close, Foo")],
+            &[foo("1")],
+            "vary-miss",
+        ),
+        ("foo", &[foo("1"), ("connection", "close, Foo")], &[], "hit"),
         (
             "foo, bar",
             &[foo("1")],
@@ -53,6 +61,24 @@ fn a_request_selects_a_response_by_vary() {
             expected,
             "{vary} {first:?} {then:?}"
         );
+    }
+}
+
+#[test]
+fn a_long_value_selects_a_response_as_it_is() {
+    for (members, expected) in [(100, "hit"), (1_000, "vary-miss")] {
+        let (mut first, mut then) = (HeaderMap::new(), HeaderMap::new());
+        for (request, lists) in [(&mut first, ["a,", "b,"]), (&mut then, ["b,", "a,"])] {
+            let value = lists.map(|list| list.repeat(members)).concat();
+            let value = HeaderValue::from_str(&value).expect("a value");
+            request.insert("accept-language", value);
+        }
+        let cache = TestCache::new();
+        let response = headers(&[cc("max-age=60"), ("vary", "accept-language")]);
+        let stored = cache.store(PAGE, &first, 200, &response);
+        stored.expect("storable");
+        assert_eq!(found(&cache.look_up(PAGE, &first, NOW)), "hit");
+        assert_eq!(found(&cache.look_up(PAGE, &then, NOW)), expected);
     }
 }
 
@@ -99,6 +125,7 @@ fn no_two_resources_share_a_key() {
         (("x-http-method-override", "POST"), "miss"),
         (("x-original-url", "/other"), "miss"),
         (("x-forwarded-port", "1"), "miss"),
+        (("x_http_method_override", "POST"), "miss"),
         (("x-requested-with", "a"), "hit"),
     ] {
         let cache = TestCache::new();
@@ -181,6 +208,67 @@ fn a_304_updates_what_it_is_about() {
     assert_eq!(found(&cache.look_up(PAGE, &HeaderMap::new(), at)), "miss");
 }
 
+/// Stores the page with an `ETag`, and updates it by `not_modified` after 100 seconds.
+fn updated_by(cache: &TestCache, not_modified: Lines<'_>) -> Arc<StoredVariant> {
+    let times = ReceiptTimes {
+        asked_at: NOW + seconds(100),
+        received_at: NOW + seconds(100),
+    };
+    let HttpLookup::Forward(request_key, _, Some(stored)) =
+        cache.look_up(PAGE, &HeaderMap::new(), times.received_at)
+    else {
+        panic!("it is stale");
+    };
+    let not_modified = headers(not_modified);
+    cache
+        .0
+        .freshen(&request_key.key, &stored, &not_modified, times)
+}
+
+#[test]
+fn a_304_is_dated_and_selects_no_more_requests_than_before() {
+    let none = HeaderMap::new();
+    for (not_modified, expected) in [
+        (&[ETAG, cc("max-age=60")][..], "hit"),
+        (&[ETAG, cc("max-age=60"), ("date", DATE)], "validate"),
+        (&[ETAG, cc("max-age=60"), ("vary", "host")], "hit"),
+        (&[ETAG, cc("max-age=60"), ("vary", "foo")], "miss"),
+        (&[ETAG, cc("max-age=60"), ("vary", "*")], "miss"),
+        (&[ETAG, cc("private")], "miss"),
+    ] {
+        let cache = TestCache::new();
+        let stored = cache.store(PAGE, &none, 200, &headers(&[cc("max-age=60"), ETAG]));
+        stored.expect("storable");
+        let _ = updated_by(&cache, not_modified);
+        let then = cache.look_up(PAGE, &none, NOW + seconds(159));
+        assert_eq!(found(&then), expected, "{not_modified:?}");
+    }
+}
+
+#[test]
+fn a_late_304_does_not_bring_back_what_has_been_replaced() {
+    let (cache, none) = (TestCache::new(), HeaderMap::new());
+    let old = headers(&[cc("max-age=60"), ETAG]);
+    cache.store(PAGE, &none, 200, &old).expect("storable");
+    let at = NOW + seconds(100);
+    let HttpLookup::Forward(request_key, _, Some(stored)) = cache.look_up(PAGE, &none, at) else {
+        panic!("it is stale");
+    };
+    cache.0.invalidate(&request_key.key);
+    let new = headers(&[cc("max-age=600"), ("etag", "\"b\"")]);
+    cache.store(PAGE, &none, 200, &new).expect("storable");
+    let times = ReceiptTimes {
+        asked_at: at,
+        received_at: at,
+    };
+    let served = cache.0.freshen(&request_key.key, &stored, &old, times);
+    assert_eq!(served.validators().etag, stored.validators().etag);
+    let HttpLookup::Hit(kept, HitKind::Fresh) = cache.look_up(PAGE, &none, at) else {
+        panic!("it is fresh");
+    };
+    assert_eq!(kept.validators().etag, new.get("etag").cloned());
+}
+
 /// RFC 9111, section 4.4.
 #[test]
 fn unsafe_methods_invalidate_the_uris_of_their_host() {
@@ -211,14 +299,22 @@ fn unsafe_methods_invalidate_the_uris_of_their_host() {
                 .store(path(name), &HeaderMap::new(), 200, &fresh)
                 .expect("storable");
         }
-        let code = StatusCode::from_u16(status).expect("a status");
-        cache.0.invalidate_after(&PAGE, code, &headers(response));
+        cache.invalidate_after(&HeaderMap::new(), status, &headers(response));
         for name in ["/page", "/new", "/other"] {
             let expected = if gone.contains(&name) { "miss" } else { "hit" };
             let lookup = cache.look_up(path(name), &HeaderMap::new(), NOW);
             assert_eq!(found(&lookup), expected, "{status} {response:?} {name}");
         }
     }
+    // Load balancers add headers that are part of the key.
+    let cache = TestCache::new();
+    let forwarded = ("x-forwarded-port", "443");
+    let get = headers(&[forwarded]);
+    let stored = cache.store(PAGE, &get, 200, &headers(&[cc("max-age=60")]));
+    stored.expect("storable");
+    let post = headers(&[forwarded, ("x-http-method-override", "PUT")]);
+    cache.invalidate_after(&post, 200, &HeaderMap::new());
+    assert_eq!(found(&cache.look_up(PAGE, &get, NOW)), "miss");
 }
 
 /// RFC 9110, sections 13.1 and 14.2.
