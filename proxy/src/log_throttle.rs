@@ -46,6 +46,45 @@ impl LogThrottle {
     }
 }
 
+/// So many reasons are told apart within an interval; others are not logged.
+const REASONS_MAX: usize = 16;
+
+/// Limits the log lines of failures with various reasons: each reason is logged once per interval, so that reasons that
+/// alternate do not fill the log.
+#[derive(Debug)]
+pub struct ReasonThrottle {
+    interval: Duration,
+    logged: Vec<(String, Instant)>,
+}
+
+impl ReasonThrottle {
+    #[must_use]
+    pub const fn every(interval: Duration) -> Self {
+        ReasonThrottle {
+            interval,
+            logged: Vec::new(),
+        }
+    }
+
+    /// Notes a failure and decides whether it is logged.
+    pub fn failed(&mut self, reason: &str, now: Instant) -> LogDecision {
+        let interval = self.interval;
+        self.logged
+            .retain(|(_, at)| now.saturating_duration_since(*at) < interval);
+        let is_logged = self.logged.iter().any(|(logged, _)| logged == reason);
+        if is_logged || self.logged.len() >= REASONS_MAX {
+            return LogDecision::Suppress;
+        }
+        self.logged.push((reason.to_owned(), now));
+        LogDecision::Log
+    }
+
+    /// Notes a success: the next failure is logged at once.
+    pub fn recovered(&mut self) {
+        self.logged.clear();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -62,5 +101,31 @@ mod tests {
         assert_eq!(throttle.failed(start + second * 61), LogDecision::Suppress);
         assert!(throttle.recovered());
         assert_eq!(throttle.failed(start + second * 62), LogDecision::Log);
+    }
+
+    #[test]
+    fn each_reason_is_logged_once_per_interval() {
+        let second = Duration::from_secs(1);
+        let (mut throttle, start) = (ReasonThrottle::every(second * 60), clock::now());
+        for reason in ["full", "late"] {
+            assert_eq!(throttle.failed(reason, start), LogDecision::Log);
+        }
+        for reason in ["full", "late", "full"] {
+            let decision = throttle.failed(reason, start + second * 59);
+            assert_eq!(decision, LogDecision::Suppress);
+        }
+        assert_eq!(
+            throttle.failed("late", start + second * 60),
+            LogDecision::Log
+        );
+        throttle.recovered();
+        assert_eq!(
+            throttle.failed("late", start + second * 61),
+            LogDecision::Log
+        );
+        for number in 0..100 {
+            throttle.failed(&number.to_string(), start + second * 61);
+        }
+        assert_eq!(throttle.logged.len(), REASONS_MAX, "bounded");
     }
 }

@@ -14,27 +14,31 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use ::redis::aio::ConnectionManager;
-use ::redis::{Cmd, ErrorKind, FromRedisValue, RedisError, ServerErrorKind, Value};
+use ::redis::{Cmd, FromRedisValue, IntoConnectionInfo as _, RedisError, Value};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::clock;
-use crate::log_throttle::{LogDecision, LogThrottle};
+use crate::log_throttle::{LogDecision, ReasonThrottle};
 use crate::settings::secret::SecretText;
 
 mod breaker;
 pub(crate) mod connections;
 pub(crate) mod keeper;
 pub(crate) mod metrics;
+mod reason;
+mod reports;
 pub(crate) mod script;
 
 use breaker::{BreakerChange, CommandBreaker};
 use connections::WorkerConnections;
 use metrics::{CommandOutcome, RedisMetrics};
+use reason::{Severity, describe, severity};
+use reports::ConnectionReports;
 
-/// How often a command that Redis rejects is logged.
-const REJECTED_EVERY: Duration = Duration::from_secs(60);
+/// A reason for which Redis rejects commands, or cannot be used, is logged at most this often.
+const LOGGED_EVERY: Duration = Duration::from_secs(60);
 
 /// The checked `redis` block.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,7 +88,8 @@ pub struct Redis {
     connections: ArcSwap<WorkerConnections>,
     /// Notified when the circuit opens.
     opened: Notify,
-    rejected: Mutex<LogThrottle>,
+    rejected: Mutex<ReasonThrottle>,
+    reports: Mutex<ConnectionReports>,
     /// Set when the background task starts; nothing is connected before.
     metrics: OnceLock<RedisMetrics>,
 }
@@ -97,13 +102,20 @@ impl Redis {
             breaker: CommandBreaker::new(),
             connections: ArcSwap::from_pointee(WorkerConnections::default()),
             opened: Notify::new(),
-            rejected: Mutex::new(LogThrottle::every(REJECTED_EVERY)),
+            rejected: Mutex::new(ReasonThrottle::every(LOGGED_EVERY)),
+            reports: Mutex::new(ConnectionReports::every(LOGGED_EVERY)),
             metrics: OnceLock::new(),
         })
     }
 
     pub(crate) fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// Host and port, or the path of a socket: without the user and the password.
+    fn address(&self) -> String {
+        let info = self.config.url.expose_secret().into_connection_info();
+        info.map_or_else(|_| "`redis.url`".to_owned(), |info| info.addr().to_string())
     }
 
     /// Exposes the metrics from now on.
@@ -115,6 +127,14 @@ impl Redis {
     /// Whether commands are sent at present.
     pub(crate) fn is_available(&self) -> bool {
         self.breaker.is_closed()
+    }
+
+    /// Why a command has no reply, with why Redis is not connected.
+    pub(crate) fn explained(&self, error: &Unavailable) -> String {
+        match (error, self.reports.lock().reason()) {
+            (Unavailable::Skipped, Some(reason)) => format!("{error}: {reason}"),
+            _ => error.to_string(),
+        }
     }
 
     /// Counts that `user` goes on without Redis.
@@ -190,15 +210,19 @@ impl Redis {
 
     /// Such as the writes to a Redis that is full: nothing else shows why nothing is stored.
     fn log_rejected(&self, user: RedisUser, error: &RedisError) {
-        if self.rejected.lock().failed(clock::now()) == LogDecision::Log {
-            let (user, reason) = (user.as_str(), describe(error));
+        let (user, reason) = (user.as_str(), describe(error));
+        let decision = self.rejected.lock().failed(&reason, clock::now());
+        if decision == LogDecision::Log {
             log::warn!("redis rejects a command ({user}): {reason}; requests continue without it");
         }
     }
 
     fn note(&self, transition: BreakerChange, reason: &str) {
         if transition == BreakerChange::Opened {
-            log::warn!("redis is unavailable: {reason}; requests continue without it");
+            let decision = self.reports.lock().failed(reason, clock::now());
+            if decision == LogDecision::Log {
+                log::warn!("redis is unavailable: {reason}; requests continue without it");
+            }
             self.opened.notify_one();
         }
     }
@@ -217,52 +241,4 @@ impl fmt::Debug for Redis {
             .field("config", &self.config)
             .finish_non_exhaustive()
     }
-}
-
-/// What an error says about the connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Severity {
-    /// This command failed; the server works.
-    Command,
-    /// The connection broke off, or the server is not ready.
-    Connection,
-    /// The server does not accept writes: after a failover another server has the address.
-    Server,
-}
-
-fn severity(error: &RedisError) -> Severity {
-    match error.kind() {
-        ErrorKind::Server(
-            ServerErrorKind::ReadOnly
-            | ServerErrorKind::BusyLoading
-            | ServerErrorKind::MasterDown
-            | ServerErrorKind::ClusterDown,
-        ) => Severity::Server,
-        ErrorKind::Server(_) | ErrorKind::Extension | ErrorKind::UnexpectedReturnType => {
-            Severity::Command
-        }
-        _ => Severity::Connection,
-    }
-}
-
-/// The error in one line, without a detail that might contain an argument of the command.
-fn describe(error: &RedisError) -> String {
-    let detail = error.detail().unwrap_or_default();
-    let text = match (error.code(), error.kind()) {
-        // Before Redis 7, it is in the detail of an error of a script.
-        (Some(_), _) if error.code() == Some("OOM") || detail.contains("-OOM ") => {
-            "it replied OOM: its memory is full (set its `maxmemory-policy` to `allkeys-lru`, or raise `maxmemory`)"
-        }
-        (Some(_), _) if detail.contains("DB index is out of range") => {
-            "it has no database with the number at the end of `redis.url`"
-        }
-        (Some(code), _) => return format!("it replied {code}"),
-        (None, ErrorKind::AuthenticationFailed) => "it rejected the user or the password",
-        // The error quotes the reply.
-        (None, ErrorKind::Parse | ErrorKind::UnexpectedReturnType) => {
-            "its reply is not that of a Redis; is `redis.url` the address of another server?"
-        }
-        (None, _) => return crate::outbound::root_cause(error),
-    };
-    text.to_owned()
 }

@@ -20,7 +20,7 @@ impl CachePurges for Installer {
             let in_redis = redis.purge(&request).await;
             let refilled = generation.purge_memory(route, key);
             let in_redis = in_redis.map_err(|error| PurgeError::Incomplete {
-                reason: format!("Redis failed: {error}"),
+                reason: format!("Redis failed: {}", redis.redis().explained(&error)),
             })?;
             Ok(in_memory + in_redis + refilled)
         })

@@ -11,6 +11,7 @@ use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
 use super::Config;
+use super::reason::{Severity, severity};
 
 /// How long an attempt to connect may take; a command has a shorter deadline of its own.
 const CONNECT_MAX: Duration = Duration::from_secs(1);
@@ -81,7 +82,7 @@ async fn probed(config: &Config) -> RedisResult<(ThreadId, ConnectionManager)> {
     let written: RedisResult<()> = write.query_async(&mut connection).await;
     match written {
         // Such as a full memory, or a missing permission: stored entries can still be read.
-        Err(error) if super::severity(&error) == super::Severity::Command => {}
+        Err(error) if severity(&error) == Severity::Command => {}
         written => written?,
     }
     Ok((thread, connection))

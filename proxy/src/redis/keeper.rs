@@ -8,8 +8,9 @@ use tokio::runtime::Handle;
 
 use super::connections::{ConnectError, WorkerConnections};
 use super::metrics::CommandOutcome;
-use super::{Config, Redis, RedisUser, describe};
+use super::{Redis, RedisUser, reason};
 use crate::backoff::Backoff;
+use crate::log_throttle::LogDecision;
 use crate::worker::Worker;
 use crate::{clock, random};
 
@@ -27,23 +28,20 @@ pub(crate) async fn keep_connected(
     worker: Worker,
 ) {
     let mut backoff = Backoff::new(FIRST_WAIT, WAIT_MAX);
-    let mut is_reported = false;
     loop {
         worker.fault_point();
         match WorkerConnections::open(&redis.config, &workers).await {
             Ok(connections) => {
                 redis.connections.store(Arc::new(connections));
-                let connected_at = clock::now();
                 redis.count(RedisUser::Probe, CommandOutcome::Ok);
                 up.set(1);
                 redis.breaker.close();
-                log::info!("redis is connected");
-                is_reported = false;
-                redis.opened.notified().await;
+                redis.report_connected();
+                let stability = until_opened(&redis).await;
                 up.set(0);
                 // The connections may hang, and so would closing them in order.
                 redis.connections.store(Arc::default());
-                if connected_at.elapsed() >= STABLE_AFTER {
+                if stability == Stability::Stable {
                     backoff.reset();
                     continue;
                 }
@@ -51,10 +49,7 @@ pub(crate) async fn keep_connected(
             Err(error) => {
                 redis.count(RedisUser::Probe, outcome(&error));
                 up.set(0);
-                if !is_reported {
-                    log::warn!("redis cannot be used: {}", reason(&redis.config, &error));
-                    is_reported = true;
-                }
+                redis.report_unusable(&reason::of_connecting(&redis.config, &error));
             }
         }
         // Nothing signals that a server is back: each attempt is the probe.
@@ -63,21 +58,43 @@ pub(crate) async fn keep_connected(
     }
 }
 
+/// Whether connections have worked for [`STABLE_AFTER`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stability {
+    Stable,
+    Unstable,
+}
+
+/// Waits until the circuit opens.
+async fn until_opened(redis: &Redis) -> Stability {
+    let opened = redis.opened.notified();
+    tokio::pin!(opened);
+    tokio::select! {
+        () = &mut opened => return Stability::Unstable,
+        () = tokio::time::sleep(STABLE_AFTER) => redis.reports.lock().stable(),
+    }
+    opened.await;
+    Stability::Stable
+}
+
+impl Redis {
+    fn report_connected(&self) {
+        if self.reports.lock().connected() == LogDecision::Log {
+            log::info!("redis is connected: {}", self.address());
+        }
+    }
+
+    fn report_unusable(&self, reason: &str) {
+        let decision = self.reports.lock().failed(reason, clock::now());
+        if decision == LogDecision::Log {
+            log::warn!("redis at {} cannot be used: {reason}", self.address());
+        }
+    }
+}
+
 fn outcome(error: &ConnectError) -> CommandOutcome {
     match error {
         ConnectError::Failed(_) => CommandOutcome::Error,
         ConnectError::TimedOut => CommandOutcome::Timeout,
-    }
-}
-
-fn reason(config: &Config, error: &ConnectError) -> String {
-    let late = ConnectError::TimedOut;
-    match error {
-        ConnectError::Failed(error) if !error.is_timeout() => describe(error),
-        // A server without TLS waits for the end of what it takes for a command.
-        _ if config.url.expose_secret().starts_with("rediss:") => {
-            format!("{late}; does it use TLS on this port, which `rediss://` requires?")
-        }
-        _ => late.to_string(),
     }
 }

@@ -128,8 +128,9 @@ impl SharedTier {
             let mut purges = reply.ids.into_iter();
             let first = purges.next();
             if first.is_none_or(|first| first.id != position) {
+                let begun = self.begin(purge_memory).await?;
                 log::info!("purges may have been missed: every response in memory is purged");
-                return self.begin(purge_memory).await;
+                return Ok(begun);
             }
             let mut batch = Vec::new();
             for purge in purges {
