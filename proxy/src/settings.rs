@@ -17,6 +17,7 @@ pub(crate) mod nearest;
 pub(crate) mod node;
 pub(crate) mod presence;
 mod quote;
+pub(crate) mod redis_url;
 pub(crate) mod schema;
 pub(crate) mod secret;
 mod syntax;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use crate::settings::declare::{choice, settings};
 use crate::settings::lists::List;
-use crate::settings::url::RedisUrl;
+use crate::settings::redis_url::RedisUrl;
 use crate::settings::values::{
     Count, MaybeEmptyText, Network, PlainText, SecretText, Size, TimeSpan,
 };

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use ::redis::IntoConnectionInfo as _;
 use http::Uri;
 use http::uri::Authority;
 use serde_json::{Value, json};
@@ -33,9 +32,6 @@ pub(crate) struct ServiceUrl(pub(crate) SecretText);
 
 /// The address of a node of Elasticsearch: a [`ServiceUrl`] whose credentials have keys of their own.
 pub(crate) struct IndexUrl(pub(crate) SecretText);
-
-/// The address of a Redis, which may contain a password.
-pub(crate) struct RedisUrl(pub(crate) SecretText);
 
 impl FromScalar for EndpointUrl {
     const IS_ADDRESS: bool = true;
@@ -166,51 +162,9 @@ fn service(text: &str, instead: &str) -> Result<SecretText, Invalid> {
         .map_err(|_| Invalid::Unexpected)
 }
 
-impl FromScalar for RedisUrl {
-    const SECRET: bool = true;
-    const IS_ADDRESS: bool = true;
-
-    fn expected() -> String {
-        "an address such as redis://127.0.0.1:6379/0".to_owned()
-    }
-
-    fn is_secret(written: &str) -> bool {
-        !is_bare(written, MayFollow::Number)
-    }
-
-    fn read(text: &str) -> Result<Self, Invalid> {
-        let (_, rest) = scheme_and_rest(text, &["redis", "rediss", "unix"])?;
-        if split_authority(rest).0.is_empty() && !text.starts_with("unix:") {
-            return Err(Invalid::Because(NO_HOST.to_owned()));
-        }
-        let because = |why: &str| Invalid::Because(why.to_owned());
-        if text.contains('#') {
-            return Err(because(
-                "an address of Redis has no fragment; a # in a password is written %23",
-            ));
-        }
-        let url = ::redis::parse_redis_url(text).ok_or(Invalid::Unexpected)?;
-        let named = url.path().trim_matches('/').to_owned();
-        let is_number = |name: &str| name.parse::<u16>().is_ok();
-        if url.scheme() != "unix" && !named.is_empty() && !is_number(&named) {
-            return Err(because(
-                "what follows host and port is the number of a database, such as /0",
-            ));
-        }
-        // What else is wrong may be in the password.
-        let info = url.into_connection_info();
-        info.map_err(|_| Invalid::Unexpected)?;
-        Ok(RedisUrl(SecretText::from(text)))
-    }
-
-    fn schema() -> Value {
-        json!({"type": "string", "pattern": "^(rediss?|unix)://.+$"})
-    }
-}
-
 /// What may follow host and port in an address that contains no secret.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum MayFollow {
+pub(super) enum MayFollow {
     Nothing,
     Number,
     AnyPath,
@@ -218,7 +172,7 @@ enum MayFollow {
 
 /// Whether an address has only scheme, host and port, and therefore no credential. One without a scheme
 /// has to be an IP address or `localhost`: a user and a password look like a host and a port.
-fn is_bare(written: &str, may_follow: MayFollow) -> bool {
+pub(super) fn is_bare(written: &str, may_follow: MayFollow) -> bool {
     // A variable may have any value; a fallback is part of the text.
     let mut text = written.to_owned();
     while let Some((before, rest)) = text.split_once("${") {
@@ -260,11 +214,15 @@ fn is_bare(written: &str, may_follow: MayFollow) -> bool {
 }
 
 /// The size of `sun_path` on Linux, without its NUL.
-const SOCKET_PATH_BYTES_MAX: usize = 107;
+pub(super) const SOCKET_PATH_BYTES_MAX: usize = 107;
 
-const NO_HOST: &str = "the address names no host";
+pub(super) const BAD_PORT: &str = "the port of the address is a number from 1 to 65535";
+pub(super) const NO_HOST: &str = "the address names no host";
 
-fn scheme_and_rest<'t>(text: &'t str, schemes: &[&str]) -> Result<(String, &'t str), Invalid> {
+pub(super) fn scheme_and_rest<'t>(
+    text: &'t str,
+    schemes: &[&str],
+) -> Result<(String, &'t str), Invalid> {
     let schemes_text = || {
         schemes
             .iter()
@@ -287,7 +245,7 @@ fn scheme_and_rest<'t>(text: &'t str, schemes: &[&str]) -> Result<(String, &'t s
     Ok((scheme, rest))
 }
 
-fn split_authority(rest: &str) -> (&str, &str) {
+pub(super) fn split_authority(rest: &str) -> (&str, &str) {
     rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()))
 }
 
@@ -310,8 +268,6 @@ fn check_authority(authority: &str, instead: &str) -> Result<(), Invalid> {
     match (written_port, parsed.port_u16()) {
         (Some(""), None) => Ok(()),
         (Some(_), Some(port)) if port > 0 => Ok(()),
-        _ => Err(Invalid::Because(
-            "the port of the address is a number from 1 to 65535".to_owned(),
-        )),
+        _ => Err(Invalid::Because(BAD_PORT.to_owned())),
     }
 }
