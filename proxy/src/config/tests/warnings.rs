@@ -67,6 +67,19 @@ fn a_health_check_whose_timeout_exceeds_its_interval_is_warned_of() {
 }
 
 #[test]
+fn a_long_timeout_of_redis_is_warned_of() {
+    let of = |timeout: &str| warnings_of(&format!("redis: {{url: redis://h, timeout: {timeout}}}"));
+    assert_eq!(of("5s"), Vec::<String>::new());
+    assert_eq!(
+        of("5001ms"),
+        [
+            "`redis.timeout` (line 3) is longer than 5s: when Redis hangs, requests wait that long until it is known \
+             to be down; the default is 100ms."
+        ]
+    );
+}
+
+#[test]
 fn what_is_switched_off_is_not_warned_of() {
     let off = "events: {content: none, sample: 100%, spool: }\nalerts:\ntraces: {}\n";
     assert_eq!(warnings_of(off), Vec::<String>::new());
