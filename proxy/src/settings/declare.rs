@@ -40,6 +40,9 @@ pub(crate) trait KeyFamily: Sized {
     /// Adds the keys that are in the file, with the positions of their values.
     fn written(&self, written: &mut Vec<(&'static str, FilePosition)>);
 
+    /// Whether a value that is written instead of the mapping may be quoted: none of these keys is secret.
+    const MAY_BE_QUOTED: bool = false;
+
     /// When a change of one of them takes effect.
     const EFFECT: Effect;
 
@@ -200,8 +203,17 @@ macro_rules! settings {
                 diagnostics: &mut $crate::settings::diagnostic::Diagnostics,
             ) -> Option<Self> {
                 use $crate::settings::declare::Settings as _;
-                let block = $crate::settings::decode::Block::open(node, &Self::keys(), diagnostics)?;
-                Some(Self::read(&block, diagnostics))
+                let block = $crate::settings::decode::Block::open(node, &Self::keys(), diagnostics);
+                if block.is_none() {
+                    diagnostics.spans.show_if(node, Self::may_be_quoted);
+                }
+                Some(Self::read(&block?, diagnostics))
+            }
+
+            fn may_be_quoted(scalar: &$crate::settings::node::Scalar) -> bool {
+                true
+                    $(&& <$type as $crate::settings::decode::Decode>::may_be_quoted(scalar))+
+                    $(&& <$family_type as $crate::settings::declare::KeyFamily>::MAY_BE_QUOTED)?
             }
 
             fn schema(

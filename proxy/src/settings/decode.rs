@@ -8,9 +8,9 @@ use serde_json::Value;
 use super::changes::Comparison;
 use super::diagnostic::Diagnostics;
 use super::nearest::nearest;
-use super::node::{FilePosition, NodeKind, Substitution, YamlKey, YamlNode};
+use super::node::{FilePosition, NodeKind, Scalar, Substitution, YamlKey, YamlNode};
 use super::presence::{Presence, default_node};
-use super::quote::{is_harmless, is_key_like, source_of};
+use super::quote::{is_harmless, is_key_like, shortened, source_of};
 use super::schema::Definitions;
 
 /// What can be decoded from a node.
@@ -22,6 +22,13 @@ pub(crate) trait Decode: Sized {
 
     /// Whether an empty text is a value like any other.
     fn takes_empty() -> bool {
+        false
+    }
+
+    /// Whether a value that is written where this, of another type, is expected may be quoted: it is no secret, and
+    /// looks like none.
+    fn may_be_quoted(scalar: &Scalar) -> bool {
+        let _ = scalar;
         false
     }
 
@@ -87,6 +94,7 @@ impl<T: FromScalar> Decode for T {
             _ => {
                 let message = format!("expected {}, found {}", T::expected(), node.described());
                 diagnostics.error(node.place, message);
+                diagnostics.spans.show_if(node, T::may_be_quoted);
                 return None;
             }
         };
@@ -148,6 +156,10 @@ impl<T: FromScalar> Decode for T {
         T::TAKES_EMPTY
     }
 
+    fn may_be_quoted(scalar: &Scalar) -> bool {
+        !T::is_secret(&scalar.written) && is_harmless(scalar)
+    }
+
     fn compare(old: &YamlNode, new: &YamlNode, comparison: &mut Comparison) {
         let is_equal = match (&old.kind, &new.kind) {
             (NodeKind::Scalar(old), NodeKind::Scalar(new)) => T::is_equal(&old.text, &new.text),
@@ -157,13 +169,6 @@ impl<T: FromScalar> Decode for T {
             comparison.changed();
         }
     }
-}
-
-fn shortened(text: &str) -> String {
-    if text.chars().count() <= 60 {
-        return text.to_owned();
-    }
-    text.chars().take(57).chain("...".chars()).collect()
 }
 
 /// The value of one key, and where it comes from.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::changes::Comparison;
 use super::decode::{Decode, FromScalar, Invalid, mapping_of};
 use super::diagnostic::Diagnostics;
-use super::node::{FilePosition, NodeKind, Substitution, YamlNode};
+use super::node::{FilePosition, NodeKind, Scalar, Substitution, YamlNode};
 use super::schema::Definitions;
 
 /// A value and its position.
@@ -27,6 +27,7 @@ impl<T: Decode, const MIN: usize> Decode for List<T, MIN> {
             _ => {
                 let message = format!("expected a list, found {}", node.described());
                 diagnostics.error(node.place, message);
+                diagnostics.spans.show_if(node, T::may_be_quoted);
                 return None;
             }
         };
@@ -41,6 +42,10 @@ impl<T: Decode, const MIN: usize> Decode for List<T, MIN> {
 
     fn schema(definitions: &mut Definitions) -> Value {
         json!({"type": "array", "items": T::schema(definitions), "minItems": MIN})
+    }
+
+    fn may_be_quoted(scalar: &Scalar) -> bool {
+        T::may_be_quoted(scalar)
     }
 
     fn compare(old: &YamlNode, new: &YamlNode, comparison: &mut Comparison) {
@@ -83,6 +88,10 @@ impl<T: Decode> Decode for OneOrMany<T> {
     fn schema(definitions: &mut Definitions) -> Value {
         let one = T::schema(definitions);
         json!({"anyOf": [one, {"type": "array", "items": one, "minItems": 1}]})
+    }
+
+    fn may_be_quoted(scalar: &Scalar) -> bool {
+        T::may_be_quoted(scalar)
     }
 
     fn compare(old: &YamlNode, new: &YamlNode, comparison: &mut Comparison) {

@@ -1,13 +1,14 @@
 //! Quoted lines of a file: secrets are masked by stars, column by column.
 //!
-//! Names of keys are no criterion. A value is shown only if a setting that is not secret has decoded it. Everything else
-//! is hidden: secrets in any position, values of unknown keys and of other types, comments, and all of a file that is
-//! not YAML.
+//! Names of keys are no criterion. A value is shown only if a setting that is not secret has decoded it; or if it is a
+//! single value or a list of another type than expected, looks harmless, and neither the setting nor, if a mapping is
+//! expected, any of its keys is secret. Everything else is hidden: secrets in any position, values of unknown keys,
+//! comments, and all of a file that is not YAML.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use super::node::Scalar;
+use super::node::{NodeKind, Scalar, YamlNode};
 
 /// The byte ranges of a file that may and may not be quoted.
 #[derive(Debug, Default)]
@@ -28,6 +29,20 @@ impl QuotableSpans {
 
     pub(crate) fn show(&mut self, bytes: &Range<usize>) {
         self.shown.push(bytes.clone());
+    }
+
+    /// Shows a value of another type than expected, or the items of a list, if `may_be_quoted`.
+    pub(crate) fn show_if(&mut self, node: &YamlNode, may_be_quoted: impl Fn(&Scalar) -> bool) {
+        let nodes = match &node.kind {
+            NodeKind::Sequence(items) => items,
+            _ => std::slice::from_ref(node),
+        };
+        for node in nodes {
+            match &node.kind {
+                NodeKind::Scalar(scalar) if may_be_quoted(scalar) => self.show(&scalar.bytes),
+                _ => {}
+            }
+        }
     }
 
     pub(crate) fn hide(&mut self, bytes: &Range<usize>) {
@@ -236,4 +251,12 @@ pub(crate) fn is_key_like(text: &str) -> bool {
         && text
             .chars()
             .all(|character| character.is_ascii_alphabetic() || "_-.".contains(character))
+}
+
+/// The beginning of a long text, for a message.
+pub(crate) fn shortened(text: &str) -> String {
+    if text.chars().count() <= 60 {
+        return text.to_owned();
+    }
+    text.chars().take(57).chain("...".chars()).collect()
 }

@@ -250,6 +250,18 @@ fn values_that_are_not_secret_are_quoted_column_by_column() {
             "redis: {url: 'redis://h:1/0', timeout: soon}",
             "redis: {url: 'redis://h:1/0', timeout: soon}",
         ),
+        ("limits: 5 # why", "limits: 5"),
+        (
+            "limits: {connections: [5, x]}",
+            "limits: {connections: [5, x]}",
+        ),
+        ("trusted_proxies: 10.0.0.0/8", "trusted_proxies: 10.0.0.0/8"),
+        ("paths: [keep, Pa$$]", "paths: [keep, ****]"),
+        ("admin: abc", "admin: ***"),
+        ("redis: localhost:6379", "redis: localhost:6379"),
+        ("redis: 'redis://:pw@h'", "redis: '*************'"),
+        ("events: stdout", "events: ******"),
+        ("shutdown: '${FILLED}'", "shutdown: '${FILLED}'"),
         ("admin: {a: é, b: 日本}", "admin: {a: *, b: **}"),
         ("limits: {connections: 5", "limits: {connections: *"),
         ("zzzz: {connections: 5 # why", "****: {connections: *"),
@@ -260,6 +272,30 @@ fn values_that_are_not_secret_are_quoted_column_by_column() {
         ),
     ] {
         assert_eq!(quoted(written), shown, "{written}");
+    }
+}
+
+#[test]
+fn values_of_another_type_than_expected_are_quoted_if_no_secret_belongs_there() {
+    let of_route = |extra: &str| {
+        let error = invalid(&super::single::route_with(extra));
+        error.list[0]
+            .source_line
+            .trim_start_matches([' ', '-'])
+            .to_owned()
+    };
+    for shown in [
+        "cache: {ignore: /user}",
+        "cache: {ignore_headers: x-session}",
+        "cache: {unless: tools}",
+        "cache: {unless: {temperature_above: [0.5]}}",
+        "cache: 1h",
+        "methods: POST",
+    ] {
+        assert_eq!(of_route(shown), shown);
+    }
+    for hidden in ["signature: abc", "signature: {scheme: hmac, clients: abc}"] {
+        assert_eq!(of_route(hidden), hidden.replace("abc", "***"));
     }
 }
 
