@@ -75,7 +75,7 @@ impl RedisUser {
 pub enum Unavailable {
     #[error("it is not connected")]
     Skipped,
-    #[error("it did not reply in time")]
+    #[error("it did not reply within `redis.timeout`")]
     TimedOut,
     #[error("{}", describe(.0))]
     Failed(RedisError),
@@ -178,8 +178,9 @@ impl Redis {
             Ok(reply) => reply.and_then(Value::extract_error),
             Err(_) => {
                 self.count(user, CommandOutcome::Timeout);
-                self.note(self.breaker.failed(), "it did not reply in time");
-                return Err(Unavailable::TimedOut);
+                let late = Unavailable::TimedOut;
+                self.note(self.breaker.failed(), &late.to_string());
+                return Err(late);
             }
         };
         let value = reply.and_then(|value| Ok(::redis::from_redis_value(value)?));

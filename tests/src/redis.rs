@@ -93,7 +93,7 @@ impl Redis {
         // Another process may take the port before Redis does.
         for _ in 0..10 {
             let port = free_port();
-            let process = spawn(&directory, &options, port);
+            let process = spawn(&directory, &options, port, &[]);
             if is_ready(&process).await {
                 return Some(Redis {
                     port,
@@ -143,8 +143,28 @@ impl Redis {
     /// # Panics
     /// It does not start.
     pub async fn restart(&self) {
-        let process = spawn(&self.directory, &self.options, self.port);
+        let process = spawn(&self.directory, &self.options, self.port, &[]);
         assert!(is_ready(&process).await, "{}", process.stdout());
+        self.process.replace(process);
+        self.is_stopped.set(false);
+    }
+
+    /// Starts it again after [`Redis::kill`] with what `SAVE` has saved, which takes 50 ms a key to load.
+    ///
+    /// # Panics
+    /// It does not start.
+    pub async fn restart_loading(&self) {
+        let slow = [
+            "--key-load-delay",
+            "50000",
+            "--loading-process-events-interval-bytes",
+            "1024",
+        ];
+        let process = spawn(&self.directory, &self.options, self.port, &slow);
+        wait::eventually("a Redis that loads", wait::PATIENCE, || {
+            process.stdout().contains("Loading RDB")
+        })
+        .await;
         self.process.replace(process);
         self.is_stopped.set(false);
     }
@@ -193,10 +213,11 @@ fn free_port() -> u16 {
     listener.local_addr().expect("an address").port()
 }
 
-fn spawn(directory: &TempDir, options: &Options, port: u16) -> Process {
+fn spawn(directory: &TempDir, options: &Options, port: u16, others: &[&str]) -> Process {
     let program = process::tool("redis-server").expect("it has been found");
     let arguments = options.arguments(port);
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let mut arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    arguments.extend(others);
     Process::program(&program, directory.path(), &arguments)
 }
 

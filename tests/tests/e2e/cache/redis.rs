@@ -14,6 +14,8 @@ use super::CACHED;
 
 mod outages;
 mod purge;
+mod rejected;
+mod url;
 
 /// A deadline that a busy machine keeps.
 const PATIENT: &str = ", timeout: 20s";

@@ -2,8 +2,6 @@
 //! numbers of commands, not times: each one waits for `redis.timeout` at most.
 
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
 use weir_tests::backend::Backend;
 use weir_tests::client::ClientRequest;
 use weir_tests::metrics::Metrics;
@@ -11,8 +9,7 @@ use weir_tests::proxy::Proxy;
 use weir_tests::redis::Redis;
 use weir_tests::wait;
 
-use super::super::purge::purge;
-use super::{PATIENT, commands, connected, entries, is_up, setup, start, status, writes, written};
+use super::{PATIENT, commands, connected, is_up, setup, start, status, writes, written};
 
 fn degraded(metrics: &Metrics) -> f64 {
     metrics.sum("weir_redis_degraded_total", &[("user", "cache")])
@@ -126,73 +123,4 @@ async fn a_redis_that_restarts_or_is_flushed_or_fails_over_is_used_again() {
     redis.run(&["REPLICAOF", "NO", "ONE"]);
     connected(&proxy, 2.0).await;
     writes(&proxy, "after a failover").await;
-}
-
-#[tokio::test]
-async fn a_redis_that_is_full_is_reported_with_what_to_do() {
-    let Some(redis) = Redis::start("a_redis_that_is_full").await else {
-        return;
-    };
-    let backend = Backend::chat().await;
-    let proxy = start(&backend, &redis).await;
-    writes(&proxy, "at first").await;
-    redis.run(&["CONFIG", "SET", "maxmemory", "1"]);
-    let reason = "it replied OOM: its memory is full (set its `maxmemory-policy` to `allkeys-lru`";
-    for number in 0..3 {
-        // The look-up of a stream takes no lease: its write is what fails.
-        let request = ClientRequest::chat_stream(&format!("full {number}"));
-        assert!(status(&proxy.send(request).await).starts_with("weir; fwd=miss"));
-    }
-    let have_failed = |metrics: &Metrics| entries(metrics, "failed") >= 3.0;
-    proxy.metrics_when("writes that fail", have_failed).await;
-    wait::eventually(reason, wait::PATIENCE, || proxy.stderr().contains(reason)).await;
-    assert_eq!(proxy.stderr().matches("it replied OOM").count(), 1);
-    let purged = purge(&proxy, "").await;
-    assert_eq!(purged.status, 503);
-    assert!(purged.text().contains(reason), "{}", purged.text());
-    assert!(is_up(&proxy.metrics().await));
-    redis.run(&["CONFIG", "SET", "maxmemory", "0"]);
-    assert_eq!(purge(&proxy, "").await.status, 200);
-    writes(&proxy, "with room").await;
-}
-
-#[tokio::test]
-async fn a_url_that_is_wrong_is_reported_in_one_line() {
-    let Some(redis) = Redis::start("a_url_that_is_wrong").await else {
-        return;
-    };
-    let backend = Backend::chat().await;
-    let http = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let other = format!("redis://{}/0", http.local_addr().expect("an address"));
-    tokio::spawn(async move {
-        while let Ok((mut connection, _)) = http.accept().await {
-            let _ = connection
-                .write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-                .await;
-            // Closing before everything is read would reset the connection.
-            let _ = connection.read(&mut [0; 4096]).await;
-        }
-    });
-    for (url, reason) in [
-        (
-            redis.url().replace("/0", "/99"),
-            "it has no database with the number at the end of `redis.url`",
-        ),
-        (
-            redis.url().replace("redis:", "rediss:"),
-            "it did not reply in time; does it use TLS on this port, which `rediss://` requires?",
-        ),
-        (
-            other,
-            "its reply is not that of a Redis; is `redis.url` the address of another server?",
-        ),
-    ] {
-        let line = format!("redis: {{url: \"{url}\"}}");
-        let proxy = setup(&backend, &line).start().await;
-        let expected = format!("redis cannot be used: {reason}\n");
-        wait::eventually(reason, wait::PATIENCE, || {
-            proxy.stderr().contains(&expected)
-        })
-        .await;
-    }
 }
