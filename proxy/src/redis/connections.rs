@@ -11,21 +11,12 @@ use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
 use super::Config;
-use super::reason::{Severity, severity};
+use super::reason::{ConnectError, Severity, severity};
 
 /// How long an attempt to connect may take; a command has a shorter deadline of its own.
 const CONNECT_MAX: Duration = Duration::from_secs(1);
 /// How many commands may wait to be written to one connection.
 const PIPELINE_COMMANDS: usize = 256;
-
-/// Why there is no connection.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum ConnectError {
-    #[error("{0}")]
-    Failed(#[from] RedisError),
-    #[error("it did not reply in time")]
-    TimedOut,
-}
 
 /// The connections by the thread whose runtime drives them.
 #[derive(Default)]

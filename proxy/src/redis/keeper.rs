@@ -6,9 +6,10 @@ use std::time::Duration;
 use prometheus::IntGauge;
 use tokio::runtime::Handle;
 
-use super::connections::{ConnectError, WorkerConnections};
+use super::connections::WorkerConnections;
 use super::metrics::CommandOutcome;
-use super::{Redis, RedisUser, reason};
+use super::reason::{self, ConnectError};
+use super::{Redis, RedisUser};
 use crate::backoff::Backoff;
 use crate::log_throttle::LogDecision;
 use crate::worker::Worker;

@@ -6,7 +6,19 @@
 use ::redis::{ErrorKind, RedisError};
 
 use super::Config;
-use super::connections::ConnectError;
+
+/// Why there is no connection.
+#[derive(Debug)]
+pub(super) enum ConnectError {
+    Failed(RedisError),
+    TimedOut,
+}
+
+impl From<RedisError> for ConnectError {
+    fn from(error: RedisError) -> Self {
+        ConnectError::Failed(error)
+    }
+}
 
 /// What an error says about the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::decode::{FromScalar, Invalid};
 use super::secret::SecretText;
 use super::url::{
-    BAD_PORT, MayFollow, NO_HOST, SOCKET_PATH_BYTES_MAX, is_bare, scheme_and_rest, split_authority,
+    BAD_PORT, MayFollow, SOCKET_PATH_BYTES_MAX, is_bare, scheme_and_rest, split_authority,
 };
 
 /// The address of a Redis, which may contain a password. No message repeats a part of it, which may be that of a password.
@@ -57,7 +57,7 @@ fn check_server(rest: &str) -> Result<(), &'static str> {
         _ => (host_and_port, ""),
     };
     if host.is_empty() {
-        return Err(NO_HOST);
+        return Err("the address names no host; write one, as in redis://127.0.0.1:6379/0");
     }
     if !port.is_empty() && !port.parse::<u16>().is_ok_and(|port| port > 0) {
         return Err(BAD_PORT);

@@ -217,7 +217,7 @@ pub(super) fn is_bare(written: &str, may_follow: MayFollow) -> bool {
 pub(super) const SOCKET_PATH_BYTES_MAX: usize = 107;
 
 pub(super) const BAD_PORT: &str = "the port of the address is a number from 1 to 65535";
-pub(super) const NO_HOST: &str = "the address names no host";
+const NO_HOST: &str = "the address names no host";
 
 pub(super) fn scheme_and_rest<'t>(
     text: &'t str,
