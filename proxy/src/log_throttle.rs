@@ -46,7 +46,7 @@ impl LogThrottle {
     }
 }
 
-/// So many reasons are told apart within an interval; others are not logged.
+/// So many reasons are distinguished within an interval; others are not logged.
 const REASONS_MAX: usize = 16;
 
 /// Limits the log lines of failures with various reasons: each reason is logged once per interval, so that reasons that
