@@ -152,7 +152,9 @@ fn replied(code: &str, detail: &str) -> String {
         }
         "ERR" if has("loading the dataset") => return format!("it replied LOADING: {LOADING}"),
         "ERR" if has("max number of clients") => "it has too many clients (raise its `maxclients`)",
-        "ERR" if has("can't run this command") => return not_permitted(detail),
+        "ERR" if has("can't run this command") || has("has no permissions") => {
+            return not_permitted(detail);
+        }
         "ERR" if has("unknown command") => {
             let name = quoted_name(detail).unwrap_or("of weir");
             return format!(
@@ -229,6 +231,7 @@ ERR Authentication required. => Command: replied NOAUTH & redis://:PASSWORD@HOST
 WRONGPASS invalid username-password pair => Command: rejected the user or the password of `redis.url`
 NOPERM this user has no permissions to run the 'xadd' command => Command: may not run the command `xadd` & `+xadd`
 NOPERM ACL failure in script: User S3CRET has no permissions to run the 'set' command => Command: the command `set` & `+set`
+ERR this user has no permissions to run the 'select' command => Command: replied NOPERM & the command `select`
 NOPERM User u has no permissions to run the 'client|setinfo' command => Command: the command `client|setinfo`
 NOPERM User u has no permissions to run the 'S3CRET key' command => Command: replied NOPERM
 NOPERM No permissions to access a key: S3CRET => Command: keys that begin with `weir:` & `~weir:*`
