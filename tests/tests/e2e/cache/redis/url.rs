@@ -14,6 +14,18 @@ use super::{setup, status};
 
 const WRONG_PASSWORD: &str = "wr0ng-secret";
 
+/// A URL, and what is reported.
+const CASES: &str = "
+redis://weir:known@localhost:REDIS/99 => it has no database with the number at the end of `redis.url` (by default there are 0 to 15)
+redis://localhost:REDIS/0 => it replied NOAUTH: it requires a password (write it into `redis.url`, as in redis://:PASSWORD@HOST:6379/0)
+redis://:WRONG@localhost:REDIS/0 => it rejected the user or the password of `redis.url`
+rediss://:WRONG@localhost:REDIS/0 => it did not reply in time; is `redis.url` its address, and does it use TLS on this port, as `rediss://` requires?
+rediss://:WRONG@localhost:TLS_PORT/0 => invalid peer certificate: UnknownIssuer; the host of `redis.url` must be a name in its certificate, whose issuer is trusted by the system or in the file that SSL_CERT_FILE names
+redis://:WRONG@localhost:HTTP/0 => its reply is not that of a Redis; is `redis.url` the address of another server?
+redis://:WRONG@localhost:SILENT/0 => it did not reply in time; is `redis.url` its address, and can it be reached from here?
+redis://:WRONG@localhost:1/0 => Connection refused (os error 111); does it listen there?
+";
+
 /// The port of a server that is no Redis.
 async fn http_server() -> u16 {
     let http = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -47,81 +59,35 @@ async fn a_url_that_is_wrong_is_reported_in_one_line() {
     let silent = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let silent_port = silent.local_addr().expect("an address").port();
     let (port, tls_port, http_port) = (redis.port(), secured.port(), http_server().await);
-    let wrong = format!(":{WRONG_PASSWORD}@");
-    let cases = [
-        (
-            "redis",
-            "weir:known@",
-            port,
-            "/99",
-            "it has no database with the number at the end of `redis.url` (by default there are 0 to 15)",
-        ),
-        (
-            "redis",
-            "",
-            port,
-            "/0",
-            "it replied NOAUTH: it requires a password (write it into `redis.url`, as in redis://:PASSWORD@HOST:6379/0)",
-        ),
-        (
-            "redis",
-            &wrong,
-            port,
-            "/0",
-            "it rejected the user or the password of `redis.url`",
-        ),
-        (
-            "rediss",
-            &wrong,
-            port,
-            "/0",
-            "it did not reply in time; is `redis.url` its address, and does it use TLS on this port, as `rediss://` requires?",
-        ),
-        (
-            "rediss",
-            &wrong,
-            tls_port,
-            "/0",
-            "invalid peer certificate: UnknownIssuer; the host of `redis.url` must be a name in its certificate, whose issuer is trusted by the system or in the file that SSL_CERT_FILE names",
-        ),
-        (
-            "redis",
-            &wrong,
-            http_port,
-            "/0",
-            "its reply is not that of a Redis; is `redis.url` the address of another server?",
-        ),
-        (
-            "redis",
-            &wrong,
-            silent_port,
-            "/0",
-            "it did not reply in time; is `redis.url` its address, and can it be reached from here?",
-        ),
-        (
-            "redis",
-            &wrong,
-            1,
-            "/0",
-            "Connection refused (os error 111); does it listen there?",
-        ),
-    ];
-    let checked = cases.map(async |(scheme, user, port, database, reason)| {
-        let line = format!("redis: {{url: \"{scheme}://{user}localhost:{port}{database}\"}}");
-        let setup = setup(&backend, &line).variable("RUST_LOG", "debug");
-        let proxy = setup.start().await;
+    let cases = CASES
+        .replace("WRONG", WRONG_PASSWORD)
+        .replace("REDIS", &port.to_string())
+        .replace("TLS_PORT", &tls_port.to_string())
+        .replace("HTTP", &http_port.to_string())
+        .replace("SILENT", &silent_port.to_string());
+    let checked = cases.trim().lines().map(|case| {
+        let (url, reason) = case.split_once(" => ").expect("a reason");
+        let (_, address) = url.split_once("localhost:").expect("a host");
+        let (port, _) = address.split_once('/').expect("a database");
         let expected = format!("redis at localhost:{port} cannot be used: {reason}\n");
-        wait::eventually(reason, wait::PATIENCE, || {
-            proxy.stderr().contains(&expected)
-        })
-        .await;
-        let miss = proxy.send(ClientRequest::chat(reason)).await;
-        assert!(status(&miss).starts_with("weir; fwd=miss"), "{reason}");
-        let shown = proxy.admin_get("/api/status").await.text();
-        for text in [shown, proxy.stderr()] {
-            assert!(!text.contains(WRONG_PASSWORD), "{text}");
-            assert!(!text.contains("known@"), "{text}");
-        }
+        is_reported(&backend, format!("redis: {{url: \"{url}\"}}"), expected)
     });
     join_all(checked).await;
+}
+
+/// Starts weir with a line for Redis, and waits for a line in its log.
+async fn is_reported(backend: &Backend, line: String, expected: String) {
+    let setup = setup(backend, &line).variable("RUST_LOG", "debug");
+    let proxy = setup.start().await;
+    wait::eventually(&expected, wait::PATIENCE, || {
+        proxy.stderr().contains(&expected)
+    })
+    .await;
+    let miss = proxy.send(ClientRequest::chat(&expected)).await;
+    assert!(status(&miss).starts_with("weir; fwd=miss"), "{expected}");
+    let shown = proxy.admin_get("/api/status").await.text();
+    for text in [shown, proxy.stderr()] {
+        assert!(!text.contains(WRONG_PASSWORD), "{text}");
+        assert!(!text.contains("known@"), "{text}");
+    }
 }
