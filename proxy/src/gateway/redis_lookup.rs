@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Stop;
-use super::routing::set_header;
+use super::routing::set_cache_status;
 use crate::cache::redis_tier::{Lease, LeaseUse, RedisLookup, RedisTier};
 use crate::cache::status::CacheStatus;
 use crate::cache::{CacheDecision, CacheKey, CachedResponse, ResponseCache, Scope};
@@ -78,7 +78,7 @@ pub(super) async fn look_up(
         key: Some(shared.key),
         bypass: None,
     });
-    set_header(exchange, "cache-status", CacheStatus::HitRedis.header());
+    set_cache_status(exchange, CacheStatus::HitRedis);
     let asked_at = exchange.timing.started();
     shared.cache.store(shared.key, response.clone(), asked_at);
     Ok(RedisLookedUp::Hit(Arc::new(response), age_s))
