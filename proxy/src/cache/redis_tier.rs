@@ -20,6 +20,7 @@ use super::{CacheKey, CachedResponse};
 use crate::redis::{Redis, RedisUser, Unavailable};
 use crate::{clock, redis};
 
+mod host;
 mod lease;
 pub(crate) mod metrics;
 pub mod purge;
@@ -40,6 +41,8 @@ const POLL_MAX: Duration = Duration::from_millis(100);
 pub struct SharedTier {
     redis: Arc<Redis>,
     queue: WriteQueue,
+    /// Of this host, among those with replicas.
+    host: Box<str>,
     metrics: std::sync::OnceLock<EntryMetrics>,
 }
 
@@ -74,6 +77,7 @@ impl SharedTier {
         Arc::new(SharedTier {
             redis: Redis::new(config),
             queue: WriteQueue::new(),
+            host: host::identity(),
             metrics: std::sync::OnceLock::new(),
         })
     }
@@ -96,6 +100,11 @@ impl SharedTier {
 }
 
 impl RedisTier {
+    /// What distinguishes this host from others.
+    pub(crate) fn host(&self) -> &str {
+        &self.shared.host
+    }
+
     /// The tier of the route of this name. `settings` is a digest of everything besides the request that a response
     /// depends on.
     #[must_use]

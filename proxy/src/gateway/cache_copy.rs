@@ -8,7 +8,6 @@ use http::response::Parts;
 use tokio::sync::Notify;
 
 use super::coalesce::{ResponseLead, WaitingRequests};
-use super::redis_lookup;
 use super::upstream::Storing;
 use crate::answer::copying::{CopyEnd, CopyStored, Followers, ResponseCopy};
 use crate::cache::copy::CopyBuffer;
@@ -79,18 +78,16 @@ impl<'a> CacheCopy<'a> {
             key,
             asked_at: exchange.timing.started(),
             lead,
-            redis: redis_lookup::tier(pipeline, exchange)
-                .zip(key)
-                .map(|(tier, key)| {
-                    Box::new(RedisCopy {
-                        tier,
-                        cache,
-                        key,
-                        asked_at: exchange.timing.started(),
-                        lease,
-                        stored: None,
-                    })
-                }),
+            redis: (pipeline.redis_tier.as_ref()).zip(key).map(|(tier, key)| {
+                Box::new(RedisCopy {
+                    tier,
+                    cache,
+                    key,
+                    asked_at: exchange.timing.started(),
+                    lease,
+                    stored: None,
+                })
+            }),
         })
     }
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
-use super::Stop;
 use super::routing::{add_header, forwarded_host, query, set_cache_status};
+use super::{Stop, redis_lookup};
 use crate::backend::request_head::HeaderFilter;
 use crate::cache::status::CacheStatus;
 use crate::cache::{CacheDecision, CacheRequest, CachedResponse, PathMatch};
@@ -241,7 +241,10 @@ pub(super) fn decide(
     let address = exchange
         .client_name
         .is_none()
-        .then(|| exchange.client_ip.to_string());
+        .then(|| match &pipeline.redis_tier {
+            Some(tier) => redis_lookup::client(exchange.client_ip, tier.host()),
+            None => exchange.client_ip.to_string(),
+        });
     let client = exchange
         .client_name
         .as_deref()

@@ -93,7 +93,7 @@ pub(super) async fn join(
     let Coalesced::Forward(decision, waiting) = found else {
         return Ok(found);
     };
-    match redis_lookup::shared(pipeline, exchange, decision) {
+    match redis_lookup::shared(pipeline, decision) {
         None => Ok(Coalesced::Forward(decision, waiting)),
         // Boxed: a route without Redis must not pay for it.
         Some(shared) => {

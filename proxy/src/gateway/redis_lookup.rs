@@ -1,12 +1,13 @@
 //! The cache stage of the gateway: the look-up in Redis after a miss in memory.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::Stop;
 use super::routing::set_cache_status;
 use crate::cache::redis_tier::{Lease, LeaseUse, RedisLookup, RedisTier};
 use crate::cache::status::CacheStatus;
-use crate::cache::{CacheDecision, CacheKey, CachedResponse, ResponseCache, Scope};
+use crate::cache::{CacheDecision, CacheKey, CachedResponse, ResponseCache};
 use crate::exchange::{CacheNote, CacheOutcome, CacheTier, Exchange};
 use crate::generation::pipeline::RoutePipeline;
 use crate::http::session::Session;
@@ -27,27 +28,23 @@ pub(super) enum RedisLookedUp {
     Miss(Option<Lease>),
 }
 
-/// Where replicas share the response to a request, if they do. Unless it is globally unique, an address identifies no
-/// client beyond this host: another replica would serve the response to a client of its own.
-#[inline]
-pub(super) fn tier<'p>(pipeline: &'p RoutePipeline, exchange: &Exchange) -> Option<&'p RedisTier> {
-    let (tier, cache) = (pipeline.redis_tier.as_ref()?, pipeline.cache.as_ref()?);
-    let is_shared = match cache.scope() {
-        Scope::Route => true,
-        Scope::Client => exchange.client_name.is_some() || is_globally_unique(exchange.client_ip),
-    };
-    is_shared.then_some(tier)
+/// A client without a verified name, as part of the key of a response that replicas share. Unless its address is globally
+/// unique, it is another client on another host.
+pub(super) fn client(address: IpAddr, host: &str) -> String {
+    match is_globally_unique(address) {
+        true => address.to_string(),
+        false => format!("{address}@{host}"),
+    }
 }
 
 /// What is looked up in Redis, if anything is.
 #[inline]
 pub(super) fn shared<'p>(
     pipeline: &'p RoutePipeline,
-    exchange: &Exchange,
     decision: CacheDecision,
 ) -> Option<SharedKey<'p>> {
-    let tier = tier(pipeline, exchange)?;
-    let (Some(cache), CacheDecision::Lookup(key)) = (&pipeline.cache, decision) else {
+    let (tier, cache) = (pipeline.redis_tier.as_ref()?, pipeline.cache.as_ref()?);
+    let CacheDecision::Lookup(key) = decision else {
         return None;
     };
     Some(SharedKey { cache, tier, key })
@@ -82,4 +79,22 @@ pub(super) async fn look_up(
     let asked_at = exchange.timing.started();
     shared.cache.store(shared.key, response.clone(), asked_at);
     Ok(RedisLookedUp::Hit(Arc::new(response), age_s))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_is_reused_is_another_client_on_another_host() {
+        let of = |address: &str, identity| client(address.parse().expect("valid"), identity);
+        for reused in ["127.0.0.1", "172.17.0.1", "10.1.2.3", "::1", "fd00::1"] {
+            assert_ne!(of(reused, "a/1"), of(reused, "b/1"), "{reused}");
+            assert_ne!(of(reused, "a/1"), of(reused, "a/2"), "{reused}");
+            assert_eq!(of(reused, "a/1"), of(reused, "a/1"), "{reused}");
+        }
+        for unique in ["192.0.2.1", "2001:db8::1"] {
+            assert_eq!(of(unique, "a/1"), of(unique, "b/2"), "{unique}");
+        }
+    }
 }
