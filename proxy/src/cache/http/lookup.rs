@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use super::super::{BypassReason, CacheKey};
 use super::policy::RequestCredentials;
+use super::sharing::FlightKey;
 use super::store::StoredVariant;
 
 /// What the HTTP cache knows of a request beside its head.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestKey {
     pub key: CacheKey,
-    /// Of equal requests in flight; `None` if it does not share its response.
-    pub(super) flight: Option<CacheKey>,
+    /// Of equal requests in flight; `None` if it shares no response.
+    pub(super) flight: Option<FlightKey>,
     pub(super) credentials: RequestCredentials,
     pub(super) storing: MayStore,
 }

@@ -36,7 +36,10 @@ impl<'a> HttpRequestHead<'a> {
                 _ => match &*as_read_by_cgi(name) {
                     text if ends_as_credential(text) => RequestCredentials::Authorization,
                     text if is_override(text) => {
-                        head.overrides.push((name, value));
+                        // Load balancers send some that weir replaces.
+                        if is_forwarded(name) {
+                            head.overrides.push((name, value));
+                        }
                         continue;
                     }
                     _ => continue,
@@ -64,15 +67,6 @@ pub(super) enum ConditionsSent {
     Own,
     /// In their place, those of a stored response.
     Replaced,
-}
-
-/// Whether the response to a request is of use to others: the whole, whatever the client has already.
-pub(super) fn is_for_whole(headers: &HeaderMap, sent: ConditionsSent) -> bool {
-    let has = |name: HeaderName| headers.contains_key(name);
-    let is_part =
-        has(header::RANGE) || has(header::IF_NONE_MATCH) || has(header::IF_MODIFIED_SINCE);
-    let may_fail = has(header::IF_MATCH) || has(header::IF_UNMODIFIED_SINCE);
-    !may_fail && (sent == ConditionsSent::Replaced || !is_part)
 }
 
 /// A name as backends read it to which `_` is `-`: CGI and WSGI.
@@ -145,11 +139,12 @@ mod tests {
     }
 
     #[test]
-    fn an_underscore_is_read_as_a_hyphen() {
+    fn overrides_that_the_backend_gets_are_keyed_with_underscores_too() {
         let mut headers = HeaderMap::new();
         headers.insert("x_envoy_original_path", HeaderValue::from_static("/other"));
         headers.insert("x_http-Method_override", HeaderValue::from_static("POST"));
-        let head = HttpRequestHead::read(&headers, &|_| true);
+        headers.insert("x-forwarded-proto", HeaderValue::from_static("https"));
+        let head = HttpRequestHead::read(&headers, &|name| name != "x-forwarded-proto");
         assert_eq!(head.overrides.len(), 2);
         let of_uri = head.overrides_of_uri();
         assert_eq!(

@@ -228,6 +228,10 @@ fn responses_are_stored_where_they_and_their_request_allow_it() {
         (none, 503, &[fresh], Ok(())),
         (none, 599, &[modified, cc("public")], Ok(())),
         (none, 206, &[fresh], Err(Status)),
+        (none, 412, &[fresh], Err(Status)),
+        (none, 416, &[fresh], Err(Status)),
+        (none, 429, &[fresh, cc("public")], Err(Status)),
+        (none, 431, &[fresh], Err(Status)),
         (none, 304, &[fresh], Err(Status)),
         (none, 299, &[cc("max-age=60, must-understand")], Err(Status)),
         (

@@ -96,8 +96,9 @@ fn of_storing() -> Vec<Case> {
                     (200, "weir; fwd=bypass"),
                 ),
                 (
+                    // It is weir's own response (RFC 9211, section 2).
                     get(&[("cache-control", "only-if-cached")], FRESH),
-                    (504, "weir; fwd=miss"),
+                    (504, ""),
                 ),
                 (
                     get(
@@ -176,6 +177,7 @@ fn of_serving() -> Vec<Case> {
             "an unsafe method invalidates",
             vec![
                 (get(&[], FRESH), (200, MISS)),
+                (("OPTIONS", &[][..], "200"), (200, "weir; fwd=method")),
                 (("POST", &[][..], "500"), (500, "weir; fwd=method")),
                 (get(&[], FRESH), (200, HIT)),
                 (("POST", &[][..], "200"), (200, "weir; fwd=method")),
