@@ -289,6 +289,7 @@ async fn a_request_that_may_not_lead_follows_or_goes_alone() {
     let mut following = reading(following).await;
     assert_eq!(rest(&mut following).await.0, b"aaa");
     assert!(matches!(join(mark), Joined::LookAgain));
+    drop(following);
 
     // It does not take over; another one does.
     let mut lead = leader(&flights);
