@@ -9,7 +9,7 @@ use http::{StatusCode, header};
 use super::ask_usage::UsageRequested;
 use super::cache_copy::{self, CacheCopy};
 use super::coalesce::WaitingRequests;
-use super::followed::{Followed, FollowedHead};
+use super::followed::{Followed, HeadInFlight};
 use super::http_cache::HttpFetch;
 use super::http_copy::HttpCacheCopy;
 use super::mode::RequestKind;
@@ -128,7 +128,7 @@ pub(super) async fn deliver_stored(
 }
 
 /// Delivers the response to an equal request, as it arrives.
-pub(super) async fn deliver_followed<H: FollowedHead>(
+pub(super) async fn deliver_followed<H: HeadInFlight>(
     session: &mut Session,
     exchange: &mut Exchange,
     followed: &mut Followed<H>,

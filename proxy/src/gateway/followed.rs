@@ -22,7 +22,7 @@ pub(super) struct Followed<H> {
 }
 
 /// The head of a response that several requests share.
-pub(super) trait FollowedHead: Send + Sync {
+pub(super) trait HeadInFlight: Send + Sync {
     /// With its status and its header lines, without its age and its length.
     fn begin(&self) -> ResponseHead;
 
@@ -32,7 +32,7 @@ pub(super) trait FollowedHead: Send + Sync {
     fn length(&self) -> Option<u64>;
 }
 
-impl FollowedHead for SharedHead {
+impl HeadInFlight for SharedHead {
     fn begin(&self) -> ResponseHead {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::OK);
         ResponseHead::with_lines(status, &self.lines)
@@ -47,7 +47,7 @@ impl FollowedHead for SharedHead {
     }
 }
 
-impl FollowedHead for HttpHead {
+impl HeadInFlight for HttpHead {
     fn begin(&self) -> ResponseHead {
         ResponseHead::with_dated_lines(self.status(), self.head_lines())
     }
@@ -61,7 +61,7 @@ impl FollowedHead for HttpHead {
     }
 }
 
-impl<H: FollowedHead> Followed<H> {
+impl<H: HeadInFlight> Followed<H> {
     /// The whole response.
     pub(super) fn new(head: H, follower: Follower<H>) -> Self {
         let body = FollowedBody {

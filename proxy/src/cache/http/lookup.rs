@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use super::super::flight::MayLead;
 use super::super::{BypassReason, CacheKey};
 use super::policy::RequestCredentials;
-use super::sharing::FlightKey;
 use super::store::StoredVariant;
 
 /// What the HTTP cache knows of a request beside its head.
@@ -15,6 +15,13 @@ pub struct RequestKey {
     pub(super) flight: Option<FlightKey>,
     pub(super) credentials: RequestCredentials,
     pub(super) storing: MayStore,
+}
+
+/// The key of equal requests in flight, and whether a request may lead them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FlightKey {
+    pub(super) key: CacheKey,
+    pub(super) may_lead: MayLead,
 }
 
 /// Whether the response to a request may be stored, as far as the request decides.

@@ -10,18 +10,11 @@ use http::{HeaderMap, HeaderName, header};
 use super::super::CacheKey;
 use super::super::flight::{Flights, MayLead};
 use super::freshness::Shareability;
-use super::lookup::{MayStore, RequestKey};
+use super::lookup::{FlightKey, MayStore, RequestKey};
 use super::request::ConditionsSent;
 use super::shared::HttpHead;
 use super::store::StoredVariant;
 use super::{HttpCache, HttpRequest, key};
-
-/// The key of equal requests in flight, and the part of a request among them.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct FlightKey {
-    key: CacheKey,
-    may_lead: MayLead,
-}
 
 impl HttpCache {
     /// The key of a request that is forwarded, with that of its flight.
