@@ -249,6 +249,31 @@ async fn a_response_that_is_cut_short_is_not_stored() {
     assert_eq!(backend.requests().len(), 2);
 }
 
+/// An eighth of the memory is 1 MiB.
+#[tokio::test]
+async fn a_response_whose_length_is_too_large_has_no_stored_in_its_cache_status() {
+    let backend = Backend::responding(|request| {
+        let bytes = if request.target == "/large" {
+            2 << 20
+        } else {
+            1 << 19
+        };
+        let response = BackendResponse::bytes("text/plain", "x".repeat(bytes)).with_length();
+        response.header("cache-control", "max-age=60")
+    })
+    .await;
+    let proxy = start(&backend).await;
+    for (path, first, then) in [
+        ("/large", "weir; fwd=miss", "weir; fwd=miss"),
+        ("/small", MISS, HIT),
+    ] {
+        for expected in [first, then] {
+            let response = proxy.send(ClientRequest::get(path)).await;
+            assert_eq!(response.header("cache-status"), Some(expected), "{path}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_response_to_a_request_before_an_unsafe_one_is_not_stored() {
     let backend = Backend::manual().await;

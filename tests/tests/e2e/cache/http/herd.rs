@@ -159,6 +159,9 @@ async fn a_stale_response_is_served_while_one_request_revalidates_it() {
     assert_eq!(events.len(), sent, "one event for each request of a client");
 }
 
+/// The header lines of a request, and the status and the body of its response.
+type FollowerCase = (&'static [(&'static str, &'static str)], u16, &'static str);
+
 #[tokio::test]
 async fn conditions_and_ranges_are_served_from_the_fetch_of_an_equal_request() {
     let backend = Backend::manual().await;
@@ -181,7 +184,7 @@ async fn conditions_and_ranges_are_served_from_the_fetch_of_an_equal_request() {
     let leader = send(&[]);
     let fetch = backend.next_request().await;
     assert_eq!(fetch.request().header("if-none-match"), None);
-    let cases: [(&[(&str, &str)], u16, &str); 6] = [
+    let cases: [FollowerCase; 6] = [
         (&[tag("\"a\"")], 304, ""),
         (&[tag("\"b\"")], 200, BODY),
         (&[("range", "bytes=0-")], 206, BODY),
