@@ -126,7 +126,11 @@ fn event(criterion: &mut Criterion) {
     });
 
     criterion.bench_function("event/server_timing", |bencher| {
-        bencher.iter(|| server_timing::header(black_box(&exchange.timing)));
+        let mut line = Vec::new();
+        bencher.iter(|| {
+            line.clear();
+            server_timing::append(black_box(&exchange.timing), &mut line);
+        });
     });
 }
 

@@ -37,7 +37,7 @@ pub mod status;
 mod storable;
 #[cfg(test)]
 mod tests;
-mod unkeyed;
+pub(crate) mod unkeyed;
 pub mod unless;
 
 pub use cacheable::PathMatch;

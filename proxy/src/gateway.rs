@@ -242,11 +242,17 @@ impl Gateway {
         let body = inbound::read(&pipeline, kind, session, exchange, &self.budget).await?;
 
         // signature
-        exchange.timing.enter(Stage::Signature, clock::now());
+        match body {
+            InboundBody::Buffered(_) => exchange.timing.enter(Stage::Signature, clock::now()),
+            InboundBody::PassThrough => exchange.timing.skip_to(Stage::Signature),
+        }
         claims.delivery = checks::verify(&pipeline, session, exchange, body.bytes()).await?;
 
         // limit
-        exchange.timing.enter(Stage::Limit, clock::now());
+        match pipeline.verifier {
+            Some(_) => exchange.timing.enter(Stage::Limit, clock::now()),
+            None => exchange.timing.skip_to(Stage::Limit),
+        }
         checks::check_rate_limits(&pipeline, session, exchange).await?;
         claims.permit = checks::take_permit(&pipeline)?;
 
@@ -273,7 +279,10 @@ impl Gateway {
         } = prepared;
 
         // cache
-        exchange.timing.enter(Stage::Cache, clock::now());
+        match pipeline.limits.any_by_request() || pipeline.concurrency.is_some() {
+            true => exchange.timing.enter(Stage::Cache, clock::now()),
+            false => exchange.timing.skip_to(Stage::Cache),
+        }
         let (buffered, budget) = (body.buffered(), &self.budget);
         let read = model_request::read_and_decide(&pipeline, exchange, session, buffered, budget)?;
         let reader = model_request::read_rest(exchange, read.reader, buffered).await?;

@@ -184,6 +184,12 @@ impl<C: Clock> RateLimits<C> {
         !self.by_address.is_empty()
     }
 
+    /// Whether there are others, by what a request states or by the client that its signature names.
+    #[must_use]
+    pub fn any_by_request(&self) -> bool {
+        !self.others.is_empty()
+    }
+
     /// Checks the limits by address. A request checked here is not checked again by [`RateLimits::admit`].
     pub async fn admit_address(&self, subject: &Subject<'_>, deadline: Instant) -> Decision {
         check_all(&self.by_address, subject, deadline).await

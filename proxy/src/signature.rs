@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderName, Method};
 
 use self::demand::Demand;
 use self::scheme::{Descriptor, Scheme};
@@ -95,6 +95,15 @@ impl Config {
     /// The names that a verified client can have.
     pub fn client_names(&self) -> impl Iterator<Item = &str> {
         self.demand.clients.iter().map(|client| &*client.name)
+    }
+
+    /// Headers that are no part of a cache key once this scheme has verified them.
+    pub(crate) fn unkeyed_headers(&self) -> impl Iterator<Item = &HeaderName> {
+        let scheme = &self.scheme;
+        scheme
+            .stripped_headers()
+            .iter()
+            .chain(scheme.verified_headers())
     }
 
     /// The first two clients among the entries of one route that have a secret in common.

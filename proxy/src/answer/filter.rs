@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use http::StatusCode;
 
 use super::copying::{CopyEnd, CopyStored, Copying, Followers, StoredOnce};
 use super::tail::{Awaited, FramingEnd, Tail, Terminal};
@@ -210,13 +211,25 @@ impl BodyFilter<'_> {
             true => self.store_copy(stored_at),
             false => self.remove_copy(),
         }
-        if self.copying.is_some() {
-            let failure = match self.ending() {
-                Ending::Failed => Some(ErrorCode::UpstreamError),
-                Ending::Open if self.form().is_stream() => Some(ErrorCode::UpstreamIncomplete),
-                _ => None,
-            };
-            self.end_copy(CopyEnd::Whole(failure));
+        if self.followers().is_some() {
+            self.end_copy(CopyEnd::Whole(self.failure()));
+        }
+    }
+
+    /// The error inside a response with a complete framing. Only a 200 is shared.
+    fn failure(&self) -> Option<ErrorCode> {
+        let reader = self.reader.as_ref()?;
+        let operation = reader.operation()?;
+        if reader.is_successful() {
+            return None;
+        }
+        // The reader itself is finished once the response has been delivered; its followers do not wait for that.
+        let facts = (**reader).clone().finish();
+        match facts.ending {
+            Ending::Failed => Some(ErrorCode::UpstreamError),
+            _ => facts
+                .is_incomplete(operation, StatusCode::OK.as_u16())
+                .then_some(ErrorCode::UpstreamIncomplete),
         }
     }
 

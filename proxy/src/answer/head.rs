@@ -126,21 +126,17 @@ fn upstream_request_id(fields: &HeaderMap) -> Option<(HeaderName, &HeaderValue)>
     Some((X_UPSTREAM_REQUEST_ID, id))
 }
 
-/// The fields that weir adds to every response: the request's id, `Server-Timing`, and those that the stages
-/// left in the exchange.
-fn added(exchange: &mut Exchange) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
-    let id = HeaderValue::from_str(exchange.id.as_str()).ok();
-    let timing = server_timing::header(&exchange.timing);
-    let id = id.map(|id| (X_REQUEST_ID, id));
-    let timing = timing.map(|timing| (SERVER_TIMING, timing));
-    id.into_iter()
-        .chain(timing)
-        .chain(exchange.response_headers.drain(..))
-}
-
-/// Adds weir's own fields to a head.
+/// Adds weir's own fields to a head: the request's id, `Server-Timing`, and those that the stages left in the exchange.
 pub(super) fn finish(head: &mut ResponseHead, exchange: &mut Exchange) {
-    for (name, value) in added(exchange) {
+    head.constant_field(b"x-request-id: ", |text| {
+        text.extend_from_slice(exchange.id.as_str().as_bytes());
+    });
+    if exchange.timing.has_laps() {
+        head.constant_field(b"server-timing: ", |text| {
+            server_timing::append(&exchange.timing, text);
+        });
+    }
+    for (name, value) in exchange.response_headers.drain(..) {
         head.field(&name, &value);
     }
 }

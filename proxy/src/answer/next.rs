@@ -26,17 +26,17 @@ pub(super) enum Arrival {
 
 /// The next piece of the response. If it has not arrived yet, or must not be read before the followers have read more,
 /// what has been written so far is flushed before waiting.
-pub(super) async fn next(
+pub(super) async fn next<B: ResponseBody>(
     session: &mut Session,
     exchange: &mut Exchange,
-    body: &mut impl ResponseBody,
+    body: &mut B,
     filter: &mut BodyFilter<'_>,
     relay: &mut Relay,
     until: Option<Instant>,
 ) -> Arrival {
     let has_room = outpace::has_room(filter);
     if has_room && let Some(piece) = body.arrived().await {
-        return of_piece(piece);
+        return of_piece::<B>(piece);
     }
     let flushed = match filter.followers() {
         None => session.flush().await,
@@ -70,9 +70,9 @@ async fn wait_for_room(
 }
 
 /// Waits for the next piece of the response or an event of the client, but not beyond `until`.
-async fn wait(
+async fn wait<B: ResponseBody>(
     session: &mut Session,
-    body: &mut impl ResponseBody,
+    body: &mut B,
     timeouts: &ResponseTimeouts,
     relay: &mut Relay,
     until: Option<Instant>,
@@ -86,7 +86,7 @@ async fn wait(
         tokio::select! {
             biased;
             piece = body.next(deadline(relay)) => match piece {
-                Ok(piece) => return of_piece(piece),
+                Ok(piece) => return of_piece::<B>(piece),
                 // The client may have sent more of its body meanwhile.
                 Err(_) if deadline(relay) > clock::now() => {}
                 Err(_) => return Arrival::Failed(ErrorCode::UpstreamTimeout),
@@ -106,11 +106,11 @@ fn of_relay(outcome: RelayOutcome) -> Option<Arrival> {
     }
 }
 
-fn of_piece<E>(piece: NextPiece<E>) -> Arrival {
+fn of_piece<B: ResponseBody>(piece: NextPiece<B::Error>) -> Arrival {
     match piece {
         Some(Ok(Piece::Data(data))) => Arrival::Data(data),
         Some(Ok(Piece::Trailers(trailers))) => Arrival::Trailers(trailers),
-        Some(Err(_)) => Arrival::Failed(ErrorCode::UpstreamReset),
+        Some(Err(error)) => Arrival::Failed(B::error_code(&error)),
         None => Arrival::End,
     }
 }

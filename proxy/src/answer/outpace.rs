@@ -14,7 +14,6 @@ use crate::http::io::WriteError;
 use crate::http::relay::Relay;
 use crate::http::response_body::{Piece, PiecesAhead, ResponseBody};
 use crate::http::session::Session;
-use crate::refusal::ErrorCode;
 
 /// What is written to the client.
 pub(super) enum Output {
@@ -64,10 +63,10 @@ pub(super) async fn write(
 }
 
 /// Reads the response on until `writing` is done, while there are followers.
-async fn read_on(
+async fn read_on<B: ResponseBody>(
     mut writing: Pin<&mut impl Future<Output = Result<(), WriteError>>>,
     exchange: &mut Exchange,
-    body: &mut impl ResponseBody,
+    body: &mut B,
     filter: &mut BodyFilter<'_>,
     relay: &Relay,
 ) -> Result<(), WriteError> {
@@ -112,7 +111,7 @@ async fn read_on(
             }
             Some(Ok(trailers)) => Some(Ok(trailers)),
             Some(Err(error)) => {
-                filter.cut(ErrorCode::UpstreamReset);
+                filter.cut(B::error_code(&error));
                 is_open = false;
                 Some(Err(error))
             }

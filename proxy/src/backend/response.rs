@@ -15,6 +15,7 @@ use super::pool::{Pool, PoolKey};
 use super::wire::Wire;
 use crate::clock::{self, Elapsed};
 use crate::http::response_body::{NextPiece, Piece, PiecesAhead, ResponseBody};
+use crate::refusal::ErrorCode;
 
 /// A response whose head has arrived. It is boxed, since it passes through many hands before it is delivered.
 pub struct UpstreamResponse {
@@ -169,6 +170,10 @@ impl UpstreamBody {
 
 impl ResponseBody for UpstreamBody {
     type Error = ConnectionError;
+
+    fn error_code(_: &ConnectionError) -> ErrorCode {
+        ErrorCode::UpstreamReset
+    }
 
     fn is_at_end(&mut self, now: Instant) -> bool {
         let at_end = self.ahead.is_empty() && self.is_complete();

@@ -75,11 +75,11 @@ impl KeyPrefix {
 
 /// Whether a header that `Vary` names is part of the key.
 pub(super) fn is_keyed(name: &HeaderName, scope: Scope, ignored: &[HeaderName]) -> bool {
-    !ignored.contains(name)
-        && match name.as_str() {
-            // Equal for all who share a response, in the key elsewhere, or handled when a response is served.
-            "accept-encoding" | "host" | "x-forwarded-host" | "x-weir-platform" => true,
-            "x-weir-client" => scope == Scope::Client,
-            other => !is_unkeyed(other),
-        }
+    match name.as_str() {
+        // Equal for all who share a response, in the key elsewhere, or handled when a response is served; whatever the
+        // configuration ignores.
+        "accept-encoding" | "host" | "x-forwarded-host" | "x-weir-platform" => true,
+        "x-weir-client" => scope == Scope::Client,
+        other => !is_unkeyed(other) && !ignored.contains(name),
+    }
 }

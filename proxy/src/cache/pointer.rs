@@ -92,6 +92,12 @@ fn unescaped(token: &str) -> Result<Box<str>, InvalidPointer> {
 }
 
 impl Pointer {
+    /// Whether its value is a part of the other's value.
+    #[must_use]
+    pub fn is_inside(&self, other: &Pointer) -> bool {
+        self.tokens.len() > other.tokens.len() && self.tokens.starts_with(&other.tokens)
+    }
+
     /// The names on the way to the value, without escapes.
     #[must_use]
     pub fn tokens(&self) -> impl DoubleEndedIterator<Item = &str> {

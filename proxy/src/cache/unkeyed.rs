@@ -6,7 +6,7 @@
 /// Whether a header (its name in lower case) belongs only to the connection, the proxies on the way, the client program
 /// or a trace. Headers that are never forwarded as the client sent them (RFC 9110, section 7.6.1, and those that weir
 /// sets) are included, because they are the most frequent.
-pub(super) fn is_unkeyed(name: &str) -> bool {
+pub(crate) fn is_unkeyed(name: &str) -> bool {
     is_of_the_connection_or_proxies(name)
         || is_of_the_client_or_trace(name)
         || is_of_a_known_family(name)

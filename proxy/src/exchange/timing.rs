@@ -69,6 +69,12 @@ impl Timing {
         self.current = stage;
     }
 
+    /// Begins `stage` when the current one began, because that has nothing to do for this request. Without reading the
+    /// clock, which takes as long as such a stage.
+    pub fn skip_to(&mut self, stage: Stage) {
+        self.enter(stage, self.lap_started);
+    }
+
     /// Ends the current stage, the last.
     pub fn finish(&mut self, now: Instant) {
         self.lap(self.current, now);
@@ -90,6 +96,12 @@ impl Timing {
     #[must_use]
     pub fn spent(&self, stage: Stage) -> Option<Duration> {
         self.spent[stage as usize]
+    }
+
+    /// Whether a stage has ended.
+    #[must_use]
+    pub fn has_laps(&self) -> bool {
+        self.spent.iter().any(Option::is_some)
     }
 
     /// When the last lap ended and the current one began.

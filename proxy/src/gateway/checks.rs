@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 
 use super::Stop;
-use super::routing::{add_header, forwarded_host, query, set_header};
+use super::routing::{add_header, forwarded_host, query, set_cache_status};
 use crate::backend::request_head::HeaderFilter;
 use crate::cache::status::CacheStatus;
 use crate::cache::{CacheDecision, CacheRequest, CachedResponse, PathMatch};
@@ -26,6 +26,9 @@ use crate::route::PathPattern;
 use crate::signature::Request;
 use crate::signature::delivery::{Claim, Delivery, Fate, Repeat};
 use crate::units;
+
+const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
 /// Checks the limits by address, before any of the body is read.
 pub(super) async fn check_address_limits(
@@ -96,9 +99,9 @@ fn apply_limit(
         .response_headers
         .retain(|(name, _)| !name.as_str().starts_with("ratelimit"));
     if let Some(policy) = pipeline.limits.policy_header() {
-        add_header(exchange, "ratelimit-policy", policy.clone());
+        add_header(exchange, RATELIMIT_POLICY, policy.clone());
     }
-    add_header(exchange, "ratelimit", status.header());
+    add_header(exchange, RATELIMIT, status.header());
     exchange.limit = Some(status.note(outcome));
     refusal.map_or(Ok(()), Err)
 }
@@ -289,17 +292,14 @@ pub(super) fn look_up(
         (None, CacheDecision::Bypass(_)) => (CacheOutcome::Bypass, CacheStatus::Bypass),
     };
     let age_s = hit.as_ref().map_or(0, |hit| hit.response.age_s(now));
-    let before = exchange.cache.replace(CacheNote {
+    exchange.cache = Some(CacheNote {
         outcome,
         tier: hit.as_ref().map_or(CacheTier::None, |hit| hit.tier),
         age_s,
         key: decision.key(),
         bypass: decision.bypass(),
     });
-    match before {
-        None => add_header(exchange, "cache-status", status.header()),
-        Some(_) => set_header(exchange, "cache-status", status.header()),
-    }
+    set_cache_status(exchange, status);
     match hit {
         Some(hit) => Lookup::Hit(hit.response, age_s),
         None => Lookup::Miss(decision),

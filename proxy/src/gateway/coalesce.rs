@@ -201,7 +201,7 @@ pub(super) fn note_collapsed(exchange: &mut Exchange) {
         key: exchange.cache.and_then(|cache| cache.key),
         bypass: None,
     });
-    routing::set_header(exchange, "cache-status", CacheStatus::Collapsed.header());
+    routing::set_cache_status(exchange, CacheStatus::Collapsed);
 }
 
 /// The request of a leader has failed before the head of a response.

@@ -275,5 +275,5 @@ fn note_stored(exchange: &mut Exchange, stored: CopyStored, storing: Storing) {
         (CopyStored::Yes, Storing::Refreshed(_)) => CacheStatus::RefreshStored,
         (CopyStored::No, _) | (_, Storing::Nothing) => return,
     };
-    routing::set_header(exchange, "cache-status", status.header());
+    routing::set_cache_status(exchange, status);
 }

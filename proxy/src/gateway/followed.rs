@@ -141,6 +141,11 @@ impl<H> FollowedBody<H> {
 impl<H: Send + Sync> ResponseBody for FollowedBody<H> {
     type Error = ErrorCode;
 
+    /// The error that ended the response of the leader.
+    fn error_code(error: &ErrorCode) -> ErrorCode {
+        *error
+    }
+
     fn is_at_end(&mut self, _: Instant) -> bool {
         self.put_back.is_empty() && (self.is_part_read() || self.follower.is_at_end())
     }

@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::coalesce;
 use super::reused::Reused;
-use super::routing::{add_header, forwarded_host, query, set_header};
+use super::routing::{forwarded_host, query, set_cache_status};
 use super::upstream::Upstream;
 use super::{ResponseSource, Stop};
 use crate::backend::request_head::{HeaderFilter, is_set_by_weir};
@@ -195,7 +195,7 @@ pub(super) fn look_up(
         key: found.key(),
         bypass: found.bypass(),
     });
-    set_header(exchange, "cache-status", status.header());
+    set_cache_status(exchange, status);
     let fetch = |step| {
         let cache = cache.clone();
         let lead = None;
@@ -238,8 +238,7 @@ pub(super) fn bypass(exchange: &mut Exchange) {
         key: None,
         bypass: Some(BypassReason::Body),
     });
-    let status = CacheStatus::Bypass;
-    add_header(exchange, "cache-status", status.header());
+    set_cache_status(exchange, CacheStatus::Bypass);
 }
 
 /// Calls `used` with the request as the cache sees it.
@@ -375,7 +374,7 @@ fn serve(
     now: Instant,
 ) -> Reused {
     exchange.error_code = None;
-    set_header(exchange, "cache-status", status.header());
+    set_cache_status(exchange, status);
     Reused::new(response, exchange.at(now))
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::http_cache::{HttpFetch, HttpLead, times, with_request};
-use super::routing::set_header;
+use super::routing::set_cache_status;
 use super::upstream::Upstream;
 use crate::answer::copying::{CopyEnd, CopyStored, Followers, ResponseCopy};
 use crate::cache::copy::shareable;
@@ -52,7 +52,7 @@ impl HttpCacheCopy {
                 return None;
             }
         };
-        set_header(exchange, "cache-status", stored_status(reason).header());
+        set_cache_status(exchange, stored_status(reason));
         let sharing = copy.sharing();
         let mut lead = match sharing {
             Shareability::Possible => fetch.take_lead(),

@@ -80,7 +80,7 @@ pub(super) async fn read(
         session.check_arrived_body()?;
         return Ok(InboundBody::PassThrough);
     }
-    let since = clock::now();
+    let since = exchange.timing.lap_started();
     let read = body::read(session, route.body_bytes, route.body_timeout, budget).await;
     if read.is_err() {
         // Whatever the error was, the time was spent waiting for the client.

@@ -1,7 +1,6 @@
 //! What a response states about a model call (tokens, timing, failure), and what is
 //! recorded of its text.
 
-use http::StatusCode;
 use http::header;
 use http::response::Parts;
 
@@ -14,7 +13,7 @@ use crate::exchange::Exchange;
 use crate::model::ending::Ending;
 use crate::model::estimate;
 use crate::model::operation::{Operation, OperationOutput};
-use crate::model::response::{Completeness, ResponseFacts, ResponseFormat};
+use crate::model::response::ResponseFormat;
 use crate::refusal::ErrorCode;
 
 /// How a response can be read.
@@ -97,8 +96,7 @@ pub(super) fn note(exchange: &mut Exchange, filter: &mut BodyFilter<'_>, outcome
     let read = reader.finish();
     if read.ending == Ending::Failed {
         exchange.fail(ErrorCode::UpstreamError);
-    } else if outcome == ResponseOutcome::Whole && is_incomplete(operation, &read, exchange.status)
-    {
+    } else if outcome == ResponseOutcome::Whole && read.is_incomplete(operation, exchange.status) {
         exchange.fail(ErrorCode::UpstreamIncomplete);
     }
     let model = &mut exchange.model;
@@ -117,19 +115,4 @@ pub(super) fn note(exchange: &mut Exchange, filter: &mut BodyFilter<'_>, outcome
         (Some(first), Some(last)) => Some(last.saturating_duration_since(first)),
         _ => None,
     };
-}
-
-/// Whether a response with a complete framing lacks its terminal event, or the content that it should have.
-fn is_incomplete(operation: Operation, read: &ResponseFacts, status: u16) -> bool {
-    let lacks_end = read.ending == Ending::Open;
-    match operation.output() {
-        OperationOutput::Text if read.ending == Ending::Terminal => false,
-        OperationOutput::Text => match read.completeness {
-            Completeness::Complete => lacks_end,
-            Completeness::Empty => status == StatusCode::OK.as_u16(),
-            Completeness::NoEvents | Completeness::Truncated => true,
-        },
-        OperationOutput::Other => lacks_end,
-        OperationOutput::Results | OperationOutput::TokenCount => false,
-    }
 }

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use super::Stop;
-use super::routing::set_header;
+use super::routing::set_cache_status;
 use crate::cache::redis_tier::{Lease, LeaseUse, RedisLookup, RedisTier};
 use crate::cache::status::CacheStatus;
 use crate::cache::{CacheDecision, CacheKey, CachedResponse, ResponseCache, Scope};
 use crate::exchange::{CacheNote, CacheOutcome, CacheTier, Exchange};
 use crate::generation::pipeline::RoutePipeline;
 use crate::http::session::Session;
+use crate::route::address::is_globally_unique;
 
 /// Where a key is looked up.
 pub(super) struct SharedKey<'a> {
@@ -26,16 +27,16 @@ pub(super) enum RedisLookedUp {
     Miss(Option<Lease>),
 }
 
-/// Where replicas share the response to a request, if they do. A loopback address does not identify a client beyond
-/// this host: another replica would serve the response to a client of its own.
+/// Where replicas share the response to a request, if they do. Unless it is globally unique, an address identifies no
+/// client beyond this host: another replica would serve the response to a client of its own.
 #[inline]
 pub(super) fn tier<'p>(pipeline: &'p RoutePipeline, exchange: &Exchange) -> Option<&'p RedisTier> {
     let (tier, cache) = (pipeline.redis_tier.as_ref()?, pipeline.cache.as_ref()?);
-    let is_local = exchange.client_name.is_none() && exchange.client_ip.is_loopback();
-    match cache.scope() {
-        Scope::Client if is_local => None,
-        Scope::Client | Scope::Route => Some(tier),
-    }
+    let is_shared = match cache.scope() {
+        Scope::Route => true,
+        Scope::Client => exchange.client_name.is_some() || is_globally_unique(exchange.client_ip),
+    };
+    is_shared.then_some(tier)
 }
 
 /// What is looked up in Redis, if anything is.
@@ -77,7 +78,7 @@ pub(super) async fn look_up(
         key: Some(shared.key),
         bypass: None,
     });
-    set_header(exchange, "cache-status", CacheStatus::HitRedis.header());
+    set_cache_status(exchange, CacheStatus::HitRedis);
     let asked_at = exchange.timing.started();
     shared.cache.store(shared.key, response.clone(), asked_at);
     Ok(RedisLookedUp::Hit(Arc::new(response), age_s))

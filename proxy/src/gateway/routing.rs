@@ -11,6 +11,7 @@ use http::{Method, Uri, Version};
 use super::outcome::finish;
 use super::{Gateway, Stop};
 use crate::answer::local::{self, LocalResponse};
+use crate::cache::status::CacheStatus;
 use crate::exchange::Exchange;
 use crate::generation::Generation;
 use crate::generation::pipeline::RoutePipeline;
@@ -23,6 +24,8 @@ use crate::route::guard::Guarded;
 use crate::route::path::EncodedSlash;
 use crate::route::{RouteMatch, address, path};
 use crate::trace::TraceContext;
+
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
 impl Gateway {
     /// The record of a request that has begun.
@@ -321,16 +324,17 @@ pub(super) fn query(uri: &Uri) -> &str {
 }
 
 /// Adds a header field to the response.
-pub(super) fn add_header(exchange: &mut Exchange, name: &'static str, value: HeaderValue) {
-    exchange
-        .response_headers
-        .push((HeaderName::from_static(name), value));
+pub(super) fn add_header(exchange: &mut Exchange, name: HeaderName, value: HeaderValue) {
+    exchange.response_headers.push((name, value));
 }
 
-/// Sets a header of the response that may have been added already.
-pub(super) fn set_header(exchange: &mut Exchange, name: &'static str, value: HeaderValue) {
-    exchange.response_headers.retain(|(known, _)| known != name);
-    add_header(exchange, name, value);
+/// Sets `Cache-Status`, which may have been added already.
+pub(super) fn set_cache_status(exchange: &mut Exchange, status: CacheStatus) {
+    let headers = &mut exchange.response_headers;
+    match headers.iter_mut().find(|(name, _)| *name == CACHE_STATUS) {
+        Some((_, value)) => *value = status.header(),
+        None => headers.push((CACHE_STATUS, status.header())),
+    }
 }
 
 #[cfg(test)]

@@ -77,6 +77,12 @@ enum LastUse {
 }
 
 impl LastUse {
+    fn at(self) -> Instant {
+        match self {
+            LastUse::Opened(at) | LastUse::Responded(at) => at,
+        }
+    }
+
     /// Until when it is kept open when the drain begins now: a client that was active a moment ago may be about
     /// to send a request, which gets a response with `Connection: close`.
     fn kept_until(self, now: Instant, one_more: Duration) -> Instant {
@@ -127,8 +133,9 @@ impl<'a, F: Future<Output = ()>> IdleDrain<'a, F> {
 }
 
 /// Reads one head into `bytes`, which contains what was read after the previous request. The first byte must arrive
-/// within `idle_timeout`, and the whole head within `header_timeout` of it; empty lines before the head
-/// count as its first bytes. During a drain, `idle_drain` decides when a connection between two requests ends.
+/// within `idle_timeout` of the last response, and the whole head within `header_timeout` of that byte; empty lines
+/// before the head count as its first bytes. During a drain, `idle_drain` decides when a connection between two
+/// requests ends.
 pub(crate) async fn read<F: Future<Output = ()>>(
     stream: &mut (impl AsyncRead + Unpin),
     bytes: &mut BytesMut,
@@ -139,7 +146,7 @@ pub(crate) async fn read<F: Future<Output = ()>>(
 ) -> HeadOutcome {
     let mut scanned = 0;
     let mut empty_lines = 0;
-    let mut idle_until = None;
+    let idle_until = idle_drain.last_use.at() + limits.idle_timeout;
     let mut whole_by = None;
     loop {
         // RFC 9112, section 2.2: empty lines before a request line are ignored.
@@ -168,13 +175,12 @@ pub(crate) async fn read<F: Future<Output = ()>>(
             return HeadOutcome::Invalid(HeadError::TooLarge);
         }
         scanned = bytes.len();
-        let mut until = || *idle_until.get_or_insert_with(|| clock::now() + limits.idle_timeout);
         let until = match bytes.is_empty() && empty_lines == 0 {
-            true => until(),
+            true => idle_until,
             false => {
                 let by = whole_by.get_or_insert_with(|| clock::now() + limits.header_timeout);
                 match bytes.is_empty() {
-                    true => until().min(*by),
+                    true => idle_until.min(*by),
                     false => *by,
                 }
             }

@@ -7,6 +7,7 @@ use http::HeaderMap;
 use smallvec::SmallVec;
 
 use crate::clock::Elapsed;
+use crate::refusal::ErrorCode;
 
 /// A piece of the body of a response.
 #[derive(Debug)]
@@ -26,6 +27,9 @@ pub type PiecesAhead<E> = SmallVec<[NextPiece<E>; 1]>;
 pub(crate) trait ResponseBody: Send {
     /// Why the body cannot be read to its end.
     type Error: Send;
+
+    /// The error as it is recorded.
+    fn error_code(error: &Self::Error) -> ErrorCode;
 
     /// Whether the body has been read to its end. Its connection is then idle since `now`.
     fn is_at_end(&mut self, now: Instant) -> bool;

@@ -71,6 +71,19 @@ impl ResponseHead {
         self.line(name, itoa::Buffer::new().format(value).as_bytes());
     }
 
+    /// Adds a field whose name is known where weir is built, and that says nothing about the message: `prefix` is the name,
+    /// a colon and a space, and `write` appends a valid value.
+    #[inline]
+    pub(crate) fn constant_field<const N: usize>(
+        &mut self,
+        prefix: &'static [u8; N],
+        write: impl FnOnce(&mut Vec<u8>),
+    ) {
+        self.text.extend_from_slice(prefix);
+        write(&mut self.text);
+        self.text.extend_from_slice(b"\r\n");
+    }
+
     fn line(&mut self, name: &HeaderName, value: &[u8]) {
         let text = &mut self.text;
         text.extend_from_slice(name.as_str().as_bytes());

@@ -57,7 +57,7 @@ enum State {
 }
 
 /// Parses the documents of one text.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct JsonScanner<P> {
     state: State,
     /// The position of the current or next value.

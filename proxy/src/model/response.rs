@@ -139,6 +139,24 @@ pub struct ResponseFacts {
     pub completeness: Completeness,
 }
 
+impl ResponseFacts {
+    /// Whether a response with a complete framing lacks its terminal event, or the content that it should have.
+    #[must_use]
+    pub fn is_incomplete(&self, operation: Operation, status: u16) -> bool {
+        let lacks_end = self.ending == Ending::Open;
+        match operation.output() {
+            OperationOutput::Text if self.ending == Ending::Terminal => false,
+            OperationOutput::Text => match self.completeness {
+                Completeness::Complete => lacks_end,
+                Completeness::Empty => status == 200,
+                Completeness::NoEvents | Completeness::Truncated => true,
+            },
+            OperationOutput::Other => lacks_end,
+            OperationOutput::Results | OperationOutput::TokenCount => false,
+        }
+    }
+}
+
 /// What is missing of a response that has ended, in any format.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Completeness {
@@ -154,7 +172,7 @@ pub enum Completeness {
 }
 
 /// Reads one response, in bounded memory.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ResponseReader {
     format: ResponseFormat,
     operation: Option<Operation>,

@@ -29,7 +29,7 @@ pub trait SseSink {
 }
 
 /// Parses one stream; feed it the chunks in order.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct SseParser {
     line: LineField,
     /// The start of a line, or a name, that spans chunks.

@@ -92,7 +92,7 @@ impl<'a> ObjectWriter<'a> {
     #[inline(always)]
     pub(super) fn millis(&mut self, key: &'static str, value: Duration) {
         self.key(key);
-        millis::append(value, |part| self.out.extend_from_slice(part));
+        millis::append(value, self.out);
     }
 
     /// Lower-case hexadecimal digits of an identifier of at most 16 bytes.

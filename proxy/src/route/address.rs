@@ -42,6 +42,28 @@ pub fn counted(address: IpAddr) -> IpAddr {
     }
 }
 
+/// Whether an address, as [`counted`], belongs to one host worldwide. All others are reused: 172.17.0.1, for example, is
+/// every client behind a Docker bridge, on every host.
+#[must_use]
+pub fn is_globally_unique(address: IpAddr) -> bool {
+    match address {
+        // RFC 1122; RFC 1918; RFC 6598; RFC 3927; RFC 6890, section 2.2.2; RFC 2544; RFC 5771 and RFC 1112, section 4.
+        IpAddr::V4(address) => !matches!(
+            address.octets(),
+            [0 | 10 | 127, ..]
+                | [172, 16..=31, ..]
+                | [192, 168, ..]
+                | [100, 64..=127, ..]
+                | [169, 254, ..]
+                | [192, 0, 0, _]
+                | [198, 18 | 19, ..]
+                | [224..=255, ..]
+        ),
+        // Global unicast: RFC 4291, section 2.4. Unique local and link-local addresses are outside of it.
+        IpAddr::V6(address) => address.segments()[0] & 0xe000 == 0x2000,
+    }
+}
+
 /// The IPv4 address that a NAT64 has embedded (RFC 6052, section 2.2).
 fn translated(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let bytes = address.octets();
@@ -293,5 +315,54 @@ mod tests {
         let (client, written) = chain("10.0.0.1", &[b"1.2.3.4", long.as_bytes()]);
         assert_eq!(client, ip("10.1.1.1"));
         assert_eq!(written.split(", ").count(), CHAIN_MAX);
+    }
+
+    #[test]
+    fn private_shared_and_local_addresses_are_not_globally_unique() {
+        for reused in [
+            "0.0.0.0",
+            "10.1.2.3",
+            "100.64.0.1",
+            "100.127.255.255",
+            "127.0.0.1",
+            "169.254.169.254",
+            "172.16.0.1",
+            "172.17.0.1",
+            "172.31.255.255",
+            "192.0.0.2",
+            "192.168.1.1",
+            "198.19.0.1",
+            "224.0.0.1",
+            "240.0.0.1",
+            "255.255.255.255",
+            "::",
+            "::1",
+            "::ffff:10.1.2.3",
+            "fc00::1",
+            "fd12:3456::1",
+            "fe80::1",
+            "ff02::1",
+            "64:ff9b::a01:203",
+        ] {
+            assert!(!is_globally_unique(counted(ip(reused))), "{reused}");
+        }
+        for unique in [
+            "1.1.1.1",
+            "9.255.255.255",
+            "100.63.255.255",
+            "100.128.0.1",
+            "172.15.0.1",
+            "172.32.0.1",
+            "192.0.2.1",
+            "192.167.0.1",
+            "198.20.0.1",
+            "223.255.255.255",
+            "2001:db8::1",
+            "2a00::1",
+            "::ffff:8.8.8.8",
+            "64:ff9b::808:808",
+        ] {
+            assert!(is_globally_unique(counted(ip(unique))), "{unique}");
+        }
     }
 }

@@ -17,6 +17,7 @@ mod ignore_unless;
 mod key;
 mod purge;
 mod redis;
+mod shared_failures;
 mod stored;
 mod stream_end;
 

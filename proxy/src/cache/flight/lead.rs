@@ -169,14 +169,15 @@ impl<H: Send + Sync + 'static> Lead<H> {
     }
 }
 
+/// A leader that has noted no end was cancelled, or could not continue without its client: the backend has not failed.
 impl<H> Drop for Lead<H> {
     fn drop(&mut self) {
         match self.progress {
             LeadProgress::Asking => self.fail(Refusal::new(
-                ErrorCode::UpstreamReset,
+                ErrorCode::Internal,
                 "an equal request was cancelled before its response",
             )),
-            LeadProgress::Responding => self.end(ResponseEnd::Cut(ErrorCode::UpstreamReset)),
+            LeadProgress::Responding => self.end(ResponseEnd::Cut(ErrorCode::Internal)),
             LeadProgress::Landed => {}
         }
     }

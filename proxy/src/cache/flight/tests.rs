@@ -166,7 +166,7 @@ async fn a_leader_that_is_dropped_fails_or_cuts_its_response() {
     let waiting = follower(&flights);
     assert_eq!(flights.followers(), 2);
     drop(lead);
-    let cut = ResponseEnd::Cut(ErrorCode::UpstreamReset);
+    let cut = ResponseEnd::Cut(ErrorCode::Internal);
     assert_eq!(rest(&mut begun).await, (Vec::new(), cut));
     // Nothing of it has been sent to this one.
     assert!(matches!(waiting.start().await, FollowerStart::Alone));

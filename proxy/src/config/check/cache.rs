@@ -2,17 +2,18 @@
 
 use std::time::Duration;
 
-use http::HeaderName;
-
-use super::refuse_duplicates;
 use crate::cache;
-use crate::cache::credentials::may_carry_credential;
-use crate::cache::pointer::{POINTERS_MAX, Pointer};
 use crate::cache::unless::{ToolCalls, Unless};
 use crate::config::raw::cache::{Cache, Scope};
+use crate::config::raw::route::{MethodName, Route};
 use crate::settings::decode::Setting;
 use crate::settings::diagnostic::Diagnostics;
-use crate::settings::lists::Placed;
+use crate::signature;
+
+mod ignored;
+
+/// No response of a backend, its head included, is stored where less may be.
+const RESPONSE_BYTES_LEAST: u64 = 1024;
 
 /// The caches of a route: one at most.
 #[derive(Default)]
@@ -23,19 +24,26 @@ pub(super) struct Caches {
 
 /// Whether a route verifies its clients.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum RouteAccess {
+enum RouteAccess {
     Open,
     Signed,
 }
 
-/// `None` when invalid.
+/// The caches of a route, whose signature has been checked. `None` when invalid.
 pub(super) fn check(
-    raw: &Cache,
-    access: RouteAccess,
+    route: &Route,
+    schemes: &[signature::Config],
     diagnostics: &mut Diagnostics,
 ) -> Option<Caches> {
-    let ignore_headers = ignore_headers(raw, diagnostics);
-    let ignore = ignore(raw, diagnostics);
+    let Some(raw) = route.cache.value() else {
+        return Some(Caches::default());
+    };
+    let access = match route.signature.value() {
+        None => RouteAccess::Open,
+        Some(_) => RouteAccess::Signed,
+    };
+    let ignore_headers = ignored::headers(raw, schemes, diagnostics);
+    let ignore = ignored::pointers(raw, diagnostics);
     let http = raw.http.get()?;
     if http && raw.answers.get() == Some(true) {
         diagnostics.error(
@@ -44,9 +52,12 @@ pub(super) fn check(
         );
     }
     if http {
-        warn_of_unused(raw, diagnostics);
+        warn_of_unused(raw, access, diagnostics);
     }
     let is_kept = raw.answers.get().unwrap_or(!http);
+    if is_kept || http {
+        warn_of_nothing_stored(route, raw, http, diagnostics);
+    }
     let ttl = raw.ttl.get()?.0;
     let memory_bytes = raw.memory.get()?.0;
     let scope = match raw.scope.get()? {
@@ -79,8 +90,36 @@ pub(super) fn check(
     Some(Caches { answers, http })
 }
 
-/// Keys that say nothing to an HTTP cache.
-fn warn_of_unused(raw: &Cache, diagnostics: &mut Diagnostics) {
+/// A cache that stores nothing.
+fn warn_of_nothing_stored(route: &Route, raw: &Cache, http: bool, diagnostics: &mut Diagnostics) {
+    let (method, name, instead) = match http {
+        true => (MethodName::Get, "GET", "add it"),
+        false => (
+            MethodName::Post,
+            "POST",
+            "add it, or write `http: true` for an HTTP cache",
+        ),
+    };
+    if let Some(methods) = route.methods.value()
+        && !methods.0.iter().any(|at| at.value == method)
+    {
+        let does = format!(
+            "has no effect: only responses to {name} are stored, which `methods` does not list; {instead}"
+        );
+        diagnostics.warn(&route.cache.path, route.cache.key_place, &does);
+    }
+    let response_bytes_max = raw.memory.get().map(|memory| memory.0 / 8);
+    if let Some(bytes) = response_bytes_max.filter(|bytes| *bytes < RESPONSE_BYTES_LEAST) {
+        let does = format!(
+            "is too small: a response with its head must fit into an eighth of it, {bytes} bytes; \
+             write a size such as 100MiB"
+        );
+        diagnostics.warn(&raw.memory.path, raw.memory.place, &does);
+    }
+}
+
+/// Keys that have no effect on an HTTP cache.
+fn warn_of_unused(raw: &Cache, access: RouteAccess, diagnostics: &mut Diagnostics) {
     let lifetime = "the headers of a response state how long it is fresh";
     let headers = "the `Vary` of a response names the headers that matter";
     let body = "it reads no request bodies";
@@ -88,6 +127,11 @@ fn warn_of_unused(raw: &Cache, diagnostics: &mut Diagnostics) {
     warn_if_written(&raw.ignore_headers, headers, diagnostics);
     warn_if_written(&raw.ignore, body, diagnostics);
     warn_if_written(&raw.unless, body, diagnostics);
+    if access == RouteAccess::Open && raw.scope.get() == Some(Scope::Client) {
+        let clients = "a route without `signature` shares its responses among all clients; \
+                       add `signature`, or write `scope: route`";
+        warn_if_written(&raw.scope, clients, diagnostics);
+    }
 }
 
 fn warn_if_written<T>(setting: &Setting<T>, instead: &str, diagnostics: &mut Diagnostics) {
@@ -95,87 +139,6 @@ fn warn_if_written<T>(setting: &Setting<T>, instead: &str, diagnostics: &mut Dia
         let does = format!("has no effect on an HTTP cache; {instead}");
         diagnostics.warn(&setting.path, setting.key_place, &does);
     }
-}
-
-fn ignore_headers(raw: &Cache, diagnostics: &mut Diagnostics) -> Vec<HeaderName> {
-    let list = raw.ignore_headers.value().map_or(&[][..], |list| &list.0);
-    let names = list.iter().map(|at| (at.value.as_str(), at.place));
-    refuse_duplicates("header", names, diagnostics);
-    for (position, Placed { place, value }) in list.iter().enumerate() {
-        match value.as_str() {
-            "*" => diagnostics.error(*place, "`*` is not supported for headers; list the names"),
-            "host" | "x-forwarded-host" => diagnostics.error(
-                *place,
-                "the host is always part of the cache key; remove it from this list",
-            ),
-            name if may_carry_credential(name) => {
-                let path = format!("{}[{position}]", raw.ignore_headers.path);
-                let does = format!(
-                    "removes `{name}` from the cache key: a response to one credential is served to \
-                     requests with another credential, or with none"
-                );
-                diagnostics.warn(&path, *place, &does);
-            }
-            _ => {}
-        }
-    }
-    list.iter().map(|at| at.value.clone()).collect()
-}
-
-fn ignore(raw: &Cache, diagnostics: &mut Diagnostics) -> Vec<Pointer> {
-    let list = raw.ignore.value().map_or(&[][..], |list| &list.0);
-    let pointers = list.iter().map(|at| (&*at.value.text, at.place));
-    refuse_duplicates("JSON pointer", pointers, diagnostics);
-    if let Some(beyond) = list.get(POINTERS_MAX) {
-        let message = format!("a route has at most {POINTERS_MAX} JSON pointers");
-        diagnostics.error(beyond.place, message);
-    }
-    for (position, Placed { place, value }) in list.iter().enumerate() {
-        if changes_responses(&value.pointer) {
-            let path = format!("{}[{position}]", raw.ignore.path);
-            let does = format!(
-                "removes `{}` from the cache key, which changes responses: a request gets the stored response to \
-                 a request with another value",
-                value.text
-            );
-            diagnostics.warn(&path, *place, &does);
-        }
-    }
-    list.iter().map(|at| at.value.pointer.clone()).collect()
-}
-
-/// Whether a value surely changes a response: the model, the prompt or a part of it, how the response is sent.
-fn changes_responses(pointer: &Pointer) -> bool {
-    const MEMBERS: [&str; 19] = [
-        "contents",
-        "documents",
-        "functions",
-        "generationConfig",
-        "input",
-        "inputs",
-        "instructions",
-        "max_tokens",
-        "messages",
-        "model",
-        "previous_response_id",
-        "prompt",
-        "query",
-        "response_format",
-        "stream",
-        "system",
-        "systemInstruction",
-        "texts",
-        "tools",
-    ];
-    const PARTS: [&str; 4] = ["content", "parts", "role", "text"];
-    let mut tokens = pointer.tokens();
-    let Some(first) = tokens.next() else {
-        return false;
-    };
-    MEMBERS.contains(&first)
-        && tokens.next_back().is_none_or(|last| {
-            PARTS.contains(&last) || last.bytes().all(|byte| byte.is_ascii_digit())
-        })
 }
 
 /// `None` when invalid.

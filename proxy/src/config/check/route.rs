@@ -59,17 +59,6 @@ pub(super) fn check(file: &File, diagnostics: &mut Diagnostics) -> Option<Vec<Ar
     Some(checked.into_iter().map(|(config, _)| config).collect())
 }
 
-fn caches(raw: &RawRoute, diagnostics: &mut Diagnostics) -> Option<cache::Caches> {
-    let access = match raw.signature.value() {
-        None => cache::RouteAccess::Open,
-        Some(_) => cache::RouteAccess::Signed,
-    };
-    match raw.cache.value() {
-        None => Some(cache::Caches::default()),
-        Some(cache) => cache::check(cache, access, diagnostics),
-    }
-}
-
 fn one(
     raw: &RawRoute,
     backends: Option<&[&Backend]>,
@@ -89,7 +78,8 @@ fn one(
     if let Some(signature) = &signature {
         refuse_unknown_clients(raw, signature, diagnostics);
     }
-    let caches = caches(raw, diagnostics)?;
+    let schemes = signature.as_deref().unwrap_or_default();
+    let caches = cache::check(raw, schemes, diagnostics)?;
     let limits = limits?;
     let allow = raw.allow.value().map_or(&[][..], |allow| &allow.0);
     let path = path?;

@@ -16,7 +16,7 @@ use crate::model::operation::{Operation, OperationOutput};
 mod visit;
 
 /// What has been read of all documents.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Facts {
     pub(super) response: ResponseFacts,
     pub(super) layout: ResponseLayout,
@@ -63,7 +63,7 @@ pub(super) struct Facts {
 }
 
 /// What has been read of the current document. It takes effect when the document ends.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Document {
     kind: DocumentType,
     choice: Choice,
@@ -96,7 +96,7 @@ enum MayBeLast {
 }
 
 /// The current choice; its index may follow its finish reason.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Choice {
     index: u32,
     next: u32,

@@ -25,13 +25,13 @@ const FAILED_OR_PENDING: [&[u8]; 14] = [
 const FAILURES_FROM: f64 = 400.0;
 
 /// Checks one JSON text, piece by piece.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct SuccessCheck {
     scanner: JsonScanner<SuccessPosition>,
     visitor: SuccessVisitor,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct SuccessVisitor {
     reports_failure: bool,
 }

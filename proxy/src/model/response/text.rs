@@ -9,7 +9,7 @@ const HELD_BYTES_MAX: usize = 1024;
 const HELD_BYTES_USUAL: usize = 256;
 
 /// A text whose last document can be rolled back.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct GeneratedText {
     counted: TokenEstimator,
     held: Vec<u8>,

@@ -161,15 +161,15 @@ async fn a_response_is_shared_in_redis_with_its_client_alone() {
     let (one, other) = (start().await, start().await);
     let local = || ClientRequest::chat("hi");
     let of = |address: &str| local().header("x-forwarded-for", address);
-    for request in [local(), of("192.0.2.1")] {
+    for request in [local(), of("172.17.0.1"), of("192.0.2.1")] {
         assert!(status(&one.send(request).await).starts_with("weir; fwd=miss"));
     }
     written(&one, 1.0).await;
-    // One after the other: that of the loopback address would be there already.
+    // One after the other: those of loopback and private addresses would be there already.
     assert_eq!(redis.keys("weir:{*}:chat:*:entry").len(), 1);
     let hit = other.send(of("192.0.2.1")).await;
     assert_eq!(status(&hit), DETAIL_REDIS);
-    for request in [local(), of("192.0.2.2")] {
+    for request in [local(), of("172.17.0.1"), of("192.0.2.2")] {
         assert!(status(&other.send(request).await).starts_with("weir; fwd=miss"));
     }
 }
