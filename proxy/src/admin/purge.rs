@@ -51,7 +51,7 @@ pub(super) async fn purge(
     }
     let request = PurgeRequest {
         route: query.route,
-        key: query.key.map(|key| match key.starts_with('/') {
+        key: query.key.map(|key| match key.contains('/') {
             true => key,
             // As the names of entries in Redis have it.
             false => key.to_ascii_lowercase(),

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::StatusCode;
-use http::header::{self, HeaderValue};
+use http::header::{self, HeaderName, HeaderValue};
 
 use super::{ResponseOutcome, whole};
 use crate::exchange::Exchange;
@@ -11,6 +11,7 @@ use crate::http::session::Session;
 use crate::refusal::Refusal;
 
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 /// A response that weir generates itself.
@@ -36,6 +37,9 @@ pub(crate) async fn write(
     match response {
         LocalResponse::Refusal(refusal) => {
             exchange.error_code = Some(refusal.code);
+            // RFC 9211, section 2: it is for what a cache did with the response of an origin server.
+            let headers = &mut exchange.response_headers;
+            headers.retain(|(name, _)| *name != CACHE_STATUS);
             let body = Bytes::from(refusal.body(exchange.id.as_str()));
             whole::write(session, exchange, refusal_head(refusal), body).await
         }

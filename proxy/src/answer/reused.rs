@@ -38,23 +38,39 @@ pub(crate) enum ReusedContent {
     },
 }
 
-/// The head of a response to an equal request, which is on its way.
+/// Completes the head of a response to an equal request, which is on its way: what it states of the body, and the length
+/// of what is written of it, if that is known.
 pub(crate) fn head_of_followed(
     exchange: &mut Exchange,
-    status: StatusCode,
-    head_lines: &[u8],
+    mut head: ResponseHead,
     age_s: u64,
-    length: Option<u64>,
+    (content, bytes): (ReusedContent, Option<u64>),
 ) -> ResponseHead {
-    let mut head = ResponseHead::with_dated_lines(status, head_lines);
     if age_s > 0 {
         head.number(&header::AGE, age_s);
     }
-    if let Some(bytes) = length {
+    if let Some(bytes) = bytes {
         head.number(&header::CONTENT_LENGTH, bytes);
+        if let Some(range) = content_range(content, bytes) {
+            head.status = StatusCode::PARTIAL_CONTENT;
+            head.field(&header::CONTENT_RANGE, &range);
+        }
     }
     whole::begin(exchange, &mut head);
     head
+}
+
+/// `Content-Range` of a part of `bytes` bytes, or of a range that is not there.
+fn content_range(content: ReusedContent, bytes: u64) -> Option<HeaderValue> {
+    let range = match content {
+        ReusedContent::None | ReusedContent::Whole => return None,
+        ReusedContent::Part { first, length } => {
+            let last = first as u64 + bytes.saturating_sub(1);
+            format!("bytes {first}-{last}/{length}")
+        }
+        ReusedContent::OutOfRange { length } => format!("bytes */{length}"),
+    };
+    HeaderValue::from_str(&range).ok()
 }
 
 /// Writes the response; its body only if the request is no `HEAD`.
@@ -84,15 +100,7 @@ where
         }
     };
     head.number(&header::AGE, age_s);
-    let range = match content {
-        ReusedContent::None | ReusedContent::Whole => None,
-        ReusedContent::Part { first, length } => {
-            let last = first + bytes.saturating_sub(1);
-            Some(format!("bytes {first}-{last}/{length}"))
-        }
-        ReusedContent::OutOfRange { length } => Some(format!("bytes */{length}")),
-    };
-    if let Some(range) = range.and_then(|range| HeaderValue::from_str(&range).ok()) {
+    if let Some(range) = content_range(content, bytes as u64) {
         head.field(&header::CONTENT_RANGE, &range);
     }
     if content != ReusedContent::None {

@@ -70,22 +70,3 @@ pub(super) async fn write_pieces(
     }
     ResponseOutcome::Whole
 }
-
-/// The head of a response to an equal request, from its header lines, its age, and the length of its body where they are
-/// known.
-pub(crate) fn head_of_followed(
-    exchange: &mut Exchange,
-    status: u16,
-    (lines, age_s, length): (&[u8], Option<u64>, Option<u64>),
-) -> ResponseHead {
-    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
-    let mut head = ResponseHead::with_lines(status, lines);
-    if let Some(age_s) = age_s {
-        head.number(&header::AGE, age_s);
-    }
-    if let Some(bytes) = length {
-        head.number(&header::CONTENT_LENGTH, bytes);
-    }
-    whole::begin(exchange, &mut head);
-    head
-}

@@ -41,8 +41,8 @@ pub struct SharedHead {
     pub status: u16,
     /// The backend's headers that are stored, each a line of `name: value` and CR LF.
     pub lines: Bytes,
-    /// Its age in seconds, if it is older than the request.
-    pub age_s: Option<u64>,
+    /// Its age in seconds.
+    pub age_s: u64,
     /// The length of the body, if it is known.
     pub length: Option<u64>,
 }
@@ -174,7 +174,7 @@ impl CopyBuffer {
         Some(SharedHead {
             status: self.status,
             lines: Bytes::copy_from_slice(&copied.text.first()[..copied.head_bytes]),
-            age_s: (age_s > 0).then_some(age_s),
+            age_s,
             length: length.filter(|_| self.decoder.is_plain()),
         })
     }

@@ -66,6 +66,14 @@ struct Flight<H> {
     shared: Arc<SharedFlights<H>>,
 }
 
+/// Whether a request may lead equal ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MayLead {
+    Yes,
+    /// It only follows: its own response would not serve the others.
+    No,
+}
+
 /// A moment in the life of [`Flights`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FlightMark(u64);
@@ -76,7 +84,7 @@ pub enum Joined<H> {
     Leader(Lead<H>),
     /// An equal request has been asked already.
     Follower(Follower<H>),
-    /// It is asked on its own: the response in flight has grown past the bounds.
+    /// It is asked on its own: the response in flight has grown past the bounds, or there is none and it may not lead.
     Alone,
     /// A flight has landed since the cache was looked up: its response may be stored by now.
     LookAgain,
@@ -103,21 +111,24 @@ impl<H: Clone> Flights<H> {
         FlightMark(self.shared.landed.load(Ordering::Acquire))
     }
 
-    /// Joins the flight under `key`, or begins one; the cache had nothing at `mark`.
+    /// Joins the flight under `key`, or begins one if the request may lead; the cache had nothing at `mark`.
     #[must_use]
-    pub fn join(&self, key: CacheKey, mark: FlightMark) -> Joined<H> {
+    pub fn join(&self, key: CacheKey, mark: FlightMark, may_lead: MayLead) -> Joined<H> {
         let mut flights = self.shared.flights.lock();
         if let Some(flight) = flights.get(&key) {
             let mut state = flight.state.lock();
             if state.is_open() {
                 return match state.join() {
-                    true => Joined::Follower(Follower::new(flight)),
+                    true => Joined::Follower(Follower::new(flight, may_lead)),
                     false => Joined::Alone,
                 };
             }
         }
         if self.mark() != mark {
             return Joined::LookAgain;
+        }
+        if may_lead == MayLead::No {
+            return Joined::Alone;
         }
         let flight = Arc::new(Flight {
             key,

@@ -29,6 +29,7 @@ mod ranges;
 mod request;
 mod served;
 mod shared;
+mod sharing;
 mod store;
 mod targeted;
 #[cfg(test)]
@@ -42,7 +43,7 @@ pub use key::ResourceName;
 pub use lookup::{ForwardReason, HitKind, HttpLookup, RequestKey};
 pub use policy::{NotStored, RequestCredentials};
 pub use served::ServedAs;
-pub use shared::HttpHead;
+pub use shared::{FollowedAs, HttpHead};
 pub use store::StoredVariant;
 
 use super::flight::Flights;
@@ -182,56 +183,6 @@ impl HttpCache {
             Use::ValidatedByRequest => {
                 HttpLookup::Forward(request_key, ForwardReason::Request, Some(stored))
             }
-        }
-    }
-
-    /// The key of a request that is forwarded, with that of its flight: a `GET` for the whole response may share it with
-    /// equal ones.
-    fn shared(
-        &self,
-        request_key: RequestKey,
-        request: &HttpRequest<'_>,
-        (known, replaced): (Option<&StoredVariant>, ConditionsSent),
-    ) -> RequestKey {
-        let is_shared = self.flights.is_some()
-            && request_key.storing == MayStore::Yes
-            && request::is_for_whole(request.headers, replaced);
-        let flight = is_shared.then(|| {
-            let credentials = request_key.credentials;
-            let known = known.map(|stored| stored.variant());
-            key::of_flight(&request_key.key, credentials, known, request.headers)
-        });
-        RequestKey {
-            flight,
-            ..request_key
-        }
-    }
-
-    /// The key of the requests in flight that are equal to a request, unless their last response could not be shared.
-    #[must_use]
-    pub fn flight(&self, request_key: &RequestKey, now: Duration) -> Option<CacheKey> {
-        let expects = |key: &CacheKey| self.predictor.expects_sharing(key, now);
-        request_key.flight.filter(expects)
-    }
-
-    /// The requests in flight; `None` without request coalescing.
-    #[must_use]
-    pub fn flights(&self) -> Option<&Flights<HttpHead>> {
-        self.flights.as_ref()
-    }
-
-    /// Whether the response with this head serves a request that has been waiting for it.
-    #[must_use]
-    pub fn serves(&self, head: &HttpHead, request: &HeaderMap, request_key: &RequestKey) -> bool {
-        head.serves(request, request_key.credentials)
-    }
-
-    /// Remembers whether the response to a request could be shared.
-    pub fn note_sharing(&self, request_key: &RequestKey, is_shared: Shareability, now: Duration) {
-        match (&request_key.flight, is_shared) {
-            (Some(key), Shareability::Possible) => self.predictor.forget(key),
-            (Some(key), Shareability::Impossible) => self.predictor.remember(*key, now),
-            (Some(_), Shareability::NotNow) | (None, _) => {}
         }
     }
 

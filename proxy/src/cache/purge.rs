@@ -4,11 +4,14 @@
 //! request arrived before the purge is not stored after it: the memory compares the times under its lock.
 
 use std::fmt;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::exchange::CacheKeyId;
+
+mod path;
+
+pub use path::PathHash;
 
 /// Which responses are purged: all that these have in common.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,22 +60,8 @@ pub enum PurgeTarget {
     All,
     /// The response whose key begins with these bytes.
     Key(CacheKeyId),
-    /// The responses of an HTTP cache to requests for this path, whatever their queries are.
+    /// The responses of an HTTP cache to requests for this path, whatever their queries and hosts are.
     Path(PathHash),
-}
-
-/// The hash of a path, which responses of an HTTP cache are stored with.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PathHash(u64);
-
-impl PathHash {
-    /// Of a canonical path, without a query.
-    #[must_use]
-    pub fn of(path: &str) -> Self {
-        let mut hasher = DefaultHasher::new();
-        path.hash(&mut hasher);
-        PathHash(hasher.finish())
-    }
 }
 
 /// A text that is neither a key nor a path.
@@ -82,8 +71,8 @@ pub struct InvalidTarget;
 impl fmt::Display for InvalidTarget {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(
-            "key must be the 32 hexadecimal digits of weir.cache.key in an event, or the path of responses of \
-             an HTTP cache, which begins with / and has no query",
+            "key must be the 32 hexadecimal digits of weir.cache.key in an event, or the path or URL of responses of \
+             an HTTP cache",
         )
     }
 }
@@ -92,11 +81,8 @@ impl FromStr for PurgeTarget {
     type Err = InvalidTarget;
 
     fn from_str(text: &str) -> Result<Self, InvalidTarget> {
-        if text.starts_with('/') {
-            return match text.contains(['?', '#']) {
-                true => Err(InvalidTarget),
-                false => Ok(PurgeTarget::Path(PathHash::of(text))),
-            };
+        if let Some(path) = path_of(text) {
+            return Ok(PurgeTarget::Path(PathHash::of(path)));
         }
         let mut prefix = CacheKeyId::default();
         if text.len() != 2 * prefix.len() {
@@ -111,6 +97,19 @@ impl FromStr for PurgeTarget {
     }
 }
 
+/// The path that a text begins with, also behind the scheme and the host of a URL.
+fn path_of(text: &str) -> Option<&str> {
+    if text.starts_with('/') {
+        return Some(text);
+    }
+    let (scheme, rest) = text.split_once("://")?;
+    let is_http = ["http", "https"]
+        .iter()
+        .any(|known| scheme.eq_ignore_ascii_case(known));
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    is_http.then_some(&rest[end..])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,11 +121,21 @@ mod tests {
         (bytes[1], bytes[2], bytes[3], bytes[15]) = (0xff, 0x10, 0xab, 1);
         assert_eq!(key.parse(), Ok(PurgeTarget::Key(bytes)));
         let path = PurgeTarget::Path(PathHash::of("/a.css"));
-        assert_eq!("/a.css".parse(), Ok(path));
+        for spelling in [
+            "/a.css",
+            "/a.css?v=1",
+            "https://a.test:8443/a.css",
+            "HTTP://a/a.css#top",
+        ] {
+            assert_eq!(spelling.parse(), Ok(path.clone()), "{spelling}");
+        }
+        let root = PurgeTarget::Path(PathHash::of("/"));
+        assert_eq!("http://a.test".parse(), Ok(root));
         let long = "0".repeat(64);
         for invalid in [
             "",
-            "/a.css?v=1",
+            "a.css",
+            "ftp://a/a.css",
             "00",
             &key[1..],
             &long,

@@ -33,7 +33,7 @@ pub enum CacheStatus {
     RefreshValidated,
     /// The stored response was stale, and is served because the backend failed.
     StaleIfError,
-    /// The method is not one that is served from a cache.
+    /// The method is not one that is served from a cache: the request is forwarded.
     Method,
 }
 

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use http::header;
 
 use super::checks::{self, Lookup};
-use super::followed::FollowedBody;
+pub(super) use super::followed::Followed;
 use super::redis_lookup::{self, RedisLookedUp};
 use super::{Stop, routing};
 use crate::cache::copy::SharedHead;
-use crate::cache::flight::{FlightMark, Flights, Follower, FollowerStart, Joined, Lead};
+use crate::cache::flight::{FlightMark, Flights, Follower, FollowerStart, Joined, Lead, MayLead};
 use crate::cache::redis_tier::{Lease, LeaseUse};
 use crate::cache::status::CacheStatus;
 use crate::cache::{CacheDecision, CachedResponse};
@@ -43,12 +43,6 @@ pub(super) struct WaitingRequests {
     pub(super) lead: Option<ResponseLead>,
     /// At other replicas.
     pub(super) lease: Option<Lease>,
-}
-
-/// The response to an equal request.
-pub(super) struct Followed<H> {
-    pub(super) head: H,
-    pub(super) body: FollowedBody<H>,
 }
 
 /// Whether a request may share its response with others. A response that is on its way is not recoded for a client that
@@ -144,7 +138,7 @@ async fn join_here(
             }
             continue;
         };
-        let lead = match flights.join(key, looked_up_at) {
+        let lead = match flights.join(key, looked_up_at, MayLead::Yes) {
             Joined::Leader(lead) => lead,
             Joined::LookAgain => continue,
             Joined::Alone => return Ok(Coalesced::Forward(decision, WaitingRequests::default())),
@@ -152,8 +146,8 @@ async fn join_here(
                 match Box::pin(start(pipeline, session, exchange, follower)).await? {
                     FollowerStart::Head(head, follower) => {
                         note_collapsed(exchange);
-                        let body = FollowedBody::new(follower);
-                        return Ok(Coalesced::Followed(Box::new(Followed { head, body })));
+                        let followed = Followed::new(head, follower);
+                        return Ok(Coalesced::Followed(Box::new(followed)));
                     }
                     FollowerStart::Leader(lead) => lead,
                     FollowerStart::Stored => continue,

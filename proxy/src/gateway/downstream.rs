@@ -8,13 +8,12 @@ use http::{StatusCode, header};
 
 use super::ask_usage::UsageRequested;
 use super::cache_copy::{self, CacheCopy};
-use super::coalesce::{Followed, WaitingRequests};
-use super::followed::FollowedBody;
+use super::coalesce::WaitingRequests;
+use super::followed::{Followed, HeadInFlight};
 use super::http_cache::HttpFetch;
 use super::http_copy::HttpCacheCopy;
 use super::mode::RequestKind;
 use super::model_response::Readable;
-use super::reused;
 use super::upstream::{Storing, Upstream};
 use super::{model_request, model_response, routing, tunnel};
 use crate::answer::ahead::{self, ClientLeft, ReadAhead};
@@ -23,18 +22,15 @@ use crate::answer::filter::BodyFilter;
 use crate::answer::stored::{self, StoredResponse};
 use crate::answer::timeouts::ResponseTimeouts;
 use crate::answer::usage_stripper::{self, UsageStripper};
-use crate::answer::{ResponseOutcome, deliver};
+use crate::answer::{self, ResponseOutcome, deliver};
 use crate::backend::{self, response::UpstreamResponse};
 use crate::cache::CachedResponse;
-use crate::cache::copy::SharedHead;
-use crate::cache::http::HttpHead;
 use crate::cache::status::CacheStatus;
 use crate::clock;
 use crate::coding::Decoder;
 use crate::exchange::Exchange;
 use crate::generation::pipeline::RoutePipeline;
 use crate::http::relay::{Relay, TrailingBytes};
-use crate::http::response_head::ResponseHead;
 use crate::http::session::Session;
 use crate::model::response::{ResponseFormat, ResponseReader};
 
@@ -132,57 +128,16 @@ pub(super) async fn deliver_stored(
 }
 
 /// Delivers the response to an equal request, as it arrives.
-pub(super) async fn deliver_followed(
+pub(super) async fn deliver_followed<H: HeadInFlight>(
     session: &mut Session,
     exchange: &mut Exchange,
-    followed: &mut Followed<SharedHead>,
-    config: &backend::Config,
-) -> ResponseOutcome {
-    let SharedHead {
-        status,
-        age_s,
-        length,
-        ..
-    } = followed.head;
-    let fields = (&*followed.head.lines, age_s, length);
-    let head = stored::head_of_followed(exchange, status, fields);
-    follow(
-        session,
-        exchange,
-        (head, length),
-        &mut followed.body,
-        config,
-    )
-    .await
-}
-
-/// Delivers the response to an equal request in the HTTP cache, as it arrives.
-pub(super) async fn deliver_http_followed(
-    session: &mut Session,
-    exchange: &mut Exchange,
-    followed: &mut Followed<HttpHead>,
-    config: &backend::Config,
-) -> ResponseOutcome {
-    let length = followed.head.length();
-    let head = reused::head_of_followed(exchange, &followed.head);
-    follow(
-        session,
-        exchange,
-        (head, length),
-        &mut followed.body,
-        config,
-    )
-    .await
-}
-
-async fn follow<H: Send + Sync>(
-    session: &mut Session,
-    exchange: &mut Exchange,
-    (head, length): (ResponseHead, Option<u64>),
-    body: &mut FollowedBody<H>,
+    followed: &mut Followed<H>,
     config: &backend::Config,
 ) -> ResponseOutcome {
     let now = clock::now();
+    let (content, length) = followed.content();
+    let (head, age_s) = (followed.head.begin(), followed.head.age_s());
+    let head = answer::reused::head_of_followed(exchange, head, age_s, (content, length));
     let mut filter = BodyFilter {
         decoder: None,
         reader: None,
@@ -199,6 +154,7 @@ async fn follow<H: Send + Sync>(
         },
     };
     let mut relay = Relay::whole(TrailingBytes::Pipelined, now);
+    let body = &mut followed.body;
     let outcome =
         deliver::deliver_with(session, exchange, head, body, &mut filter, &mut relay).await;
     if let (ResponseOutcome::Whole, Some(code)) = (outcome, body.failure()) {
@@ -207,6 +163,8 @@ async fn follow<H: Send + Sync>(
     model_response::record_text(exchange, &mut filter);
     outcome
 }
+
+pub(super) use deliver_followed as deliver_http_followed;
 
 /// What happens to each piece of the body.
 fn filter<'a>(

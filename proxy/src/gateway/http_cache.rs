@@ -16,7 +16,7 @@ use super::routing::{forwarded_host, query, set_cache_status};
 use super::upstream::Upstream;
 use super::{ResponseSource, Stop};
 use crate::backend::request_head::{HeaderFilter, is_set_by_weir};
-use crate::cache::flight::Lead;
+use crate::cache::flight::{Lead, MayLead};
 use crate::cache::http::{
     ForwardReason, HitKind, HttpCache, HttpHead, HttpLookup, HttpRequest, ReceiptTimes, RequestKey,
     ResourceName, Shareability, StoredVariant, Validators,
@@ -74,8 +74,8 @@ impl HttpFetch {
         }
     }
 
-    /// The key of equal requests in flight, if there may be any.
-    pub(super) fn flight(&self, now: Duration) -> Option<CacheKey> {
+    /// The key of equal requests in flight, if there may be any, and whether this one may lead them.
+    pub(super) fn flight(&self, now: Duration) -> Option<(CacheKey, MayLead)> {
         match &self.step {
             FetchStep::Store { request_key, .. } => self.cache.flight(request_key, now),
             FetchStep::Invalidate => None,
@@ -174,8 +174,10 @@ pub(super) fn look_up(
             ForwardReason::Request => (CacheOutcome::Bypass, CacheStatus::Refresh),
         },
         HttpLookup::NotCached => (CacheOutcome::Miss, CacheStatus::Miss),
+        HttpLookup::Bypass(BypassReason::Method) | HttpLookup::Unsafe => {
+            (CacheOutcome::Bypass, CacheStatus::Method)
+        }
         HttpLookup::Bypass(_) => (CacheOutcome::Bypass, CacheStatus::Bypass),
-        HttpLookup::Unsafe => (CacheOutcome::Bypass, CacheStatus::Method),
     };
     let reused = match &found {
         HttpLookup::Hit(response, _) | HttpLookup::Revalidate(_, response) => {

@@ -8,16 +8,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::coalesce::{self, Followed};
-use super::followed::FollowedBody;
+use super::coalesce;
+use super::followed::Followed;
 use super::http_cache::{self, Found, HttpFetch};
 use super::mode::RequestKind;
 use super::reused::Reused;
 use super::{Stop, revalidation};
 use crate::backend::Backend;
 use crate::cache::CacheKey;
-use crate::cache::flight::{FlightMark, FollowerStart, Joined};
-use crate::cache::http::{HttpCache, HttpHead};
+use crate::cache::flight::{FlightMark, Follower, FollowerStart, Joined, MayLead};
+use crate::cache::http::{FollowedAs, HttpCache, HttpHead};
 use crate::clock;
 use crate::exchange::Exchange;
 use crate::generation::pipeline::RoutePipeline;
@@ -37,7 +37,7 @@ pub(super) enum HttpFound {
 enum HttpStep {
     Found(HttpFound),
     /// The request may be equal to one in flight.
-    Join(Box<HttpFetch>, CacheKey, FlightMark),
+    Join(Box<HttpFetch>, (CacheKey, MayLead), FlightMark),
 }
 
 /// Looks for a stored response, or an equal request in flight. A body could change the response, and is no part of the
@@ -87,7 +87,7 @@ fn look_up(
         Found::Forward(None) => return Ok(HttpStep::Found(HttpFound::Forward(None))),
     };
     Ok(match (fetch.flight(now), mark) {
-        (Some(key), Some(mark)) => HttpStep::Join(fetch, key, mark),
+        (Some(flight), Some(mark)) => HttpStep::Join(fetch, flight, mark),
         _ => HttpStep::Found(HttpFound::Forward(Some(fetch))),
     })
 }
@@ -102,11 +102,12 @@ async fn join(
 ) -> Result<HttpFound, Stop> {
     let (pipeline, connection) = request;
     loop {
-        let (mut fetch, key, mark) = match step {
+        let (mut fetch, (key, may_lead), mark) = match step {
             HttpStep::Found(found) => return Ok(found),
-            HttpStep::Join(fetch, key, mark) => (fetch, key, mark),
+            HttpStep::Join(fetch, flight, mark) => (fetch, flight, mark),
         };
-        let joined = cache.flights().map(|flights| flights.join(key, mark));
+        let joined = cache.flights();
+        let joined = joined.map(|flights| flights.join(key, mark, may_lead));
         let lead = match joined {
             Some(Joined::Leader(lead)) => lead,
             Some(Joined::LookAgain) => {
@@ -118,7 +119,7 @@ async fn join(
             Some(Joined::Follower(follower)) => {
                 match coalesce::start(pipeline, session, exchange, follower).await? {
                     FollowerStart::Head(head, follower) => {
-                        let response = (head, FollowedBody::new(follower));
+                        let response = (head, follower);
                         return Ok(follow(pipeline, session, exchange, fetch, response));
                     }
                     FollowerStart::Leader(lead) => lead,
@@ -149,21 +150,22 @@ fn follow(
     session: &Session,
     exchange: &mut Exchange,
     fetch: Box<HttpFetch>,
-    (head, body): (HttpHead, FollowedBody<HttpHead>),
+    (head, follower): (HttpHead, Follower<HttpHead>),
 ) -> HttpFound {
     let request = &session.head().headers;
     if !fetch.is_served_by(&head, request) {
         return HttpFound::Forward(Some(fetch));
     }
-    coalesce::note_collapsed(exchange);
-    match head.if_unmodified(request) {
-        Some(response) => {
+    let followed = match head.served_as(request) {
+        FollowedAs::Unserved => return HttpFound::Forward(Some(fetch)),
+        FollowedAs::NotModified(response) => {
+            coalesce::note_collapsed(exchange);
             let now = exchange.at(clock::now());
-            HttpFound::Reused(Reused::new(Arc::new(response), now))
+            return HttpFound::Reused(Reused::new(Arc::from(response), now));
         }
-        None => {
-            let followed = Box::new(Followed { head, body });
-            HttpFound::Followed(followed, pipeline.backend.clone())
-        }
-    }
+        FollowedAs::Whole => Followed::new(head, follower),
+        FollowedAs::Part(part) => Followed::part(head, follower, &part),
+    };
+    coalesce::note_collapsed(exchange);
+    HttpFound::Followed(Box::new(followed), pipeline.backend.clone())
 }

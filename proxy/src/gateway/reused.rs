@@ -7,9 +7,8 @@ use http::StatusCode;
 
 use crate::answer::ResponseOutcome;
 use crate::answer::reused::{self, ReusedContent, ReusedResponse};
-use crate::cache::http::{HttpHead, ServedAs, StoredVariant};
+use crate::cache::http::{ServedAs, StoredVariant};
 use crate::exchange::Exchange;
-use crate::http::response_head::ResponseHead;
 use crate::http::session::Session;
 use crate::refusal::ErrorCode;
 
@@ -31,12 +30,6 @@ impl Reused {
     pub(super) fn age_s(&self) -> u64 {
         self.age_s
     }
-}
-
-/// The head of a response to an equal request.
-pub(super) fn head_of_followed(exchange: &mut Exchange, shared: &HttpHead) -> ResponseHead {
-    let (lines, age_s) = (shared.head_lines(), shared.age_s());
-    reused::head_of_followed(exchange, shared.status(), lines, age_s, shared.length())
 }
 
 /// Delivers a stored response, or the part of it that the request asks for.

@@ -5,9 +5,9 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
-use super::Flight;
 use super::lead::Lead;
 use super::state::{FlightStage, ResponseEnd};
+use super::{Flight, MayLead};
 use crate::refusal::Refusal;
 
 /// A request that waits for the response of an equal one.
@@ -15,6 +15,8 @@ pub struct Follower<H> {
     flight: Arc<Flight<H>>,
     /// Its slot among those that read.
     slot: Option<usize>,
+    /// Whether it may take over from a leader that fails.
+    may_lead: MayLead,
 }
 
 /// How the response of a follower begins.
@@ -25,8 +27,8 @@ pub enum FollowerStart<H> {
     Leader(Lead<H>),
     /// The response is in the cache.
     Stored,
-    /// It goes on alone: the response must not be shared, or has grown past its bounds before this request had read
-    /// anything.
+    /// It goes on alone: the response must not be shared, has grown past its bounds before this request had read anything,
+    /// or the leader has failed and this request may not lead.
     Alone,
     /// It has failed several times.
     Failed(Refusal),
@@ -41,12 +43,13 @@ pub enum FollowedPiece {
 
 impl<H: Clone> Follower<H> {
     /// A follower that has been counted.
-    pub(super) fn new(flight: &Arc<Flight<H>>) -> Self {
+    pub(super) fn new(flight: &Arc<Flight<H>>, may_lead: MayLead) -> Self {
         flight.followed.notify_waiters();
         flight.shared.followers.fetch_add(1, Ordering::Relaxed);
         Follower {
             flight: flight.clone(),
             slot: None,
+            may_lead,
         }
     }
 
@@ -72,6 +75,7 @@ impl<H: Clone> Follower<H> {
         let mut state = self.flight.state.lock();
         Some(match &state.stage {
             FlightStage::Asking => return None,
+            FlightStage::Vacant if self.may_lead == MayLead::No => FollowerBegun::Alone,
             FlightStage::Vacant => {
                 state.stage = FlightStage::Asking;
                 FollowerBegun::Leading

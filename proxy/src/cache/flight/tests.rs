@@ -15,14 +15,14 @@ fn key(number: u8) -> CacheKey {
 }
 
 fn leader(flights: &Flights<Head>) -> Lead<Head> {
-    match flights.join(key(1), flights.mark()) {
+    match flights.join(key(1), flights.mark(), MayLead::Yes) {
         Joined::Leader(lead) => lead,
         _ => panic!("the first request leads"),
     }
 }
 
 fn follower(flights: &Flights<Head>) -> Follower<Head> {
-    match flights.join(key(1), flights.mark()) {
+    match flights.join(key(1), flights.mark(), MayLead::Yes) {
         Joined::Follower(follower) => follower,
         _ => panic!("an equal request follows"),
     }
@@ -88,9 +88,12 @@ fn a_request_that_looked_before_a_landing_looks_again() {
     let mut lead = leader(&flights);
     lead.begin("head");
     lead.end(ResponseEnd::Whole(None));
-    assert!(matches!(flights.join(key(1), mark), Joined::LookAgain));
     assert!(matches!(
-        flights.join(key(1), flights.mark()),
+        flights.join(key(1), mark, MayLead::Yes),
+        Joined::LookAgain
+    ));
+    assert!(matches!(
+        flights.join(key(1), flights.mark(), MayLead::Yes),
         Joined::Leader(_)
     ));
 }
@@ -185,7 +188,7 @@ fn a_request_continues_for_its_followers_until_the_last_has_left() {
     assert!(!continuation.is_wanted());
     // Nobody can join it any more, although it has not noticed yet.
     assert!(matches!(
-        flights.join(key(1), flights.mark()),
+        flights.join(key(1), flights.mark(), MayLead::Yes),
         Joined::Leader(_)
     ));
     let alone = leader(&flights);
@@ -210,7 +213,7 @@ async fn past_its_bounds_a_response_is_read_on_only_as_far_as_its_followers_foll
     assert!(!lead.has_room());
     assert!(matches!(late.start().await, FollowerStart::Alone));
     assert!(matches!(
-        flights.join(key(1), flights.mark()),
+        flights.join(key(1), flights.mark(), MayLead::Yes),
         Joined::Alone
     ));
     for with in 0..3 {
@@ -235,10 +238,12 @@ fn responses_are_bounded_in_all() {
         bytes_max: 2 << 20,
     });
     let mut leads: Vec<_> = (0..5)
-        .map(|number| match flights.join(key(number), flights.mark()) {
-            Joined::Leader(lead) => lead,
-            _ => panic!("each is different"),
-        })
+        .map(
+            |number| match flights.join(key(number), flights.mark(), MayLead::Yes) {
+                Joined::Leader(lead) => lead,
+                _ => panic!("each is different"),
+            },
+        )
         .collect();
     for lead in &mut leads {
         lead.begin("head");
@@ -265,4 +270,43 @@ async fn nobody_joins_a_closed_flight_and_its_followers_are_served() {
     after.begin("head");
     after.end(ResponseEnd::Whole(None));
     assert!(reading(following).await.is_at_end());
+}
+
+#[tokio::test]
+async fn a_request_that_may_not_lead_follows_or_goes_alone() {
+    let flights = Flights::new(BOUNDS);
+    let join = |mark| flights.join(key(1), mark, MayLead::No);
+    let mark = flights.mark();
+    assert!(matches!(join(mark), Joined::Alone));
+    assert_eq!(flights.len(), 0);
+    let mut lead = leader(&flights);
+    let Joined::Follower(following) = join(mark) else {
+        panic!("a request is in flight");
+    };
+    lead.begin("head");
+    lead.push(piece(3, b'a'));
+    lead.end(ResponseEnd::Whole(None));
+    let mut following = reading(following).await;
+    assert_eq!(rest(&mut following).await.0, b"aaa");
+    assert!(matches!(join(mark), Joined::LookAgain));
+    drop(following);
+
+    // It does not take over; another one does.
+    let mut lead = leader(&flights);
+    let Joined::Follower(following) = join(flights.mark()) else {
+        panic!("a request is in flight");
+    };
+    let successor = follower(&flights);
+    lead.fail(failure());
+    assert!(matches!(following.start().await, FollowerStart::Alone));
+    let FollowerStart::Leader(mut lead) = successor.start().await else {
+        panic!("it takes over");
+    };
+    // Nobody is left that could.
+    let Joined::Follower(following) = join(flights.mark()) else {
+        panic!("a request is in flight");
+    };
+    lead.fail(failure());
+    assert!(matches!(following.start().await, FollowerStart::Alone));
+    assert_eq!((flights.len(), flights.followers()), (0, 0));
 }

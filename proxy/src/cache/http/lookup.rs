@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::super::flight::MayLead;
 use super::super::{BypassReason, CacheKey};
 use super::policy::RequestCredentials;
 use super::store::StoredVariant;
@@ -10,10 +11,17 @@ use super::store::StoredVariant;
 #[derive(Clone, Copy, Debug)]
 pub struct RequestKey {
     pub key: CacheKey,
-    /// Of equal requests in flight; `None` if it does not share its response.
-    pub(super) flight: Option<CacheKey>,
+    /// Of equal requests in flight; `None` if it shares no response.
+    pub(super) flight: Option<FlightKey>,
     pub(super) credentials: RequestCredentials,
     pub(super) storing: MayStore,
+}
+
+/// The key of equal requests in flight, and whether a request may lead them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FlightKey {
+    pub(super) key: CacheKey,
+    pub(super) may_lead: MayLead,
 }
 
 /// Whether the response to a request may be stored, as far as the request decides.

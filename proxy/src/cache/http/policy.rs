@@ -53,7 +53,7 @@ pub(super) fn serves(
 pub enum NotStored {
     /// The request forbids it, or is no `GET`.
     Request,
-    /// Informational, partial, a 304, or one that `must-understand` excludes.
+    /// Informational, partial, a 304, about its own request only, or one that `must-understand` excludes.
     Status,
     /// `no-store` or `private`.
     Forbidden,
@@ -79,7 +79,7 @@ pub(super) fn not_storable(
         status,
         StatusCode::PARTIAL_CONTENT | StatusCode::NOT_MODIFIED
     );
-    if !is_final || is_part {
+    if !is_final || is_part || is_about_request(status) {
         return Some(NotStored::Status);
     }
     let is_understood = is_understood(status);
@@ -97,6 +97,16 @@ pub(super) fn not_storable(
     None
 }
 
+/// Whether a status is about the connection, the rate or the headers of its own request, which are no part of the key: one
+/// client with a bad `Range` could replace the page for all (cache-poisoned denial of service). RFC 6585 forbids storing
+/// 428, 429, 431 and 511.
+fn is_about_request(status: StatusCode) -> bool {
+    matches!(
+        status.as_u16(),
+        407 | 408 | 411 | 412 | 413 | 416 | 417 | 421 | 426 | 428 | 429 | 431 | 511
+    )
+}
+
 /// Whether weir implements the caching of a status: all that RFC 9110 defines, but for 206 and 304.
 fn is_understood(status: StatusCode) -> bool {
     is_heuristically_cacheable(status)
@@ -109,12 +119,10 @@ fn is_understood(status: StatusCode) -> bool {
                 | 305
                 | 307
                 | 400..=403
-                | 406..=409
-                | 411..=413
-                | 415..=417
-                | 421
+                | 406
+                | 409
+                | 415
                 | 422
-                | 426
                 | 500
                 | 502..=505
         )

@@ -36,7 +36,10 @@ impl<'a> HttpRequestHead<'a> {
                 _ => match &*as_read_by_cgi(name) {
                     text if ends_as_credential(text) => RequestCredentials::Authorization,
                     text if is_override(text) => {
-                        head.overrides.push((name, value));
+                        // Load balancers send some that weir replaces.
+                        if is_forwarded(name) {
+                            head.overrides.push((name, value));
+                        }
                         continue;
                     }
                     _ => continue,
@@ -66,15 +69,6 @@ pub(super) enum ConditionsSent {
     Replaced,
 }
 
-/// Whether the response to a request is of use to others: the whole, whatever the client has already.
-pub(super) fn is_for_whole(headers: &HeaderMap, sent: ConditionsSent) -> bool {
-    let has = |name: HeaderName| headers.contains_key(name);
-    let is_part =
-        has(header::RANGE) || has(header::IF_NONE_MATCH) || has(header::IF_MODIFIED_SINCE);
-    let may_fail = has(header::IF_MATCH) || has(header::IF_UNMODIFIED_SINCE);
-    !may_fail && (sent == ConditionsSent::Replaced || !is_part)
-}
-
 /// A name as backends read it to which `_` is `-`: CGI and WSGI.
 fn as_read_by_cgi(name: &HeaderName) -> Cow<'_, str> {
     match name.as_str().contains('_') {
@@ -83,23 +77,80 @@ fn as_read_by_cgi(name: &HeaderName) -> Cow<'_, str> {
     }
 }
 
+/// Whether frameworks, or the proxies before them, read a part of the request from a header of this name: its method, its
+/// scheme, its host, its path. Such names have no registry. Those that frameworks and tools document end with the same few
+/// words, and so does the next one.
 fn is_override(name: &str) -> bool {
-    name.starts_with("x-")
-        && matches!(
+    let Some(of_no_standard) = name.strip_prefix("x-") else {
+        return matches!(
             name,
-            "x-forwarded-path"
-                | "x-forwarded-port"
-                | "x-forwarded-prefix"
-                | "x-forwarded-scheme"
-                | "x-forwarded-server"
-                | "x-forwarded-ssl"
-                | "x-host"
-                | "x-http-host-override"
-                | "x-http-method"
-                | "x-http-method-override"
-                | "x-method-override"
-                | "x-original-host"
-                | "x-original-url"
-                | "x-rewrite-url"
+            "cf-visitor"
+                | "cloudfront-forwarded-proto"
+                | "front-end-https"
+                | "surrogate-capability"
+        );
+    };
+    let end = of_no_standard.rfind('-').map_or(0, |hyphen| hyphen + 1);
+    let word = &of_no_standard[end..];
+    matches!(
+        word,
+        "host" | "https" | "method" | "override" | "path" | "prefix" | "proto" | "protocol" | "scheme" | "ssl" | "uri"
+    ) || word.ends_with("url")
+        || matches!(
+            of_no_standard,
+            "forwarded-port" | "forwarded-server" | "original-port" | "path-info" | "script-name"
         )
+        // Next.js and React Router: what their own middleware has decided about a request.
+        || ["invoke-", "middleware-", "nextjs-", "now-route-", "react-router-"]
+            .iter()
+            .any(|start| of_no_standard.starts_with(start))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_that_override_a_part_of_the_request_are_known_by_their_names() {
+        let overrides = [
+            // Rack, Symfony, Laravel, Express.
+            "x-http-method-override x-http-method x-method-override",
+            // Symfony, Laravel, Spring, Django, Werkzeug, Rack.
+            "x-forwarded-host x-forwarded-port x-forwarded-prefix x-forwarded-proto x-forwarded-scheme x-forwarded-ssl",
+            "x-forwarded-server x-host x-real-host x-original-host x-host-override x-http-host-override x-scheme",
+            "x-url-scheme x-forwarded-protocol x-arr-ssl x-forwarded-https front-end-https cf-visitor",
+            "cloudfront-forwarded-proto x-script-name x-path-info",
+            // IIS, Zend, Symfony; Envoy; Traefik; nginx; Vercel.
+            "x-original-url x-rewrite-url x-original-uri x-envoy-original-path x-replaced-path x-forwarded-path",
+            "x-forwarded-uri x-request-uri x-proxy-url x-http-destinationurl x-matched-path x-nf-original-path",
+            // Next.js, React Router.
+            "x-invoke-output x-middleware-prefetch x-middleware-rewrite x-nextjs-data x-now-route-matches",
+            "x-react-router-spa-mode surrogate-capability",
+        ];
+        for name in overrides.iter().flat_map(|names| names.split(' ')) {
+            assert!(is_override(name), "{name}");
+        }
+        // Clients and load balancers have their own value for each request.
+        let others = "accept host referer x-forwarded-for x-request-id x-real-ip x-requested-with x-amzn-trace-id \
+                      x-original-forwarded-for x-b3-traceid x-forwarded-client-cert x-client-version sec-fetch-mode x-";
+        for name in others.split_whitespace() {
+            assert!(!is_override(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn overrides_that_the_backend_gets_are_keyed_with_underscores_too() {
+        let mut headers = HeaderMap::new();
+        headers.insert("x_envoy_original_path", HeaderValue::from_static("/other"));
+        headers.insert("x_http-Method_override", HeaderValue::from_static("POST"));
+        headers.insert("x-forwarded-proto", HeaderValue::from_static("https"));
+        let head = HttpRequestHead::read(&headers, &|name| name != "x-forwarded-proto");
+        assert_eq!(head.overrides.len(), 2);
+        let of_uri = head.overrides_of_uri();
+        assert_eq!(
+            of_uri.len(),
+            1,
+            "a GET of the same URI has no method override"
+        );
+    }
 }

@@ -18,7 +18,7 @@ use super::directives::{Directive, RequestDirectives, ResponseDirectives};
 use super::freshness::{ReceiptTimes, Shareability, StoredFreshness};
 use super::head;
 use super::policy::{self, NotStored, RequestCredentials, Use};
-use super::vary::Variant;
+use super::vary::{SelectingValues, Variant};
 
 /// How many responses of one URI are stored: the oldest is removed first.
 const VARIANTS_MAX: usize = 64;
@@ -113,9 +113,12 @@ impl StorableHead {
 
     /// Whether a request selects the response, and may be served.
     pub(super) fn serves(&self, request: &HeaderMap, credentials: RequestCredentials) -> bool {
+        self.variant.matches(request) && self.serves_credentials(credentials)
+    }
+
+    fn serves_credentials(&self, credentials: RequestCredentials) -> bool {
         let basis = self.freshness.basis;
-        self.variant.matches(request)
-            && policy::serves(credentials, &self.directives, &self.variant, basis)
+        policy::serves(credentials, &self.directives, &self.variant, basis)
     }
 
     pub(super) fn with_body(self, body: Segments) -> StoredVariant {
@@ -233,8 +236,14 @@ impl Resource {
         request: &HeaderMap,
         credentials: RequestCredentials,
     ) -> Option<&Arc<StoredVariant>> {
-        let mut responses = self.responses.iter();
-        responses.find(|stored| stored.head.serves(request, credentials))
+        if let [stored] = &self.responses[..] {
+            return stored.head.serves(request, credentials).then_some(stored);
+        }
+        let mut values = SelectingValues::of(request);
+        self.responses.iter().find(|stored| {
+            let head = &stored.head;
+            head.variant.matches_one_of(&mut values) && head.serves_credentials(credentials)
+        })
     }
 
     /// The newest response.

@@ -283,6 +283,16 @@ fn responses_are_stored_where_they_and_their_request_allow_it() {
     }
 }
 
+/// RFC 6585; the key holds neither `Range` nor `If-Match`.
+#[test]
+fn responses_about_their_own_request_are_not_stored() {
+    let fresh = headers(&[cc("max-age=60, public")]);
+    for status in [412, 416, 417, 428, 429, 431, 511] {
+        let stored = TestCache::new().store(PAGE, &HeaderMap::new(), status, &fresh);
+        assert_eq!(stored, Err(NotStored::Status), "{status}");
+    }
+}
+
 /// RFC 9213, section 2.2.
 #[test]
 fn an_empty_targeted_field_is_ignored() {

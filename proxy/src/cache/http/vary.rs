@@ -9,7 +9,7 @@ use crate::http::hop_by_hop::has_option;
 
 /// Up to this size, a normalised value takes no allocation.
 const VALUE_BYTES_USUAL: usize = 128;
-/// A longer value is compared as it is: each lookup normalises it for every variant that is stored.
+/// A longer value is compared as it is: each lookup normalises it.
 const NORMALISED_BYTES_MAX: usize = 1024;
 /// A response that varies by more headers is not stored.
 const NAMES_MAX: usize = 16;
@@ -20,6 +20,34 @@ pub(super) struct Variant(Box<[(HeaderName, SelectingValue)]>);
 
 /// The normalised values of a header; `None` if the request has none.
 type SelectingValue = Option<Box<[u8]>>;
+
+/// The values of a request that selects one of several responses: each header is normalised once, however many of them
+/// vary by it.
+pub(super) struct SelectingValues<'a> {
+    request: &'a HeaderMap,
+    known: Vec<(&'a HeaderName, Option<NormalisedValue>)>,
+}
+
+type NormalisedValue = SmallVec<[u8; VALUE_BYTES_USUAL]>;
+
+impl<'a> SelectingValues<'a> {
+    pub(super) fn of(request: &'a HeaderMap) -> Self {
+        SelectingValues {
+            request,
+            known: Vec::new(),
+        }
+    }
+
+    fn get(&mut self, name: &'a HeaderName) -> Option<&[u8]> {
+        let position = self.known.iter().position(|(known, _)| *known == name);
+        let position = position.unwrap_or_else(|| {
+            let value = normalised(name, self.request.get_all(name));
+            self.known.push((name, value));
+            self.known.len() - 1
+        });
+        self.known[position].1.as_deref()
+    }
+}
 
 impl Variant {
     /// `None` if no other request can be known to select the response: `*`, a name that is none, or a header that weir
@@ -50,6 +78,12 @@ impl Variant {
             let value = normalised(name, request.get_all(name));
             value.as_deref() == stored.as_deref()
         })
+    }
+
+    /// As [`Variant::matches`], for one of several responses.
+    pub(super) fn matches_one_of<'a>(&'a self, values: &mut SelectingValues<'a>) -> bool {
+        let mut fields = self.0.iter();
+        fields.all(|(name, stored)| values.get(name) == stored.as_deref())
     }
 
     /// Calls `add` with what a request selects the response by.
@@ -109,10 +143,7 @@ fn names(response: &HeaderMap) -> Option<Vec<HeaderName>> {
 /// The values of one header, combined and without optional white space; `None` if there is none. Members of the
 /// `Accept` headers have no order and no case: where their weights differ, they are written. A long value is not
 /// normalised (`NORMALISED_BYTES_MAX`).
-fn normalised(
-    name: &HeaderName,
-    values: GetAll<'_, HeaderValue>,
-) -> Option<SmallVec<[u8; VALUE_BYTES_USUAL]>> {
+fn normalised(name: &HeaderName, values: GetAll<'_, HeaderValue>) -> Option<NormalisedValue> {
     let mut lines = values.iter().peekable();
     lines.peek()?;
     let mut joined = SmallVec::new();
@@ -150,9 +181,43 @@ fn normalised(
     Some(joined)
 }
 
-fn add(joined: &mut SmallVec<[u8; VALUE_BYTES_USUAL]>, member: &[u8]) {
+fn add(joined: &mut NormalisedValue, member: &[u8]) {
     if !joined.is_empty() {
         joined.push(b',');
     }
     joined.extend_from_slice(member);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_is_normalised_once_however_many_responses_vary_by_it() {
+        let request = |value: &'static str| {
+            let mut request = HeaderMap::new();
+            request.insert("accept-language", HeaderValue::from_static(value));
+            request
+        };
+        let mut response = HeaderMap::new();
+        let names = HeaderValue::from_static("accept-language, x-missing");
+        response.insert(header::VARY, names);
+        let variant =
+            |value| Variant::of(&response, &request(value), |_| false).expect("a variant");
+        let stored = [variant("de"), variant("fr"), variant("en, de")];
+        let (asked, other) = (request("de, EN"), request("nl"));
+        let mut values = SelectingValues::of(&asked);
+        let selected = stored
+            .each_ref()
+            .map(|variant| variant.matches_one_of(&mut values));
+        assert_eq!(selected, [false, false, true]);
+        assert_eq!(values.known.len(), 2, "one for each name");
+        let mut values = SelectingValues::of(&other);
+        assert!(
+            !stored
+                .iter()
+                .any(|variant| variant.matches_one_of(&mut values))
+        );
+        assert_eq!(values.known.len(), 1);
+    }
 }

@@ -96,8 +96,9 @@ fn of_storing() -> Vec<Case> {
                     (200, "weir; fwd=bypass"),
                 ),
                 (
+                    // It is weir's own response (RFC 9211, section 2).
                     get(&[("cache-control", "only-if-cached")], FRESH),
-                    (504, "weir; fwd=miss"),
+                    (504, ""),
                 ),
                 (
                     get(
@@ -176,6 +177,7 @@ fn of_serving() -> Vec<Case> {
             "an unsafe method invalidates",
             vec![
                 (get(&[], FRESH), (200, MISS)),
+                (("OPTIONS", &[][..], "200"), (200, "weir; fwd=method")),
                 (("POST", &[][..], "500"), (500, "weir; fwd=method")),
                 (get(&[], FRESH), (200, HIT)),
                 (("POST", &[][..], "200"), (200, "weir; fwd=method")),
@@ -245,6 +247,31 @@ async fn a_response_that_is_cut_short_is_not_stored() {
         assert!(response.rest().await.is_err(), "the body is cut short");
     }
     assert_eq!(backend.requests().len(), 2);
+}
+
+/// An eighth of the memory is 1 MiB.
+#[tokio::test]
+async fn a_response_whose_length_is_too_large_has_no_stored_in_its_cache_status() {
+    let backend = Backend::responding(|request| {
+        let bytes = if request.target == "/large" {
+            2 << 20
+        } else {
+            1 << 19
+        };
+        let response = BackendResponse::bytes("text/plain", "x".repeat(bytes)).with_length();
+        response.header("cache-control", "max-age=60")
+    })
+    .await;
+    let proxy = start(&backend).await;
+    for (path, first, then) in [
+        ("/large", "weir; fwd=miss", "weir; fwd=miss"),
+        ("/small", MISS, HIT),
+    ] {
+        for expected in [first, then] {
+            let response = proxy.send(ClientRequest::get(path)).await;
+            assert_eq!(response.header("cache-status"), Some(expected), "{path}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -24,7 +24,7 @@ fn requests() -> [ClientRequest; 4] {
         ClientRequest::chat("one"),
         ClientRequest::chat("two"),
         ClientRequest::json("/ask", &json!({"question": "one"})),
-        ClientRequest::get("/pages/A?v=1"),
+        ClientRequest::get("/pages/A%20%C3%A9%2F1+?v=1"),
     ]
 }
 
@@ -63,8 +63,14 @@ async fn a_purge_removes_all_responses_those_of_a_route_or_one() {
         ),
         (format!("?key={key}"), Some(1), [false, true, true, true]),
         (format!("?route=ask&key={key}"), Some(0), [true; 4]),
+        // As a browser shows it, and as an event has it.
         (
-            "?key=/pages/A".to_owned(),
+            "?key=http://a.test/pages/A%20%C3%A9%2F1+?v=1".to_owned(),
+            Some(1),
+            [true, true, true, false],
+        ),
+        (
+            "?key=/pages/A%2520%25C3%25A9%252F1%2B".to_owned(),
             Some(1),
             [true, true, true, false],
         ),

@@ -158,3 +158,58 @@ async fn a_stale_response_is_served_while_one_request_revalidates_it() {
     let events = proxy.events_when(sent).await;
     assert_eq!(events.len(), sent, "one event for each request of a client");
 }
+
+/// The header lines of a request, and the status and the body of its response.
+type FollowerCase = (&'static [(&'static str, &'static str)], u16, &'static str);
+
+#[tokio::test]
+async fn conditions_and_ranges_are_served_from_the_fetch_of_an_equal_request() {
+    let backend = Backend::manual().await;
+    let proxy = start(&backend).await;
+    let send = |headers: &[(&str, &str)]| {
+        let add =
+            |request: ClientRequest, (name, value): &(&str, &str)| request.header(name, value);
+        let request = headers.iter().fold(ClientRequest::get("/page"), add);
+        tokio::spawn(client::send(proxy.address(), request))
+    };
+    // Nothing is stored or in flight: the condition is the backend's to judge, and says nothing about other requests.
+    let first = send(&[("if-none-match", "\"a\"")]);
+    let forwarded = backend.next_request().await;
+    assert_eq!(forwarded.request().header("if-none-match"), Some("\"a\""));
+    let known = BackendResponse::status(304).header("etag", "\"a\"");
+    forwarded.respond(known).await;
+    assert_eq!(first.await.expect("a response").status, 304);
+
+    let leader = send(&[]);
+    let fetch = backend.next_request().await;
+    assert_eq!(fetch.request().header("if-none-match"), None);
+    let cases: [FollowerCase; 6] = [
+        (&[("if-none-match", "\"a\"")], 304, ""),
+        (&[("if-none-match", "\"b\"")], 200, BODY),
+        (&[("range", "bytes=0-")], 206, BODY),
+        (&[("range", "bytes=4-5")], 206, "pa"),
+        (&[("range", "bytes=-4")], 206, "page"),
+        (&[("range", "bytes=1-1"), ("if-range", "\"b\"")], 200, BODY),
+    ];
+    let followers = cases.map(|(headers, ..)| send(headers));
+    let all_follow = |metrics: &Metrics| metrics.sum("weir_cache_followers", &[]) > 5.5;
+    proxy.metrics_when("all follow", all_follow).await;
+    let whole = page("max-age=60").header("etag", "\"a\"").with_length();
+    fetch.respond(whole).await;
+    assert_eq!(leader.await.expect("a response").text(), BODY);
+    for (follower, (headers, status, body)) in followers.into_iter().zip(cases) {
+        let response = follower.await.expect("a response");
+        assert_eq!(
+            (response.status, &*response.text()),
+            (status, body),
+            "{headers:?}"
+        );
+        let collapsed = Some("weir; fwd=miss; collapsed");
+        assert_eq!(response.header("cache-status"), collapsed, "{headers:?}");
+        if let ("pa", range) = (body, response.header("content-range")) {
+            assert_eq!(range, Some("bytes 4-5/8"));
+        }
+    }
+    assert_eq!(backend.requests().len(), 2);
+    backend.assert_faultless();
+}
