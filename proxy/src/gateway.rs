@@ -79,7 +79,7 @@ mod tunnel;
 mod upstream;
 
 use cached::CacheFound;
-use coalesce::Followed;
+use followed::Followed;
 use http_cache::HttpFetch;
 use inbound::{ForwardedBody, InboundBody};
 use mode::RequestKind;
@@ -366,8 +366,7 @@ impl Gateway {
             }
             ResponseSource::HttpFollowed(followed, backend) => {
                 let config = backend.config();
-                let delivery =
-                    downstream::deliver_http_followed(session, exchange, followed, config);
+                let delivery = downstream::deliver_followed(session, exchange, followed, config);
                 Box::pin(delivery).await
             }
             ResponseSource::Reused(reused) => reused::deliver(session, exchange, reused).await,

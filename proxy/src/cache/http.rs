@@ -157,9 +157,11 @@ impl HttpCache {
         let usable = stored.usable(&directives, now);
         let stored = stored.clone();
         match usable {
-            Use::Fresh => HttpLookup::Hit(stored, HitKind::Fresh),
-            Use::Stale => HttpLookup::Hit(stored, HitKind::Stale),
-            Use::WhileRevalidating if is_only => HttpLookup::Hit(stored, HitKind::Stale),
+            Use::Fresh => HttpLookup::Hit(request_key.key, stored, HitKind::Fresh),
+            Use::Stale => HttpLookup::Hit(request_key.key, stored, HitKind::Stale),
+            Use::WhileRevalidating if is_only => {
+                HttpLookup::Hit(request_key.key, stored, HitKind::Stale)
+            }
             Use::WhileRevalidating => {
                 let storing = MayStore::Yes;
                 HttpLookup::Revalidate(

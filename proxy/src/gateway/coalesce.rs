@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::header;
 
 use super::checks::{self, Lookup};
-pub(super) use super::followed::Followed;
+use super::followed::Followed;
 use super::redis_lookup::{self, RedisLookedUp};
 use super::{Stop, routing};
 use crate::cache::copy::SharedHead;

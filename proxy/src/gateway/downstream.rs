@@ -164,8 +164,6 @@ pub(super) async fn deliver_followed<H: HeadInFlight>(
     outcome
 }
 
-pub(super) use deliver_followed as deliver_http_followed;
-
 /// What happens to each piece of the body.
 fn filter<'a>(
     exchange: &Exchange,

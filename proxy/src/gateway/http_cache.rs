@@ -163,7 +163,7 @@ pub(super) fn look_up(
         cache.look_up(request, now)
     });
     let (outcome, status) = match &found {
-        HttpLookup::Hit(_, HitKind::Fresh) => (CacheOutcome::Hit, CacheStatus::Hit),
+        HttpLookup::Hit(_, _, HitKind::Fresh) => (CacheOutcome::Hit, CacheStatus::Hit),
         HttpLookup::Hit(..) | HttpLookup::Revalidate(..) => {
             (CacheOutcome::Hit, CacheStatus::StaleHit)
         }
@@ -180,7 +180,7 @@ pub(super) fn look_up(
         HttpLookup::Bypass(_) => (CacheOutcome::Bypass, CacheStatus::Bypass),
     };
     let reused = match &found {
-        HttpLookup::Hit(response, _) | HttpLookup::Revalidate(_, response) => {
+        HttpLookup::Hit(_, response, _) | HttpLookup::Revalidate(_, response) => {
             Some(Reused::new(response.clone(), now))
         }
         _ => None,

@@ -35,7 +35,7 @@ pub(super) enum MayStore {
 #[derive(Debug)]
 pub enum HttpLookup {
     /// The stored response serves the request.
-    Hit(Arc<StoredVariant>, HitKind),
+    Hit(CacheKey, Arc<StoredVariant>, HitKind),
     /// It serves the request although it is stale, and is to be revalidated in the background.
     Revalidate(RequestKey, Arc<StoredVariant>),
     /// The request is forwarded. The backend may validate the response that was found.
@@ -49,14 +49,15 @@ pub enum HttpLookup {
 }
 
 impl HttpLookup {
-    /// The key of the URI, if the request is forwarded.
+    /// The key of the URI, if the cache is involved.
     #[must_use]
     pub fn key(&self) -> Option<CacheKey> {
         match self {
+            HttpLookup::Hit(key, ..) => Some(*key),
             HttpLookup::Revalidate(request_key, _) | HttpLookup::Forward(request_key, ..) => {
                 Some(request_key.key)
             }
-            _ => None,
+            HttpLookup::NotCached | HttpLookup::Bypass(_) | HttpLookup::Unsafe => None,
         }
     }
 

@@ -43,8 +43,8 @@ struct TestCache(HttpCache);
 /// What a lookup finds, in one word.
 fn found(lookup: &HttpLookup) -> &'static str {
     match lookup {
-        HttpLookup::Hit(_, HitKind::Fresh) => "hit",
-        HttpLookup::Hit(_, HitKind::Stale) => "stale",
+        HttpLookup::Hit(_, _, HitKind::Fresh) => "hit",
+        HttpLookup::Hit(_, _, HitKind::Stale) => "stale",
         HttpLookup::Revalidate(..) => "revalidate",
         HttpLookup::Forward(_, ForwardReason::Miss, _) => "miss",
         HttpLookup::Forward(_, ForwardReason::VaryMiss, _) => "vary-miss",

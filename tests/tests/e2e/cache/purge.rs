@@ -37,6 +37,13 @@ async fn hits(proxy: &Proxy) -> [bool; 4] {
     hits
 }
 
+/// The key in the event of a request.
+async fn key_of(proxy: &Proxy, response: &ClientResponse) -> String {
+    let event = proxy.event_of(response).await;
+    let key = event["weir"]["cache"]["key"].as_str();
+    key.expect("a key").to_owned()
+}
+
 #[tokio::test]
 async fn a_purge_removes_all_responses_those_of_a_route_or_one() {
     let backend = Backend::responding(|request| {
@@ -49,11 +56,12 @@ async fn a_purge_removes_all_responses_those_of_a_route_or_one() {
     .await;
     let proxy = Setup::new(&backend).routes(ROUTES).start().await;
     let first = proxy.send(ClientRequest::chat("one")).await;
-    let event = proxy.event_of(&first).await;
-    let key = event["weir"]["cache"]["key"]
-        .as_str()
-        .expect("a key")
-        .to_owned();
+    let key = key_of(&proxy, &first).await;
+    let page = || proxy.send(ClientRequest::get("/pages/A%20%C3%A9%2F1+?v=1"));
+    let (stored, served) = (page().await, page().await);
+    assert!(is_hit(&served));
+    let page_key = key_of(&proxy, &served).await;
+    assert_eq!(page_key, key_of(&proxy, &stored).await);
     for (query, purged, left) in [
         (String::new(), None, [false; 4]),
         (
@@ -63,6 +71,11 @@ async fn a_purge_removes_all_responses_those_of_a_route_or_one() {
         ),
         (format!("?key={key}"), Some(1), [false, true, true, true]),
         (format!("?route=ask&key={key}"), Some(0), [true; 4]),
+        (
+            format!("?key={page_key}"),
+            Some(1),
+            [true, true, true, false],
+        ),
         // As a browser shows it, and as an event has it.
         (
             "?key=http://a.test/pages/A%20%C3%A9%2F1+?v=1".to_owned(),

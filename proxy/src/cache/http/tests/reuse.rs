@@ -196,7 +196,7 @@ fn a_304_updates_what_it_is_about() {
         found(&cache.look_up(PAGE, &HeaderMap::new(), at + seconds(29))),
         "hit"
     );
-    let HttpLookup::Hit(stored, _) = cache.look_up(PAGE, &HeaderMap::new(), at) else {
+    let HttpLookup::Hit(_, stored, _) = cache.look_up(PAGE, &HeaderMap::new(), at) else {
         panic!("it is fresh");
     };
     let other = headers(&[("etag", "\"b\"")]);
@@ -263,7 +263,7 @@ fn a_late_304_does_not_bring_back_what_has_been_replaced() {
     };
     let served = cache.0.freshen(&request_key.key, &stored, &old, times);
     assert_eq!(served.validators().etag, stored.validators().etag);
-    let HttpLookup::Hit(kept, HitKind::Fresh) = cache.look_up(PAGE, &none, at) else {
+    let HttpLookup::Hit(_, kept, HitKind::Fresh) = cache.look_up(PAGE, &none, at) else {
         panic!("it is fresh");
     };
     assert_eq!(kept.validators().etag, new.get("etag").cloned());
@@ -331,7 +331,7 @@ fn conditions_and_ranges_are_answered_from_the_cache() {
     cache
         .store(PAGE, &HeaderMap::new(), 200, &headers(response))
         .expect("storable");
-    let HttpLookup::Hit(stored, _) = cache.look_up(PAGE, &HeaderMap::new(), NOW) else {
+    let HttpLookup::Hit(_, stored, _) = cache.look_up(PAGE, &HeaderMap::new(), NOW) else {
         panic!("it is fresh");
     };
     let inm = |value| ("if-none-match", value);
