@@ -140,19 +140,13 @@ impl HttpCache {
             .and_then(|resource| resource.select(request.headers, request_key.credentials));
         let is_only = directives.use_stored == UseStored::Only;
         let Some(stored) = selected else {
-            return match resource {
-                _ if is_only => HttpLookup::NotCached,
-                Some(resource) => {
-                    let known = (resource.newest(), ConditionsSent::Own);
-                    let request_key = self.shared(request_key, request, known);
-                    HttpLookup::Forward(request_key, ForwardReason::VaryMiss, None)
-                }
-                None => {
-                    let known = (None, ConditionsSent::Own);
-                    let request_key = self.shared(request_key, request, known);
-                    HttpLookup::Forward(request_key, ForwardReason::Miss, None)
-                }
+            let (newest, reason) = match &resource {
+                _ if is_only => return HttpLookup::NotCached,
+                Some(resource) => (resource.newest(), ForwardReason::VaryMiss),
+                None => (None, ForwardReason::Miss),
             };
+            let request_key = self.shared(request_key, request, (newest, ConditionsSent::Own));
+            return HttpLookup::Forward(request_key, reason, None);
         };
         let usable = stored.usable(&directives, now);
         let stored = stored.clone();
