@@ -149,6 +149,9 @@ impl Http2 {
             }
             Ok(None) => AcceptOutcome::Close,
             Err(error) => {
+                if is_flood(&error) {
+                    self.http.connections.flooded();
+                }
                 log::debug!("an HTTP/2 connection ended: {error}");
                 AcceptOutcome::Close
             }
@@ -181,6 +184,14 @@ impl Http2 {
             }
         }
     }
+}
+
+/// Whether `h2` has closed the connection for a flood. It bounds the streams that are reset before they are accepted, which a
+/// proxy that got no processor for a moment finds all at once.
+fn is_flood(error: &pingora::Error) -> bool {
+    let cause = error.cause.as_deref();
+    let h2 = cause.and_then(|cause| cause.downcast_ref::<h2::Error>());
+    h2.is_some_and(|h2| !h2.is_remote() && h2.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM))
 }
 
 impl InFlight {

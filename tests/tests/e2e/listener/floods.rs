@@ -74,17 +74,30 @@ async fn open_connection(
     (!ended).then_some(rounds)
 }
 
+/// A stream that is opened and reset.
+fn pair(number: usize) -> Vec<u8> {
+    let stream = 2 * number as u32 + 1;
+    let mut bytes = frame(HEADERS, END_HEADERS | END_STREAM, stream, GET);
+    bytes.extend(frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes()));
+    bytes
+}
+
+#[tokio::test]
+async fn resets_that_arrive_together_are_counted_as_a_flood() {
+    let backend = Backend::echo().await;
+    let proxy = Setup::open(&backend).start().await;
+    let pairs = |_| (0..60).flat_map(pair).collect();
+    let sent = open_connection(&proxy, Vec::new(), 1, Duration::ZERO, pairs).await;
+    assert_eq!(sent, Some(1), "the connection ends");
+    let floods = proxy.metrics().await.sum("weir_http2_floods_total", &[]);
+    assert_eq!(floods, 1.0);
+}
+
 #[tokio::test]
 async fn a_rapid_reset_ends_within_500_pairs() {
     let backend = Backend::echo().await;
     let proxy = Setup::open(&backend).start().await;
-    let pairs = |number: usize| {
-        let stream = 2 * number as u32 + 1;
-        let mut bytes = frame(HEADERS, END_HEADERS | END_STREAM, stream, GET);
-        bytes.extend(frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes()));
-        bytes
-    };
-    let sent = open_connection(&proxy, Vec::new(), 5000, Duration::from_millis(1), pairs).await;
+    let sent = open_connection(&proxy, Vec::new(), 5000, Duration::from_millis(1), pair).await;
     assert!(sent.is_some_and(|sent| sent <= 500), "{sent:?}");
     let metrics = proxy.metrics().await;
     let floods = metrics.sum("weir_http2_floods_total", &[]);
