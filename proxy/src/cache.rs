@@ -300,12 +300,6 @@ impl ResponseCache {
         self.memory.purge(target, clock::now())
     }
 
-    /// Whether the cache has been purged since this time.
-    #[must_use]
-    pub fn is_purged_since(&self, asked_at: Instant) -> bool {
-        self.memory.is_purged_since(asked_at)
-    }
-
     /// How often the cache has been purged.
     #[must_use]
     pub fn purges(&self) -> u64 {
