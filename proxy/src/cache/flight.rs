@@ -3,7 +3,7 @@
 //! The first request under a key is its leader: it asks the backend. Equal requests that arrive meanwhile follow it: they
 //! get its response from an append-only list of shared pieces, what is there at once and the rest as it arrives, each
 //! at its own pace. The list is bounded: past its bounds nobody can join any more, and only the pieces that some follower has
-//! not read yet are kept. A leader that fails before it has a response is replaced by one of its followers, a few times.
+//! not read yet are kept. A leader that fails is replaced by one of the followers that have received nothing yet, a few times.
 //!
 //! A flight reads no clock and knows nothing of a response but its pieces: it is shared by everything that caches.
 
@@ -29,7 +29,7 @@ pub use follower::{FollowedPiece, Follower, FollowerStart};
 pub use lead::Lead;
 pub use state::ResponseEnd;
 
-/// How many followers may try again, one after the other, where the first response fails before its head.
+/// How many followers may try again, one after the other, where the first request fails or its response is cut.
 const ELECTIONS_MAX: u8 = 2;
 
 /// The requests of one route that are in flight, with the head `H` of their responses.
@@ -130,13 +130,8 @@ impl<H: Clone> Flights<H> {
         if may_lead == MayLead::No {
             return Joined::Alone;
         }
-        let flight = Arc::new(Flight {
-            key,
-            state: Mutex::new(FlightState::new(ELECTIONS_MAX)),
-            changed: Notify::new(),
-            followed: Arc::new(Notify::new()),
-            shared: self.shared.clone(),
-        });
+        let state = FlightState::new(ELECTIONS_MAX);
+        let flight = Arc::new(Flight::new(key, state, self.shared.clone()));
         flights.insert(key, flight.clone());
         Joined::Leader(Lead::new(flight))
     }
@@ -167,6 +162,38 @@ impl<H: Clone> Flights<H> {
 }
 
 impl<H> Flight<H> {
+    fn new(key: CacheKey, state: FlightState<H>, shared: Arc<SharedFlights<H>>) -> Self {
+        Flight {
+            key,
+            state: Mutex::new(state),
+            changed: Notify::new(),
+            followed: Arc::new(Notify::new()),
+            shared,
+        }
+    }
+
+    /// Its response has ended, and nobody joins it any more. If it was cut, the followers that have received nothing of it
+    /// belong to a new flight from now on, as do the requests that arrive.
+    fn end(self: &Arc<Self>, end: ResponseEnd) {
+        let mut flights = self.shared.flights.lock();
+        let mut state = self.state.lock();
+        self.count_landing();
+        state.pieces.end = Some(end);
+        let next = state.after_cut();
+        let next = next.map(|next| Arc::new(Flight::new(self.key, next, self.shared.clone())));
+        state.successor.clone_from(&next);
+        drop(state);
+        let current = flights.get(&self.key);
+        if current.is_some_and(|current| Arc::ptr_eq(current, self)) {
+            match next {
+                Some(next) => flights.insert(self.key, next),
+                None => flights.remove(&self.key),
+            };
+        }
+        drop(flights);
+        self.changed.notify_waiters();
+    }
+
     /// Nobody joins it any more. The state must not be locked.
     fn land(self: &Arc<Self>) {
         let mut flights = self.shared.flights.lock();
@@ -176,6 +203,10 @@ impl<H> Flight<H> {
         {
             flights.remove(&self.key);
         }
+    }
+
+    fn pass_on(&self) -> Option<Arc<Self>> {
+        self.state.lock().pass_on()
     }
 
     /// Counts that a response may be in the cache now. Called before the state shows that the flight has ended: a request

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 
 use super::lead::Lead;
-use super::state::{FlightStage, ResponseEnd};
+use super::state::{FlightStage, HeldPieces, ResponseEnd};
 use super::{Flight, MayLead};
 use crate::refusal::Refusal;
 
@@ -30,7 +30,7 @@ pub enum FollowerStart<H> {
     /// It goes on alone: the response must not be shared, has grown past its bounds before this request had read anything,
     /// or the leader has failed and this request may not lead.
     Alone,
-    /// It has failed several times.
+    /// Every leader has failed.
     Failed(Refusal),
 }
 
@@ -60,6 +60,10 @@ impl<H: Clone> Follower<H> {
             let notified = flight.changed.notified();
             if let Some(start) = self.started() {
                 return match start {
+                    FollowerBegun::Succeeded(next) => {
+                        self.flight = next;
+                        continue;
+                    }
                     FollowerBegun::Reading(head) => FollowerStart::Head(head, self),
                     FollowerBegun::Leading => FollowerStart::Leader(Lead::new(flight.clone())),
                     FollowerBegun::Stored => FollowerStart::Stored,
@@ -80,17 +84,21 @@ impl<H: Clone> Follower<H> {
                 state.stage = FlightStage::Asking;
                 FollowerBegun::Leading
             }
-            FlightStage::Responding(_) if matches!(state.pieces.end, Some(ResponseEnd::Cut(_))) => {
-                FollowerBegun::Alone
-            }
-            FlightStage::Responding(head) => {
-                let head = head.clone();
-                self.slot = state.pieces.begin();
-                match self.slot {
-                    Some(_) => FollowerBegun::Reading(head),
-                    None => FollowerBegun::Alone,
+            FlightStage::Responding(head) => match (state.pieces.extent, state.pieces.end) {
+                (HeldPieces::Unread, _) => FollowerBegun::Alone,
+                (HeldPieces::All, Some(ResponseEnd::Cut(code))) => match state.pass_on() {
+                    Some(next) => FollowerBegun::Succeeded(next),
+                    None => {
+                        let detail = "the response to an equal request was cut";
+                        FollowerBegun::Failed(Refusal::new(code, detail))
+                    }
+                },
+                (HeldPieces::All, Some(ResponseEnd::Whole(_)) | None) => {
+                    let head = head.clone();
+                    self.slot = Some(state.pieces.begin());
+                    FollowerBegun::Reading(head)
                 }
-            }
+            },
             FlightStage::Stored => FollowerBegun::Stored,
             FlightStage::Apart | FlightStage::Closed => FollowerBegun::Alone,
             FlightStage::Failed(failure) => FollowerBegun::Failed(failure.clone()),
@@ -101,6 +109,8 @@ impl<H: Clone> Follower<H> {
 enum FollowerBegun<H> {
     Reading(H),
     Leading,
+    /// It follows the next attempt.
+    Succeeded(Arc<Flight<H>>),
     Stored,
     Alone,
     Failed(Refusal),
@@ -157,6 +167,11 @@ impl<H> Follower<H> {
 impl<H> Drop for Follower<H> {
     fn drop(&mut self) {
         self.flight.shared.followers.fetch_sub(1, Ordering::Relaxed);
+        while self.slot.is_none()
+            && let Some(next) = self.flight.pass_on()
+        {
+            self.flight = next;
+        }
         let mut state = self.flight.state.lock();
         state.followers -= 1;
         let before = state.pieces.bytes();

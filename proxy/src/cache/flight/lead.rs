@@ -84,11 +84,8 @@ impl<H> Lead<H> {
     /// The response has ended.
     pub fn end(&mut self, end: ResponseEnd) {
         if self.progress == LeadProgress::Responding {
-            let mut state = self.flight.state.lock();
-            self.flight.count_landing();
-            state.pieces.end = Some(end);
-            drop(state);
-            self.land();
+            self.progress = LeadProgress::Landed;
+            self.flight.end(end);
         }
     }
 

@@ -1,9 +1,11 @@
 //! The state of one flight: how far its response has come, who follows, and the pieces.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::Flight;
 use crate::refusal::{ErrorCode, Refusal};
 
 /// What a piece costs besides its bytes.
@@ -18,6 +20,8 @@ pub(super) struct FlightState<H> {
     pub(super) followers: usize,
     pub(super) elections_left: u8,
     pub(super) pieces: SharedPieces,
+    /// The next attempt, after a response that was cut: the followers that have received nothing of it belong to that one.
+    pub(super) successor: Option<Arc<Flight<H>>>,
 }
 
 /// How far the response has come.
@@ -90,6 +94,7 @@ impl<H> FlightState<H> {
                 end: None,
                 positions: Vec::new(),
             },
+            successor: None,
         }
     }
 
@@ -128,6 +133,26 @@ impl<H> FlightState<H> {
             }
         }
     }
+
+    /// The state of the next attempt after a response that was cut, if a follower that has received nothing may begin one.
+    pub(super) fn after_cut(&self) -> Option<Self> {
+        let is_cut = matches!(self.pieces.end, Some(ResponseEnd::Cut(_)));
+        let waiting = self.followers.saturating_sub(self.pieces.readers());
+        if !is_cut || waiting == 0 || self.pieces.extent == HeldPieces::Unread {
+            return None;
+        }
+        let mut next = FlightState::new(self.elections_left.checked_sub(1)?);
+        next.stage = FlightStage::Vacant;
+        next.followers = waiting;
+        Some(next)
+    }
+
+    /// One of those that have received nothing of a response that was cut leaves for the next attempt, if there is one.
+    pub(super) fn pass_on(&mut self) -> Option<Arc<Flight<H>>> {
+        let next = self.successor.clone()?;
+        self.followers -= 1;
+        Some(next)
+    }
 }
 
 impl SharedPieces {
@@ -155,21 +180,24 @@ impl SharedPieces {
     }
 
     fn has_readers(&self) -> bool {
-        self.positions.iter().any(|position| *position != FREE)
+        self.readers() > 0
     }
 
-    /// A slot for a follower that reads from the first piece on; `None` if that has been dropped.
-    pub(super) fn begin(&mut self) -> Option<usize> {
-        if self.extent == HeldPieces::Unread {
-            return None;
-        }
+    /// How many followers read.
+    fn readers(&self) -> usize {
+        let positions = self.positions.iter();
+        positions.filter(|position| **position != FREE).count()
+    }
+
+    /// A slot for a follower that reads from the first piece on, while all are held.
+    pub(super) fn begin(&mut self) -> usize {
         let free = self.positions.iter().position(|position| *position == FREE);
         let slot = free.unwrap_or(self.positions.len());
         match self.positions.get_mut(slot) {
             Some(position) => *position = 0,
             None => self.positions.push(0),
         }
-        Some(slot)
+        slot
     }
 
     /// The next piece for a follower.

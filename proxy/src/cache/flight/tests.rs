@@ -43,6 +43,13 @@ async fn reading(follower: Follower<Head>) -> Follower<Head> {
     }
 }
 
+fn leading(start: FollowerStart<Head>) -> Lead<Head> {
+    match start {
+        FollowerStart::Leader(lead) => lead,
+        _ => panic!("one follower takes over"),
+    }
+}
+
 async fn rest(follower: &mut Follower<Head>) -> (Vec<u8>, ResponseEnd) {
     let mut read = Vec::new();
     loop {
@@ -111,10 +118,7 @@ async fn two_followers_at_most_take_over_one_after_the_other() {
         lead.fail(failure());
         let (elected, _, others) = futures_util::future::select_all(started).await;
         started = others;
-        lead = match elected.expect("joined") {
-            FollowerStart::Leader(lead) => lead,
-            _ => panic!("one follower takes over"),
-        };
+        lead = leading(elected.expect("joined"));
         tokio::task::yield_now().await;
         assert!(started.iter().all(|start| !start.is_finished()));
     }
@@ -156,10 +160,7 @@ async fn a_leader_that_is_dropped_fails_or_cuts_its_response() {
     let lead = leader(&flights);
     let waiting = follower(&flights);
     drop(lead);
-    let mut lead = match waiting.start().await {
-        FollowerStart::Leader(lead) => lead,
-        _ => panic!("its follower takes over"),
-    };
+    let mut lead = leading(waiting.start().await);
     let waiting = follower(&flights);
     lead.begin("head");
     let mut begun = reading(waiting).await;
@@ -169,9 +170,98 @@ async fn a_leader_that_is_dropped_fails_or_cuts_its_response() {
     let cut = ResponseEnd::Cut(ErrorCode::Internal);
     assert_eq!(rest(&mut begun).await, (Vec::new(), cut));
     // Nothing of it has been sent to this one.
-    assert!(matches!(waiting.start().await, FollowerStart::Alone));
+    assert!(matches!(waiting.start().await, FollowerStart::Leader(_)));
     drop(begun);
-    assert_eq!(flights.followers(), 0);
+    assert_eq!((flights.followers(), flights.len()), (0, 0));
+}
+
+const CUT: ResponseEnd = ResponseEnd::Cut(ErrorCode::UpstreamReset);
+
+#[tokio::test]
+async fn a_response_that_is_cut_is_asked_for_again_by_one_of_those_that_have_received_nothing() {
+    for recovers in [true, false] {
+        let flights = Flights::new(BOUNDS);
+        let mut lead = leader(&flights);
+        let early = follower(&flights);
+        let waiting: Vec<_> = (0..20).map(|_| follower(&flights)).collect();
+        lead.begin("head");
+        lead.push(piece(10, b'a'));
+        let mut early = reading(early).await;
+        lead.end(CUT);
+        // Whoever arrives now is one of those that wait for the next attempt.
+        let late = follower(&flights);
+        assert_eq!((flights.followers(), flights.len()), (22, 1));
+        let mut started: Vec<_> = waiting
+            .into_iter()
+            .chain([late])
+            .map(|follower| tokio::spawn(follower.start()))
+            .collect();
+        assert_eq!(rest(&mut early).await, (vec![b'a'; 10], CUT));
+        for election in 0..ELECTIONS_MAX {
+            let (elected, _, others) = futures_util::future::select_all(started).await;
+            started = others;
+            lead = leading(elected.expect("joined"));
+            tokio::task::yield_now().await;
+            assert!(started.iter().all(|start| !start.is_finished()));
+            // Those that wait see its head and its end at once.
+            lead.begin("head");
+            lead.push(piece(10, b'b'));
+            if recovers && election > 0 {
+                lead.end(ResponseEnd::Whole(None));
+                break;
+            }
+            lead.end(CUT);
+        }
+        assert_eq!(started.len(), 19);
+        for start in started {
+            match start.await.expect("joined") {
+                FollowerStart::Head("head", mut follower) if recovers => {
+                    let whole = (vec![b'b'; 10], ResponseEnd::Whole(None));
+                    assert_eq!(rest(&mut follower).await, whole);
+                }
+                FollowerStart::Failed(failure) if !recovers => {
+                    assert_eq!(failure.code, ErrorCode::UpstreamReset);
+                }
+                _ => panic!("all get the same"),
+            }
+        }
+        drop((early, lead));
+        assert_eq!((flights.bytes(), flights.len()), (0, 0));
+    }
+}
+
+#[tokio::test]
+async fn followers_that_leave_a_response_that_is_cut_leave_the_next_attempt() {
+    let flights = Flights::new(BOUNDS);
+    let mut lead = leader(&flights);
+    let waiting = [follower(&flights), follower(&flights)];
+    lead.begin("head");
+    lead.end(CUT);
+    assert_eq!((flights.followers(), flights.len()), (2, 1));
+    drop(waiting);
+    assert_eq!((flights.followers(), flights.len()), (0, 0));
+
+    // A response that has outgrown its bounds sends them alone, however it ends.
+    let mut lead = leader(&flights);
+    let waiting = follower(&flights);
+    lead.begin("head");
+    lead.push(piece(BOUNDS.response_bytes_max + 1, 0));
+    lead.end(CUT);
+    assert!(matches!(waiting.start().await, FollowerStart::Alone));
+
+    // Nobody joins the next attempt after a purge.
+    let mut lead = leader(&flights);
+    let waiting = follower(&flights);
+    flights.close();
+    lead.begin("head");
+    lead.end(CUT);
+    let after = leader(&flights);
+    let mut lead = leading(waiting.start().await);
+    lead.begin("head");
+    lead.end(ResponseEnd::Whole(None));
+    assert_eq!(flights.len(), 1);
+    drop(after);
+    assert_eq!(flights.len(), 0);
 }
 
 #[test]
@@ -299,9 +389,7 @@ async fn a_request_that_may_not_lead_follows_or_goes_alone() {
     let successor = follower(&flights);
     lead.fail(failure());
     assert!(matches!(following.start().await, FollowerStart::Alone));
-    let FollowerStart::Leader(mut lead) = successor.start().await else {
-        panic!("it takes over");
-    };
+    let mut lead = leading(successor.start().await);
     // Nobody is left that could.
     let Joined::Follower(following) = join(flights.mark()) else {
         panic!("a request is in flight");

@@ -1,4 +1,5 @@
-//! Failures of a response that equal requests share, after its head: each of them records what its leader records.
+//! Failures of a response that equal requests share, after its head: each of them that has received the head records what
+//! its leader records, and the others try again, one after the other.
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -141,5 +142,67 @@ async fn followers_record_the_failure_of_their_leader() {
             "{failure:?}: {failures}"
         );
         assert_eq!(backend.requests().len(), 1, "{failure:?}");
+    }
+}
+
+/// What the clients got of JSON responses that are cut, and how often the backend was asked.
+#[tokio::test]
+async fn a_json_response_that_is_cut_is_asked_for_again_by_one_follower_at_a_time() {
+    const CLIENTS: usize = 100;
+    const ATTEMPTS_MAX: usize = 3;
+    for recovers in [false, true] {
+        let backend = Backend::manual().await;
+        let proxy = start(&backend, Failure::Reset).await;
+        let mut clients = JoinSet::new();
+        for number in 0..CLIENTS {
+            let mut client = match number % 2 {
+                0 => Client::h1(proxy.address()).await,
+                _ => Client::h2(proxy.address()).await,
+            };
+            clients.spawn(async move {
+                let response = client.open(ClientRequest::chat("why?")).await;
+                let status = response.status;
+                (status, response.rest().await.is_ok())
+            });
+        }
+        let follow =
+            |metrics: &Metrics| metrics.sum("weir_cache_followers", &[]) > CLIENTS as f64 - 1.5;
+        proxy.metrics_when("the requests to follow", follow).await;
+        // The head and half of the body at once, and a close.
+        let cut = BackendResponse::chat("because").with_length().truncated();
+        let first = backend.next_request().await;
+        first.respond(cut.clone()).await;
+        let answering = async {
+            loop {
+                let next = backend.next_request().await;
+                let response = match recovers {
+                    true => BackendResponse::chat("because"),
+                    false => cut.clone(),
+                };
+                next.respond(response).await;
+            }
+        };
+        let got = wait::within("all responses", wait::PATIENCE, async {
+            tokio::select! {
+                got = clients.join_all() => got,
+                () = answering => unreachable!("it has no end"),
+            }
+        })
+        .await;
+        let whole = got.iter().filter(|got| **got == (200, true)).count();
+        let refused = got.iter().filter(|(status, _)| *status == 502).count();
+        let cut = got.iter().filter(|got| **got == (200, false)).count();
+        assert_eq!(whole + refused + cut, CLIENTS, "{got:?}");
+        let asked = backend.requests().len();
+        match recovers {
+            true => {
+                assert_eq!((asked, refused), (2, 0), "{cut} were cut");
+                assert!(whole > 0, "{cut} were cut");
+            }
+            false => {
+                assert!(asked <= ATTEMPTS_MAX, "{asked}");
+                assert_eq!(whole, 0);
+            }
+        }
     }
 }
