@@ -100,7 +100,7 @@ impl From<CopyEnd> for ResponseEnd {
 }
 
 /// A response that is not shared: a failure may be followed by another attempt.
-pub(super) fn decline(lead: &mut ResponseLead, exchange: &Exchange, head: &Parts) {
+pub(super) fn decline<H>(lead: &mut Lead<H>, exchange: &Exchange, head: &Parts) {
     if !head.status.is_server_error() {
         return lead.part();
     }
