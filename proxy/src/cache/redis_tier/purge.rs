@@ -15,14 +15,12 @@ use ::redis::streams::{StreamId, StreamRangeReply};
 use ::redis::{FromRedisValue as _, cmd};
 
 use super::SharedTier;
-use super::purge_log::Noted;
+use super::purge_log::{KNOWN_MAX, Noted};
 use crate::cache::purge::{InvalidPosition, PurgeRequest};
 use crate::clock;
 use crate::redis::{RedisUser, Unavailable};
 
 const STREAM: &str = "weir:purges";
-/// How many purges the stream keeps.
-pub(super) const STREAM_MAX: usize = 1_000;
 /// How many are read at once.
 const READ_MAX: usize = 100;
 /// How often the stream is read. A read that waits for the next purge would need a connection of its own: it would hold
@@ -93,7 +91,7 @@ impl SharedTier {
         add.arg(STREAM)
             .arg("MAXLEN")
             .arg("~")
-            .arg(STREAM_MAX)
+            .arg(KNOWN_MAX)
             .arg("*");
         add.arg("route").arg(purge.route.as_deref().unwrap_or(""));
         add.arg("key").arg(purge.key.as_deref().unwrap_or(""));
@@ -169,7 +167,7 @@ impl SharedTier {
         let mut all = cmd("XRANGE");
         all.arg(STREAM).arg("-").arg("+");
         let reply: StreamRangeReply = self.redis.command(RedisUser::Purge, &all).await?;
-        if reply.ids.len() >= STREAM_MAX
+        if reply.ids.len() >= KNOWN_MAX
             && let Some(Ok(first)) = reply.ids.first().map(|first| first.id.parse())
         {
             // It may have been trimmed.

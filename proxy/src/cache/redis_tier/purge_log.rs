@@ -10,8 +10,8 @@ use std::time::Instant;
 use crate::cache::CacheKey;
 use crate::cache::purge::{PurgePosition, PurgeRequest};
 
-/// As many as the stream keeps. If older ones are forgotten, entries from before them are misses.
-const KNOWN_MAX: usize = super::purge::STREAM_MAX;
+/// How many are known; the stream keeps as many. Entries from before an older one, which is forgotten, are misses.
+pub(super) const KNOWN_MAX: usize = 1_000;
 
 #[derive(Debug, Default)]
 pub(super) struct PurgeLog {
