@@ -29,7 +29,7 @@ pub(crate) struct BodyFilter<'a> {
     pub(crate) stripper: Option<UsageStripper>,
     /// The copy for the cache.
     pub(crate) copying: Option<Copying<'a>>,
-    /// How many pieces were read before the head was written, and are still to be written themselves.
+    /// How many pieces of the body have been read ahead, and are still to be written themselves.
     pub(crate) read_ahead: usize,
     /// The `Content-Length` that is sent to the client.
     pub(crate) length: Option<u64>,
@@ -112,7 +112,7 @@ impl BodyFilter<'_> {
         }
     }
 
-    /// Reads a piece, unless it was read before the head was written.
+    /// Reads a piece, unless it has been read ahead.
     pub(super) fn feed_once(
         &mut self,
         data: Bytes,

@@ -72,6 +72,8 @@ async fn read_on<B: ResponseBody>(
 ) -> Result<(), WriteError> {
     let mut ahead = PiecesAhead::new();
     let mut bytes = 0;
+    // Those that an earlier write has put back come first: the followers and the copy have them already.
+    let mut fed = filter.read_ahead;
     let mut since = clock::now();
     let mut is_open = !body.is_at_end(since);
     let written = loop {
@@ -101,8 +103,16 @@ async fn read_on<B: ResponseBody>(
         let piece = match piece {
             Some(Ok(Piece::Data(data))) => {
                 bytes += data.len();
-                let forwarded = filter.feed(data, exchange, since);
-                filter.read_ahead += 1;
+                let forwarded = match fed.checked_sub(1) {
+                    Some(left) => {
+                        fed = left;
+                        data
+                    }
+                    None => {
+                        filter.read_ahead += 1;
+                        filter.feed(data, exchange, since)
+                    }
+                };
                 is_open = !body.is_at_end(since);
                 if !is_open {
                     filter.complete(exchange, FramingEnd::Arrived, since);

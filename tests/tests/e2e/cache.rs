@@ -18,6 +18,7 @@ mod key;
 mod purge;
 mod redis;
 mod shared_failures;
+mod slow_leader;
 mod stored;
 mod stream_end;
 
