@@ -104,7 +104,7 @@ impl From<CopyEnd> for ResponseEnd {
 /// A response that is not shared: a failure may be followed by another attempt.
 pub(super) fn decline(lead: &mut ResponseLead, exchange: &Exchange, head: &Parts) {
     if !head.status.is_server_error() {
-        return lead.part();
+        return lead.set_apart();
     }
     let backend = exchange.upstream.as_ref();
     let backend = backend.map_or("", |upstream| &*upstream.backend);
