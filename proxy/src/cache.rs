@@ -19,6 +19,7 @@ mod cache_control;
 mod cacheable;
 pub(crate) mod canonical;
 pub mod copy;
+mod copy_budget;
 pub(crate) mod credentials;
 mod decision;
 mod entry;
@@ -51,6 +52,7 @@ use crate::clock;
 use crate::exchange::CacheTier;
 use body_rules::BodySettings;
 use copy::{CopyBuffer, LifetimeBounds, SharedHead};
+use copy_budget::CopyBudget;
 use flight::{FlightBounds, Flights};
 use freshness::Freshness;
 use memory::{Entry, MemoryTier};
@@ -202,6 +204,7 @@ pub struct ResponseCache {
     /// `None` without `ignore` and `unless`.
     body_settings: Option<BodySettings>,
     flights: Option<Flights<SharedHead>>,
+    copies: Arc<CopyBudget>,
 }
 
 impl ResponseCache {
@@ -218,6 +221,7 @@ impl ResponseCache {
                 Coalescing::Enabled => Some(Flights::new(flight_bounds(config.memory_bytes))),
                 Coalescing::Disabled => None,
             },
+            copies: copy_budget(config.memory_bytes),
         }
     }
 
@@ -277,6 +281,7 @@ impl ResponseCache {
             return Err(NotStorable::Stale);
         }
         let copy = CopyBuffer::new(status, headers, self.response_bytes_max());
+        let copy = copy.of_budget(&self.copies);
         Ok(copy.within(LifetimeBounds {
             freshness,
             received_at,
@@ -299,12 +304,6 @@ impl ResponseCache {
     pub fn purge(&self, target: &PurgeTarget) -> u64 {
         self.flights.iter().for_each(Flights::close);
         self.memory.purge(target, clock::now())
-    }
-
-    /// Whether the cache has been purged since this time.
-    #[must_use]
-    pub fn is_purged_since(&self, asked_at: Instant) -> bool {
-        self.memory.is_purged_since(asked_at)
     }
 
     /// How often the cache has been purged.
@@ -350,6 +349,11 @@ fn flight_bounds(memory_bytes: u64) -> FlightBounds {
         response_bytes_max: bytes(8),
         bytes_max: bytes(4),
     }
+}
+
+/// So do the copies that are made of responses while they are delivered.
+fn copy_budget(memory_bytes: u64) -> Arc<CopyBudget> {
+    CopyBudget::new(flight_bounds(memory_bytes).bytes_max)
 }
 
 impl std::fmt::Debug for ResponseCache {

@@ -1,7 +1,7 @@
 //! Purges stored responses for the admin API, in every tier.
 //!
-//! Memory is purged first: what is being written to Redis is checked against it. It is purged once more behind Redis,
-//! because a lookup may have filled it from there meanwhile.
+//! Memory is purged first, and once more behind Redis, because a lookup may have filled it from there meanwhile, and a
+//! reload may have replaced it.
 
 use super::installer::Installer;
 use crate::admin::purge::{CachePurges, PurgeReceipt};
@@ -9,8 +9,9 @@ use crate::cache::purge::{PurgeError, PurgeRequest};
 
 impl CachePurges for Installer {
     fn purge(&self, request: PurgeRequest) -> PurgeReceipt {
-        let generation = self.gateway.generation();
+        let gateway = self.gateway.clone();
         Box::pin(async move {
+            let generation = gateway.generation();
             let (route, key) = (request.route.as_deref(), request.key.as_deref());
             route.map_or(Ok(()), |route| generation.check_cached(route))?;
             let in_memory = generation.purge_memory(route, key);
@@ -18,7 +19,7 @@ impl CachePurges for Installer {
                 return Ok(in_memory);
             };
             let in_redis = redis.purge(&request).await;
-            let refilled = generation.purge_memory(route, key);
+            let refilled = gateway.generation().purge_memory(route, key);
             let in_redis = in_redis.map_err(|error| PurgeError::Incomplete {
                 reason: format!("Redis failed: {}", redis.redis().explained(&error)),
             })?;

@@ -4,12 +4,14 @@
 //! than the largest stored response. Content codings are decoded: one representation is stored, and served to each
 //! client in a coding that it accepts.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use smallvec::SmallVec;
 
+use super::copy_budget::{CopyBudget, CopyShare};
 use super::freshness::Freshness;
 use super::segments::SegmentBuffer;
 use super::{BodyLength, CachedResponse, storable};
@@ -33,6 +35,7 @@ pub struct CopyBuffer {
     decoder: Decoder,
     /// `None` once the body is too large.
     copied: Option<CopiedResponse>,
+    share: CopyShare,
 }
 
 /// The head of a response, for the requests that follow the one that it was made for (request coalescing).
@@ -127,6 +130,15 @@ impl CopyBuffer {
                 ends: Vec::new(),
             }),
             decoder: decoder.unwrap_or_default(),
+            share: CopyShare::default(),
+        }
+    }
+
+    /// Counts the copy among those of a cache, which are bounded together.
+    pub(super) fn of_budget(self, budget: &Arc<CopyBudget>) -> Self {
+        CopyBuffer {
+            share: CopyShare::of(budget),
+            ..self
         }
     }
 
@@ -138,13 +150,9 @@ impl CopyBuffer {
     /// Adds a piece as it arrived.
     pub fn push(&mut self, piece: impl AsRef<[u8]>) {
         let (copied, max_bytes) = (&mut self.copied, self.max_bytes);
+        let share = &mut self.share;
         self.decoder.feed(piece.as_ref(), |decoded| {
-            if copied
-                .as_mut()
-                .is_some_and(|copied| !copied.try_push(decoded, max_bytes))
-            {
-                *copied = None;
-            }
+            add(copied, decoded, max_bytes, share);
         });
     }
 
@@ -155,14 +163,10 @@ impl CopyBuffer {
             return self.push(piece);
         }
         let (copied, max_bytes) = (&mut self.copied, self.max_bytes);
+        let of_budget = &mut self.share;
         self.decoder.feed(piece, |decoded| {
             share(Bytes::copy_from_slice(decoded));
-            if copied
-                .as_mut()
-                .is_some_and(|copied| !copied.try_push(decoded, max_bytes))
-            {
-                *copied = None;
-            }
+            add(copied, decoded, max_bytes, of_budget);
         });
     }
 
@@ -212,6 +216,16 @@ impl CopyBuffer {
     #[must_use]
     pub fn finish(mut self, stored_at: Duration) -> Option<CachedResponse> {
         self.stored(stored_at)
+    }
+}
+
+/// Adds a piece, or frees the copy: it has become too large, or all of them together.
+fn add(copied: &mut Option<CopiedResponse>, piece: &[u8], max_bytes: usize, share: &mut CopyShare) {
+    if let Some(copy) = copied
+        && !(copy.try_push(piece, max_bytes) && share.grow(piece.len()))
+    {
+        *copied = None;
+        share.release();
     }
 }
 

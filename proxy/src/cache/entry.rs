@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! magic "weir" | version u8 | compression u8 | payload bytes u32 | CRC-32 u32 | payload, perhaps compressed
-//! payload: key [32] | status u16 | stored at, initial age, lifetime: nanoseconds u64 each | length kind u8
+//! payload: key [32] | position of the last purge that was known: u64, u64 | status u16 | stored at, initial age, lifetime: nanoseconds u64 each | length kind u8
 //!          | head bytes u32 | number of ends u32 | ends u32 each | head and body
 //! ```
 //!
@@ -14,6 +14,7 @@ use std::borrow::Cow;
 use std::io::Read as _;
 use std::time::Duration;
 
+use super::purge::PurgePosition;
 use super::segments::Segments;
 use super::{BodyLength, CacheKey, CachedResponse};
 
@@ -26,7 +27,7 @@ const COMPRESSION_LEVEL: i32 = 1;
 
 const MAGIC: &[u8; 4] = b"weir";
 /// Changes with the layout.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const PLAIN: u8 = 0;
 const ZSTD: u8 = 1;
 
@@ -34,7 +35,7 @@ const ZSTD: u8 = 1;
 const HEADER_BYTES: usize = 14;
 const KEY_BYTES: usize = 32;
 /// The payload without its ends, head and body.
-const FIXED_BYTES: usize = KEY_BYTES + 2 + 3 * 8 + 1 + 4 + 4;
+const FIXED_BYTES: usize = KEY_BYTES + 2 * 8 + 2 + 3 * 8 + 1 + 4 + 4;
 
 /// Why an entry is not used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -51,8 +52,12 @@ pub(super) enum InvalidEntry {
     OtherKey,
 }
 
-/// The entry of a response; `None` if it is too large.
-pub(super) fn encode(key: &CacheKey, response: &CachedResponse) -> Option<Vec<u8>> {
+/// The entry of a response to a request that was asked when the purges up to `known` were known; `None` if it is too large.
+pub(super) fn encode(
+    key: &CacheKey,
+    response: &CachedResponse,
+    known: PurgePosition,
+) -> Option<Vec<u8>> {
     let ends = response.ends.as_deref().unwrap_or_default();
     let payload_bytes = FIXED_BYTES + ends.len() * 4 + response.text.len();
     if payload_bytes > ENTRY_BYTES_MAX {
@@ -60,6 +65,8 @@ pub(super) fn encode(key: &CacheKey, response: &CachedResponse) -> Option<Vec<u8
     }
     let mut payload = Vec::with_capacity(payload_bytes);
     payload.extend_from_slice(&key.0);
+    payload.extend_from_slice(&known.milliseconds.to_le_bytes());
+    payload.extend_from_slice(&known.number.to_le_bytes());
     payload.extend_from_slice(&response.status.to_le_bytes());
     for time in [response.stored_at, response.initial_age, response.lifetime] {
         payload.extend_from_slice(&nanos(time).to_le_bytes());
@@ -98,11 +105,14 @@ fn with_header(payload: &[u8]) -> Vec<u8> {
     entry
 }
 
-/// The response of an entry.
+/// The response of an entry, and the purges that were known when its request was asked.
 ///
 /// # Errors
 /// Why it is not used.
-pub(super) fn decode(key: &CacheKey, entry: &[u8]) -> Result<CachedResponse, InvalidEntry> {
+pub(super) fn decode(
+    key: &CacheKey,
+    entry: &[u8],
+) -> Result<(CachedResponse, PurgePosition), InvalidEntry> {
     let rest = entry.strip_prefix(MAGIC).ok_or(InvalidEntry::Foreign)?;
     let mut header = Fields(rest);
     if header.byte()? != VERSION {
@@ -139,11 +149,18 @@ fn decompressed(stored: &[u8], bytes: usize) -> Result<Vec<u8>, InvalidEntry> {
     Ok(payload)
 }
 
-fn read_payload(key: &CacheKey, payload: &[u8]) -> Result<CachedResponse, InvalidEntry> {
+fn read_payload(
+    key: &CacheKey,
+    payload: &[u8],
+) -> Result<(CachedResponse, PurgePosition), InvalidEntry> {
     let mut fields = Fields(payload);
     if fields.take(KEY_BYTES)? != key.0.as_slice() {
         return Err(InvalidEntry::OtherKey);
     }
+    let known = PurgePosition {
+        milliseconds: fields.u64()?,
+        number: fields.u64()?,
+    };
     let status = fields.u16()?;
     let [stored_at, initial_age, lifetime] = [fields.time()?, fields.time()?, fields.time()?];
     let length = match fields.byte()? {
@@ -174,7 +191,7 @@ fn read_payload(key: &CacheKey, payload: &[u8]) -> Result<CachedResponse, Invali
         text: Segments::copy_of(text, head_bytes),
     };
     match is_consistent(&response) {
-        true => Ok(response),
+        true => Ok((response, known)),
         false => Err(InvalidEntry::Corrupted),
     }
 }
@@ -274,9 +291,12 @@ impl<'a> Fields<'a> {
         self.array().map(u32::from_le_bytes)
     }
 
+    fn u64(&mut self) -> Result<u64, InvalidEntry> {
+        self.array().map(u64::from_le_bytes)
+    }
+
     fn time(&mut self) -> Result<Duration, InvalidEntry> {
-        let nanos = self.array().map(u64::from_le_bytes)?;
-        Ok(Duration::from_nanos(nanos))
+        self.u64().map(Duration::from_nanos)
     }
 }
 

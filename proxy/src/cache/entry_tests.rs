@@ -8,6 +8,10 @@ use crate::cache::copy::CopyBuffer;
 const KEY: CacheKey = CacheKey([7; KEY_BYTES]);
 const NOW: Duration = Duration::from_nanos(1_790_000_000_123_456_789);
 
+fn encode(key: &CacheKey, response: &CachedResponse) -> Option<Vec<u8>> {
+    super::encode(key, response, PurgePosition::default())
+}
+
 /// A response with this many pieces of random words.
 fn response(dice: &mut StdRng, pieces: usize) -> CachedResponse {
     let mut headers = HeaderMap::new();
@@ -40,8 +44,12 @@ fn every_response_is_decoded_as_it_was_encoded() {
     for pieces in [0, 1, 2, 3, 10, 100, 1_000] {
         for _ in 0..10 {
             let stored = response(&mut dice, pieces);
-            let entry = encode(&KEY, &stored).expect("small enough");
-            assert_eq!(decode(&KEY, &entry), Ok(stored));
+            let known = PurgePosition {
+                milliseconds: dice.random(),
+                number: dice.random(),
+            };
+            let entry = super::encode(&KEY, &stored, known).expect("small enough");
+            assert_eq!(decode(&KEY, &entry), Ok((stored, known)));
         }
     }
 }
@@ -132,7 +140,7 @@ fn any_payload_with_a_valid_checksum_is_decoded_or_rejected() {
             payload[at] = dice.random();
         }
         payload.truncate(dice.random_range(0..=payload.len()));
-        if let Ok(response) = decode(&KEY, &forged(PLAIN, payload.len() as u32, &payload)) {
+        if let Ok((response, _)) = decode(&KEY, &forged(PLAIN, payload.len() as u32, &payload)) {
             let body: usize = response.pieces().map(|piece| piece.len()).sum();
             assert_eq!(body + response.head_lines().len(), response.text.len());
         }

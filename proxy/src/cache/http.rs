@@ -46,10 +46,11 @@ pub use served::ServedAs;
 pub use shared::{FollowedAs, HttpHead};
 pub use store::StoredVariant;
 
+use super::copy_budget::{CopyBudget, CopyShare};
 use super::flight::Flights;
 use super::memory::{MemoryCounts, MemoryTier};
 use super::purge::{PathHash, PurgeTarget};
-use super::{BypassReason, CacheKey, Coalescing, Scope, flight_bounds};
+use super::{BypassReason, CacheKey, Coalescing, Scope, copy_budget, flight_bounds};
 use crate::clock;
 use directives::{RequestDirectives, UseStored};
 use invalidation::Invalidations;
@@ -91,6 +92,7 @@ pub struct HttpCache {
     /// `None` without request coalescing.
     flights: Option<Flights<HttpHead>>,
     predictor: Predictor,
+    copies: Arc<CopyBudget>,
     /// Locked before the memory.
     invalidations: Mutex<Invalidations>,
     config: Config,
@@ -106,6 +108,7 @@ impl HttpCache {
                 Coalescing::Disabled => None,
             },
             predictor: Predictor::new(),
+            copies: copy_budget(config.memory_bytes),
             invalidations: Mutex::new(Invalidations::new()),
             config: *config,
         }
@@ -209,7 +212,8 @@ impl HttpCache {
             return Err(NotStored::TooLarge);
         }
         let head = head.of_path(PathHash::of(request.name.path));
-        Ok(HttpCopy::new(head, times.received_at, announced, room))
+        let bounds = (room, CopyShare::of(&self.copies));
+        Ok(HttpCopy::new(head, times.received_at, announced, bounds))
     }
 
     /// Stores a complete response, unless the cache has been purged, or its URI invalidated, since its request arrived

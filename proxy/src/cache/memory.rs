@@ -186,10 +186,6 @@ impl<E: Entry> MemoryTier<E> {
         count
     }
 
-    pub(super) fn is_purged_since(&self, asked_at: Instant) -> bool {
-        self.entries.lock().is_purged_since(asked_at)
-    }
-
     pub(super) fn purges(&self) -> u64 {
         self.entries.lock().purges
     }

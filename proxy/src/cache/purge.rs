@@ -10,8 +10,10 @@ use std::sync::Arc;
 use crate::exchange::CacheKeyId;
 
 mod path;
+mod position;
 
 pub use path::PathHash;
+pub use position::{InvalidPosition, PurgePosition};
 
 /// Which responses are purged: all that these have in common.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -13,9 +13,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::redis::{Value, cmd};
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::entry::{self, InvalidEntry};
+use super::purge::PurgePosition;
 use super::{CacheKey, CachedResponse};
 use crate::redis::{Redis, RedisUser, Unavailable};
 use crate::{clock, redis};
@@ -24,12 +26,14 @@ mod host;
 mod lease;
 pub(crate) mod metrics;
 pub mod purge;
+mod purge_log;
 #[cfg(test)]
 mod tests;
 mod write_behind;
 
 pub(crate) use lease::Lease;
 use metrics::{EntryMetrics, EntryOutcome};
+use purge_log::PurgeLog;
 use write_behind::{Write, WriteQueue};
 
 /// The first wait between two look-ups, and the longest. Redis is polled: a notification, or a command that blocks, would
@@ -41,6 +45,7 @@ const POLL_MAX: Duration = Duration::from_millis(100);
 pub struct SharedTier {
     redis: Arc<Redis>,
     queue: WriteQueue,
+    log: Mutex<PurgeLog>,
     /// Of this host, among those with replicas.
     host: Box<str>,
     metrics: std::sync::OnceLock<EntryMetrics>,
@@ -49,6 +54,7 @@ pub struct SharedTier {
 /// The tier of one route.
 pub(crate) struct RedisTier {
     shared: Arc<SharedTier>,
+    route: Box<str>,
     /// The end of the names of this route's entries: route, settings.
     suffix: Box<str>,
     ttl: Duration,
@@ -77,6 +83,7 @@ impl SharedTier {
         Arc::new(SharedTier {
             redis: Redis::new(config),
             queue: WriteQueue::new(),
+            log: Mutex::default(),
             host: host::identity(),
             metrics: std::sync::OnceLock::new(),
         })
@@ -116,6 +123,7 @@ impl RedisTier {
     ) -> Self {
         RedisTier {
             shared: shared.clone(),
+            route: route.into(),
             suffix: format!("{route}:{settings}").into(),
             ttl,
         }
@@ -181,7 +189,9 @@ impl RedisTier {
 
     fn found(&self, key: &CacheKey, entry: &[u8]) -> RedisLookup {
         match entry::decode(key, entry) {
-            Ok(response) if response.is_fresh(clock::unix_now(), self.ttl) => {
+            // Another replica, or the one that Redis was before it restarted, has written it all the same.
+            Ok((_, known)) if self.is_purged(key, known) => RedisLookup::Miss(None),
+            Ok((response, _)) if response.is_fresh(clock::unix_now(), self.ttl) => {
                 RedisLookup::Hit(response)
             }
             Ok(_) => RedisLookup::Miss(None),
@@ -195,28 +205,33 @@ impl RedisTier {
         }
     }
 
-    /// How many purges there have been.
-    pub(crate) fn purges(&self) -> u64 {
-        self.shared.queue.purges()
+    fn is_purged(&self, key: &CacheKey, known: PurgePosition) -> bool {
+        self.shared.log.lock().is_purged(known, &self.route, key)
     }
 
-    /// Writes a response in the background, and releases its lease afterwards. It is dropped if too much is waiting to be
-    /// written, or if there have been more than `purges`.
+    /// Writes the response to a request that was asked at `asked_at` in the background, and releases its lease afterwards.
+    /// It is dropped if too much is waiting to be written, or if it has been purged since.
     pub(crate) fn write_behind(
         &self,
         key: CacheKey,
         response: CachedResponse,
         lease: Option<Lease>,
-        purges: u64,
+        asked_at: std::time::Instant,
     ) {
+        let known = self.shared.log.lock().known_at(asked_at);
+        if self.is_purged(&key, known) {
+            self.shared.count(EntryOutcome::Dropped);
+            return;
+        }
         let write = Write {
             key,
+            known,
             entry: Names::new(&key, &self.suffix).entry,
             response,
             ttl: self.ttl,
             lease,
         };
-        if self.shared.queue.push(write, purges).is_err() {
+        if self.shared.queue.push(write).is_err() {
             self.shared.count(EntryOutcome::Dropped);
         }
     }

@@ -6,6 +6,7 @@ use crate::model::json::IgnoreAll;
 use crate::model::operation::Operation;
 
 mod canonical;
+mod copies;
 mod ignore;
 mod key;
 mod purge;

@@ -35,7 +35,6 @@ pub(super) struct CacheCopy<'a> {
 /// What is written to Redis once the response has been delivered.
 struct RedisCopy<'a> {
     tier: &'a RedisTier,
-    cache: &'a ResponseCache,
     key: CacheKey,
     asked_at: Instant,
     lease: Option<Lease>,
@@ -81,7 +80,6 @@ impl<'a> CacheCopy<'a> {
             redis: (pipeline.redis_tier.as_ref()).zip(key).map(|(tier, key)| {
                 Box::new(RedisCopy {
                     tier,
-                    cache,
                     key,
                     asked_at: exchange.timing.started(),
                     lease,
@@ -102,7 +100,7 @@ impl From<CopyEnd> for ResponseEnd {
 }
 
 /// A response that is not shared: a failure may be followed by another attempt.
-pub(super) fn decline(lead: &mut ResponseLead, exchange: &Exchange, head: &Parts) {
+pub(super) fn decline<H>(lead: &mut Lead<H>, exchange: &Exchange, head: &Parts) {
     if !head.status.is_server_error() {
         return lead.set_apart();
     }
@@ -187,11 +185,8 @@ impl Drop for RedisCopy<'_> {
     fn drop(&mut self) {
         if let Some(stored) = self.stored.take() {
             let lease = self.lease.take();
-            // Before the check: a purge behind it makes the number wrong.
-            let purges = self.tier.purges();
-            if !self.cache.is_purged_since(self.asked_at) {
-                self.tier.write_behind(self.key, stored, lease, purges);
-            }
+            self.tier
+                .write_behind(self.key, stored, lease, self.asked_at);
         }
     }
 }

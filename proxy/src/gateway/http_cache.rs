@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderValue, StatusCode};
 
+use super::cache_copy;
 use super::coalesce;
 use super::reused::Reused;
 use super::routing::{forwarded_host, query, set_cache_status};
@@ -320,11 +321,14 @@ pub(super) fn of_response(
     let Some((response, cache_status)) = reused else {
         return ResponseSource::Upstream(upstream, Some(fetch));
     };
-    let sharing = match cache_status {
-        CacheStatus::StaleIfError => Shareability::NotNow,
-        _ => response.sharing(exchange.at(now)),
-    };
-    fetch.settle(sharing, exchange.at(now));
+    if cache_status == CacheStatus::StaleIfError {
+        // A backend that fails gets two more requests of a herd, not all of them: they have a stale response, too.
+        if let Some(mut lead) = fetch.take_lead() {
+            cache_copy::decline(&mut lead, exchange, &upstream.response.head);
+        }
+    } else {
+        fetch.settle(response.sharing(exchange.at(now)), exchange.at(now));
+    }
     if let Some(attempt) = exchange.attempt() {
         attempt.succeed(now);
     }

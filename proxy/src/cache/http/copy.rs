@@ -2,17 +2,19 @@
 
 use std::time::Duration;
 
+use super::super::copy_budget::CopyShare;
 use super::super::segments::SegmentBuffer;
 use super::freshness::Shareability;
 use super::shared::HttpHead;
 use super::store::{StorableHead, StoredVariant};
 
-/// The copy of one response. As soon as it is larger than what is stored, it is freed.
+/// The copy of one response. As soon as it is larger than what is stored, or all copies together are, it is freed.
 #[derive(Debug)]
 pub struct HttpCopy {
     head: Option<StorableHead>,
     body: SegmentBuffer,
     bytes_max: usize,
+    share: CopyShare,
     /// When the head arrived, since the Unix epoch.
     received_at: Duration,
 }
@@ -22,13 +24,14 @@ impl HttpCopy {
         head: StorableHead,
         received_at: Duration,
         announced: Option<usize>,
-        bytes_max: usize,
+        (bytes_max, share): (usize, CopyShare),
     ) -> Self {
         HttpCopy {
             head: Some(head),
             received_at,
             body: SegmentBuffer::with_room(0, announced.unwrap_or(0).min(bytes_max)),
             bytes_max,
+            share,
         }
     }
 
@@ -53,9 +56,10 @@ impl HttpCopy {
         if self.head.is_none() {
             return;
         }
-        if self.body.len() + piece.len() > self.bytes_max {
+        if self.body.len() + piece.len() > self.bytes_max || !self.share.grow(piece.len()) {
             self.head = None;
             self.body = SegmentBuffer::default();
+            self.share.release();
             return;
         }
         self.body.push(piece);

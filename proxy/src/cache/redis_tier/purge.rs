@@ -1,25 +1,26 @@
 //! Purges over all replicas.
 //!
 //! A purge removes the entries from Redis, and is then added to the stream `weir:purges`, which each replica reads once
-//! a second, to purge its memory, and Redis once more: until it has read the purge, it may have written responses to
-//! requests from before. A replica reads from the last entry that it has seen: if that is gone (the stream was trimmed or
-//! flushed, or a failover lost its end), it cannot know which purges it has missed, and purges everything from its memory.
-//! So it does when it connects for the first time.
+//! a second, to purge its memory. Until it has read the purge, a replica may write responses to requests from before to
+//! Redis: those that know the purge take them for misses (`purge_log.rs`).
+//!
+//! A replica reads from the last entry that it has seen. If that is gone (the stream was trimmed or flushed, a failover lost
+//! its end, or Redis was restored from a snapshot), it cannot know which purges it has missed, nor whether Redis has entries
+//! again that were purged: it purges everything. When it connects for the first time, it purges its memory.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::redis::streams::StreamRangeReply;
+use ::redis::streams::{StreamId, StreamRangeReply};
 use ::redis::{FromRedisValue as _, cmd};
 
 use super::SharedTier;
-use crate::cache::purge::PurgeRequest;
+use super::purge_log::{KNOWN_MAX, Noted};
+use crate::cache::purge::{InvalidPosition, PurgeRequest};
+use crate::clock;
 use crate::redis::{RedisUser, Unavailable};
 
 const STREAM: &str = "weir:purges";
-/// How many purges the stream keeps.
-const STREAM_MAX: usize = 1_000;
 /// How many are read at once.
 const READ_MAX: usize = 100;
 /// How often the stream is read. A read that waits for the next purge would need a connection of its own: it would hold
@@ -35,7 +36,6 @@ impl SharedTier {
     /// # Errors
     /// Redis did not reply.
     pub async fn purge(&self, purge: &PurgeRequest) -> Result<u64, Unavailable> {
-        self.queue.purged();
         let removed = self.remove_and_announce(purge).await;
         if removed.is_err() {
             self.redis.count_degraded(RedisUser::Purge);
@@ -45,8 +45,9 @@ impl SharedTier {
 
     async fn remove_and_announce(&self, purge: &PurgeRequest) -> Result<u64, Unavailable> {
         let removed = self.remove_entries(pattern(purge).as_deref()).await?;
-        // Behind the removal: no replica may find an entry after it has purged its memory.
-        self.add(purge).await?;
+        // Behind the removal: a replica that connects for the first time knows what it reads, and finds nothing else.
+        let position = self.add(purge).await?;
+        self.note(&position, purge);
         Ok(removed)
     }
 
@@ -90,11 +91,20 @@ impl SharedTier {
         add.arg(STREAM)
             .arg("MAXLEN")
             .arg("~")
-            .arg(STREAM_MAX)
+            .arg(KNOWN_MAX)
             .arg("*");
         add.arg("route").arg(purge.route.as_deref().unwrap_or(""));
         add.arg("key").arg(purge.key.as_deref().unwrap_or(""));
         self.redis.command(RedisUser::Purge, &add).await
+    }
+
+    /// From now on, entries of responses that were asked before this purge are misses.
+    fn note(&self, position: &str, purge: &PurgeRequest) -> Noted {
+        match position.parse() {
+            Ok(position) => self.log.lock().note(position, purge.clone(), clock::now()),
+            // Not an id of Redis. The memory is purged, which is always safe.
+            Err(InvalidPosition) => Noted::New,
+        }
     }
 
     /// Calls `purge_memory` for the purges of all replicas. It never ends.
@@ -128,56 +138,49 @@ impl SharedTier {
             let mut purges = reply.ids.into_iter();
             let first = purges.next();
             if first.is_none_or(|first| first.id != position) {
+                self.remove_and_announce(&PurgeRequest::default()).await?;
                 let begun = self.begin(purge_memory).await?;
-                log::info!("purges may have been missed: every response in memory is purged");
+                log::info!(
+                    "purges may have been missed: every response in memory and in Redis is purged"
+                );
                 return Ok(begun);
             }
-            let mut batch = Vec::new();
-            for purge in purges {
-                batch.push(PurgeRequest {
-                    route: field(&purge, "route"),
-                    key: field(&purge, "key"),
-                });
-                position = purge.id;
+            let mut count = 0;
+            for announced in purges {
+                let purge = purge_of(&announced);
+                // This replica's own purges are known, and have purged its memory.
+                if self.note(&announced.id, &purge) == Noted::New {
+                    purge_memory(&purge);
+                }
+                position = announced.id;
+                count += 1;
             }
-            self.follow(&batch, purge_memory).await?;
-            if batch.len() < READ_MAX {
+            if count < READ_MAX {
                 return Ok(position);
             }
         }
     }
 
-    /// Purges the memory first, which what is being written is checked against, and once more behind Redis, because a
-    /// lookup may have filled it from there meanwhile.
-    async fn follow(
-        &self,
-        batch: &[PurgeRequest],
-        purge_memory: &impl Fn(&PurgeRequest),
-    ) -> Result<(), Unavailable> {
-        batch.iter().for_each(purge_memory);
-        if !batch.is_empty() {
-            self.queue.purged();
-        }
-        let patterns: BTreeSet<String> = batch.iter().filter_map(pattern).collect();
-        for pattern in &patterns {
-            self.remove_entries(Some(pattern)).await?;
-        }
-        batch.iter().for_each(purge_memory);
-        Ok(())
-    }
-
-    /// Purges the whole memory, and returns the end of the stream. An empty stream gets a purge, so that there is a
-    /// position at which to read on.
+    /// Notes all purges of the stream, purges the whole memory, and returns the end of the stream. An empty stream gets a
+    /// purge, so that there is a position at which to read on.
     async fn begin(&self, purge_memory: &impl Fn(&PurgeRequest)) -> Result<String, Unavailable> {
-        let mut last = cmd("XREVRANGE");
-        last.arg(STREAM).arg("+").arg("-").arg("COUNT").arg(1);
-        let reply: StreamRangeReply = self.redis.command(RedisUser::Purge, &last).await?;
-        let position = match reply.ids.into_iter().next() {
+        let mut all = cmd("XRANGE");
+        all.arg(STREAM).arg("-").arg("+");
+        let reply: StreamRangeReply = self.redis.command(RedisUser::Purge, &all).await?;
+        if reply.ids.len() >= KNOWN_MAX
+            && let Some(Ok(first)) = reply.ids.first().map(|first| first.id.parse())
+        {
+            // It may have been trimmed.
+            self.log.lock().forget(first);
+        }
+        for announced in &reply.ids {
+            self.note(&announced.id, &purge_of(announced));
+        }
+        let position = match reply.ids.into_iter().next_back() {
             Some(last) => last.id,
             None => self.add(&purge_of_nothing()).await?,
         };
         purge_memory(&PurgeRequest::default());
-        self.queue.purged();
         Ok(position)
     }
 }
@@ -190,7 +193,14 @@ fn purge_of_nothing() -> PurgeRequest {
     }
 }
 
-fn field(purge: &::redis::streams::StreamId, name: &str) -> Option<String> {
+fn purge_of(announced: &StreamId) -> PurgeRequest {
+    PurgeRequest {
+        route: field(announced, "route"),
+        key: field(announced, "key"),
+    }
+}
+
+fn field(purge: &StreamId, name: &str) -> Option<String> {
     let value = purge.map.get(name)?;
     let text = String::from_redis_value_ref(value).ok()?;
     (!text.is_empty()).then_some(text)

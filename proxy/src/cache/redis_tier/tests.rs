@@ -103,13 +103,9 @@ fn response() -> CachedResponse {
     copy.finish(clock::unix_now()).expect("small enough")
 }
 
-/// Waits until each replica has purged its memory, Redis, and its memory once more.
-async fn followed(replicas: &[FollowedPurges], purge: &PurgeRequest) {
-    let count = |purges: &FollowedPurges| {
-        let purges = purges.lock();
-        purges.iter().filter(|followed| *followed == purge).count()
-    };
-    until(async || replicas.iter().all(|purges| count(purges) == 2)).await;
+/// Waits until a replica has purged its memory.
+async fn followed(purges: &FollowedPurges, purge: &PurgeRequest) {
+    until(async || purges.lock().contains(purge)).await;
 }
 
 async fn is_hit(tier: &RedisTier, key: &CacheKey) -> bool {
@@ -123,12 +119,11 @@ async fn purges_remove_entries_and_reach_every_replica() {
     };
     let (one, of_one) = server.replica().await;
     let (_other, of_other) = server.replica().await;
-    let replicas = [of_one, of_other];
     let tier = |route| RedisTier::new(&one, route, SETTINGS, TTL);
     let (chat, files) = (tier("chat"), tier("chat:files"));
     let fill = async || {
         for (tier, first) in [(&chat, 0x0a), (&chat, 0x0b), (&files, 0x0c)] {
-            tier.write_behind(key(first), response(), None, tier.purges());
+            tier.write_behind(key(first), response(), None, clock::now());
             until(async || is_hit(tier, &key(first)).await).await;
         }
     };
@@ -144,38 +139,101 @@ async fn purges_remove_entries_and_reach_every_replica() {
         (purge(None, None), 3),
     ] {
         fill().await;
-        replicas.iter().for_each(|purges| purges.lock().clear());
+        of_one.lock().clear();
+        of_other.lock().clear();
         assert_eq!(
             one.purge(&purge).await.expect("a reply"),
             count,
             "{purge:?}"
         );
-        followed(&replicas, &purge).await;
+        followed(&of_other, &purge).await;
+        // It has purged its own memory before.
+        assert!(!of_one.lock().contains(&purge));
     }
     assert!(!is_hit(&files, &key(0x0c)).await);
 }
 
+/// Sends a command that returns a status.
+async fn send(tier: &SharedTier, command: &::redis::Cmd) {
+    let sent: Result<Value, _> = tier.redis().command(RedisUser::Purge, command).await;
+    sent.expect("a reply");
+}
+
+/// Writes an entry as a replica does that knew no purges when the request was asked.
+async fn write_as_of_old(tier: &RedisTier, key: &CacheKey) {
+    let entry = entry::encode(key, &response(), PurgePosition::default());
+    let mut set = cmd("SET");
+    set.arg(Names::new(key, &tier.suffix).entry)
+        .arg(entry.expect("small enough"));
+    send(&tier.shared, &set).await;
+}
+
 #[tokio::test]
-async fn an_entry_that_a_replica_writes_before_it_reads_a_purge_is_removed() {
+async fn an_entry_from_before_a_purge_is_a_miss_whoever_writes_it_later() {
+    let Some(server) = RedisServer::start() else {
+        return;
+    };
+    let (one, _) = server.replica().await;
+    let (other, of_other) = server.replica().await;
+    let tier = |shared| RedisTier::new(shared, "chat", SETTINGS, TTL);
+    let asked_at = clock::now();
+    let purge = PurgeRequest {
+        route: Some("chat".to_owned()),
+        key: None,
+    };
+    one.purge(&purge).await.expect("a reply");
+    // The replica that was purged, and has its own response to a request from before.
+    tier(&one).write_behind(key(1), response(), None, asked_at);
+    // Another one, which may not have read the purge yet.
+    write_as_of_old(&tier(&other), &key(2)).await;
+    for first in [1, 2] {
+        assert!(!is_hit(&tier(&one), &key(first)).await, "{first}");
+    }
+    followed(&of_other, &purge).await;
+    let (late, _) = server.replica().await;
+    for replica in [&other, &late] {
+        assert!(!is_hit(&tier(replica), &key(2)).await);
+    }
+    let files = RedisTier::new(&one, "files", SETTINGS, TTL);
+    write_as_of_old(&files, &key(2)).await;
+    assert!(is_hit(&files, &key(2)).await, "of another route");
+    for replica in [&one, &other] {
+        tier(replica).write_behind(key(2), response(), None, clock::now());
+        until(async || is_hit(&tier(&late), &key(2)).await).await;
+        write_as_of_old(&tier(&other), &key(2)).await;
+    }
+}
+
+#[tokio::test]
+async fn what_a_redis_has_again_from_before_a_purge_is_removed() {
     let Some(server) = RedisServer::start() else {
         return;
     };
     let (one, purges) = server.replica().await;
     let tier = RedisTier::new(&one, "chat", SETTINGS, TTL);
-    tier.write_behind(key(1), response(), None, tier.purges());
-    until(async || is_hit(&tier, &key(1)).await).await;
-    // Another replica has removed what there was, and announces it.
-    let mut announce = cmd("XADD");
-    announce.arg("weir:purges").arg("*");
-    announce.arg("route").arg("chat").arg("key").arg("");
-    let announced = one.redis().command(RedisUser::Purge, &announce).await;
-    let _: String = announced.expect("a reply");
-    let purge = PurgeRequest {
-        route: Some("chat".to_owned()),
-        key: None,
-    };
-    followed(&[purges], &purge).await;
+    one.purge(&PurgeRequest::default()).await.expect("a reply");
+    purges.lock().clear();
+    // As a snapshot has it from before the purge.
+    let mut delete = cmd("DEL");
+    send(&one, delete.arg("weir:purges")).await;
+    let mut add = cmd("XADD");
+    add.arg("weir:purges").arg("1-1");
+    send(&one, add.arg("route").arg("").arg("key").arg("none")).await;
+    write_as_of_old(&tier, &key(1)).await;
     assert!(!is_hit(&tier, &key(1)).await);
+    let entry = Names::new(&key(1), &tier.suffix).entry;
+    until(async || {
+        let mut exists = cmd("EXISTS");
+        exists.arg(&entry);
+        let exists = one.redis().command(RedisUser::Purge, &exists).await;
+        exists.is_ok_and(|exists: u8| exists == 0)
+    })
+    .await;
+    followed(&purges, &PurgeRequest::default()).await;
+    let (late, _) = server.replica().await;
+    let late = RedisTier::new(&late, "chat", SETTINGS, TTL);
+    write_as_of_old(&late, &key(1)).await;
+    assert!(!is_hit(&late, &key(1)).await, "one that has begun since");
 }
 
 /// How many look-ups with a lease Redis has got.
@@ -222,7 +280,7 @@ async fn a_purge_removes_leases_and_counts_entries() {
     let (one, _) = server.replica().await;
     let (other, _) = server.replica().await;
     let tier = |shared| RedisTier::new(shared, "chat", SETTINGS, TTL);
-    tier(&one).write_behind(key(2), response(), None, tier(&one).purges());
+    tier(&one).write_behind(key(2), response(), None, clock::now());
     until(async || is_hit(&tier(&one), &key(2)).await).await;
     let RedisLookup::Miss(Some(held)) = tier(&one).look_up(&key(1), LeaseUse::Taken).await else {
         panic!("the first one gets the lease");
@@ -261,6 +319,6 @@ async fn a_lease_is_held_by_one_and_released_when_it_is_dropped_or_cancelled() {
     let cancelled = tokio::time::timeout(Duration::ZERO, look_up()).await;
     drop(cancelled);
     until(async || matches!(look_up().await, RedisLookup::Miss(Some(_)))).await;
-    tier.write_behind(key(1), response(), None, tier.purges());
+    tier.write_behind(key(1), response(), None, clock::now());
     until(async || matches!(look_up().await, RedisLookup::Hit(_))).await;
 }

@@ -2,7 +2,7 @@
 //! compresses and writes them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ::redis::cmd;
@@ -12,6 +12,7 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use super::lease::{self, Lease, Release};
 use super::{EntryOutcome, SharedTier};
 use crate::cache::entry;
+use crate::cache::purge::PurgePosition;
 use crate::cache::{CacheKey, CachedResponse};
 use crate::clock;
 use crate::redis::{RedisUser, Unavailable};
@@ -25,6 +26,8 @@ const BYTES_MAX: usize = 16 * 1024 * 1024;
 #[derive(Debug)]
 pub(super) struct Write {
     pub(super) key: CacheKey,
+    /// The purges that were known when the request was asked.
+    pub(super) known: PurgePosition,
     /// The name of the entry.
     pub(super) entry: String,
     pub(super) response: CachedResponse,
@@ -34,8 +37,7 @@ pub(super) struct Write {
 }
 
 enum Job {
-    /// With the number of purges when it was put into the queue.
-    Write(Box<Write>, u64),
+    Write(Box<Write>),
     Release(Release),
 }
 
@@ -49,7 +51,6 @@ pub(super) struct WriteQueue {
     /// Taken by the background task, and returned when that is restarted.
     receiver: Mutex<Option<Receiver<Job>>>,
     bytes: AtomicUsize,
-    purges: AtomicU64,
 }
 
 impl WriteQueue {
@@ -59,20 +60,13 @@ impl WriteQueue {
             sender,
             receiver: Mutex::new(Some(receiver)),
             bytes: AtomicUsize::new(0),
-            purges: AtomicU64::new(0),
         }
     }
 
-    /// How many purges there have been.
-    pub(super) fn purges(&self) -> u64 {
-        self.purges.load(Ordering::Acquire)
-    }
-
-    /// `purges` is their number at a time when the response had not been purged.
-    pub(super) fn push(&self, write: Write, purges: u64) -> Result<(), QueueFull> {
+    pub(super) fn push(&self, write: Write) -> Result<(), QueueFull> {
         let bytes = write.response.text.len();
         let waiting = self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        let job = Job::Write(Box::new(write), purges);
+        let job = Job::Write(Box::new(write));
         if waiting + bytes > BYTES_MAX || self.sender.try_send(job).is_err() {
             self.bytes.fetch_sub(bytes, Ordering::Relaxed);
             return Err(QueueFull);
@@ -83,11 +77,6 @@ impl WriteQueue {
     pub(super) fn release(&self, release: Release) {
         // If the queue is full, the lease expires by itself.
         let _ = self.sender.try_send(Job::Release(release));
-    }
-
-    /// Forgets what waits: it may be older than a purge.
-    pub(super) fn purged(&self) {
-        self.purges.fetch_add(1, Ordering::Release);
     }
 }
 
@@ -103,9 +92,9 @@ impl SharedTier {
         };
         while let Some(job) = taken.next().await {
             match job {
-                Job::Write(write, purges) => {
+                Job::Write(write) => {
                     let bytes = write.response.text.len();
-                    let outcome = self.write(*write, purges).await;
+                    let outcome = self.write(*write).await;
                     self.queue.bytes.fetch_sub(bytes, Ordering::Relaxed);
                     self.count(outcome);
                 }
@@ -119,10 +108,7 @@ impl SharedTier {
         }
     }
 
-    async fn write(&self, write: Write, purges: u64) -> EntryOutcome {
-        if self.queue.purges() != purges {
-            return EntryOutcome::Dropped;
-        }
+    async fn write(&self, write: Write) -> EntryOutcome {
         let time_left = write.response.time_left(clock::unix_now(), write.ttl);
         if time_left < Duration::from_millis(1) {
             return EntryOutcome::Dropped;
@@ -131,7 +117,7 @@ impl SharedTier {
             self.redis.count_degraded(RedisUser::Cache);
             return EntryOutcome::Failed;
         }
-        let Some(text) = entry::encode(&write.key, &write.response) else {
+        let Some(text) = entry::encode(&write.key, &write.response, write.known) else {
             return EntryOutcome::TooLarge;
         };
         let mut command = cmd("SET");
@@ -141,14 +127,6 @@ impl SharedTier {
         // The lease is released behind the entry, so that those who wait for it find it.
         drop(write.lease);
         match written {
-            Ok(()) if self.queue.purges() != purges => {
-                // The purge may have passed it.
-                let mut unlink = cmd("UNLINK");
-                unlink.arg(&write.entry);
-                let _: Result<u64, Unavailable> =
-                    self.redis.command(RedisUser::Cache, &unlink).await;
-                EntryOutcome::Dropped
-            }
             Ok(()) => EntryOutcome::Written,
             Err(_) => {
                 self.redis.count_degraded(RedisUser::Cache);

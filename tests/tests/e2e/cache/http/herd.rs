@@ -213,3 +213,21 @@ async fn conditions_and_ranges_are_served_from_the_fetch_of_an_equal_request() {
     assert_eq!(backend.requests().len(), 2);
     backend.assert_faultless();
 }
+
+#[tokio::test]
+async fn a_herd_that_a_stale_response_serves_does_not_fall_on_a_backend_that_fails() {
+    let backend = Backend::manual().await;
+    let proxy = start(&backend).await;
+    let first = tokio::spawn(client::send(proxy.address(), ClientRequest::get("/page")));
+    let stale = page("max-age=1, stale-if-error=60").header("age", "10");
+    backend.next_request().await.respond(stale).await;
+    assert_eq!(first.await.expect("a response").status, 200);
+    let herd = Herd::send(&proxy, "/page", HERD - 1).await;
+    for _ in 0..3 {
+        let failure = BackendResponse::status(503);
+        backend.next_request().await.respond(failure).await;
+    }
+    let status = "weir; fwd=stale; detail=stale-if-error";
+    assert_eq!(herd.responses_with(status).await, HERD);
+    assert_eq!(backend.requests().len(), 4);
+}
