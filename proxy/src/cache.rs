@@ -43,7 +43,7 @@ pub mod unless;
 
 pub use cacheable::PathMatch;
 pub use decision::{CacheDecision, CacheRequest};
-pub use memory::{MemoryCounts, RemovedCounts};
+pub use memory::{Insertion, MemoryCounts, RemovedCounts};
 pub use storable::NotStorable;
 
 pub use crate::exchange::{BypassReason, CacheKey};
@@ -292,10 +292,11 @@ impl ResponseCache {
     /// Stores a response. The caller has checked that it is complete and successful, and copied it with
     /// [`ResponseCache::copy`]. It is not stored if it is larger than the memory, or if the cache has been purged since
     /// its request arrived (`asked_at`).
-    pub fn store(&self, key: CacheKey, stored: CachedResponse, asked_at: Instant) {
-        if stored.bytes() <= self.memory_bytes {
-            self.memory.insert(key, stored, asked_at);
+    pub fn store(&self, key: CacheKey, stored: CachedResponse, asked_at: Instant) -> Insertion {
+        if stored.bytes() > self.memory_bytes {
+            return Insertion::Refused;
         }
+        self.memory.insert(key, stored, asked_at)
     }
 
     /// Removes all responses, or the one that an event names; returns their number. Responses to

@@ -22,7 +22,7 @@
 //! arrives, where no stage reads it: upgrades, gRPC, large uploads). The pipeline is the same for both.
 //!
 //! Stages never call each other: they are combined here and share the [`Exchange`]. The files of `gateway/` apply the
-//! stages to a real request: `routing.rs`, `inbound.rs` (body), `checks.rs` (signature, limit, cache),
+//! stages to a real request: `routing.rs`, `inbound.rs` (body), `checks.rs` (signature, limit), `cached.rs` (cache),
 //! `upstream.rs` (backend), `downstream.rs` (answer). `generation/pipeline.rs` builds the stages of each route once.
 
 use std::sync::Arc;

@@ -3,7 +3,7 @@
 use http::{HeaderMap, HeaderName, Method};
 
 use super::cacheable::{self, PathMatch};
-use super::request_head::{RequestDirective, RequestHead};
+use super::request_head::{AcceptedResponse, RequestHead};
 use super::statefulness::Statefulness;
 use super::{ResponseCache, canonical, key};
 use crate::exchange::{BypassReason, CacheKey};
@@ -68,20 +68,18 @@ impl ResponseCache {
     #[must_use]
     pub fn decide<V: Visitor>(&self, request: &CacheRequest<'_>, visitor: &mut V) -> CacheDecision {
         match self.key(request, visitor) {
-            Ok((key, RequestDirective::Refresh)) => CacheDecision::Refresh(key),
-            Ok((key, RequestDirective::None | RequestDirective::NoStore)) => {
-                CacheDecision::Lookup(key)
-            }
+            Ok((key, AcceptedResponse::Stored)) => CacheDecision::Lookup(key),
+            Ok((key, AcceptedResponse::New)) => CacheDecision::Refresh(key),
             Err(reason) => CacheDecision::Bypass(reason),
         }
     }
 
-    /// The key of a request, and what the client asks for.
+    /// The key of a request, and what the client accepts.
     fn key<V: Visitor>(
         &self,
         request: &CacheRequest<'_>,
         visitor: &mut V,
-    ) -> Result<(CacheKey, RequestDirective), BypassReason> {
+    ) -> Result<(CacheKey, AcceptedResponse), BypassReason> {
         if request.method != Method::POST {
             return Err(BypassReason::Method);
         }
@@ -89,7 +87,7 @@ impl ResponseCache {
             return Err(BypassReason::Operation);
         }
         let head = RequestHead::read(request, &self.ignored);
-        head.bypass().map_or(Ok(()), Err)?;
+        let accepted = head.accepted_response()?;
         let key = |body: &[u8], bypass: Option<BypassReason>| match bypass {
             None => Ok(key::of(request, self.scope, &head.keyed, body)),
             Some(reason) => Err(reason),
@@ -101,6 +99,6 @@ impl ResponseCache {
                 canonical::canonical(request.body, settings.rules(operation), visitor, key)
             }
         };
-        Ok((key.unwrap_or(Err(BypassReason::Body))?, head.directive))
+        Ok((key.unwrap_or(Err(BypassReason::Body))?, accepted))
     }
 }

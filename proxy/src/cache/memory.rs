@@ -58,6 +58,14 @@ pub struct RemovedCounts {
     pub purged: u64,
 }
 
+/// Whether the memory has taken an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Insertion {
+    Stored,
+    /// It is too large, or entries were purged after its request had arrived.
+    Refused,
+}
+
 /// What is stored under a key.
 pub(super) trait Entry {
     /// The memory that it takes.
@@ -107,16 +115,17 @@ impl<E: Entry> MemoryTier<E> {
     }
 
     /// Stores an entry that is no larger than the memory, unless it was purged after its request had arrived.
-    pub(super) fn insert(&self, key: CacheKey, entry: E, asked_at: Instant) {
+    pub(super) fn insert(&self, key: CacheKey, entry: E, asked_at: Instant) -> Insertion {
         let entry = Arc::new(entry);
         let mut entries = self.entries.lock();
         if entries.is_purged_since(asked_at) {
-            return;
+            return Insertion::Refused;
         }
         let replaced = entries.insert(key, entry);
         drop(entries);
         drop(replaced);
         self.evict();
+        Insertion::Stored
     }
 
     /// Replaces the entry under `key`, if there is one, by what `change` makes of it; `None` removes it. `change` is

@@ -14,7 +14,7 @@ const HEADERS_USUAL: usize = 16;
 
 /// What the head of a request means for the cache.
 pub(super) struct RequestHead<'a> {
-    pub(super) directive: RequestDirective,
+    directive: RequestDirective,
     /// Whether a part of the response is requested (`Range`).
     pub(super) is_range_request: bool,
     /// Whether the body has a content coding.
@@ -32,10 +32,18 @@ pub(super) enum KeyedHeader<'a> {
 
 /// What the cache directives of a request ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum RequestDirective {
+enum RequestDirective {
     None,
     Refresh,
     NoStore,
+}
+
+/// Which responses a request accepts from the cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AcceptedResponse {
+    Stored,
+    /// A new one only, which is stored.
+    New,
 }
 
 impl KeyedHeader<'_> {
@@ -48,15 +56,20 @@ impl KeyedHeader<'_> {
 }
 
 impl<'a> RequestHead<'a> {
-    /// Why the cache is not used for the request, as far as its head decides.
-    pub(super) fn bypass(&self) -> Option<BypassReason> {
-        if self.directive == RequestDirective::NoStore {
-            return Some(BypassReason::NoStore);
-        }
+    /// What the request accepts, or why the cache is not used for it, as far as its head decides.
+    pub(super) fn accepted_response(&self) -> Result<AcceptedResponse, BypassReason> {
+        let accepted = match self.directive {
+            RequestDirective::NoStore => return Err(BypassReason::NoStore),
+            RequestDirective::Refresh => AcceptedResponse::New,
+            RequestDirective::None => AcceptedResponse::Stored,
+        };
         if self.is_range_request {
-            return Some(BypassReason::Range);
+            return Err(BypassReason::Range);
         }
-        self.is_encoded.then_some(BypassReason::Encoded)
+        match self.is_encoded {
+            true => Err(BypassReason::Encoded),
+            false => Ok(accepted),
+        }
     }
 
     pub(super) fn read(request: &CacheRequest<'a>, ignored: &[HeaderName]) -> Self {

@@ -46,7 +46,7 @@ pub(super) fn check(file: &raw::File, diagnostics: &mut Diagnostics) -> Option<C
     let limits = file.limits.value();
     let routes = route::check(file, diagnostics);
     let alerts = alerts::check(file, diagnostics);
-    let redis = redis::check(file, diagnostics);
+    let redis = redis::check(file, routes.as_deref(), diagnostics);
     let trusted_proxies = file.trusted_proxies.value()?;
     let traces = traces::check(file.traces.value()?, diagnostics);
     let raw_events = file.events.value()?;

@@ -72,7 +72,7 @@ impl CacheKey {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum BypassReason {
     /// The route has no cache, or the response is that of another backend.
-    NoCache,
+    Uncached,
     /// Only the responses to some methods are stored.
     Method,
     /// The operation creates something, or the path is no known operation.
@@ -97,7 +97,7 @@ impl BypassReason {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
-            BypassReason::NoCache => "no_cache",
+            BypassReason::Uncached => "no_cache",
             BypassReason::Method => "method",
             BypassReason::Operation => "operation",
             BypassReason::NoStore => "no_store",

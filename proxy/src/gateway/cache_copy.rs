@@ -13,7 +13,7 @@ use crate::answer::copying::{CopyEnd, CopyStored, Followers, ResponseCopy};
 use crate::cache::copy::CopyBuffer;
 use crate::cache::flight::{Lead, ResponseEnd};
 use crate::cache::redis_tier::{Lease, RedisTier};
-use crate::cache::{CacheKey, CachedResponse, ResponseCache};
+use crate::cache::{CacheKey, CachedResponse, Insertion, ResponseCache};
 use crate::exchange::Exchange;
 use crate::generation::pipeline::RoutePipeline;
 use crate::http::retry_after::retry_after;
@@ -102,7 +102,7 @@ impl From<CopyEnd> for ResponseEnd {
 /// A response that is not shared: a failure may be followed by another attempt.
 pub(super) fn decline<H>(lead: &mut Lead<H>, exchange: &Exchange, head: &Parts) {
     if !head.status.is_server_error() {
-        return lead.part();
+        return lead.set_apart();
     }
     let backend = exchange.upstream.as_ref();
     let backend = backend.map_or("", |upstream| &*upstream.backend);
@@ -133,8 +133,10 @@ impl ResponseCopy for CacheCopy<'_> {
                 if let Some(redis) = &mut self.redis {
                     redis.stored = Some(stored.clone());
                 }
-                self.cache.store(key, stored, self.asked_at);
-                CopyStored::Yes
+                match self.cache.store(key, stored, self.asked_at) {
+                    Insertion::Stored => CopyStored::Yes,
+                    Insertion::Refused => CopyStored::No,
+                }
             }
             _ => CopyStored::No,
         }

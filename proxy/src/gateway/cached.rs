@@ -31,7 +31,7 @@ impl CacheFound {
 
 /// Nothing is stored in the cache of answers, and nobody waits.
 fn unstored() -> (CacheDecision, WaitingRequests) {
-    let decision = CacheDecision::Bypass(BypassReason::NoCache);
+    let decision = CacheDecision::Bypass(BypassReason::Uncached);
     (decision, WaitingRequests::default())
 }
 

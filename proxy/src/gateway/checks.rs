@@ -1,4 +1,4 @@
-//! The signature, limit and cache stages of the gateway.
+//! The signature and limit stages of the gateway, and what the cache stage does in memory: its decision and a lookup.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -106,7 +106,7 @@ impl HttpFetch {
         if let Some(mut lead) = self.lead.take() {
             match sharing {
                 Shareability::Possible => lead.stored(),
-                Shareability::NotNow | Shareability::Impossible => lead.part(),
+                Shareability::NotNow | Shareability::Impossible => lead.set_apart(),
             }
         }
         if let FetchStep::Store { request_key, .. } = &self.step {

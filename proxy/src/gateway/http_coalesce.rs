@@ -1,5 +1,5 @@
-//! The cache stage of a route with an HTTP cache: a stored response, the response to an equal request in flight, or the
-//! backend's.
+//! The part of the cache stage for routes with an HTTP cache: a stored response, the response to an equal request in flight,
+//! or the backend's.
 //!
 //! A request joins those with the same key before anything is known of the response. Once the head has arrived that their
 //! leader gets, it may turn out not to be shared, or to be for other requests (`Vary`): all that follow then go on alone

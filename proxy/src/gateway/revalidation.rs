@@ -69,7 +69,7 @@ async fn run(
     let Ok(response) = Box::pin(called).await else {
         return;
     };
-    let decision = CacheDecision::Bypass(BypassReason::NoCache);
+    let decision = CacheDecision::Bypass(BypassReason::Uncached);
     let none = (decision, WaitingRequests::default());
     let upstream = Box::new(Upstream::new(
         pipeline.clone(),

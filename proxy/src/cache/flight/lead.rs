@@ -108,7 +108,7 @@ impl<H> Lead<H> {
     }
 
     /// The response must not be shared: all followers go on alone.
-    pub fn part(&mut self) {
+    pub fn set_apart(&mut self) {
         self.settle(FlightStage::Apart);
     }
 

@@ -139,7 +139,7 @@ async fn what_must_not_be_shared_sends_all_followers_on_their_own() {
         let followers = [follower(&flights), follower(&flights)];
         match stored {
             true => lead.stored(),
-            false => lead.part(),
+            false => lead.set_apart(),
         }
         for follower in followers {
             match follower.start().await {

@@ -53,7 +53,8 @@ fn a_response_to_a_request_from_before_a_purge_is_not_stored() {
         (purged_at, false),
         (later, true),
     ] {
-        cache.store(numbered(2), stored(100), asked_at);
+        let insertion = cache.store(numbered(2), stored(100), asked_at);
+        assert_eq!(insertion == Insertion::Stored, is_stored);
         assert_eq!(cache.look_up(&numbered(2), NOW).is_some(), is_stored);
     }
     // Purges that overtake each other.

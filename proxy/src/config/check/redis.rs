@@ -1,7 +1,9 @@
 //! `redis`: the Redis that replicas share.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::config::Route;
 use crate::config::raw::File;
 use crate::redis::Config;
 use crate::settings::diagnostic::Diagnostics;
@@ -10,11 +12,20 @@ use crate::settings::diagnostic::Diagnostics;
 const TIMEOUT_USEFUL_MAX: Duration = Duration::from_secs(5);
 
 /// `Some(None)` where there is none.
-pub(super) fn check(file: &File, diagnostics: &mut Diagnostics) -> Option<Option<Config>> {
+pub(super) fn check(
+    file: &File,
+    routes: Option<&[Arc<Route>]>,
+    diagnostics: &mut Diagnostics,
+) -> Option<Option<Config>> {
     let Some(raw) = file.redis.value() else {
         // Nothing is written, or it is invalid, which has been reported.
         return Some(None);
     };
+    if routes.is_some_and(|routes| routes.iter().all(|route| route.cache.is_none())) {
+        let does = "has no effect: no route caches answers (`cache: {answers: true}`), and nothing else \
+                    uses Redis";
+        diagnostics.warn(&file.redis.path, file.redis.key_place, does);
+    }
     if raw
         .timeout
         .get()

@@ -36,7 +36,7 @@ cache: {unless: [tools]} => 3:21 expected a mapping
 }
 
 /// The keys of a route, and its warnings: the key of each, and a part of the sentence.
-const WARNED: [(&str, &[(&str, &str)]); 36] = [
+const WARNED: [(&str, &[(&str, &str)]); 37] = [
     (
         "cache: {ignore_headers: [x-session, Authorization]}",
         &[(
@@ -114,6 +114,16 @@ const WARNED: [(&str, &[(&str, &str)]); 36] = [
             "ignore[1]",
             "removes `/model` from the cache key, which changes responses: a request gets",
         )],
+    ),
+    (
+        "cache: {ignore: [/messages/01, /messages/0/content/00/text, /metadata/01]}",
+        &[
+            (
+                "ignore[0]",
+                "names no element: the index of one has no leading zero (RFC 6901); write `1` instead of `01`",
+            ),
+            ("ignore[1]", "write `0` instead of `00`"),
+        ],
     ),
     (
         "cache: {ignore: [/messages]}",

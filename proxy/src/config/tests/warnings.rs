@@ -66,9 +66,18 @@ fn a_health_check_whose_timeout_exceeds_its_interval_is_warned_of() {
     assert!(warning.contains("is longer than `interval`"), "{warning}");
 }
 
+/// Of a file whose one route has this cache.
+fn warnings_with_redis(cache: &str, redis: &str) -> Vec<String> {
+    sentences(valid(&format!(
+        "backends: [{{name: a, endpoints: ['http://a']}}]\n\
+         routes: [{{name: r, path: /r, backend: a{cache}}}]\n\
+         redis: {{url: redis://h{redis}}}\n"
+    )))
+}
+
 #[test]
 fn a_long_timeout_of_redis_is_warned_of() {
-    let of = |timeout: &str| warnings_of(&format!("redis: {{url: redis://h, timeout: {timeout}}}"));
+    let of = |timeout: &str| warnings_with_redis(", cache: {}", &format!(", timeout: {timeout}"));
     assert_eq!(of("5s"), Vec::<String>::new());
     assert_eq!(
         of("5001ms"),
@@ -77,6 +86,24 @@ fn a_long_timeout_of_redis_is_warned_of() {
              to be down; the default is 100ms."
         ]
     );
+}
+
+#[test]
+fn a_redis_that_no_cache_uses_is_warned_of() {
+    assert_eq!(
+        warnings_with_redis(", cache: {answers: true}", ""),
+        Vec::<String>::new()
+    );
+    for unused in ["", ", cache: {http: true}", ", cache: {answers: false}"] {
+        assert_eq!(
+            warnings_with_redis(unused, ""),
+            [
+                "`redis` (line 3) has no effect: no route caches answers (`cache: {answers: true}`), and nothing else \
+                 uses Redis."
+            ],
+            "{unused}"
+        );
+    }
 }
 
 #[test]

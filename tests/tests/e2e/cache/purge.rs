@@ -123,11 +123,11 @@ async fn a_purge_removes_all_responses_those_of_a_route_or_one() {
 async fn a_response_to_a_request_from_before_a_purge_is_not_stored() {
     let backend = Backend::manual().await;
     let proxy = Setup::new(&backend).routes(ROUTES).start().await;
-    let requests: [fn() -> ClientRequest; 2] = [
-        || ClientRequest::chat("one"),
-        || ClientRequest::get("/pages/a"),
+    let requests: [(bool, fn() -> ClientRequest); 2] = [
+        (true, || ClientRequest::chat("one")),
+        (false, || ClientRequest::get("/pages/a")),
     ];
-    for request in requests {
+    for (is_chat, request) in requests {
         let send = || proxy.send(request());
         let old = async {
             let pending = backend.next_request().await;
@@ -137,6 +137,10 @@ async fn a_response_to_a_request_from_before_a_purge_is_not_stored() {
         };
         let (response, ()) = tokio::join!(send(), old);
         assert_eq!(response.status, 200);
+        if is_chat {
+            // Its head is sent once the response is complete.
+            assert_eq!(response.header("cache-status"), Some("weir; fwd=miss"));
+        }
         let new = async {
             let pending = backend.next_request().await;
             let response = BackendResponse::chat("new").header("cache-control", "max-age=60");

@@ -196,8 +196,9 @@ async fn a_json_response_that_is_cut_is_asked_for_again_by_one_follower_at_a_tim
         let asked = backend.requests().len();
         match recovers {
             true => {
-                assert_eq!((asked, refused), (2, 0), "{cut} were cut");
-                assert!(whole > 0, "{cut} were cut");
+                // Those that had received the head are cut; how many, depends on the scheduler.
+                let attempts = 1 + usize::from(cut < CLIENTS);
+                assert_eq!((asked, refused), (attempts, 0), "{cut} were cut");
             }
             false => {
                 assert!(asked <= ATTEMPTS_MAX, "{asked}");

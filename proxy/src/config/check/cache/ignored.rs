@@ -100,6 +100,14 @@ fn flaw_of_pointer(
              write an index, such as /messages/0/name"
                 .to_owned(),
         )
+    } else if let Some(index) = zero_padded_index(pointer) {
+        let number = match index.trim_start_matches('0') {
+            "" => "0",
+            number => number,
+        };
+        Some(format!(
+            "names no element: the index of one has no leading zero (RFC 6901); write `{number}` instead of `{index}`"
+        ))
     } else if let Some(outer) = list.iter().find(is_outer) {
         let (outer, line) = (&outer.value.text, outer.place.line);
         Some(format!(
@@ -110,6 +118,24 @@ fn flaw_of_pointer(
     } else {
         None
     }
+}
+
+/// An index with a leading zero, of a list of a request. Elsewhere it may be the name of a member.
+fn zero_padded_index(pointer: &Pointer) -> Option<&str> {
+    const LISTS: [&str; 2] = ["content", "parts"];
+    let lists = pointer.tokens();
+    let pairs = lists.zip(pointer.tokens().skip(1)).enumerate();
+    pairs
+        .filter(|(depth, (list, _))| match depth {
+            0 => CONTENT.contains(list),
+            _ => LISTS.contains(list),
+        })
+        .map(|(_, (_, index))| index)
+        .find(|index| index.len() > 1 && index.starts_with('0') && is_number(index))
+}
+
+fn is_number(name: &str) -> bool {
+    name.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn changes_responses(what: &str) -> String {
@@ -139,7 +165,7 @@ fn may_change_responses(pointer: &Pointer) -> bool {
 /// A part of the prompt that a model reads.
 fn is_part(name: &str) -> bool {
     const PARTS: [&str; 4] = ["content", "parts", "role", "text"];
-    PARTS.contains(&name) || name.bytes().all(|byte| byte.is_ascii_digit())
+    PARTS.contains(&name) || is_number(name)
 }
 
 /// What a model reads.
