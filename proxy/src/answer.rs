@@ -5,6 +5,7 @@
 //! truncates is never ended as if it were complete.
 
 pub(crate) mod ahead;
+pub(crate) mod bytes_ahead;
 pub(crate) mod copying;
 pub(crate) mod deliver;
 pub(crate) mod filter;

@@ -5,6 +5,7 @@
 //! instead, or nothing.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -59,6 +60,9 @@ pub(crate) trait Followers {
 
     /// How much may be read ahead of the own client for them.
     fn bytes_ahead_max(&self) -> usize;
+
+    /// What has been read ahead of all clients that others follow.
+    fn bytes_ahead(&self) -> Arc<AtomicUsize>;
 
     /// Notified when one has joined, read or left.
     fn changed(&self) -> Arc<Notify>;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::StatusCode;
 
+use super::bytes_ahead::BytesAhead;
 use super::copying::{CopyEnd, CopyStored, Copying, Followers, StoredOnce};
 use super::tail::{Awaited, FramingEnd, Tail, Terminal};
 use super::text::ResponseText;
@@ -31,6 +32,7 @@ pub(crate) struct BodyFilter<'a> {
     pub(crate) copying: Option<Copying<'a>>,
     /// How many pieces of the body have been read ahead, and are still to be written themselves.
     pub(crate) read_ahead: usize,
+    pub(crate) ahead: BytesAhead,
     /// The `Content-Length` that is sent to the client.
     pub(crate) length: Option<u64>,
     pub(crate) timeouts: ResponseTimeouts,
@@ -122,6 +124,7 @@ impl BodyFilter<'_> {
         match self.read_ahead.checked_sub(1) {
             Some(left) => {
                 self.read_ahead = left;
+                self.ahead.remove(data.len());
                 data
             }
             None => self.feed(data, exchange, now),

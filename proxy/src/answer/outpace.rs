@@ -2,6 +2,7 @@
 
 use std::pin::{Pin, pin};
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -14,6 +15,9 @@ use crate::http::io::WriteError;
 use crate::http::relay::Relay;
 use crate::http::response_body::{Piece, PiecesAhead, ResponseBody};
 use crate::http::session::Session;
+
+/// How often a leader that has read too far ahead looks at what the others hold.
+const AHEAD_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// What is written to the client.
 pub(super) enum Output {
@@ -71,7 +75,6 @@ async fn read_on<B: ResponseBody>(
     relay: &Relay,
 ) -> Result<(), WriteError> {
     let mut ahead = PiecesAhead::new();
-    let mut bytes = 0;
     // Those that an earlier write has put back come first: the followers and the copy have them already.
     let mut fed = filter.read_ahead;
     let mut since = clock::now();
@@ -86,13 +89,16 @@ async fn read_on<B: ResponseBody>(
         let is_read = is_open
             && followers.are_any()
             && followers.have_room()
-            && bytes <= followers.bytes_ahead_max();
+            && filter.ahead.bytes() <= followers.bytes_ahead_max();
+        let all_ahead = followers.bytes_ahead();
         let until = filter.timeouts.deadline(relay, since);
         let piece = tokio::select! {
             biased;
             written = &mut writing => break written,
             piece = body.next(until), if is_read => piece,
             () = notified, if !is_read => continue,
+            // What other leaders hold may have become less.
+            () = tokio::time::sleep(AHEAD_CHECK_INTERVAL), if !is_read && is_open => continue,
         };
         // The deadline is met again by the next read.
         let Ok(piece) = piece else {
@@ -102,15 +108,16 @@ async fn read_on<B: ResponseBody>(
         since = clock::now();
         let piece = match piece {
             Some(Ok(Piece::Data(data))) => {
-                bytes += data.len();
                 let forwarded = match fed.checked_sub(1) {
                     Some(left) => {
                         fed = left;
                         data
                     }
                     None => {
+                        let forwarded = filter.feed(data, exchange, since);
                         filter.read_ahead += 1;
-                        filter.feed(data, exchange, since)
+                        filter.ahead.add(forwarded.len(), all_ahead);
+                        forwarded
                     }
                 };
                 is_open = !body.is_at_end(since);

@@ -51,6 +51,8 @@ struct SharedFlights<H> {
     /// How many flights have landed: see [`Flights::mark`].
     landed: AtomicU64,
     bytes: AtomicUsize,
+    /// What has been read of responses for followers, and waits for the client of the leader.
+    bytes_ahead: Arc<AtomicUsize>,
     followers: AtomicUsize,
     bounds: FlightBounds,
 }
@@ -98,6 +100,7 @@ impl<H: Clone> Flights<H> {
                 flights: Mutex::new(HashMap::default()),
                 landed: AtomicU64::new(0),
                 bytes: AtomicUsize::new(0),
+                bytes_ahead: Arc::default(),
                 followers: AtomicUsize::new(0),
                 bounds,
             }),

@@ -1,6 +1,7 @@
 //! The cache's copy of a response that is being delivered, and the equal requests that share the response.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -173,7 +174,11 @@ impl<H: Send + Sync> Followers for Lead<H> {
     }
 
     fn bytes_ahead_max(&self) -> usize {
-        self.response_bytes_max()
+        Lead::bytes_ahead_max(self)
+    }
+
+    fn bytes_ahead(&self) -> Arc<AtomicUsize> {
+        Lead::bytes_ahead(self)
     }
 
     fn changed(&self) -> Arc<Notify> {

@@ -17,6 +17,7 @@ use super::model_response::Readable;
 use super::upstream::{Storing, Upstream};
 use super::{model_request, model_response, routing, tunnel};
 use crate::answer::ahead::{self, ClientLeft, ReadAhead};
+use crate::answer::bytes_ahead::BytesAhead;
 use crate::answer::copying::{CopyStored, Copying, StoredOnce};
 use crate::answer::filter::BodyFilter;
 use crate::answer::stored::{self, StoredResponse};
@@ -145,6 +146,7 @@ pub(super) async fn deliver_followed<H: HeadInFlight>(
         stripper: None,
         copying: None,
         read_ahead: 0,
+        ahead: BytesAhead::default(),
         length,
         timeouts: ResponseTimeouts {
             called_at: now,
@@ -194,6 +196,7 @@ fn filter<'a>(
         stripper,
         copying,
         read_ahead: 0,
+        ahead: BytesAhead::default(),
         timeouts,
     }
 }

@@ -1,4 +1,4 @@
-//! The cache stage of the gateway: the look-up in Redis after a miss in memory.
+//! The part of the cache stage for Redis: a look-up after a miss in memory.
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -1,15 +1,19 @@
 //! The leader of a flight: it asks the backend for all.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use tokio::sync::Notify;
 
 use super::Flight;
-use super::state::{FlightStage, HeldPieces, LeaderState, ResponseEnd};
+use super::state::{FlightStage, HeldPieces, LeaderState, ResponseEnd, WINDOW_BYTES};
 use crate::http::session::Continuation;
 use crate::refusal::{ErrorCode, Refusal};
+
+/// What is held of a response, or read ahead of a client, while all responses together exceed their bound: enough for each
+/// to go on.
+const NARROW_BYTES: usize = 16 * 1024;
 
 /// The leader of a flight. Dropping it before the end fails the flight.
 pub struct Lead<H> {
@@ -142,13 +146,27 @@ impl<H> Lead<H> {
     /// Whether the followers have read enough of what is held. True while a response is within its bounds.
     #[must_use]
     pub fn has_room(&self) -> bool {
-        self.flight.state.lock().pieces.has_room()
+        let shared = &self.flight.shared;
+        let is_over = shared.bytes.load(Ordering::Relaxed) > shared.bounds.bytes_max;
+        let window_bytes = if is_over { NARROW_BYTES } else { WINDOW_BYTES };
+        self.flight.state.lock().pieces.has_room(window_bytes)
     }
 
-    /// How much of a response is held.
+    /// How much may be read ahead of the leader's own client: as much as is held of a response, as long as all leaders
+    /// together stay within the bound of all responses.
     #[must_use]
-    pub fn response_bytes_max(&self) -> usize {
-        self.flight.shared.bounds.response_bytes_max
+    pub fn bytes_ahead_max(&self) -> usize {
+        let shared = &self.flight.shared;
+        match shared.bytes_ahead.load(Ordering::Relaxed) > shared.bounds.bytes_max {
+            true => NARROW_BYTES,
+            false => shared.bounds.response_bytes_max,
+        }
+    }
+
+    /// What all leaders have read ahead of their clients.
+    #[must_use]
+    pub fn bytes_ahead(&self) -> Arc<AtomicUsize> {
+        self.flight.shared.bytes_ahead.clone()
     }
 
     /// Notified when a follower has joined, read or left.

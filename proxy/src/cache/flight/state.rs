@@ -11,7 +11,7 @@ use crate::refusal::{ErrorCode, Refusal};
 /// What a piece costs besides its bytes.
 const PIECE_OVERHEAD: usize = 64;
 /// How much is held for followers once a response has grown past its bounds: then its leader waits for them.
-const WINDOW_BYTES: usize = 256 * 1024;
+pub(super) const WINDOW_BYTES: usize = 256 * 1024;
 
 pub(super) struct FlightState<H> {
     pub(super) stage: FlightStage<H>,
@@ -175,8 +175,8 @@ impl SharedPieces {
     }
 
     /// Whether the leader may read more of its response.
-    pub(super) fn has_room(&self) -> bool {
-        self.extent == HeldPieces::All || self.bytes <= WINDOW_BYTES || !self.has_readers()
+    pub(super) fn has_room(&self, window_bytes: usize) -> bool {
+        self.extent == HeldPieces::All || self.bytes <= window_bytes || !self.has_readers()
     }
 
     fn has_readers(&self) -> bool {
