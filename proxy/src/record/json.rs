@@ -95,9 +95,9 @@ impl<'a> ObjectWriter<'a> {
         millis::append(value, self.out);
     }
 
-    /// Lower-case hexadecimal digits of an identifier of at most 16 bytes.
+    /// Lower-case hexadecimal digits of an identifier.
     #[inline(always)]
-    pub(super) fn hex(&mut self, key: &'static str, identifier: &[u8]) {
+    pub(super) fn hex<const N: usize>(&mut self, key: &'static str, identifier: &[u8; N]) {
         self.key(key);
         hex(self.out, identifier);
     }
@@ -232,15 +232,12 @@ fn integer(out: &mut Vec<u8>, value: u64) {
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
-fn hex(out: &mut Vec<u8>, identifier: &[u8]) {
-    let mut digits = [0; 32];
-    for (pair, byte) in digits.chunks_exact_mut(2).zip(identifier) {
-        pair[0] = HEX[usize::from(byte >> 4)];
-        pair[1] = HEX[usize::from(byte & 15)];
-    }
-    let length = (identifier.len() * 2).min(digits.len());
+/// Computed, not looked up, so that all digits are computed at once.
+fn hex<const N: usize>(out: &mut Vec<u8>, identifier: &[u8; N]) {
+    let digit = |value: u8| value + if value > 9 { b'a' - 10 } else { b'0' };
+    let digits = identifier.map(|byte| [digit(byte >> 4), digit(byte & 15)]);
     out.push(b'"');
-    out.extend_from_slice(&digits[..length]);
+    out.extend_from_slice(digits.as_flattened());
     out.push(b'"');
 }
 
