@@ -33,6 +33,9 @@ pub use request_id::RequestId;
 pub use sampling::EventSampling;
 pub use timing::{Stage, Timing};
 
+/// What the caches did for the request (RFC 9211), among the headers of the response.
+pub const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+
 /// What the signature stage found.
 #[derive(Clone, Debug)]
 pub struct SignatureNote {

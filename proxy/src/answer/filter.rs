@@ -32,6 +32,7 @@ pub(crate) struct BodyFilter<'a> {
     pub(crate) copying: Option<Copying<'a>>,
     /// How many pieces of the body have been read ahead, and are still to be written themselves.
     pub(crate) read_ahead: usize,
+    /// Their bytes, as far as they were read for followers.
     pub(crate) ahead: BytesAhead,
     /// The `Content-Length` that is sent to the client.
     pub(crate) length: Option<u64>,

@@ -2,16 +2,15 @@
 
 use bytes::Bytes;
 use http::StatusCode;
-use http::header::{self, HeaderName, HeaderValue};
+use http::header::{self, HeaderValue};
 
 use super::{ResponseOutcome, whole};
-use crate::exchange::Exchange;
+use crate::exchange::{CACHE_STATUS, Exchange};
 use crate::http::response_head::ResponseHead;
 use crate::http::session::Session;
 use crate::refusal::Refusal;
 
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
-const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 /// A response that weir generates itself.

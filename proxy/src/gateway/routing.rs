@@ -12,7 +12,7 @@ use super::outcome::finish;
 use super::{Gateway, Stop};
 use crate::answer::local::{self, LocalResponse};
 use crate::cache::status::CacheStatus;
-use crate::exchange::Exchange;
+use crate::exchange::{CACHE_STATUS, Exchange};
 use crate::generation::Generation;
 use crate::generation::pipeline::RoutePipeline;
 use crate::http::Connection;
@@ -24,8 +24,6 @@ use crate::route::guard::Guarded;
 use crate::route::path::EncodedSlash;
 use crate::route::{RouteMatch, address, path};
 use crate::trace::TraceContext;
-
-const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
 impl Gateway {
     /// The record of a request that has begun.

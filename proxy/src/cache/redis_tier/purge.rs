@@ -161,22 +161,26 @@ impl SharedTier {
         }
     }
 
-    /// Notes all purges of the stream, purges the whole memory, and returns the end of the stream. An empty stream gets a
+    /// Notes the last purges of the stream, purges the whole memory, and returns the end of the stream. An empty stream gets a
     /// purge, so that there is a position at which to read on.
     async fn begin(&self, purge_memory: &impl Fn(&PurgeRequest)) -> Result<String, Unavailable> {
-        let mut all = cmd("XRANGE");
-        all.arg(STREAM).arg("-").arg("+");
-        let reply: StreamRangeReply = self.redis.command(RedisUser::Purge, &all).await?;
+        let mut last = cmd("XREVRANGE");
+        last.arg(STREAM)
+            .arg("+")
+            .arg("-")
+            .arg("COUNT")
+            .arg(KNOWN_MAX);
+        let reply: StreamRangeReply = self.redis.command(RedisUser::Purge, &last).await?;
         if reply.ids.len() >= KNOWN_MAX
-            && let Some(Ok(first)) = reply.ids.first().map(|first| first.id.parse())
+            && let Some(Ok(oldest)) = reply.ids.last().map(|oldest| oldest.id.parse())
         {
-            // It may have been trimmed.
-            self.log.lock().forget(first);
+            // There may have been older ones.
+            self.log.lock().forget(oldest);
         }
         for announced in &reply.ids {
             self.note(&announced.id, &purge_of(announced));
         }
-        let position = match reply.ids.into_iter().next_back() {
+        let position = match reply.ids.into_iter().next() {
             Some(last) => last.id,
             None => self.add(&purge_of_nothing()).await?,
         };

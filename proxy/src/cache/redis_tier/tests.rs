@@ -322,3 +322,24 @@ async fn a_lease_is_held_by_one_and_released_when_it_is_dropped_or_cancelled() {
     tier.write_behind(key(1), response(), None, clock::now());
     until(async || matches!(look_up().await, RedisLookup::Hit(_))).await;
 }
+
+#[tokio::test]
+async fn a_replica_that_begins_knows_the_last_purges_of_a_long_stream() {
+    let Some(server) = RedisServer::start() else {
+        return;
+    };
+    let (one, _) = server.replica().await;
+    let tier = |shared| RedisTier::new(shared, "chat", SETTINGS, TTL);
+    let mut fill = cmd("EVAL");
+    fill.arg(
+        "for i = 1, 2000 do redis.call('XADD', KEYS[1], '*', 'route', 'files', 'key', '') end",
+    );
+    fill.arg(1).arg("weir:purges");
+    send(&one, &fill).await;
+    let (late, _) = server.replica().await;
+    // From before a purge that is no longer known.
+    write_as_of_old(&tier(&one), &key(1)).await;
+    assert!(!is_hit(&tier(&late), &key(1)).await);
+    tier(&late).write_behind(key(1), response(), None, clock::now());
+    until(async || is_hit(&tier(&late), &key(1)).await).await;
+}
